@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: MIT
+ * forward_vector.cl - fused attention for CPUs: one work-item computes the transposed scores of NT tiles of 16 * NQ rows.
+ *
+ *     S^T[key][row] = sum_d K[key][d] Q^T[d][row],   P = exp2(S - max),   O^T[d][row] += sum_key V[key][d] P[key][row]
+ *
+ * Rows lie in the lanes of float16 vectors, so keys and values are read in their natural layout by scalar broadcast:
+ * nothing is packed, the maximum, the sum and the rescaling are vertical, there is no barrier and no horizontal step, and any
+ * head size comes from one source.
+ *
+ *     qt [NT][DIM][NQ]    the queries, transposed, scaled by scale * log2(e)
+ *     p  [BK][NQ]         scores, then weights of one block of keys
+ *     ot [NT][DIM_V][NQ]  the unnormalised output, transposed
+ *
+ * Register tiles: MK keys x NQ vectors for S^T, MD columns x NQ vectors for O^T; the last column tile overlaps the one
+ * before it and stores its new columns alone.  f32 keys and values are read in place; f16 and bf16 blocks are widened once
+ * into private memory.
+ *
+ * -D parameters beside those of forward.clh: NQ 1 to 6; MK, MD with MK * NQ and MD * NQ up to 24, MD <= DIM_V; NT 1 or
+ * more: tiles that share each block of keys and values while it lies in the nearest cache, for keys that outgrow the second;
+ * BQ = 16 * NQ * NT; BK a multiple of MK; GROUP = 1.
+ * Numerics: f32 sums by fma in rising order of keys and columns, hence the same bits whatever the number of threads.  A masked
+ * pair has weight +0 exactly; where values are not finite, masked pairs are left out of the sum, since 0 * NaN is NaN.
+ * Tried and dropped (see doc/performance.md): copying f32 blocks (-8 %), prefetching (-1 to -3 %), unrolling over d (-2 %).
+ */
+#define PATTERN_LANES 16
+#include "forward.clh"
+
+#define TILE (16 * NQ)
+#if BQ != TILE * NT || BK % MK != 0 || GROUP != 1 || MD > DIM_V
+#error "forward_vector.cl: BQ = 16 NQ NT, MK divides BK, GROUP = 1, MD <= DIM_V"
+#endif
+
+#define UNROLL _Pragma("unroll")
+#define LANES ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
+
+/* f32 is read where it lies, other storages from a widened block. */
+#if T_K == 0
+#define KEY_ROW __global const float *
+#else
+#define KEY_ROW const float *
+#endif
+#if T_V == 0
+#define VALUE_ROW __global const float *
+#else
+#define VALUE_ROW const float *
+#endif
+
+/* What a work-item keeps of a tile from block to block. */
+struct rows {
+    int row0, count;          /* first row, and how many there are */
+    float16 m[NQ], l[NQ];     /* running maximum (base 2) and sum of weights */
+    int16 position[NQ], head[NQ];
+    int q_low, q_high, h_low, h_high; /* bounds of the tile, for its class */
+};
+
+static inline void find_rows(struct rows *rows, const struct place *at, int pack, int tile)
+{
+    rows->row0 = at->row0 + tile * TILE;
+    rows->count = min(TILE, at->rows - rows->row0);
+    UNROLL for (int j = 0; j < NQ; j++) {
+        int16 r = min((int16)(rows->row0 + 16 * j) + LANES, (int16)(at->rows - 1));
+        rows->position[j] = r / (int16)(pack) + (int16)(at->q_shift);
+        rows->head[j] = (int16)(at->head0) + r % (int16)(pack);
+        rows->m[j] = (float16)(LOWEST_MAX);
+        rows->l[j] = (float16)(0.0f);
+    }
+    int last = rows->row0 + rows->count - 1;
+    rows->q_low = rows->row0 / pack + at->q_shift;
+    rows->q_high = last / pack + at->q_shift;
+    int one_token = rows->row0 / pack == last / pack;
+    rows->h_low = at->head0 + (one_token ? rows->row0 % pack : 0);
+    rows->h_high = at->head0 + (one_token ? last % pack : pack - 1);
+}
+
+static inline void load_queries(float16 *qt, __global const STORED(T_Q) *q, const struct place *at,
+                                const struct forward_args *a, int row0)
+{
+    float *lane = (float *)qt;
+    for (int i = 0; i < TILE; i++) {
+        __global const STORED(T_Q) *row = q + at->q0 + row_offset(a->q_at, a->pack, min(row0 + i, at->rows - 1));
+        for (int d = 0; d < DIM; d++)
+            lane[d * TILE + i] = LOAD1(T_Q, row, d) * a->scale_log2;
+    }
+}
+
+#define WIDEN(T, name)                                                                                  \
+    static inline void name(float *to, __global const STORED(T) *from, long stride, int n, int width)   \
+    {                                                                                                   \
+        for (int k = 0; k < n; k++, from += stride, to += width) {                                      \
+            int d = 0;                                                                                  \
+            for (; d + 16 <= width; d += 16)                                                            \
+                vstore16(LOAD16(T, from, d), 0, to + d);                                                \
+            for (; d < width; d++)                                                                      \
+                to[d] = LOAD1(T, from, d);                                                              \
+        }                                                                                               \
+    }
+#if T_K != 0
+WIDEN(T_K, widen_keys)
+#endif
+#if T_V != 0
+WIDEN(T_V, widen_values)
+#endif
+
+/* One register tile of S^T: MK keys, the last of n repeated where fewer are left. */
+static inline void score_tile(float16 s[MK][NQ], const float16 *qt, KEY_ROW keys, long stride, int n)
+{
+    KEY_ROW row[MK];
+    UNROLL for (int r = 0; r < MK; r++) {
+        row[r] = keys + min(r, n - 1) * stride;
+        UNROLL for (int j = 0; j < NQ; j++)
+            s[r][j] = (float16)(0.0f);
+    }
+    for (int d = 0; d < DIM; d++) {
+        float16 x[NQ];
+        UNROLL for (int j = 0; j < NQ; j++)
+            x[j] = qt[d * NQ + j];
+        UNROLL for (int r = 0; r < MK; r++) {
+            float16 y = (float16)(row[r][d]);
+            UNROLL for (int j = 0; j < NQ; j++)
+                s[r][j] = fma(y, x[j], s[r][j]);
+        }
+    }
+}
+
+/* Hide the pairs of a tile that the pattern hides. */
+static inline void mask_tile(float16 s[MK][NQ], const struct pattern_env *env, const struct rows *rows, int key)
+{
+    for (int r = 0; r < MK; r++)
+        UNROLL for (int j = 0; j < NQ; j++)
+            s[r][j] = select((float16)(MASKED_SCORE), s[r][j], pattern_16(env, rows->position[j], rows->head[j], key + r));
+}
+
+/* Scores of a block's n keys from first key `key` into p, running maxima into rows->m.  used: the keys between the
+ * first and the last tile that is not EMPTY; returns 0 if there is none. */
+static inline int score_block(float16 *p, int used[2], struct rows *rows, const struct pattern_env *env, int partial,
+                              const float16 *qt, KEY_ROW keys, long stride, int key, int n)
+{
+    used[0] = n;
+    used[1] = 0;
+    for (int k = 0; k < n; k += MK) {
+        int left = min(MK, n - k), class = 2;
+        if (partial)
+            class = pattern_class(env, rows->q_low, rows->q_high, rows->h_low, rows->h_high, key + k, key + k + left - 1);
+        float16 s[MK][NQ];
+        if (class == 0) {
+            UNROLL for (int i = 0; i < MK * NQ; i++)
+                p[k * NQ + i] = (float16)(MASKED_SCORE);
+            continue;
+        }
+        used[0] = min(used[0], k);
+        used[1] = k + left;
+        score_tile(s, qt, keys + k * stride, stride, left);
+        if (class == 1)
+            mask_tile(s, env, rows, key + k);
+        UNROLL for (int r = 0; r < MK; r++)
+            UNROLL for (int j = 0; j < NQ; j++)
+                p[(k + r) * NQ + j] = s[r][j];
+        UNROLL for (int r = 0; r < MK; r++) /* a repeated last key changes no maximum */
+            UNROLL for (int j = 0; j < NQ; j++)
+                rows->m[j] = max(rows->m[j], s[r][j]);
+    }
+    return used[0] < used[1];
+}
+
+/* Scores of keys used[0] <= k < used[1] to weights; the sum of weights grows by them. */
+static inline void weigh(float16 *p, const int used[2], struct rows *rows, const float16 *alpha)
+{
+    float16 m[NQ], l[NQ];
+    UNROLL for (int j = 0; j < NQ; j++) {
+        m[j] = rows->m[j];
+        l[j] = rows->l[j] * alpha[j];
+    }
+    for (int k = used[0]; k < used[1]; k++)
+        UNROLL for (int j = 0; j < NQ; j++) {
+            float16 w = exp2_neg16(p[k * NQ + j] - m[j]);
+            l[j] += w;
+            p[k * NQ + j] = w;
+        }
+    UNROLL for (int j = 0; j < NQ; j++)
+        rows->l[j] = l[j];
+}
+
+/* O^T = alpha O^T + V^T P over keys used[0] <= k < used[1]. */
+static inline void add_values(float16 *ot, const float16 *p, const int used[2], const float16 *alpha, VALUE_ROW values,
+                              long stride)
+{
+    for (int d = 0; d < DIM_V; d += MD) {
+        int first = min(d, DIM_V - MD); /* the last tile overlaps; its columns before d are not stored */
+        float16 s[MD][NQ];
+        UNROLL for (int r = 0; r < MD; r++)
+            UNROLL for (int j = 0; j < NQ; j++)
+                s[r][j] = ot[(first + r) * NQ + j] * alpha[j];
+        VALUE_ROW row = values + used[0] * stride + first;
+        const float16 *weights = p + used[0] * NQ;
+        for (int k = used[0]; k < used[1]; k++, row += stride, weights += NQ) {
+            float16 w[NQ];
+            UNROLL for (int j = 0; j < NQ; j++)
+                w[j] = weights[j];
+            UNROLL for (int r = 0; r < MD; r++) {
+                float16 y = (float16)(row[r]);
+                UNROLL for (int j = 0; j < NQ; j++)
+                    s[r][j] = fma(y, w[j], s[r][j]);
+            }
+        }
+        UNROLL for (int r = 0; r < MD; r++)
+            if (first + r >= d)
+                UNROLL for (int j = 0; j < NQ; j++)
+                    ot[(first + r) * NQ + j] = s[r][j];
+    }
+}
+
+#if !PATTERN_ALWAYS
+/* Whether every value of keys used[0] <= k < used[1] is finite.  1 / (4 MD) of the work of add_values. */
+static inline int values_finite(const int used[2], VALUE_ROW values, long stride)
+{
+    int16 bad = (int16)(0);
+    int bad1 = 0;
+    for (int k = used[0]; k < used[1]; k++) {
+        VALUE_ROW row = values + k * stride;
+        int d = 0;
+        for (; d + 16 <= DIM_V; d += 16)
+            bad |= (as_int16(vload16(0, row + d)) & (int16)(0x7fffffff)) >= (int16)(0x7f800000);
+        for (; d < DIM_V; d++)
+            bad1 |= (as_int(row[d]) & 0x7fffffff) >= 0x7f800000;
+    }
+    return !bad1 && !any(bad);
+}
+
+/* The same sum with masked pairs left out, for blocks where a masked value may be NaN or infinite. */
+static inline void add_values_carefully(float16 *ot, const float16 *p, const int used[2], const float16 *alpha,
+                                        VALUE_ROW values, long stride, const struct pattern_env *env,
+                                        const struct rows *rows, int key)
+{
+    for (int i = 0; i < DIM_V * NQ; i++)
+        ot[i] *= alpha[i % NQ];
+    for (int k = used[0]; k < used[1]; k++)
+        for (int j = 0; j < NQ; j++) {
+            int16 visible = pattern_16(env, rows->position[j], rows->head[j], key + k);
+            for (int d = 0; d < DIM_V; d++) {
+                float16 sum = fma((float16)(values[k * stride + d]), p[k * NQ + j], ot[d * NQ + j]);
+                ot[d * NQ + j] = select(ot[d * NQ + j], sum, visible);
+            }
+        }
+}
+#endif
+
+/* Divide by the sum of weights and store; a row without weight gives 0. */
+static inline void store_rows(__global STORED(T_O) *o, float16 *ot, const struct rows *rows, const struct place *at,
+                              const struct forward_args *a)
+{
+    for (int j = 0; j < NQ; j++) {
+        int16 none = rows->l[j] == (float16)(0.0f);
+        float16 inverse = (float16)(1.0f) / rows->l[j];
+        for (int d = 0; d < DIM_V; d++)
+            ot[d * NQ + j] = select(ot[d * NQ + j] * inverse, (float16)(0.0f), none);
+    }
+    const float *lane = (const float *)ot;
+    for (int i = 0; i < rows->count; i++) {
+        __global STORED(T_O) *row = o + at->o0 + row_offset(a->o_at, a->pack, rows->row0 + i);
+        for (int d = 0; d < DIM_V; d++)
+            STORE1(T_O, lane[d * TILE + i], row, d);
+    }
+}
+
+#if LSE
+static inline void store_lse(__global float *lse, const struct rows *rows, const struct place *at,
+                             const struct forward_args *a)
+{
+    const float *m = (const float *)rows->m, *l = (const float *)rows->l;
+    for (int i = 0; i < rows->count; i++)
+        lse[at->lse0 + row_offset(a->lse_at, a->pack, rows->row0 + i)] = l[i] == 0.0f ? -INFINITY : (m[i] + log2(l[i])) * LN2;
+}
+#endif
+
+/* One tile against one block of n keys from `key` on: keys and values point at the block. */
+static inline void attend(struct rows *rows, float16 *ot, float16 *p, const float16 *qt, const struct pattern_env *env,
+                          int class, KEY_ROW keys, long key_stride, VALUE_ROW values, long value_stride, int key, int n)
+{
+    int used[2];
+    float16 alpha[NQ];
+    UNROLL for (int j = 0; j < NQ; j++)
+        alpha[j] = rows->m[j];
+    if (!score_block(p, used, rows, env, class == 1, qt, keys, key_stride, key, n))
+        return;
+    UNROLL for (int j = 0; j < NQ; j++)
+        alpha[j] = exp2_neg16(alpha[j] - rows->m[j]);
+    weigh(p, used, rows, alpha);
+#if !PATTERN_ALWAYS
+    if (class == 1 && !values_finite(used, values, value_stride)) {
+        add_values_carefully(ot, p, used, alpha, values, value_stride, env, rows, key);
+        return;
+    }
+#endif
+    add_values(ot, p, used, alpha, values, value_stride);
+}
+
+/* The class of a block for each tile that has rows; returns whether any of them is not EMPTY. */
+static inline int classify(int class[NT], const struct rows *rows, const struct pattern_env *env, int key, int n COUNT_PARAM)
+{
+    int any_visible = 0;
+    for (int t = 0; t < NT; t++) {
+        class[t] = 0;
+        if (rows[t].count <= 0)
+            continue;
+        class[t] = pattern_class(env, rows[t].q_low, rows[t].q_high, rows[t].h_low, rows[t].h_high, key, key + n - 1);
+        COUNT_TILE(class[t]);
+        any_visible |= class[t];
+    }
+    return any_visible;
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PARAMS)
+{
+    const struct place at = find_place(&a, get_group_id(0) LENGTH_ARGS);
+    if (at.row0 >= at.rows)
+        return;
+    PATTERN_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
+    float16 qt[NT * DIM * NQ], ot[NT * DIM_V * NQ], p[BK * NQ];
+    struct rows rows[NT];
+    for (int t = 0; t < NT; t++) {
+        find_rows(&rows[t], &at, a.pack, t);
+        load_queries(qt + t * DIM * NQ, q, &at, &a, rows[t].row0);
+    }
+    for (int i = 0; i < NT * DIM_V * NQ; i++)
+        ot[i] = (float16)(0.0f);
+#if T_K != 0
+    float16 widened_keys[(BK * DIM + 15) / 16];
+#endif
+#if T_V != 0
+    float16 widened_values[(BK * DIM_V + 15) / 16];
+#endif
+
+    for (int key = at.key0; key < at.key1; key += BK) {
+        int n = min(BK, at.key1 - key), class[NT];
+        if (!classify(class, rows, &env, key, n COUNT_ARG))
+            continue;
+#if T_K != 0
+        widen_keys((float *)widened_keys, k + at.k0 + key * a.k_at[3], a.k_at[3], n, DIM);
+        KEY_ROW keys = (const float *)widened_keys;
+        const long key_stride = DIM;
+#else
+        KEY_ROW keys = k + at.k0 + key * a.k_at[3];
+        const long key_stride = a.k_at[3];
+#endif
+#if T_V != 0
+        widen_values((float *)widened_values, v + at.v0 + key * a.v_at[3], a.v_at[3], n, DIM_V);
+        VALUE_ROW values = (const float *)widened_values;
+        const long value_stride = DIM_V;
+#else
+        VALUE_ROW values = v + at.v0 + key * a.v_at[3];
+        const long value_stride = a.v_at[3];
+#endif
+        for (int t = 0; t < NT; t++)
+            if (class[t] != 0)
+                attend(&rows[t], ot + t * DIM_V * NQ, p, qt + t * DIM * NQ, &env, class[t], keys, key_stride, values,
+                       value_stride, key, n);
+    }
+    for (int t = 0; t < NT; t++) {
+        store_rows(o, ot + t * DIM_V * NQ, &rows[t], &at, &a);
+#if LSE
+        store_lse(lse, &rows[t], &at, &a);
+#endif
+    }
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ * context.h - a context: one OpenCL device with its cl_context, program cache, log and last failure. */
+#ifndef CLATTN_CONTEXT_H
+#define CLATTN_CONTEXT_H
+
+#include <clattn/export.h>
+#include <clattn/status.h>
+
+typedef struct clattn_context clattn_context;
+
+/* Called with one line at a time, without newline; from any thread that is inside a clattn call. */
+typedef void (*clattn_log_callback)(void *cookie, const char *line);
+
+/* What the program cache on disk does (clattn(3), FILES). */
+typedef enum clattn_cache_mode {
+    CLATTN_CACHE_AUTO = 0, /* on, except where the driver caches programs by itself            */
+    CLATTN_CACHE_OFF = 1,
+    CLATTN_CACHE_ALWAYS = 2
+} clattn_cache_mode;
+
+CLATTN_BEGIN
+/* Open a device and make a cl_context for it.  selector (may be NULL or "") is an index of
+ * clattn_list_devices ("0"), a type ("cpu", "gpu", "accelerator"), or a part of a device's, vendor's or
+ * platform's name, in any letter case.  NULL takes a GPU before an accelerator before a CPU.
+ * The caller owns *ctx and closes it with clattn_context_close.  On failure *ctx is NULL.
+ * NULL_ARGUMENT, NO_PLATFORM, NO_DEVICE, DEVICE_NOT_FOUND, OPENCL_FAILED, OUT_OF_HOST_MEMORY. */
+CLATTN_API clattn_status clattn_context_open(clattn_context **ctx, const char *selector);
+
+/* Wrap the caller's context and one of its devices.  Both are retained, not taken.
+ * NULL_ARGUMENT, DEVICE_NOT_IN_CONTEXT, OPENCL_FAILED, OUT_OF_HOST_MEMORY. */
+CLATTN_API clattn_status clattn_context_wrap(clattn_context **ctx, cl_context context, cl_device_id device);
+
+/* Close a context; NULL is allowed.  Plans made from it keep what they need until they are destroyed. */
+CLATTN_API void clattn_context_close(clattn_context *ctx);
+
+/* Return the OpenCL objects of a context, borrowed; NULL for a NULL context. */
+CLATTN_API cl_context clattn_context_cl(const clattn_context *ctx);
+CLATTN_API cl_device_id clattn_context_device(const clattn_context *ctx);
+
+/* Give a log callback (NULL: silent, the default).  cookie is passed through. */
+CLATTN_API clattn_status clattn_context_set_log(clattn_context *ctx, clattn_log_callback log, void *cookie);
+
+/* Set where and whether compiled programs are kept.  directory NULL: $CLATTN_CACHE_DIR, else
+ * $XDG_CACHE_HOME/clattn, else $HOME/.cache/clattn.  An unusable folder is never an error: it costs time. */
+CLATTN_API clattn_status clattn_context_set_cache(clattn_context *ctx, clattn_cache_mode mode, const char *directory);
+
+/* Copy the sentence of this context's latest failure into text (size bytes, always terminated). */
+CLATTN_API clattn_status clattn_context_message(const clattn_context *ctx, char *text, size_t size);
+/* Return the OpenCL code of the latest failure, CL_SUCCESS if OpenCL was not the cause. */
+CLATTN_API cl_int clattn_context_cl_error(const clattn_context *ctx);
+/* Copy the compiler's log of the latest failed build (at most 64 KiB are kept, control characters removed). */
+CLATTN_API clattn_status clattn_context_build_log(const clattn_context *ctx, char *text, size_t size);
+CLATTN_END
+
+#endif

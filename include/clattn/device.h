@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ * device.h - the devices of this machine and what clattn knows about each. */
+#ifndef CLATTN_DEVICE_H
+#define CLATTN_DEVICE_H
+
+#include <clattn/export.h>
+#include <clattn/status.h>
+
+/* Facts about a device, gathered once.  Every choice of an engine is a function of these and of the
+ * problem; tests/devices holds recorded ones.  Texts are cut to their fields and always terminated. */
+typedef struct clattn_device_facts {
+    size_t size; /* sizeof(clattn_device_facts), set by CLATTN_DEVICE_FACTS_INIT */
+    char platform[64];
+    char platform_version[96];
+    char name[128];
+    char vendor[96];
+    char driver[96];
+    cl_device_type type;
+    uint32_t opencl_major, opencl_minor; /* of the device */
+    uint32_t compute_units;
+    uint32_t clock_mhz;
+    uint32_t address_bits;
+    uint32_t vector_width_float; /* native, in floats; 0 unknown */
+    uint64_t global_bytes;
+    uint64_t largest_buffer_bytes;
+    uint64_t local_bytes;
+    uint64_t cache_bytes; /* of the global memory cache, 0 unknown */
+    uint64_t largest_group;
+    int32_t local_is_dedicated; /* 1: local memory is its own memory, 0: it is global memory */
+    int32_t has_compiler;
+    int32_t little_endian;
+    int32_t caches_programs;   /* 1: the driver keeps compiled programs on disk by itself */
+    int32_t slow_wide_vectors; /* 1: its compiler takes minutes for float16 kernels        */
+} clattn_device_facts;
+
+#define CLATTN_DEVICE_FACTS_INIT                                                                          \
+    {                                                                                                     \
+        sizeof(clattn_device_facts), "", "", "", "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+    }
+
+/* One engine's answer for one device. */
+typedef struct clattn_engine_fit {
+    size_t size; /* sizeof(clattn_engine_fit), set by CLATTN_ENGINE_FIT_INIT */
+    const char *engine; /* "portable", "vector"; static */
+    int32_t fits;
+    char reason[160]; /* one line: why, or why not */
+} clattn_engine_fit;
+
+#define CLATTN_ENGINE_FIT_INIT {sizeof(clattn_engine_fit), NULL, 0, ""}
+
+CLATTN_BEGIN
+/* List the devices of all platforms, in the ICD loader's order, into devices[0 .. capacity-1] (may be NULL
+ * when capacity is 0); *count is how many there are.  Platforms that fail are passed over.
+ * NULL_ARGUMENT, NO_PLATFORM, NO_DEVICE. */
+CLATTN_API clattn_status clattn_list_devices(cl_device_id *devices, size_t capacity, size_t *count);
+
+/* Gather a device's facts.  NULL_ARGUMENT, BAD_STRUCT_SIZE, OPENCL_FAILED. */
+CLATTN_API clattn_status clattn_device_describe(cl_device_id device, clattn_device_facts *facts);
+
+/* Ask engine number index (0, 1, ...) whether it fits a device; pure.  BAD_COUNT past the last engine. */
+CLATTN_API clattn_status clattn_engine_describe(const clattn_device_facts *facts, size_t index, clattn_engine_fit *fit);
+
+/* Return sentence number index about a known trap of this device's driver, or NULL past the last.  Static. */
+CLATTN_API const char *clattn_device_trap(const clattn_device_facts *facts, size_t index);
+CLATTN_END
+
+#endif

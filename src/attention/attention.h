@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT
+ * attention.h - what the files of the attention room share: the resolved problem and the plan. */
+#ifndef CLATTN_ATTENTION_ROOM_H
+#define CLATTN_ATTENTION_ROOM_H
+
+#include "core/core.h"
+#include "engine/engine.h"
+#include "expr/expr.h"
+
+#define I64 cl_long
+#define I32 cl_int
+#define F32 cl_float
+#include "forward_args.clh"
+#include "merge_args.clh"
+#undef I64
+#undef I32
+#undef F32
+
+enum clattn__tensor { CLATTN__Q, CLATTN__K, CLATTN__V, CLATTN__O, CLATTN__LSE, CLATTN__TENSORS };
+
+/* ---- check.c ---- */
+/* A problem that has passed every check: no default scale, no dense strides, the pattern parsed. */
+struct clattn__problem {
+    clattn_attention a;
+    struct clattn__expr *pattern;
+    bool bottom_right;
+    int64_t extents[CLATTN__TENSORS]; /* elements, offset included */
+    int n_numbers;
+    int32_t numbers[CLATTN__EXPR_MAX_NUMBERS];
+};
+/* On failure the details (not the status's own sentence) go to message. */
+clattn_status clattn__problem_resolve(struct clattn__problem *problem, const clattn_attention *a, char *message, size_t size);
+/* Fill numbers again, after a change of scalars or array counts. */
+void clattn__problem_numbers(struct clattn__problem *problem);
+void clattn__problem_free(struct clattn__problem *problem);
+struct clattn__shape clattn__tensor_shape(const clattn_attention *a, enum clattn__tensor tensor);
+clattn_layout *clattn__tensor_layout(clattn_attention *a, enum clattn__tensor tensor);
+int32_t clattn__tensor_type(const clattn_attention *a, enum clattn__tensor tensor);
+
+/* ---- launch.c: kernels with their arguments, without any check ---- */
+struct clattn__kernel {
+    cl_program program;
+    cl_kernel kernel;
+};
+clattn_status clattn__kernel_build(clattn_context *ctx, const struct clattn__program_request *request,
+                                   struct clattn__kernel *kernel);
+void clattn__kernel_free(struct clattn__kernel *kernel);
+
+struct clattn__wait {
+    cl_uint count;
+    const cl_event *events;
+};
+
+/* One forward launch.  Unused buffers are NULL. */
+struct clattn__forward_run {
+    const struct clattn__problem *problem; /* whose numbers and arrays the pattern reads */
+    const struct forward_args *args;
+    size_t groups;
+    cl_mem q, k, v, o, lse, q_offsets, k_offsets, key_lengths, counters;
+    cl_mem arrays[CLATTN_MAX_ARRAYS];
+};
+struct clattn_plan;
+cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue queue, const struct clattn__forward_run *run,
+                              struct clattn__wait wait, cl_event *event);
+
+/* ---- merge.c ---- */
+struct clattn__merge_spec {
+    int32_t type_parts, type_o, dim_v;
+    bool lse, packed;
+};
+struct clattn__merge_run {
+    const struct merge_args *args;
+    cl_mem part_o, part_lse, o, lse, q_offsets;
+};
+clattn_status clattn__merge_build(clattn_context *ctx, const struct clattn__merge_spec *spec, struct clattn__kernel *kernel);
+cl_int clattn__launch_merge(cl_kernel kernel, const struct clattn__merge_spec *spec, cl_command_queue queue,
+                            const struct clattn__merge_run *run, struct clattn__wait wait, cl_event *event);
+
+/* ---- buffers.c: checks of what an enqueue is given ---- */
+struct clattn__buffer_rule {
+    const char *name;
+    cl_mem mem;
+    int64_t first, last; /* bytes used: first <= byte < last */
+    clattn_status too_small;
+    bool output;
+};
+clattn_status clattn__check_buffer(clattn_context *ctx, const struct clattn__buffer_rule *rule);
+clattn_status clattn__check_aliases(clattn_context *ctx, const struct clattn__buffer_rule *rules, size_t count);
+clattn_status clattn__check_queue(clattn_context *ctx, cl_command_queue queue);
+clattn_status clattn__check_wait(clattn_context *ctx, struct clattn__wait wait);
+
+/* ---- plan.c ---- */
+#define CLATTN__WHY_SIZE 1024
+struct clattn_plan {
+    uint32_t magic;
+    clattn_context *ctx;
+    struct clattn__problem problem;
+    const struct clattn__engine *engine;
+    struct clattn__launch launch;
+    struct forward_args args;
+    struct merge_args merge_args;
+    struct clattn__kernel forward, merge; /* merge: when launch.splits > 1 */
+    struct clattn__merge_spec merge_spec;
+    int64_t workspace_bytes, workspace_lse; /* bytes in all; byte offset of the parts' lse */
+    char why[CLATTN__WHY_SIZE];
+    pthread_mutex_t lock; /* guards the kernels' arguments and all that follows */
+    cl_mem workspace;     /* the plan's own, NULL with CLATTN_CALLER_WORKSPACE */
+    cl_event busy;        /* the last work that uses it */
+    bool dead;
+};
+clattn_status clattn__plan_check(const clattn_plan *plan);
+/* Arguments of a launch for a resolved problem. */
+void clattn__forward_args_fill(struct forward_args *args, const struct clattn__problem *problem,
+                               const struct clattn__launch *launch);
+/* With splits the parts go to a workspace of [part][batch][head][token][dim_v] f32, then [part][batch][head][token] lse. */
+void clattn__split_args_fill(struct forward_args *args, struct merge_args *merge, const struct clattn__problem *problem,
+                             const struct clattn__launch *launch, int64_t *workspace_lse, int64_t *workspace_bytes);
+
+/* ---- selftest.c ---- */
+/* Launch a plan's kernels on a tiny problem and compare with a scalar computation on the host. */
+clattn_status clattn__self_test(clattn_plan *plan);
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT
+ * enqueue.c - checks one call's buffers and puts the kernels into the queue; compiles, blocks and allocates nothing.
+ *
+ * The kernels' arguments are the plan's only mutable state: a lock is held while they are set and enqueued, a few
+ * microseconds.  A plan that owns its workspace also keeps the event of the last work that uses it, and the next waits. */
+#include "attention/attention.h"
+
+#include <string.h>
+
+#define MAX_RULES (CLATTN__TENSORS + 3 + CLATTN_MAX_ARRAYS + 2)
+
+struct rules {
+    struct clattn__buffer_rule list[MAX_RULES];
+    size_t count;
+};
+
+static void add_rule(struct rules *rules, const char *name, cl_mem mem, int64_t first, int64_t last,
+                     clattn_status too_small, bool output)
+{
+    rules->list[rules->count++] = (struct clattn__buffer_rule){name, mem, first, last, too_small, output};
+}
+
+static void add_tensor(struct rules *rules, const struct clattn__problem *p, enum clattn__tensor tensor, const char *name,
+                       cl_mem mem, clattn_status too_small)
+{
+    clattn_attention a = p->a;
+    int64_t bytes = clattn__type_bytes(clattn__tensor_type(&a, tensor));
+    add_rule(rules, name, mem, clattn__tensor_layout(&a, tensor)->offset * bytes, p->extents[tensor] * bytes, too_small,
+             tensor >= CLATTN__O);
+}
+
+static void collect_rules(const clattn_plan *plan, const clattn_io *io, struct rules *rules)
+{
+    const struct clattn__problem *p = &plan->problem;
+    const clattn_attention *a = &p->a;
+    const int64_t word = sizeof(cl_int);
+    add_tensor(rules, p, CLATTN__Q, "q", io->q, CLATTN_Q_TOO_SMALL);
+    add_tensor(rules, p, CLATTN__K, "k", io->k, CLATTN_K_TOO_SMALL);
+    add_tensor(rules, p, CLATTN__V, "v", io->v, CLATTN_V_TOO_SMALL);
+    add_tensor(rules, p, CLATTN__O, "o", io->o, CLATTN_O_TOO_SMALL);
+    if (a->flags & CLATTN_WANT_LSE)
+        add_tensor(rules, p, CLATTN__LSE, "lse", io->lse, CLATTN_LSE_TOO_SMALL);
+    if (a->flags & CLATTN_PACKED) {
+        add_rule(rules, "q_offsets", io->q_offsets, 0, (a->batch + 1) * word, CLATTN_LENGTHS_TOO_SMALL, false);
+        add_rule(rules, "k_offsets", io->k_offsets, 0, (a->batch + 1) * word, CLATTN_LENGTHS_TOO_SMALL, false);
+    }
+    if (a->flags & CLATTN_KEY_LENGTHS)
+        add_rule(rules, "key_lengths", io->key_lengths, 0, a->batch * word, CLATTN_LENGTHS_TOO_SMALL, false);
+    for (int i = 0; i < a->n_arrays; i++)
+        if (clattn__expr_uses_array(p->pattern, i))
+            add_rule(rules, a->arrays[i].name, io->arrays[i], 0, a->arrays[i].count * word, CLATTN_ARRAY_TOO_SMALL, false);
+    if (a->flags & CLATTN_COUNT_TILES)
+        add_rule(rules, "counters", io->counters, 0, 4 * word, CLATTN_COUNTERS_TOO_SMALL, true);
+}
+
+/* Buffers that the plan was not created for are a mistake of the caller's that would go unseen. */
+static clattn_status check_unused(const clattn_plan *plan, const clattn_io *io)
+{
+    const clattn_attention *a = &plan->problem.a;
+    const struct {
+        const char *name;
+        cl_mem mem;
+        bool used;
+    } optional[] = {
+        {"lse", io->lse, a->flags & CLATTN_WANT_LSE},
+        {"q_offsets", io->q_offsets, a->flags & CLATTN_PACKED},
+        {"k_offsets", io->k_offsets, a->flags & CLATTN_PACKED},
+        {"key_lengths", io->key_lengths, a->flags & CLATTN_KEY_LENGTHS},
+        {"counters", io->counters, a->flags & CLATTN_COUNT_TILES},
+        {"workspace", io->workspace, a->flags & CLATTN_CALLER_WORKSPACE},
+    };
+    for (size_t i = 0; i < CLATTN__LEN(optional); i++)
+        if (optional[i].mem && !optional[i].used)
+            return clattn__fail(plan->ctx, CLATTN_UNUSED_BUFFER, CL_SUCCESS, "io.%s", optional[i].name);
+    for (int i = a->n_arrays; i < CLATTN_MAX_ARRAYS; i++)
+        if (io->arrays[i])
+            return clattn__fail(plan->ctx, CLATTN_UNUSED_BUFFER, CL_SUCCESS, "io.arrays[%d]", i);
+    return CLATTN_OK;
+}
+
+static clattn_status add_workspace(const clattn_plan *plan, const clattn_io *io, struct rules *rules)
+{
+    if (!(plan->problem.a.flags & CLATTN_CALLER_WORKSPACE) || plan->workspace_bytes == 0)
+        return CLATTN_OK;
+    int64_t last;
+    if (!io->workspace)
+        return clattn__fail(plan->ctx, CLATTN_WORKSPACE_MISSING, CL_SUCCESS, "io.workspace of %lld bytes",
+                            (long long)plan->workspace_bytes);
+    if (io->workspace_offset < 0 || io->workspace_offset % 4 ||
+        !clattn__add(io->workspace_offset, plan->workspace_bytes, &last))
+        return clattn__fail(plan->ctx, CLATTN_BAD_OFFSET, CL_SUCCESS,
+                            "workspace_offset is %lld; it must be a multiple of 4, 0 or more",
+                            (long long)io->workspace_offset);
+    add_rule(rules, "workspace", io->workspace, io->workspace_offset, last, CLATTN_WORKSPACE_TOO_SMALL, true);
+    return CLATTN_OK;
+}
+
+static clattn_status check_io(const clattn_plan *plan, const clattn_io *io)
+{
+    struct rules rules = {.count = 0};
+    clattn_status status = check_unused(plan, io);
+    if (status)
+        return status;
+    collect_rules(plan, io, &rules);
+    status = add_workspace(plan, io, &rules);
+    for (size_t i = 0; !status && i < rules.count; i++)
+        status = clattn__check_buffer(plan->ctx, &rules.list[i]);
+    return status ? status : clattn__check_aliases(plan->ctx, rules.list, rules.count);
+}
+
+static struct clattn__forward_run make_run(const clattn_plan *plan, const clattn_io *io)
+{
+    struct clattn__forward_run run = {
+        .problem = &plan->problem, .args = &plan->args, .groups = plan->launch.groups, .q = io->q, .k = io->k, .v = io->v, .o = io->o, .lse = io->lse,
+        .q_offsets = io->q_offsets, .k_offsets = io->k_offsets, .key_lengths = io->key_lengths, .counters = io->counters,
+    };
+    memcpy(run.arrays, io->arrays, sizeof run.arrays);
+    return run;
+}
+
+/* Wait for the caller's events and for the last user of the plan's own workspace, as one list of two at most. */
+static cl_int wait_with_busy(clattn_plan *plan, cl_command_queue queue, struct clattn__wait *wait, cl_event joined[2])
+{
+    if (!plan->busy)
+        return CL_SUCCESS;
+    cl_uint n = 0;
+    if (wait->count) {
+        cl_int code = clEnqueueMarkerWithWaitList(queue, wait->count, wait->events, &joined[0]);
+        if (code != CL_SUCCESS)
+            return code;
+        n = 1;
+    }
+    joined[n++] = plan->busy;
+    wait->count = n;
+    wait->events = joined;
+    return CL_SUCCESS;
+}
+
+/* Forward into the workspace, then merge; the lock is held. */
+static cl_int enqueue_split(clattn_plan *plan, cl_command_queue queue, const clattn_io *io, struct clattn__wait wait,
+                            cl_event *event)
+{
+    bool own = plan->workspace != NULL;
+    cl_event joined[2] = {NULL, NULL}, parts = NULL, done = NULL;
+    bool marker = own && plan->busy && wait.count;
+    struct forward_args args = plan->args;
+    struct merge_args merge_args = plan->merge_args;
+    struct clattn__forward_run run = make_run(plan, io);
+    int64_t first = own ? 0 : io->workspace_offset / (int64_t)sizeof(cl_float);
+    run.o = run.lse = own ? plan->workspace : io->workspace;
+    args.o_at[0] += first;
+    args.lse_at[0] += first;
+    merge_args.part_o_at += first;
+    merge_args.part_lse_at += first;
+    run.args = &args;
+    struct clattn__merge_run merge = {&merge_args, run.o, run.o, io->o, io->lse, io->q_offsets};
+
+    cl_int code = own ? wait_with_busy(plan, queue, &wait, joined) : CL_SUCCESS;
+    if (code == CL_SUCCESS)
+        code = clattn__launch_forward(plan, queue, &run, wait, &parts);
+    if (marker && joined[0])
+        clReleaseEvent(joined[0]);
+    if (code != CL_SUCCESS)
+        return code;
+    code = clattn__launch_merge(plan->merge.kernel, &plan->merge_spec, queue, &merge, (struct clattn__wait){1, &parts}, &done);
+    if (own) { /* whatever came of the merge, the workspace is in use until the last kernel that was enqueued ends */
+        if (plan->busy)
+            clReleaseEvent(plan->busy);
+        plan->busy = code == CL_SUCCESS ? done : parts;
+        clRetainEvent(plan->busy);
+    }
+    clReleaseEvent(parts);
+    if (code != CL_SUCCESS)
+        return code;
+    if (event)
+        *event = done;
+    else
+        clReleaseEvent(done);
+    return CL_SUCCESS;
+}
+
+static cl_int enqueue_locked(clattn_plan *plan, cl_command_queue queue, const clattn_io *io, struct clattn__wait wait,
+                             cl_event *event)
+{
+    if (plan->launch.groups == 0) /* no rows: nothing to do but to be an event */
+        return event ? clEnqueueMarkerWithWaitList(queue, wait.count, wait.events, event) : CL_SUCCESS;
+    if (plan->launch.splits > 1)
+        return enqueue_split(plan, queue, io, wait, event);
+    struct clattn__forward_run run = make_run(plan, io);
+    return clattn__launch_forward(plan, queue, &run, wait, event);
+}
+
+clattn_status clattn_enqueue_forward(clattn_plan *plan, cl_command_queue queue, const clattn_io *io, cl_uint n_wait,
+                                     const cl_event *wait, cl_event *event)
+{
+    struct clattn__wait waits = {n_wait, wait};
+    clattn_status status = clattn__plan_check(plan);
+    if (status)
+        return status;
+    clattn_context *ctx = plan->ctx;
+    if (!io)
+        return clattn__fail(ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "io");
+    if (io->size != sizeof *io)
+        return clattn__fail(ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS, "clattn_io.size is %zu, this library's is %zu",
+                            io->size, sizeof *io);
+    status = clattn__check_queue(ctx, queue);
+    if (!status)
+        status = clattn__check_wait(ctx, waits);
+    if (!status)
+        status = check_io(plan, io);
+    if (status)
+        return status;
+
+    pthread_mutex_lock(&plan->lock);
+    bool dead = plan->dead;
+    cl_int code = dead ? CL_DEVICE_NOT_AVAILABLE : enqueue_locked(plan, queue, io, waits, event);
+    if (code == CL_DEVICE_NOT_AVAILABLE || code == CL_INVALID_CONTEXT)
+        plan->dead = true;
+    pthread_mutex_unlock(&plan->lock);
+    if (dead)
+        return clattn__fail(ctx, CLATTN_PLAN_DEAD, CL_SUCCESS, "%s", "");
+    return code == CL_SUCCESS ? CLATTN_OK : clattn__fail_cl(ctx, "enqueueing the kernels", code);
+}

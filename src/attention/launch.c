@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ * launch.c - a forward kernel with its arguments in the order of cl/common/forward.clh; checks nothing. */
+#include "attention/attention.h"
+
+clattn_status clattn__kernel_build(clattn_context *ctx, const struct clattn__program_request *request,
+                                   struct clattn__kernel *kernel)
+{
+    cl_int code;
+    clattn_status status = clattn__program_build(ctx, request, &kernel->program);
+    if (status)
+        return status;
+    kernel->kernel = clCreateKernel(kernel->program, request->kernel, &code);
+    if (code == CL_SUCCESS)
+        return CLATTN_OK;
+    kernel->kernel = NULL;
+    clattn__kernel_free(kernel);
+    return clattn__fail_cl(ctx, "clCreateKernel", code);
+}
+
+void clattn__kernel_free(struct clattn__kernel *kernel)
+{
+    if (kernel->kernel)
+        clReleaseKernel(kernel->kernel);
+    if (kernel->program)
+        clReleaseProgram(kernel->program);
+    kernel->kernel = NULL;
+    kernel->program = NULL;
+}
+
+/* Sets arguments one after the other and keeps the first failure. */
+struct setter {
+    cl_kernel kernel;
+    cl_uint next;
+    cl_int code;
+};
+
+static void set(struct setter *s, size_t size, const void *value)
+{
+    if (s->code == CL_SUCCESS)
+        s->code = clSetKernelArg(s->kernel, s->next++, size, value);
+}
+
+static void set_buffer(struct setter *s, cl_mem mem)
+{
+    set(s, sizeof mem, &mem);
+}
+
+/* An empty tensor may come without a buffer; the kernel never reads it, but wants an address. */
+static cl_mem or_else(cl_mem mem, cl_mem other)
+{
+    return mem ? mem : other;
+}
+
+cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue queue, const struct clattn__forward_run *run,
+                              struct clattn__wait wait, cl_event *event)
+{
+    const struct clattn__problem *problem = run->problem;
+    const struct clattn__spec *spec = &plan->launch.spec;
+    struct setter s = {plan->forward.kernel, 0, CL_SUCCESS};
+    set(&s, sizeof *run->args, run->args);
+    set_buffer(&s, run->q);
+    set_buffer(&s, or_else(run->k, run->q));
+    set_buffer(&s, or_else(run->v, run->q));
+    set_buffer(&s, run->o);
+    if (spec->LSE)
+        set_buffer(&s, run->lse);
+    if (spec->PACKED) {
+        set_buffer(&s, run->q_offsets);
+        set_buffer(&s, run->k_offsets);
+    } else if (spec->KEY_LENGTHS) {
+        set_buffer(&s, run->key_lengths);
+    }
+    if (spec->COUNT_TILES)
+        set_buffer(&s, run->counters);
+    for (int i = 0; i < problem->n_numbers; i++)
+        set(&s, sizeof(cl_int), &problem->numbers[i]);
+    for (int i = 0; i < problem->a.n_arrays; i++)
+        if (clattn__expr_uses_array(problem->pattern, i))
+            set_buffer(&s, run->arrays[i]);
+    if (s.code != CL_SUCCESS)
+        return s.code;
+    size_t local = (size_t)spec->GROUP, global = run->groups * local;
+    return clEnqueueNDRangeKernel(queue, s.kernel, 1, NULL, &global, &local, wait.count, wait.count ? wait.events : NULL,
+                                  event);
+}

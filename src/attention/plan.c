@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT
+ * plan.c - from a problem to something that can be enqueued: choose, build, launch once, compare. */
+#include "attention/attention.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PRELUDE_SIZE 32768
+#define OPTIONS_SIZE 1024
+
+clattn_status clattn__plan_check(const clattn_plan *plan)
+{
+    if (!plan)
+        return CLATTN_NULL_ARGUMENT;
+    if (plan->magic != CLATTN__PLAN_MAGIC)
+        return CLATTN_BAD_HANDLE;
+    return clattn__context_check(plan->ctx);
+}
+
+static void copy_layout(cl_long at[4], const clattn_layout *layout, bool packed)
+{
+    at[0] = layout->offset;
+    at[1] = packed ? 0 : layout->batch; /* packed: the offsets say where an entry begins */
+    at[2] = layout->head;
+    at[3] = layout->token;
+}
+
+void clattn__forward_args_fill(struct forward_args *args, const struct clattn__problem *problem,
+                               const struct clattn__launch *launch)
+{
+    const clattn_attention *a = &problem->a;
+    bool packed = a->flags & CLATTN_PACKED;
+    memset(args, 0, sizeof *args);
+    copy_layout(args->q_at, &a->q, packed);
+    copy_layout(args->k_at, &a->k, packed);
+    copy_layout(args->v_at, &a->v, packed);
+    copy_layout(args->o_at, &a->o, packed);
+    copy_layout(args->lse_at, &a->lse, packed);
+    args->q_total = a->q_total;
+    args->kv_total = a->kv_total;
+    args->batch = (cl_int)a->batch;
+    args->heads = (cl_int)a->heads;
+    args->kv_heads = (cl_int)a->kv_heads;
+    args->q_len = (cl_int)a->q_len;
+    args->kv_len = (cl_int)a->kv_len;
+    args->q_tiles = launch->q_tiles;
+    args->pack = launch->pack;
+    args->splits = launch->splits;
+    args->split_keys = launch->split_keys;
+    args->bottom_right = problem->bottom_right;
+    args->scale_log2 = (cl_float)(a->scale * 1.44269504088896340736);
+}
+
+void clattn__split_args_fill(struct forward_args *args, struct merge_args *merge, const struct clattn__problem *problem,
+                             const struct clattn__launch *launch, int64_t *workspace_lse, int64_t *workspace_bytes)
+{
+    const clattn_attention *a = &problem->a;
+    int64_t rows = a->batch * a->heads * a->q_len, width = a->dim_v;
+    int64_t lse_first = rows * width * launch->splits;
+    memset(merge, 0, sizeof *merge);
+    memcpy(merge->o_at, args->o_at, sizeof merge->o_at);
+    memcpy(merge->lse_at, args->lse_at, sizeof merge->lse_at);
+    merge->part_o_at = 0;
+    merge->part_lse_at = lse_first;
+    merge->part_o_stride = rows * width;
+    merge->part_lse_stride = rows;
+    merge->row_stride = width;
+    merge->q_total = a->q_total;
+    merge->parts = launch->splits;
+    merge->batch = (cl_int)a->batch;
+    merge->heads = (cl_int)a->heads;
+    merge->q_len = (cl_int)a->q_len;
+
+    const cl_long o_at[5] = {0, a->heads * a->q_len * width, a->q_len * width, width, rows * width};
+    const cl_long lse_at[5] = {lse_first, a->heads * a->q_len, a->q_len, 1, rows};
+    memcpy(args->o_at, o_at, sizeof o_at);
+    memcpy(args->lse_at, lse_at, sizeof lse_at);
+    args->by_entry = 1;
+    *workspace_lse = lse_first * (int64_t)sizeof(cl_float);
+    *workspace_bytes = rows * (width + 1) * launch->splits * (int64_t)sizeof(cl_float);
+}
+
+static clattn_status choose(clattn_plan *plan, struct clattn__text *why)
+{
+    const clattn_attention *a = &plan->problem.a;
+    struct clattn__task task = {
+        .batch = a->batch, .heads = a->heads, .kv_heads = a->kv_heads, .q_len = a->q_len, .kv_len = a->kv_len,
+        .dim = (int32_t)a->dim, .dim_v = (int32_t)a->dim_v, .type_k = a->type_k, .type_v = a->type_v, .splits = a->splits,
+    };
+    clattn_status status = clattn__engine_choose(&plan->ctx->facts, &task, a->engine, a->flags & CLATTN_STRICT,
+                                                 &plan->engine, &plan->launch, why);
+    if (status == CLATTN_BAD_ENGINE)
+        return clattn__fail(plan->ctx, status, CL_SUCCESS, "engine is '%s'", a->engine);
+    if (status)
+        return clattn__fail(plan->ctx, status, CL_SUCCESS, "%s", plan->why);
+    struct clattn__spec *spec = &plan->launch.spec;
+    bool split = plan->launch.splits > 1;
+    spec->T_Q = a->type_q;
+    spec->T_K = a->type_k;
+    spec->T_V = a->type_v;
+    spec->T_O = split ? CLATTN_F32 : a->type_o;
+    spec->DIM = (int32_t)a->dim;
+    spec->DIM_V = (int32_t)a->dim_v;
+    spec->LSE = split || a->flags & CLATTN_WANT_LSE;
+    spec->PACKED = !!(a->flags & CLATTN_PACKED);
+    spec->KEY_LENGTHS = !!(a->flags & CLATTN_KEY_LENGTHS);
+    spec->COUNT_TILES = !!(a->flags & CLATTN_COUNT_TILES);
+    return CLATTN_OK;
+}
+
+static clattn_status build_forward(clattn_plan *plan)
+{
+    char options[OPTIONS_SIZE];
+    char *prelude = malloc(PRELUDE_SIZE);
+    if (!prelude)
+        return clattn__fail(plan->ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "plan");
+    struct clattn__text text = clattn__text_into(options, sizeof options);
+    clattn__spec_options(&plan->launch.spec, &text);
+    clattn_status status = clattn__expr_kernel_text(plan->problem.pattern, prelude, PRELUDE_SIZE);
+    if (status || text.cut) {
+        status = clattn__fail(plan->ctx, status ? status : CLATTN_INTERNAL, CL_SUCCESS, "%s", "the pattern's kernel text");
+    } else {
+        struct clattn__program_request request = {plan->engine->kernel_text, options, prelude, "forward"};
+        status = clattn__kernel_build(plan->ctx, &request, &plan->forward);
+    }
+    free(prelude);
+    return status;
+}
+
+static clattn_status build_merge(clattn_plan *plan)
+{
+    const clattn_attention *a = &plan->problem.a;
+    clattn__split_args_fill(&plan->args, &plan->merge_args, &plan->problem, &plan->launch, &plan->workspace_lse,
+                            &plan->workspace_bytes);
+    plan->merge_spec = (struct clattn__merge_spec){
+        .type_parts = CLATTN_F32, .type_o = a->type_o, .dim_v = (int32_t)a->dim_v,
+        .lse = a->flags & CLATTN_WANT_LSE, .packed = a->flags & CLATTN_PACKED,
+    };
+    clattn_status status = clattn__merge_build(plan->ctx, &plan->merge_spec, &plan->merge);
+    if (status || a->flags & CLATTN_CALLER_WORKSPACE || plan->workspace_bytes == 0)
+        return status;
+    cl_int code;
+    plan->workspace = clCreateBuffer(plan->ctx->cl, CL_MEM_READ_WRITE, (size_t)plan->workspace_bytes, NULL, &code);
+    if (code == CL_SUCCESS)
+        return CLATTN_OK;
+    plan->workspace = NULL;
+    return clattn__fail_cl(plan->ctx, "clCreateBuffer for the workspace", code);
+}
+
+static clattn_status prepare(clattn_plan *plan, const clattn_attention *a)
+{
+    char details[CLATTN__MESSAGE_SIZE];
+    clattn_status status = clattn__problem_resolve(&plan->problem, a, details, sizeof details);
+    if (status)
+        return clattn__fail(plan->ctx, status, CL_SUCCESS, "%s", details);
+    struct clattn__text why = clattn__text_into(plan->why, sizeof plan->why);
+    status = choose(plan, &why);
+    if (status)
+        return status;
+    clattn__forward_args_fill(&plan->args, &plan->problem, &plan->launch);
+    status = build_forward(plan);
+    if (!status && plan->launch.splits > 1)
+        status = build_merge(plan);
+    return status ? status : clattn__self_test(plan);
+}
+
+clattn_status clattn_plan_create(clattn_plan **plan, clattn_context *ctx, const clattn_attention *problem)
+{
+    if (!plan)
+        return CLATTN_NULL_ARGUMENT;
+    *plan = NULL;
+    clattn_status status = clattn__context_check(ctx);
+    if (status)
+        return status;
+    clattn_plan *made = calloc(1, sizeof *made);
+    if (!made)
+        return clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "plan");
+    made->magic = CLATTN__PLAN_MAGIC;
+    made->ctx = ctx;
+    clattn__context_retain(ctx);
+    pthread_mutex_init(&made->lock, NULL);
+    status = prepare(made, problem);
+    if (status) {
+        clattn_plan_destroy(made);
+        return status;
+    }
+    *plan = made;
+    return CLATTN_OK;
+}
+
+void clattn_plan_destroy(clattn_plan *plan)
+{
+    if (!plan || plan->magic != CLATTN__PLAN_MAGIC)
+        return;
+    plan->magic = 0;
+    if (plan->busy)
+        clReleaseEvent(plan->busy);
+    if (plan->workspace)
+        clReleaseMemObject(plan->workspace);
+    clattn__kernel_free(&plan->forward);
+    clattn__kernel_free(&plan->merge);
+    clattn__problem_free(&plan->problem);
+    pthread_mutex_destroy(&plan->lock);
+    clattn__context_release(plan->ctx);
+    free(plan);
+}
+
+clattn_status clattn_plan_explain(const clattn_plan *plan, char *text, size_t size)
+{
+    clattn_status status = clattn__plan_check(plan);
+    if (status)
+        return status;
+    if (!text || size == 0)
+        return clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "%s", "text");
+    char problem[512], pattern[CLATTN_PATTERN_TEXT * 2];
+    if (clattn_problem_print(&plan->problem.a, problem, sizeof problem))
+        problem[0] = 0;
+    if (clattn__expr_print(plan->problem.pattern, pattern, sizeof pattern))
+        pattern[0] = 0;
+    const struct clattn__launch *launch = &plan->launch;
+    struct clattn__text out = clattn__text_into(text, size);
+    clattn__text_add(&out, "problem    %s\n", problem);
+    clattn__text_add(&out, "pattern    %s\n", clattn__expr_is_always(plan->problem.pattern) ? "every key" : pattern);
+    clattn__text_add(&out, "device     %s\n", plan->ctx->facts.name);
+    clattn__text_add(&out, "engine     %s: tile of %d rows x %d keys, groups of %d items\n", plan->engine->name,
+                     (int)launch->spec.BQ, (int)launch->spec.BK, (int)launch->spec.GROUP);
+    clattn__text_add(&out, "launch     %zu groups; %d query heads a tile; keys in %d part%s\n", launch->groups,
+                     (int)launch->pack, (int)launch->splits, launch->splits > 1 ? "s, merged in order" : "");
+    clattn__text_add(&out, "workspace  %lld bytes\n", (long long)plan->workspace_bytes);
+    clattn__text_add(&out, "kernels    %s%s, options ", plan->engine->kernel_text, launch->splits > 1 ? " and merge" : "");
+    char options[OPTIONS_SIZE];
+    struct clattn__text spec = clattn__text_into(options, sizeof options);
+    clattn__spec_options(&launch->spec, &spec);
+    clattn__text_add(&out, "%s\n%s", options, plan->why);
+    return out.cut ? clattn__fail(plan->ctx, CLATTN_BUFFER_TOO_SHORT, CL_SUCCESS, "%zu bytes", size) : CLATTN_OK;
+}
+
+const char *clattn_plan_engine(const clattn_plan *plan)
+{
+    return plan && plan->magic == CLATTN__PLAN_MAGIC ? plan->engine->name : NULL;
+}
+
+clattn_status clattn_workspace_size(const clattn_plan *plan, uint64_t *bytes)
+{
+    clattn_status status = clattn__plan_check(plan);
+    if (status)
+        return status;
+    if (!bytes)
+        return clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "%s", "bytes");
+    *bytes = (uint64_t)plan->workspace_bytes;
+    return CLATTN_OK;
+}

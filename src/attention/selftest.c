@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT
+ * selftest.c - the first launch of a plan's kernels, on a tiny problem, compared with a scalar computation.
+ *
+ * Compilers are wrong now and then, and some generate code only at the first launch: both come to light here, inside
+ * clattn_plan_create.  The tiny problem has the plan's specialisation (types, head sizes, flags, pattern, tile) and
+ * lengths one past a tile.  Its values are multiples of 1/8 from -1 to 1, exact in every storage. */
+#include "attention/attention.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARRAY_COUNT 8 /* elements of every named array: the tiny problem has one batch entry */
+
+/* The tiny problem with its tensors, here and on the device. */
+struct tiny {
+    struct clattn__problem problem; /* shares the plan's parsed pattern */
+    struct clattn__launch launch;
+    struct forward_args args;
+    struct merge_args merge_args;
+    int64_t workspace_lse, workspace_bytes;
+    unsigned char *tensor[CLATTN__TENSORS];
+    cl_mem mem[CLATTN__TENSORS];
+    cl_int lengths[2]; /* offsets {0, q_len}; or the key length in [0] */
+    cl_int k_offsets_values[2];
+    cl_int *array;     /* every named array holds the same */
+    int64_t array_count;
+    cl_mem q_offsets, k_offsets, key_lengths, counters, array_mem, workspace;
+    cl_command_queue queue;
+};
+
+static double value_at(enum clattn__tensor tensor, int64_t index)
+{
+    uint32_t hash = ((uint32_t)index + 977u * (uint32_t)tensor) * 2654435761u;
+    return (double)((int)(hash >> 20) % 17 - 8) / 8.0;
+}
+
+/* Store a multiple of 1/8 in [-1, 1]: no rounding in any storage. */
+static void store_exact(int32_t type, double value, void *data, int64_t index)
+{
+    float f = (float)value;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    if (type == CLATTN_F32)
+        ((float *)data)[index] = f;
+    else if (type == CLATTN_BF16)
+        ((uint16_t *)data)[index] = (uint16_t)(bits >> 16);
+    else
+        ((uint16_t *)data)[index] =
+            (uint16_t)(value == 0.0 ? 0 : (bits >> 16 & 0x8000u) | (((bits >> 23 & 0xffu) - 112u) << 10) | (bits >> 13 & 0x3ffu));
+}
+
+static double load(int32_t type, const void *data, int64_t index)
+{
+    if (type == CLATTN_F32)
+        return ((const float *)data)[index];
+    uint16_t half = ((const uint16_t *)data)[index];
+    if (type == CLATTN_BF16) {
+        uint32_t bits = (uint32_t)half << 16;
+        float f;
+        memcpy(&f, &bits, sizeof f);
+        return f;
+    }
+    int exponent = half >> 10 & 31, mantissa = half & 1023;
+    double magnitude = exponent == 31  ? (mantissa ? NAN : INFINITY)
+                       : exponent == 0 ? ldexp(mantissa, -24)
+                                       : ldexp(mantissa + 1024, exponent - 25);
+    return half & 0x8000 ? -magnitude : magnitude;
+}
+
+/* The tiny problem: one batch entry, the heads of one tile, lengths one past a tile, dense tensors. */
+static bool shape_tiny(const clattn_plan *plan, struct tiny *t)
+{
+    static const clattn_layout dense = CLATTN_LAYOUT_DENSE;
+    clattn_attention *a = &t->problem.a;
+    const struct clattn__spec *spec = &plan->launch.spec;
+    t->problem = plan->problem;
+    t->launch = plan->launch;
+    a->batch = 1;
+    a->heads = plan->launch.pack;
+    a->kv_heads = 1;
+    a->q_len = plan->launch.pack == 1 ? spec->BQ + 1 : plan->problem.a.q_len > 0 ? plan->problem.a.q_len : 1;
+    a->kv_len = spec->BK + 3;
+    a->q_total = a->q_len;
+    a->kv_total = a->kv_len;
+    a->type_o = plan->problem.a.type_o;
+    for (int i = CLATTN__Q; i < CLATTN__TENSORS; i++) {
+        clattn_layout *layout = clattn__tensor_layout(a, i);
+        struct clattn__shape shape = clattn__tensor_shape(a, i);
+        *layout = dense;
+        if (!clattn__layout_resolve(layout, &shape) ||
+            !clattn__layout_extent(layout, &shape, clattn__type_bytes(clattn__tensor_type(a, i)), &t->problem.extents[i]))
+            return false;
+    }
+    t->launch.splits = plan->launch.splits > 1 ? 2 : 1;
+    t->launch.split_keys = t->launch.splits > 1 ? spec->BK : 2 * spec->BK;
+    t->launch.q_tiles = (int32_t)((a->q_len * plan->launch.pack + spec->BQ - 1) / spec->BQ);
+    t->launch.groups = (size_t)(t->launch.q_tiles * t->launch.splits);
+    clattn__forward_args_fill(&t->args, &t->problem, &t->launch);
+    if (t->launch.splits > 1)
+        clattn__split_args_fill(&t->args, &t->merge_args, &t->problem, &t->launch, &t->workspace_lse, &t->workspace_bytes);
+    for (int i = 0; i < a->n_arrays; i++)
+        a->arrays[i].count = ARRAY_COUNT;
+    clattn__problem_numbers(&t->problem);
+    t->lengths[0] = a->flags & CLATTN_PACKED ? 0 : (cl_int)a->kv_len - 1;
+    t->lengths[1] = (cl_int)a->q_len;
+    t->k_offsets_values[1] = (cl_int)a->kv_len;
+    return true;
+}
+
+static bool fill_tiny(struct tiny *t)
+{
+    const clattn_attention *a = &t->problem.a;
+    for (int i = CLATTN__Q; i < CLATTN__TENSORS; i++) {
+        int32_t type = clattn__tensor_type(a, i);
+        t->tensor[i] = calloc((size_t)t->problem.extents[i], (size_t)clattn__type_bytes(type));
+        if (!t->tensor[i])
+            return false;
+        for (int64_t j = 0; i < CLATTN__O && j < t->problem.extents[i]; j++)
+            store_exact(type, value_at(i, j), t->tensor[i], j);
+    }
+    if (a->n_arrays == 0)
+        return true;
+    t->array_count = ARRAY_COUNT;
+    t->array = malloc((size_t)t->array_count * sizeof *t->array);
+    for (int64_t i = 0; t->array && i < t->array_count; i++)
+        t->array[i] = (cl_int)(a->kv_len / 2 + i % 5);
+    return t->array != NULL;
+}
+
+static cl_mem buffer(const clattn_plan *plan, size_t bytes, void *data, cl_int *code)
+{
+    if (*code != CL_SUCCESS)
+        return NULL;
+    cl_mem_flags flags = CL_MEM_READ_WRITE | (data ? CL_MEM_COPY_HOST_PTR : 0);
+    cl_mem mem = clCreateBuffer(plan->ctx->cl, flags, bytes, data, code);
+    return *code == CL_SUCCESS ? mem : NULL;
+}
+
+static cl_int make_buffers(const clattn_plan *plan, struct tiny *t)
+{
+    const clattn_attention *a = &t->problem.a;
+    cl_int code = CL_SUCCESS, zero[4] = {0, 0, 0, 0};
+    for (int i = CLATTN__Q; i < CLATTN__TENSORS; i++)
+        t->mem[i] = buffer(plan, (size_t)(t->problem.extents[i] * clattn__type_bytes(clattn__tensor_type(a, i))),
+                           t->tensor[i], &code);
+    if (a->flags & CLATTN_PACKED) {
+        t->q_offsets = buffer(plan, sizeof t->lengths, t->lengths, &code);
+        t->k_offsets = buffer(plan, sizeof t->k_offsets_values, t->k_offsets_values, &code);
+    }
+    if (a->flags & CLATTN_KEY_LENGTHS)
+        t->key_lengths = buffer(plan, sizeof t->lengths[0], t->lengths, &code);
+    if (a->flags & CLATTN_COUNT_TILES)
+        t->counters = buffer(plan, sizeof zero, zero, &code);
+    if (t->array)
+        t->array_mem = buffer(plan, (size_t)t->array_count * sizeof *t->array, t->array, &code);
+    if (t->workspace_bytes)
+        t->workspace = buffer(plan, (size_t)t->workspace_bytes, NULL, &code);
+    if (code == CL_SUCCESS) {
+        cl_command_queue queue = clCreateCommandQueue(plan->ctx->cl, plan->ctx->device, 0, &code);
+        t->queue = code == CL_SUCCESS ? queue : NULL;
+    }
+    return code;
+}
+
+static cl_int launch_tiny(const clattn_plan *plan, struct tiny *t)
+{
+    struct clattn__forward_run run = {
+        .problem = &t->problem, .args = &t->args, .groups = t->launch.groups, .q = t->mem[CLATTN__Q], .k = t->mem[CLATTN__K],
+        .v = t->mem[CLATTN__V], .o = t->mem[CLATTN__O], .lse = t->mem[CLATTN__LSE], .q_offsets = t->q_offsets,
+        .k_offsets = t->k_offsets, .key_lengths = t->key_lengths, .counters = t->counters,
+    };
+    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
+        run.arrays[i] = t->array_mem;
+    bool split = t->launch.splits > 1;
+    if (split)
+        run.o = run.lse = t->workspace;
+    cl_event parts = NULL;
+    cl_int code = clattn__launch_forward(plan, t->queue, &run, (struct clattn__wait){0, NULL}, split ? &parts : NULL);
+    if (code == CL_SUCCESS && split) {
+        struct clattn__merge_run merge = {&t->merge_args, t->workspace, t->workspace, t->mem[CLATTN__O],
+                                          t->mem[CLATTN__LSE], t->q_offsets};
+        code = clattn__launch_merge(plan->merge.kernel, &plan->merge_spec, t->queue, &merge,
+                                    (struct clattn__wait){1, &parts}, NULL);
+    }
+    if (parts)
+        clReleaseEvent(parts);
+    cl_int finished = clFinish(t->queue);
+    if (code == CL_SUCCESS)
+        code = finished;
+    size_t bytes = (size_t)(t->problem.extents[CLATTN__O] * clattn__type_bytes(t->problem.a.type_o));
+    if (code == CL_SUCCESS)
+        code = clEnqueueReadBuffer(t->queue, t->mem[CLATTN__O], CL_TRUE, 0, bytes, t->tensor[CLATTN__O], 0, NULL, NULL);
+    return code;
+}
+
+static bool visible(const struct tiny *t, int64_t head, int64_t row, int64_t key, int64_t k_len)
+{
+    const clattn_attention *a = &t->problem.a;
+    int32_t scalars[CLATTN_MAX_SCALARS] = {0};
+    const int32_t *arrays[CLATTN_MAX_ARRAYS];
+    int64_t counts[CLATTN_MAX_ARRAYS];
+    for (int i = 0; i < a->n_scalars; i++)
+        scalars[i] = a->scalars[i].value;
+    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++) {
+        arrays[i] = t->array;
+        counts[i] = t->array_count;
+    }
+    struct clattn__expr_values values = {scalars, arrays, counts};
+    struct clattn__expr_point at = {
+        .q = (int32_t)(row + (t->problem.bottom_right ? k_len - a->q_len : 0)), .k = (int32_t)key, .h = (int32_t)head,
+        .q_len = (int32_t)a->q_len, .k_len = (int32_t)k_len,
+    };
+    return clattn__expr_eval(t->problem.pattern, &at, &values);
+}
+
+/* One row by the formula, in double; weights needs kv_len elements.  Returns the largest difference from what the device gave. */
+static double compare_row(const struct tiny *t, int64_t head, int64_t row, double *weights)
+{
+    const clattn_attention *a = &t->problem.a;
+    int64_t k_len = a->flags & CLATTN_KEY_LENGTHS ? t->lengths[0] : a->kv_len, first = (head * a->q_len + row);
+    double largest = -INFINITY, sum = 0, worst = 0;
+    for (int64_t k = 0; k < k_len; k++) {
+        weights[k] = -INFINITY;
+        if (!visible(t, head, row, k, k_len))
+            continue;
+        double dot = 0;
+        for (int64_t d = 0; d < a->dim; d++)
+            dot += value_at(CLATTN__Q, first * a->dim + d) * value_at(CLATTN__K, k * a->dim + d);
+        weights[k] = dot * a->scale;
+        largest = fmax(largest, weights[k]);
+    }
+    for (int64_t k = 0; k < k_len; k++)
+        sum += weights[k] = weights[k] == -INFINITY ? 0.0 : exp(weights[k] - largest);
+    for (int64_t d = 0; d < a->dim_v; d++) {
+        double o = 0;
+        for (int64_t k = 0; k < k_len; k++)
+            o += weights[k] * value_at(CLATTN__V, k * a->dim_v + d);
+        double error = fabs((sum > 0 ? o / sum : 0.0) - load(a->type_o, t->tensor[CLATTN__O], first * a->dim_v + d));
+        worst = error <= worst ? worst : error; /* a NaN stays */
+    }
+    return worst;
+}
+
+static clattn_status compare(clattn_plan *plan, struct tiny *t)
+{
+    /* |v| <= 1: rounding of the result, and of f32 sums under scores of size scale * dim */
+    static const double unit[] = {0x1p-24, 0x1p-11, 0x1p-8};
+    const clattn_attention *a = &t->problem.a;
+    double bound = unit[a->type_o] + 64 * 0x1p-24 * (1 + fabs(a->scale) * (double)a->dim);
+    double *weights = malloc((size_t)a->kv_len * sizeof *weights);
+    if (!weights)
+        return clattn__fail(plan->ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "self-test");
+    double worst = 0;
+    for (int64_t head = 0; head < a->heads; head++)
+        for (int64_t row = 0; row < a->q_len; row++) {
+            double error = compare_row(t, head, row, weights);
+            worst = error <= worst ? worst : error;
+        }
+    free(weights);
+    if (worst <= bound)
+        return CLATTN_OK;
+    return clattn__fail(plan->ctx, CLATTN_SELF_TEST_FAILED, CL_SUCCESS, "engine %s, error %g where %g is allowed",
+                        plan->engine->name, worst, bound);
+}
+
+static void release_tiny(struct tiny *t)
+{
+    cl_mem others[] = {t->q_offsets, t->k_offsets, t->key_lengths, t->counters, t->array_mem, t->workspace};
+    for (size_t i = 0; i < CLATTN__LEN(others); i++)
+        if (others[i])
+            clReleaseMemObject(others[i]);
+    for (int i = CLATTN__Q; i < CLATTN__TENSORS; i++) {
+        if (t->mem[i])
+            clReleaseMemObject(t->mem[i]);
+        free(t->tensor[i]);
+    }
+    if (t->queue)
+        clReleaseCommandQueue(t->queue);
+    free(t->array);
+}
+
+clattn_status clattn__self_test(clattn_plan *plan)
+{
+    struct tiny *t = calloc(1, sizeof *t);
+    clattn_status status = CLATTN_OUT_OF_HOST_MEMORY;
+    if (t && shape_tiny(plan, t) && fill_tiny(t)) {
+        cl_int code = make_buffers(plan, t);
+        if (code == CL_SUCCESS)
+            code = launch_tiny(plan, t);
+        status = code == CL_SUCCESS ? CLATTN_OK : clattn__fail_cl(plan->ctx, "the first launch", code);
+        if (!status && !(plan->problem.a.flags & CLATTN_NO_SELF_TEST))
+            status = compare(plan, t);
+    } else {
+        clattn__fail(plan->ctx, status, CL_SUCCESS, "%s", "self-test");
+    }
+    if (t)
+        release_tiny(t);
+    free(t);
+    return status;
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT
+ * cache.c - compiled programs on disk, authenticated before a driver sees them.
+ *
+ * Drivers crash on bad blobs, so nothing is handed on unless the folder and the file are private to this user, the header
+ * repeats the key, the length is exact and the SHA-256 of the payload agrees.  An entry is a file named by its key:
+ *
+ *     magic[8]  key[32]  length[8, little endian]  sha256(payload)[32]  payload[length]
+ *
+ * Entries are written aside and renamed.  Every failure means "no cache". */
+#include "core/core.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sha2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAGIC "CLATTNP1"
+#define HEADER_BYTES (8 + 32 + 8 + 32)
+#define MAX_PAYLOAD ((size_t)64 << 20)
+#define NAME_BYTES 80
+
+struct clattn__cache {
+    int fd; /* the folder */
+};
+
+/* Make the folders of a path that do not exist, private. */
+static void make_folders(const char *path)
+{
+    char part[4096];
+    size_t n = strlen(path);
+    if (n >= sizeof part)
+        return;
+    memcpy(part, path, n + 1);
+    for (char *p = part + 1; *p; p++)
+        if (*p == '/') {
+            *p = 0;
+            mkdir(part, 0700);
+            *p = '/';
+        }
+    mkdir(part, 0700);
+}
+
+static bool private_to_us(const struct stat *st)
+{
+    return st->st_uid == geteuid() && !(st->st_mode & (S_IWGRP | S_IWOTH));
+}
+
+struct clattn__cache *clattn__cache_open(const char *directory)
+{
+    struct stat st;
+    if (!directory || directory[0] != '/')
+        return NULL;
+    make_folders(directory);
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    struct clattn__cache *cache = malloc(sizeof *cache);
+    if (!cache || fstat(fd, &st) || !private_to_us(&st)) {
+        free(cache);
+        close(fd);
+        return NULL;
+    }
+    cache->fd = fd;
+    return cache;
+}
+
+void clattn__cache_close(struct clattn__cache *cache)
+{
+    if (!cache)
+        return;
+    close(cache->fd);
+    free(cache);
+}
+
+static void entry_name(const struct clattn__cache_key *key, const char *suffix, char name[NAME_BYTES])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < 32; i++) {
+        name[2 * i] = digits[key->sha256[i] >> 4];
+        name[2 * i + 1] = digits[key->sha256[i] & 15];
+    }
+    snprintf(name + 64, NAME_BYTES - 64, "%s", suffix);
+}
+
+static bool read_all(int fd, unsigned char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = read(fd, data, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        data += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+static bool write_all(int fd, const unsigned char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, data, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        data += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+static void digest(const unsigned char *data, size_t size, unsigned char out[32])
+{
+    SHA2_CTX sha;
+    SHA256Init(&sha);
+    SHA256Update(&sha, data, size);
+    SHA256Final(out, &sha);
+}
+
+static void make_header(const struct clattn__cache_key *key, const unsigned char *payload, size_t size,
+                        unsigned char header[HEADER_BYTES])
+{
+    memcpy(header, MAGIC, 8);
+    memcpy(header + 8, key->sha256, 32);
+    for (int i = 0; i < 8; i++)
+        header[40 + i] = (unsigned char)((uint64_t)size >> (8 * i));
+    digest(payload, size, header + 48);
+}
+
+/* The payload of an open entry, or NULL.  The header is made again from what was read, and must be the same. */
+static unsigned char *read_entry(int fd, const struct clattn__cache_key *key, size_t *size)
+{
+    struct stat st;
+    unsigned char header[HEADER_BYTES], expected[HEADER_BYTES];
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || !private_to_us(&st) || st.st_nlink != 1 ||
+        st.st_size <= HEADER_BYTES || (uint64_t)st.st_size > HEADER_BYTES + MAX_PAYLOAD)
+        return NULL;
+    *size = (size_t)st.st_size - HEADER_BYTES;
+    unsigned char *payload = malloc(*size), extra;
+    if (payload && read_all(fd, header, sizeof header) && read_all(fd, payload, *size) && read(fd, &extra, 1) == 0) {
+        make_header(key, payload, *size, expected);
+        if (!memcmp(header, expected, sizeof header))
+            return payload;
+    }
+    free(payload);
+    return NULL;
+}
+
+bool clattn__cache_read(struct clattn__cache *cache, const struct clattn__cache_key *key, unsigned char **payload, size_t *size)
+{
+    char name[NAME_BYTES], mark[NAME_BYTES];
+    entry_name(key, "", name);
+    entry_name(key, ".loading", mark);
+    if (faccessat(cache->fd, mark, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+        clattn__cache_remove(cache, key); /* the last load did not come back */
+        return false;
+    }
+    int fd = openat(cache->fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        if (errno != ENOENT)
+            clattn__cache_remove(cache, key);
+        return false;
+    }
+    *payload = read_entry(fd, key, size);
+    close(fd);
+    if (!*payload)
+        clattn__cache_remove(cache, key);
+    return *payload != NULL;
+}
+
+bool clattn__cache_write(struct clattn__cache *cache, const struct clattn__cache_key *key, const unsigned char *payload, size_t size)
+{
+    char name[NAME_BYTES], aside[NAME_BYTES], suffix[16];
+    unsigned char header[HEADER_BYTES];
+    if (size == 0 || size > MAX_PAYLOAD)
+        return false;
+    entry_name(key, "", name);
+    make_header(key, payload, size, header);
+    int fd = -1;
+    for (unsigned i = 0; fd < 0 && i < 100; i++) { /* a free name; another process may write the same entry */
+        snprintf(suffix, sizeof suffix, ".new%02u", i);
+        entry_name(key, suffix, aside);
+        fd = openat(cache->fd, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd < 0 && errno != EEXIST)
+            return false;
+    }
+    if (fd < 0)
+        return false;
+    bool good = write_all(fd, header, sizeof header) && write_all(fd, payload, size);
+    good = close(fd) == 0 && good && renameat(cache->fd, aside, cache->fd, name) == 0;
+    if (!good)
+        unlinkat(cache->fd, aside, 0);
+    return good;
+}
+
+void clattn__cache_remove(struct clattn__cache *cache, const struct clattn__cache_key *key)
+{
+    char name[NAME_BYTES];
+    entry_name(key, "", name);
+    unlinkat(cache->fd, name, 0);
+    clattn__cache_clear_loading(cache, key);
+}
+
+void clattn__cache_mark_loading(struct clattn__cache *cache, const struct clattn__cache_key *key)
+{
+    char name[NAME_BYTES];
+    entry_name(key, ".loading", name);
+    int fd = openat(cache->fd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+}
+
+void clattn__cache_clear_loading(struct clattn__cache *cache, const struct clattn__cache_key *key)
+{
+    char name[NAME_BYTES];
+    entry_name(key, ".loading", name);
+    unlinkat(cache->fd, name, 0);
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ * core.h - what every room of the library shares: failures, facts, layouts, programs.
+ *
+ * Rooms include downwards only: core <- expr <- engine <- families (attention, ...) <- tool.
+ */
+#ifndef CLATTN_CORE_H
+#define CLATTN_CORE_H
+
+#include <clattn.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CLATTN__LEN(array) (sizeof(array) / sizeof((array)[0]))
+
+#define CLATTN__MESSAGE_SIZE 640
+#define CLATTN__BUILD_LOG_SIZE 65536
+
+#define CLATTN__CONTEXT_MAGIC 0x636c6378u
+#define CLATTN__PLAN_MAGIC 0x636c706cu
+#define CLATTN__MERGE_MAGIC 0x636c6d67u
+
+/* ---- context.c ---- */
+struct clattn_context {
+    uint32_t magic;
+    int references; /* plans hold one each; guarded by lock */
+    long pid;       /* OpenCL does not survive fork */
+    cl_context cl;
+    cl_device_id device;
+    clattn_device_facts facts;
+    pthread_mutex_t lock; /* guards all that follows */
+    clattn_log_callback log;
+    void *log_cookie;
+    clattn_cache_mode cache_mode;
+    char *cache_directory; /* NULL: the default of env.c */
+    char message[CLATTN__MESSAGE_SIZE];
+    cl_int cl_error;
+    char *build_log; /* NULL until a build fails */
+};
+
+/* CLATTN_OK if ctx is alive and of this process, else NULL_ARGUMENT, BAD_HANDLE or FORKED. */
+clattn_status clattn__context_check(const clattn_context *ctx);
+void clattn__context_retain(clattn_context *ctx);
+void clattn__context_release(clattn_context *ctx);
+
+/* ---- failure.c ---- */
+/* Keep a failure on the context and return its status.  The sentence is the status's own, then ": ", then the details of
+ * fmt (which may be "").  cl_error is CL_SUCCESS if OpenCL was not the cause. */
+clattn_status clattn__fail(clattn_context *ctx, clattn_status status, cl_int cl_error, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The same for an OpenCL call that failed: CL_OUT_OF_HOST_MEMORY, CL_MEM_OBJECT_ALLOCATION_FAILURE and
+ * CL_OUT_OF_RESOURCES map to the memory statuses, all others to OPENCL_FAILED. */
+clattn_status clattn__fail_cl(clattn_context *ctx, const char *call, cl_int cl_error);
+void clattn__log(clattn_context *ctx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* A growing sentence in a fixed buffer: never overflows, always terminated, locale-free for what we print. */
+struct clattn__text {
+    char *at;
+    size_t size, used;
+    bool cut; /* true once something did not fit */
+};
+struct clattn__text clattn__text_into(char *buffer, size_t size);
+void clattn__text_add(struct clattn__text *text, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- checked.c: 64-bit arithmetic that says when it overflows ---- */
+bool clattn__add(int64_t a, int64_t b, int64_t *sum);     /* false on overflow */
+bool clattn__mul(int64_t a, int64_t b, int64_t *product);
+
+/* ---- layout.c ---- */
+/* The shape of a tensor, for its layout. */
+struct clattn__shape {
+    int64_t batch, heads, tokens, width; /* packed: batch = 1, tokens = total */
+};
+/* Replace CLATTN_DENSE strides by numbers.  false: overflow. */
+bool clattn__layout_resolve(clattn_layout *layout, const struct clattn__shape *shape);
+/* Last element + 1, 0 for an empty tensor.  false: overflow or larger than 2^62 bytes of type_bytes each. */
+bool clattn__layout_extent(const clattn_layout *layout, const struct clattn__shape *shape, int type_bytes, int64_t *extent);
+/* Whether every (batch, head, token) owns its own elements. */
+bool clattn__layout_disjoint(const clattn_layout *layout, const struct clattn__shape *shape);
+int clattn__type_bytes(int32_t type); /* 0 for an unknown type */
+const char *clattn__type_name(int32_t type);
+
+/* ---- env.c: the only reader of the environment; everything NULL in a setuid program ---- */
+const char *clattn__env_cache_directory(char *buffer, size_t size); /* NULL: no cache */
+const char *clattn__env_kernel_directory(void);                    /* NULL: built-in texts */
+
+/* ---- text.c: kernel texts ---- */
+struct clattn__kernel_text {
+    const char *name; /* stem of the .cl file */
+    const char *text; /* flattened, with #line marks */
+};
+extern const struct clattn__kernel_text clattn__kernel_texts[]; /* generated; ends with {0, 0} */
+/* Find a kernel text: the override folder's NAME.cl, else the built-in one.  *owned (if not NULL) must be freed. */
+clattn_status clattn__kernel_text(clattn_context *ctx, const char *name, const char **text, char **owned);
+
+/* ---- program.c, cache.c ---- */
+struct clattn__program_request {
+    const char *name;    /* stem of the kernel text */
+    const char *options; /* "-D..." of the specialisation; no user text ever */
+    const char *prelude; /* generated #define lines put before the text; NULL for none */
+    const char *kernel;  /* name of the kernel that the program must hold */
+};
+/* Build a program for the context's device: from the cache where it may, else from text.  The caller releases *program. */
+clattn_status clattn__program_build(clattn_context *ctx, const struct clattn__program_request *request, cl_program *program);
+
+/* The program cache: entries are files named by key, authenticated before the driver sees them. */
+struct clattn__cache_key {
+    unsigned char sha256[32];
+};
+struct clattn__cache;
+struct clattn__cache *clattn__cache_open(const char *directory); /* NULL: unusable, which is no error */
+void clattn__cache_close(struct clattn__cache *cache);
+/* *payload is malloc'ed; false for any trouble (a bad entry is removed). */
+bool clattn__cache_read(struct clattn__cache *cache, const struct clattn__cache_key *key, unsigned char **payload, size_t *size);
+bool clattn__cache_write(struct clattn__cache *cache, const struct clattn__cache_key *key, const unsigned char *payload, size_t size);
+void clattn__cache_remove(struct clattn__cache *cache, const struct clattn__cache_key *key);
+/* A mark beside an entry while the driver loads it: one found at the next start means the load killed the process. */
+void clattn__cache_mark_loading(struct clattn__cache *cache, const struct clattn__cache_key *key);
+void clattn__cache_clear_loading(struct clattn__cache *cache, const struct clattn__cache_key *key);
+
+/* ---- device.c ---- */
+/* What is known about drivers (src/engine/traps.c): fills caches_programs and slow_wide_vectors. */
+void clattn__driver_facts(clattn_device_facts *facts);
+clattn_status clattn__device_gather(cl_device_id device, clattn_device_facts *facts, cl_int *cl_error);
+
+#endif

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT
+ * program.c - kernel text to cl_program: from the cache where it may, else from source. */
+#include "core/core.h"
+
+#include <sha2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CACHE_FORMAT "clattn program 1"
+
+/* What a build needs, and is freed by. */
+struct build {
+    clattn_context *ctx;
+    const struct clattn__program_request *request;
+    char *options;
+    const char *text;
+    char *owned; /* the text, when it came from the override folder */
+};
+
+static void hash_text(SHA2_CTX *sha, const char *text)
+{
+    SHA256Update(sha, (const uint8_t *)text, strlen(text) + 1); /* with its end, so that fields do not run together */
+}
+
+static void make_key(const struct build *b, struct clattn__cache_key *key)
+{
+    const clattn_device_facts *f = &b->ctx->facts;
+    const char *const parts[] = {CACHE_FORMAT, CLATTN_VERSION, b->text, b->request->prelude ? b->request->prelude : "",
+                                 b->options, f->platform, f->platform_version, f->name, f->vendor, f->driver};
+    const uint8_t pointer_bytes = sizeof(void *);
+    SHA2_CTX sha;
+    SHA256Init(&sha);
+    for (size_t i = 0; i < CLATTN__LEN(parts); i++)
+        hash_text(&sha, parts[i]);
+    SHA256Update(&sha, &pointer_bytes, 1);
+    SHA256Final(key->sha256, &sha);
+}
+
+static struct clattn__cache *open_cache(clattn_context *ctx)
+{
+    char path[4096];
+    pthread_mutex_lock(&ctx->lock);
+    bool on = ctx->cache_mode == CLATTN_CACHE_ALWAYS || (ctx->cache_mode == CLATTN_CACHE_AUTO && !ctx->facts.caches_programs);
+    const char *directory = NULL;
+    if (ctx->cache_directory)
+        directory = snprintf(path, sizeof path, "%s", ctx->cache_directory) < (int)sizeof path ? path : NULL;
+    else if (on)
+        directory = clattn__env_cache_directory(path, sizeof path);
+    pthread_mutex_unlock(&ctx->lock);
+    return on ? clattn__cache_open(directory) : NULL;
+}
+
+static bool has_kernel(cl_program program, const char *name)
+{
+    cl_int code;
+    cl_kernel kernel = clCreateKernel(program, name, &code);
+    if (code == CL_SUCCESS)
+        clReleaseKernel(kernel);
+    return code == CL_SUCCESS;
+}
+
+/* The program of a cached binary, or NULL: then the entry is gone and the text is built. */
+static cl_program load_cached(const struct build *b, struct clattn__cache *cache, const struct clattn__cache_key *key)
+{
+    unsigned char *blob;
+    size_t size;
+    cl_int code, binary;
+    if (!clattn__cache_read(cache, key, &blob, &size))
+        return NULL;
+    clattn__cache_mark_loading(cache, key);
+    const unsigned char *blobs[] = {blob};
+    cl_program program = clCreateProgramWithBinary(b->ctx->cl, 1, &b->ctx->device, &size, blobs, &binary, &code);
+    bool good = code == CL_SUCCESS && binary == CL_SUCCESS &&
+                clBuildProgram(program, 1, &b->ctx->device, b->options, NULL, NULL) == CL_SUCCESS &&
+                has_kernel(program, b->request->kernel);
+    free(blob);
+    clattn__cache_clear_loading(cache, key);
+    if (good)
+        return program;
+    if (code == CL_SUCCESS)
+        clReleaseProgram(program);
+    clattn__cache_remove(cache, key);
+    return NULL;
+}
+
+static void store_binary(struct clattn__cache *cache, const struct clattn__cache_key *key, cl_program program)
+{
+    size_t size = 0;
+    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) != CL_SUCCESS || size == 0)
+        return;
+    unsigned char *blob = malloc(size);
+    unsigned char *blobs[] = {blob};
+    if (blob && clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof blobs, blobs, NULL) == CL_SUCCESS)
+        clattn__cache_write(cache, key, blob, size);
+    free(blob);
+}
+
+/* Keep the compiler's words: bounded, without control characters. */
+static void keep_build_log(const struct build *b, cl_program program)
+{
+    size_t size = 0;
+    if (clGetProgramBuildInfo(program, b->ctx->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) != CL_SUCCESS || size == 0)
+        return;
+    char *log = malloc(size + 1);
+    if (!log || clGetProgramBuildInfo(program, b->ctx->device, CL_PROGRAM_BUILD_LOG, size, log, NULL) != CL_SUCCESS) {
+        free(log);
+        return;
+    }
+    if (size >= CLATTN__BUILD_LOG_SIZE)
+        size = CLATTN__BUILD_LOG_SIZE - 1;
+    log[size] = 0;
+    for (char *p = log; *p; p++)
+        if ((unsigned char)*p < ' ' && *p != '\n' && *p != '\t')
+            *p = ' ';
+    pthread_mutex_lock(&b->ctx->lock);
+    free(b->ctx->build_log);
+    b->ctx->build_log = log;
+    pthread_mutex_unlock(&b->ctx->lock);
+}
+
+static clattn_status build_source(const struct build *b, cl_program *program)
+{
+    cl_int code;
+    const char *texts[] = {b->request->prelude ? b->request->prelude : "", b->text};
+    if (!b->ctx->facts.has_compiler)
+        return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, CL_COMPILER_NOT_AVAILABLE,
+                            "%s: the device has no compiler, and the cache holds no program for it", b->request->name);
+    cl_program made = clCreateProgramWithSource(b->ctx->cl, 2, texts, NULL, &code);
+    if (code != CL_SUCCESS)
+        return clattn__fail_cl(b->ctx, "clCreateProgramWithSource", code);
+    code = clBuildProgram(made, 1, &b->ctx->device, b->options, NULL, NULL);
+    if (code == CL_SUCCESS) {
+        *program = made;
+        return CLATTN_OK;
+    }
+    keep_build_log(b, made);
+    clReleaseProgram(made);
+    if (code == CL_OUT_OF_HOST_MEMORY || code == CL_OUT_OF_RESOURCES)
+        return clattn__fail_cl(b->ctx, "clBuildProgram", code);
+    return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s, OpenCL code %d", b->request->name, (int)code);
+}
+
+static clattn_status build_or_load(const struct build *b, cl_program *program)
+{
+    struct clattn__cache *cache = open_cache(b->ctx);
+    struct clattn__cache_key key;
+    clattn_status status = CLATTN_OK;
+    *program = NULL;
+    if (cache) {
+        make_key(b, &key);
+        *program = load_cached(b, cache, &key);
+    }
+    if (*program) {
+        clattn__log(b->ctx, "program %s: cache hit", b->request->name);
+    } else {
+        status = build_source(b, program);
+        if (!status)
+            clattn__log(b->ctx, "program %s: built", b->request->name);
+        if (!status && cache)
+            store_binary(cache, &key, *program);
+    }
+    clattn__cache_close(cache);
+    return status;
+}
+
+clattn_status clattn__program_build(clattn_context *ctx, const struct clattn__program_request *request, cl_program *program)
+{
+    static const char standard[] = "-cl-std=CL1.2 "; /* never a fast-math flag: doc/numerics.md */
+    struct build b = {.ctx = ctx, .request = request};
+    clattn_status status = clattn__kernel_text(ctx, request->name, &b.text, &b.owned);
+    if (status)
+        return status;
+    size_t size = sizeof standard + strlen(request->options);
+    b.options = malloc(size);
+    if (b.options) {
+        snprintf(b.options, size, "%s%s", standard, request->options);
+        status = build_or_load(&b, program);
+    } else {
+        status = clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "program %s", request->name);
+    }
+    free(b.options);
+    free(b.owned);
+    return status;
+}

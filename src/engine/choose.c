@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ * choose.c - which engine runs a task on a device: a pure function, with a reason for each refusal. */
+#include "engine/engine.h"
+
+#include <string.h>
+
+const struct clattn__engine *const clattn__engines[] = {&clattn__engine_vector, &clattn__engine_portable, NULL};
+
+static const struct clattn__engine *find_engine(const char *name)
+{
+    for (size_t i = 0; clattn__engines[i]; i++)
+        if (!strcmp(clattn__engines[i]->name, name))
+            return clattn__engines[i];
+    return NULL;
+}
+
+/* Whether an engine takes the device and the task; the reason goes to why as one line. */
+static bool try_engine(const struct clattn__engine *engine, const clattn_device_facts *facts,
+                       const struct clattn__task *task, struct clattn__launch *launch, bool *suits_device,
+                       struct clattn__text *why)
+{
+    char reason[160] = "";
+    *suits_device = engine->fits(facts, reason, sizeof reason);
+    bool taken = *suits_device && engine->launch(facts, task, launch, reason, sizeof reason);
+    clattn__text_add(why, "%s %s: %s\n", taken ? "takes" : "refuses", engine->name, reason);
+    return taken;
+}
+
+clattn_status clattn__engine_choose(const clattn_device_facts *facts, const struct clattn__task *task, const char *forced,
+                                    bool strict, const struct clattn__engine **engine, struct clattn__launch *launch,
+                                    struct clattn__text *why)
+{
+    bool suits;
+    *engine = NULL;
+    if (forced && forced[0]) {
+        const struct clattn__engine *wanted = find_engine(forced);
+        if (!wanted)
+            return CLATTN_BAD_ENGINE;
+        if (!try_engine(wanted, facts, task, launch, &suits, why))
+            return CLATTN_ENGINE_REFUSED;
+        *engine = wanted;
+        return CLATTN_OK;
+    }
+    for (size_t i = 0; clattn__engines[i]; i++) {
+        if (try_engine(clattn__engines[i], facts, task, launch, &suits, why)) {
+            *engine = clattn__engines[i];
+            return CLATTN_OK;
+        }
+        if (strict && suits)
+            return CLATTN_ENGINE_REFUSED; /* the best engine of the device does not take the task */
+    }
+    return CLATTN_NO_ENGINE;
+}
+
+clattn_status clattn_engine_describe(const clattn_device_facts *facts, size_t index, clattn_engine_fit *fit)
+{
+    if (!facts || !fit)
+        return CLATTN_NULL_ARGUMENT;
+    if (facts->size != sizeof *facts || fit->size != sizeof *fit)
+        return CLATTN_BAD_STRUCT_SIZE;
+    if (index >= CLATTN__LEN(clattn__engines) - 1)
+        return CLATTN_BAD_COUNT;
+    fit->engine = clattn__engines[index]->name;
+    fit->fits = clattn__engines[index]->fits(facts, fit->reason, sizeof fit->reason);
+    return CLATTN_OK;
+}

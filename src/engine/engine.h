@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ * engine.h - the contract of an engine: a pure probe, legal shapes, launch geometry.
+ *
+ * An engine is a loop nest (cl/attention/forward_NAME.cl) and the arithmetic that fits it to a device.  Nothing
+ * here calls OpenCL: choosing is a function of facts and problem, and is tested on recorded devices.
+ */
+#ifndef CLATTN_ENGINE_H
+#define CLATTN_ENGINE_H
+
+#include "core/core.h"
+
+/* A specialisation: what -D says.  One list gives the struct, the -D string, the cache and tuning key and the
+ * reproduction line.  Meaning fields come from the problem, shape fields from the engine. */
+#define CLATTN__SPEC_LIST(X)                                                                                \
+    /* meaning */                                                                                           \
+    X(T_Q) X(T_K) X(T_V) X(T_O) X(DIM) X(DIM_V) X(LSE) X(PACKED) X(KEY_LENGTHS) X(COUNT_TILES)              \
+    /* shape: rows of a group, keys of a block, items of a group */                                         \
+    X(BQ) X(BK) X(GROUP)                                                                                    \
+    /* shape of the vector engine: float16 vectors of queries, keys and value columns of a register tile, */ \
+    /* tiles of a group */                                                                                  \
+    X(NQ) X(MK) X(MD) X(NT)
+
+struct clattn__spec {
+#define CLATTN__SPEC_FIELD(name) int32_t name;
+    CLATTN__SPEC_LIST(CLATTN__SPEC_FIELD)
+#undef CLATTN__SPEC_FIELD
+};
+void clattn__spec_options(const struct clattn__spec *spec, struct clattn__text *out); /* "-DT_Q=0 -DT_K=0 ..." */
+
+/* What an engine needs to know of a problem to choose a shape. */
+struct clattn__task {
+    int64_t batch, heads, kv_heads, q_len, kv_len;
+    int32_t dim, dim_v;
+    int32_t type_k, type_v;
+    int64_t splits; /* asked for; 0: the engine chooses */
+};
+
+/* How an engine runs a task. */
+struct clattn__launch {
+    struct clattn__spec spec; /* shape fields filled in */
+    int32_t pack;             /* query heads that share a tile */
+    int32_t splits, split_keys;
+    int32_t q_tiles;
+    size_t groups;            /* work-groups of spec.GROUP items each */
+};
+
+struct clattn__engine {
+    const char *name;
+    const char *kernel_text; /* stem of its forward kernel */
+    int preference;          /* the highest that fits is taken */
+    bool (*fits)(const clattn_device_facts *facts, char *reason, size_t size);
+    /* false, with the reason, if no legal shape exists (local memory, group size). */
+    bool (*launch)(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch,
+                   char *reason, size_t size);
+};
+
+extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector;
+extern const struct clattn__engine *const clattn__engines[]; /* best first; ends with NULL */
+
+/* Choose: the forced engine, or the first that fits.  *why gets a line for each engine looked at.  strict: the engine that fits
+ * the device best must also take the task.  Pure. */
+clattn_status clattn__engine_choose(const clattn_device_facts *facts, const struct clattn__task *task, const char *forced,
+                                    bool strict, const struct clattn__engine **engine, struct clattn__launch *launch,
+                                    struct clattn__text *why);
+
+/* Fill pack, splits, split_keys, q_tiles and groups from BQ, BK and the task: the same arithmetic for every engine.
+ * wanted_groups: with few rows the keys are split until there are about so many groups. */
+void clattn__launch_geometry(const clattn_device_facts *facts, const struct clattn__task *task, int32_t pack,
+                             struct clattn__launch *launch, int64_t wanted_groups);
+
+/* traps.c, what is known about drivers, is the only place of the library that knows names of vendors. */
+
+#endif

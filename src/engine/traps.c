@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ * traps.c - what is known about drivers, measured: the facts that no query tells, and the sentences for people. */
+#include "engine/engine.h"
+
+#include <string.h>
+
+struct trap {
+    const char *platform;     /* part of the platform's name */
+    bool caches_programs;     /* keeps compiled programs on disk by itself */
+    bool slow_wide_vectors;   /* needs minutes to compile float16 kernels */
+    const char *sentences[4]; /* NULL-ended */
+};
+
+static const struct trap traps[] = {
+    {"Portable Computing Language", true, false,
+     {"compiles at the first launch of each kernel, not when it is built; clattn launches once inside plan_create",
+      "a full disk under its cache folder (POCL_CACHE_DIR) ends the process; nothing a library does can prevent it",
+      "a kernel's fault is a fault of the process: there is no memory protection between them"}},
+    {"rusticl", false, true,
+     {"takes minutes to compile float16 kernels, so only the portable engine is used",
+      "aborts the process on a program binary that is not its own; clattn authenticates its cache for that reason"}},
+    {"Oclgrind", false, false, {"an interpreter that checks kernels: right, and thousands of times slower than a device"}},
+    {"NVIDIA", true, false,
+     {"after an illegal address in any kernel every later call on the same context fails; open a new context"}},
+    {"Intel(R) OpenCL", false, false, {"refuses inline assembly, which clattn does not use on it"}},
+};
+
+static const struct trap *find_trap(const clattn_device_facts *facts)
+{
+    for (size_t i = 0; i < CLATTN__LEN(traps); i++)
+        if (strstr(facts->platform, traps[i].platform))
+            return &traps[i];
+    return NULL;
+}
+
+void clattn__driver_facts(clattn_device_facts *facts)
+{
+    const struct trap *trap = find_trap(facts);
+    facts->caches_programs = trap && trap->caches_programs;
+    facts->slow_wide_vectors = trap && trap->slow_wide_vectors;
+}
+
+const char *clattn_device_trap(const clattn_device_facts *facts, size_t index)
+{
+    const struct trap *trap = facts ? find_trap(facts) : NULL;
+    if (!trap || index >= CLATTN__LEN(trap->sentences))
+        return NULL;
+    for (size_t i = 0; i < index; i++)
+        if (!trap->sentences[i])
+            return NULL;
+    return trap->sentences[index];
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ * vector.c - the engine for CPUs: one work-item a tile, queries in the lanes of float16 vectors.
+ *
+ * Shapes are measured (reference: doc/performance.md): 4 vectors x 4 keys keeps 16 accumulators, enough to hide the latency of
+ * two multiply-add units; with fewer rows the tile grows along the keys instead. */
+#include "engine/engine.h"
+
+#include <stdio.h>
+
+static bool fits(const clattn_device_facts *facts, char *reason, size_t size)
+{
+    const char *why = NULL;
+    if (!(facts->type & CL_DEVICE_TYPE_CPU))
+        why = "it suits CPUs only: one work-item a tile leaves a GPU's lanes idle";
+    else if (facts->slow_wide_vectors)
+        why = "this driver needs minutes to compile float16 kernels";
+    else if (!facts->has_compiler)
+        why = "the device has no compiler";
+    snprintf(reason, size, "%s", why ? why : "a CPU whose compiler keeps float16 in registers");
+    return !why;
+}
+
+/* Keys of a block: the weights and, for narrow storage, the widened block stay in the first two cache levels. */
+static int32_t block_keys(const struct clattn__task *task)
+{
+    int32_t width = task->dim > task->dim_v ? task->dim : task->dim_v;
+    bool widened = task->type_k != CLATTN_F32 || task->type_v != CLATTN_F32;
+    if (widened && width > 128)
+        return width > 256 ? 32 : 64;
+    return 128;
+}
+
+/* Tiles that share a block of keys: more as the keys of a head outgrow the second cache level, as long as every compute
+ * unit keeps several groups. */
+static int32_t tiles_of_group(const clattn_device_facts *facts, const struct clattn__task *task, int64_t tiles)
+{
+    int64_t bytes = task->kv_len * (task->dim + task->dim_v) * 4;
+    int32_t nt = bytes >= 2 << 20 ? 4 : bytes >= 1 << 19 ? 2 : 1;
+    if (nt > 2 && task->dim + task->dim_v > 512)
+        nt = 2; /* the private tiles themselves must stay in the cache */
+    while (nt > 1 && tiles / nt < 8 * (int64_t)facts->compute_units)
+        nt /= 2;
+    return nt;
+}
+
+static bool launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch,
+                   char *reason, size_t size)
+{
+    (void)reason;
+    (void)size;
+    static const struct {
+        int32_t nq, mk, md;
+    } shapes[] = {{1, 16, 16}, {2, 8, 8}, {4, 4, 4}}; /* by rows: up to 16, 32, more */
+    int64_t group = task->heads / task->kv_heads;
+    int64_t rows = task->q_len * group; /* query heads of a group share keys: pack them while a tile holds all */
+    int32_t pack = rows <= 64 && group > 1 ? (int32_t)group : 1;
+    rows = task->q_len * pack;
+    size_t shape = rows <= 16 ? 0 : rows <= 32 ? 1 : 2;
+    struct clattn__spec *spec = &launch->spec;
+    spec->NQ = shapes[shape].nq;
+    spec->MK = shapes[shape].mk;
+    spec->MD = shapes[shape].md < task->dim_v ? shapes[shape].md : task->dim_v;
+    spec->NT = rows > 64 ? tiles_of_group(facts, task, task->batch * task->heads * ((rows + 63) / 64)) : 1;
+    spec->BQ = 16 * spec->NQ * spec->NT;
+    spec->BK = block_keys(task);
+    spec->GROUP = 1;
+    clattn__launch_geometry(facts, task, pack, launch, 4 * (int64_t)facts->compute_units);
+    return true;
+}
+
+const struct clattn__engine clattn__engine_vector = {"vector", "forward_vector", 20, fits, launch};

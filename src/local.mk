@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+noinst_HEADERS += src/core/core.h src/expr/expr.h src/engine/engine.h src/attention/attention.h \
+	src/tool/workload.h src/tool/npy.h
+
+# The objects of the library; the tests of hidden functions link them directly.
+noinst_LTLIBRARIES += libclattn_core.la
+libclattn_core_la_SOURCES = $(CORE_SRCS) $(EXPR_SRCS) $(ENGINE_SRCS) $(ATTENTION_SRCS)
+nodist_libclattn_core_la_SOURCES = $(CL_GEN)
+libclattn_core_la_LIBADD = $(OPENCL_LIBS) $(LIBMD_LIBS) $(PTHREAD_LIBS) -lm
+
+lib_LTLIBRARIES += libclattn.la
+libclattn_la_SOURCES =
+libclattn_la_LIBADD = libclattn_core.la
+# current:revision:age; 0.1.0 is 0:0:0
+libclattn_la_LDFLAGS = -no-undefined -version-info 0:0:0 -export-symbols-regex '^clattn_[^_]'
+
+# A problem with its tensors and the double reference: shared by the program and the tests.
+noinst_LTLIBRARIES += libworkload.la
+libworkload_la_SOURCES = $(WORKLOAD_SRCS)
+
+bin_PROGRAMS += clattn
+clattn_SOURCES = $(TOOL_SRCS)
+nodist_clattn_SOURCES = $(TOOL_CL_GEN)
+clattn_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(CLBLAST_CFLAGS) -DPRESET_DIR='"$(pkgdatadir)"'
+clattn_LDADD = libworkload.la libclattn.la $(JANSSON_LIBS) $(CLBLAST_LIBS) $(OPENCL_LIBS) -lm

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ * workload.h - a problem with its tensors: one description that run, verify, bench and the tests share.
+ *
+ * Made from a clattn_attention alone: host tensors with guard zones, filled reproducibly from a seed, the lengths and arrays
+ * that the problem declares, OpenCL buffers, and the comparison with the double reference.  Public API only.
+ */
+#ifndef WORKLOAD_H
+#define WORKLOAD_H
+
+#include <clattn.h>
+#include <stdbool.h>
+
+enum workload_fill {
+    WORKLOAD_NORMAL,  /* normal(0, 1)                                        */
+    WORKLOAD_LARGE,   /* scores as large as 1e4                              */
+    WORKLOAD_CONSTANT_V, /* every value of v the same                         */
+    WORKLOAD_POISON   /* normal, with NaN and infinities in masked keys/values */
+};
+
+struct workload {
+    clattn_attention problem; /* resolved: no default scale, no dense strides */
+    uint64_t seed;
+    /* host tensors; o and lse start as NaN; each has guard zones before and after, checked by workload_guards_intact */
+    void *q, *k, *v, *o;
+    float *lse;
+    int32_t *q_offsets, *k_offsets, *key_lengths, *arrays[CLATTN_MAX_ARRAYS];
+    int64_t q_count, k_count, v_count, o_count, lse_count; /* elements, by clattn_attention_extent */
+    void *private_state;
+};
+
+/* Make host tensors.  Named arrays get values from 0 to kv_len, lengths likewise, packed offsets rise to the totals. */
+clattn_status workload_make(struct workload *w, const clattn_attention *problem, uint64_t seed, enum workload_fill fill);
+void workload_free(struct workload *w);
+
+/* Run on host memory through clattn_run_forward; *seconds (may be NULL) is the device time. */
+clattn_status workload_run(struct workload *w, clattn_plan *plan, double *seconds);
+
+/* Guard zones untouched, and every element between the rows of o untouched. */
+bool workload_guards_intact(const struct workload *w);
+
+struct verdict {
+    bool pass;
+    int64_t rows;              /* compared */
+    double error, bound;       /* largest |o - o64| and what it may be */
+    double ratio;              /* largest error / bound over rows: what pass is about */
+    double lse_error, lse_bound;
+    char where[160];           /* the worst element, as "o[b=0 h=1 i=17 d=3] = 1.25, expected 1.5" */
+};
+/* Compare o and lse with the double reference: all rows, or max_rows of them spread over the problem's edges (first and
+ * last rows, heads and batch entries) and the rest at random.  Bounds: doc/numerics.md. */
+void workload_check(const struct workload *w, int64_t max_rows, struct verdict *verdict);
+
+/* Make a random problem for a sweep: sizes at tile edges above all, every type, pattern, layout and flag in turn. */
+void workload_random_problem(uint64_t seed, clattn_attention *problem);
+
+#endif

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: MIT
+ * check_plan.c - the choice of an engine and the geometry of a launch, on recorded devices (tests/devices); no OpenCL.
+ *
+ * Choosing is a pure function of facts and task, so a phone's GPU is tested on a build machine.  The geometry is checked
+ * by brute force against the arithmetic of cl/common/forward.clh: every row of every head meets every key once. */
+#include "engine/engine.h"
+
+#include <check.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_DEVICES = 32, RANDOM_TASKS = 400 };
+
+struct recorded {
+    char file[64];
+    clattn_device_facts facts;
+    char engine[32]; /* expected; "none" */
+    int slow_wide_vectors, caches_programs;
+};
+
+static struct recorded devices[MOST_DEVICES];
+static int n_devices;
+
+/* ---- reading tests/devices ---- */
+
+static cl_device_type device_type(const char *word)
+{
+    if (!strcmp(word, "cpu"))
+        return CL_DEVICE_TYPE_CPU;
+    if (!strcmp(word, "gpu"))
+        return CL_DEVICE_TYPE_GPU;
+    if (!strcmp(word, "accelerator"))
+        return CL_DEVICE_TYPE_ACCELERATOR;
+    ck_assert_str_eq(word, "all"); /* a simulator's answer: every bit of OpenCL 1.1 */
+    return CL_DEVICE_TYPE_DEFAULT | CL_DEVICE_TYPE_CPU | CL_DEVICE_TYPE_GPU | CL_DEVICE_TYPE_ACCELERATOR;
+}
+
+static bool set_text(struct recorded *r, const char *key, const char *value)
+{
+    clattn_device_facts *f = &r->facts;
+    const struct {
+        const char *key;
+        char *at;
+        size_t size;
+    } texts[] = {
+        {"platform", f->platform, sizeof f->platform},
+        {"platform_version", f->platform_version, sizeof f->platform_version},
+        {"name", f->name, sizeof f->name},
+        {"vendor", f->vendor, sizeof f->vendor},
+        {"driver", f->driver, sizeof f->driver},
+        {"expect_engine", r->engine, sizeof r->engine},
+    };
+    for (size_t i = 0; i < CLATTN__LEN(texts); i++)
+        if (!strcmp(key, texts[i].key)) {
+            snprintf(texts[i].at, texts[i].size, "%s", value);
+            return true;
+        }
+    return false;
+}
+
+static bool set_number(struct recorded *r, const char *key, uint64_t value)
+{
+    clattn_device_facts *f = &r->facts;
+#define NUMBER(field)                                                                                     \
+    if (!strcmp(key, #field)) {                                                                           \
+        f->field = value;                                                                                 \
+        return true;                                                                                      \
+    }
+#define NARROW(type, key_text, field)                                                                     \
+    if (!strcmp(key, key_text)) {                                                                         \
+        field = (type)value;                                                                              \
+        return true;                                                                                      \
+    }
+    NUMBER(global_bytes)
+    NUMBER(largest_buffer_bytes)
+    NUMBER(local_bytes)
+    NUMBER(cache_bytes)
+    NUMBER(largest_group)
+    NARROW(uint32_t, "opencl_major", f->opencl_major)
+    NARROW(uint32_t, "opencl_minor", f->opencl_minor)
+    NARROW(uint32_t, "compute_units", f->compute_units)
+    NARROW(uint32_t, "clock_mhz", f->clock_mhz)
+    NARROW(uint32_t, "address_bits", f->address_bits)
+    NARROW(uint32_t, "vector_width_float", f->vector_width_float)
+    NARROW(int32_t, "local_is_dedicated", f->local_is_dedicated)
+    NARROW(int32_t, "has_compiler", f->has_compiler)
+    NARROW(int32_t, "little_endian", f->little_endian)
+    NARROW(int, "expect_slow_wide_vectors", r->slow_wide_vectors)
+    NARROW(int, "expect_caches_programs", r->caches_programs)
+#undef NUMBER
+#undef NARROW
+    return false;
+}
+
+static void read_device(struct recorded *r, const char *path)
+{
+    char line[256];
+    int fields = 0;
+    FILE *in = fopen(path, "r");
+    ck_assert_msg(in != NULL, "%s cannot be read", path);
+    while (fgets(line, sizeof line, in)) {
+        line[strcspn(line, "\n")] = 0;
+        if (line[0] == '#' || !line[0])
+            continue;
+        char *value = strchr(line, '=');
+        ck_assert_msg(value != NULL, "%s: '%s' has no '='", path, line);
+        *value++ = 0;
+        if (!strcmp(line, "type"))
+            r->facts.type = device_type(value);
+        else if (!set_text(r, line, value))
+            ck_assert_msg(set_number(r, line, strtoull(value, NULL, 10)), "%s: unknown key '%s'", path, line);
+        fields++;
+    }
+    fclose(in);
+    ck_assert_msg(fields == 22, "%s has %d of 22 fields", path, fields);
+    r->facts.size = sizeof r->facts;
+    clattn__driver_facts(&r->facts);
+}
+
+static void read_devices(void)
+{
+    const char *srcdir = getenv("srcdir");
+    char folder[1024], path[2048];
+    snprintf(folder, sizeof folder, "%s/tests/devices", srcdir ? srcdir : ".");
+    DIR *dir = opendir(folder);
+    ck_assert_msg(dir != NULL, "%s cannot be opened", folder);
+    n_devices = 0;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        size_t length = strlen(entry->d_name);
+        if (length < 5 || strcmp(entry->d_name + length - 4, ".txt"))
+            continue;
+        ck_assert_int_lt(n_devices, MOST_DEVICES);
+        struct recorded *r = &devices[n_devices++];
+        memset(r, 0, sizeof *r);
+        snprintf(r->file, sizeof r->file, "%.63s", entry->d_name);
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        read_device(r, path);
+    }
+    closedir(dir);
+    ck_assert_int_ge(n_devices, 8);
+}
+
+/* ---- tasks ---- */
+
+static struct clattn__task plain_task(void)
+{
+    struct clattn__task task = {.batch = 2, .heads = 8, .kv_heads = 2, .q_len = 333, .kv_len = 777, .dim = 64, .dim_v = 64};
+    return task;
+}
+
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static int64_t pick(uint64_t *state, const int64_t *values, size_t n)
+{
+    return values[next_random(state) % n];
+}
+#define PICK(state, ...)                                                                                  \
+    pick((state), (const int64_t[]){__VA_ARGS__}, sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
+
+static struct clattn__task random_task(uint64_t *state)
+{
+    struct clattn__task task = {0};
+    task.batch = PICK(state, 0, 1, 2, 3);
+    task.kv_heads = PICK(state, 1, 2, 3);
+    task.heads = task.kv_heads * PICK(state, 1, 2, 4, 7);
+    task.q_len = PICK(state, 0, 1, 2, 3, 7, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 127, 128, 129, 200);
+    task.kv_len = PICK(state, 0, 1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000, 1024, 5000);
+    task.dim = (int32_t)PICK(state, 1, 2, 3, 8, 40, 64, 80, 128, 129, 256, 575, 576);
+    task.dim_v = (int32_t)PICK(state, 1, 3, 16, 64, 96, 128, 192, 512, 576);
+    task.type_k = (int32_t)PICK(state, CLATTN_F32, CLATTN_F16, CLATTN_BF16);
+    task.type_v = (int32_t)PICK(state, CLATTN_F32, CLATTN_F16, CLATTN_BF16);
+    task.splits = PICK(state, 0, 0, 0, 1, 2, 3, 5, 100, 65536);
+    return task;
+}
+
+struct choice {
+    clattn_status status;
+    const struct clattn__engine *engine;
+    struct clattn__launch launch;
+    char why[1024];
+};
+
+static struct choice choose(const clattn_device_facts *facts, const struct clattn__task *task, const char *forced, bool strict)
+{
+    struct choice c;
+    memset(&c, 0, sizeof c);
+    struct clattn__text why = clattn__text_into(c.why, sizeof c.why);
+    c.status = clattn__engine_choose(facts, task, forced, strict, &c.engine, &c.launch, &why);
+    ck_assert_msg(!why.cut, "the reasons do not fit: %s", c.why);
+    return c;
+}
+
+/* Every line says which engine and, after a colon, why. */
+static int check_reasons(const char *file, const char *why)
+{
+    int lines = 0;
+    for (const char *at = why; *at; at = strchr(at, '\n') + 1) {
+        const char *end = strchr(at, '\n'), *colon = strchr(at, ':');
+        ck_assert_msg(end != NULL, "%s: unterminated line in '%s'", file, why);
+        ck_assert_msg(!strncmp(at, "takes ", 6) || !strncmp(at, "refuses ", 8), "%s: '%s'", file, at);
+        ck_assert_msg(colon && colon < end && end - colon > 10, "%s: no reason in '%s'", file, at);
+        lines++;
+    }
+    return lines;
+}
+
+/* ---- geometry ---- */
+
+static void check_launch_fields(const char *where, const clattn_device_facts *facts, const struct clattn__task *task,
+                                const struct clattn__launch *l)
+{
+    const struct clattn__spec *s = &l->spec;
+    ck_assert_msg(s->BQ > 0 && s->BK > 0 && s->GROUP > 0, "%s: BQ %d BK %d GROUP %d", where, s->BQ, s->BK, s->GROUP);
+    ck_assert_msg((uint64_t)s->GROUP <= facts->largest_group, "%s: group of %d items, %llu allowed", where, s->GROUP,
+                  (unsigned long long)facts->largest_group);
+    ck_assert_msg(l->pack > 0 && task->heads / task->kv_heads % l->pack == 0, "%s: pack %d", where, l->pack);
+    int64_t rows = task->q_len * l->pack;
+    ck_assert_msg((int64_t)l->q_tiles * s->BQ >= rows && ((int64_t)l->q_tiles - 1) * s->BQ < (rows ? rows : 1),
+                  "%s: %d tiles of %d for %lld rows", where, l->q_tiles, s->BQ, (long long)rows);
+    ck_assert_msg(l->splits >= 1 && l->split_keys > 0 && l->split_keys % s->BK == 0, "%s: %d splits of %d keys, BK %d", where,
+                  l->splits, l->split_keys, s->BK);
+    ck_assert_msg((int64_t)l->splits * l->split_keys >= task->kv_len, "%s: %d splits of %d miss keys of %lld", where,
+                  l->splits, l->split_keys, (long long)task->kv_len);
+    ck_assert_msg((l->splits - (int64_t)1) * l->split_keys < (task->kv_len ? task->kv_len : 1), "%s: a part without keys",
+                  where);
+    if (task->splits)
+        ck_assert_msg(l->splits <= task->splits, "%s: %d splits, asked for %lld", where, l->splits, (long long)task->splits);
+    ck_assert_msg(l->groups == (size_t)(task->batch * (task->heads / l->pack) * l->splits) * (size_t)l->q_tiles,
+                  "%s: %zu groups", where, l->groups);
+}
+
+/* Walk the work-groups as find_place of cl/common/forward.clh does and count every row of every part. */
+static void check_cover(const char *where, const struct clattn__task *task, const struct clattn__launch *l)
+{
+    size_t tokens = (size_t)task->q_len, heads = (size_t)task->heads, splits = (size_t)l->splits;
+    size_t cells = (size_t)task->batch * heads * tokens * splits, seen = 0;
+    unsigned char *count = calloc(cells ? cells : 1, 1);
+    ck_assert_ptr_nonnull(count);
+    for (size_t g = 0; g < l->groups; g++) {
+        size_t group = g, tiles = (size_t)l->q_tiles, head_tiles = heads / (size_t)l->pack;
+        size_t tile = tiles - 1 - group % tiles;
+        group /= tiles;
+        size_t split = group % splits;
+        group /= splits;
+        size_t head0 = group % head_tiles * (size_t)l->pack, batch = group / head_tiles;
+        ck_assert_msg(batch < (size_t)task->batch, "%s: group %zu lies outside the batch", where, g);
+        ck_assert_msg(head0 * (size_t)task->kv_heads / heads == (head0 + (size_t)l->pack - 1) * (size_t)task->kv_heads / heads,
+                      "%s: a tile of heads of two kv heads", where);
+        size_t end = (tile + 1) * (size_t)l->spec.BQ, rows = tokens * (size_t)l->pack;
+        for (size_t row = tile * (size_t)l->spec.BQ; row < end && row < rows; row++) {
+            size_t token = row / (size_t)l->pack, head = head0 + row % (size_t)l->pack;
+            size_t cell = ((batch * heads + head) * tokens + token) * splits + split;
+            ck_assert_msg(!count[cell]++, "%s: row %zu of head %zu is computed twice", where, token, head);
+            seen++;
+        }
+    }
+    free(count);
+    ck_assert_msg(seen == cells, "%s: %zu of %zu rows are computed", where, seen, cells);
+}
+
+/* ---- tests ---- */
+
+START_TEST(expected_engine)
+{
+    for (int i = 0; i < n_devices; i++) {
+        const struct recorded *r = &devices[i];
+        clattn_device_facts before = r->facts;
+        struct clattn__task task = plain_task();
+        struct choice c = choose(&r->facts, &task, "", false), again = choose(&r->facts, &task, NULL, false);
+        const char *name = c.engine ? c.engine->name : "none";
+        ck_assert_msg(!strcmp(name, r->engine), "%s: %s instead of %s\n%s", r->file, name, r->engine, c.why);
+        ck_assert_msg((c.status == CLATTN_OK) == (c.engine != NULL), "%s: status %s", r->file, clattn_status_name(c.status));
+        ck_assert_msg(c.engine || c.status == CLATTN_NO_ENGINE, "%s: status %s", r->file, clattn_status_name(c.status));
+        ck_assert_int_ge(check_reasons(r->file, c.why), 1);
+        ck_assert_msg(!memcmp(&before, &r->facts, sizeof before), "%s: choosing changed the facts", r->file);
+        ck_assert_msg(c.status == again.status && c.engine == again.engine && !strcmp(c.why, again.why) &&
+                          !memcmp(&c.launch, &again.launch, sizeof c.launch),
+                      "%s: two choices differ", r->file);
+    }
+}
+END_TEST
+
+START_TEST(driver_facts)
+{
+    for (int i = 0; i < n_devices; i++) {
+        const struct recorded *r = &devices[i];
+        ck_assert_msg(r->facts.slow_wide_vectors == r->slow_wide_vectors, "%s: slow_wide_vectors", r->file);
+        ck_assert_msg(r->facts.caches_programs == r->caches_programs, "%s: caches_programs", r->file);
+    }
+}
+END_TEST
+
+START_TEST(describe_agrees_with_choice)
+{
+    for (int i = 0; i < n_devices; i++) {
+        const struct recorded *r = &devices[i];
+        struct clattn__task task = plain_task();
+        const char *first = "none";
+        size_t n = 0;
+        for (;; n++) {
+            clattn_engine_fit fit = CLATTN_ENGINE_FIT_INIT;
+            clattn_status status = clattn_engine_describe(&r->facts, n, &fit);
+            if (status) {
+                ck_assert_int_eq(status, CLATTN_BAD_COUNT);
+                break;
+            }
+            ck_assert_msg(fit.reason[0] && !strchr(fit.reason, '\n'), "%s: reason '%s'", r->file, fit.reason);
+            if (fit.fits && !strcmp(first, "none"))
+                first = fit.engine;
+            struct choice c = choose(&r->facts, &task, fit.engine, false);
+            ck_assert_msg(fit.fits || c.status == CLATTN_ENGINE_REFUSED, "%s: %s does not fit and was taken", r->file,
+                          fit.engine);
+        }
+        ck_assert_uint_ge(n, 2);
+        ck_assert_msg(!strcmp(first, r->engine), "%s: the first that fits is %s", r->file, first);
+    }
+}
+END_TEST
+
+START_TEST(forced_engine)
+{
+    for (int i = 0; i < n_devices; i++) {
+        const struct recorded *r = &devices[i];
+        struct clattn__task task = plain_task();
+        struct choice unknown = choose(&r->facts, &task, "no-such-engine", false);
+        ck_assert_int_eq(unknown.status, CLATTN_BAD_ENGINE);
+        ck_assert_ptr_null(unknown.engine);
+        for (size_t e = 0; clattn__engines[e]; e++) {
+            struct choice c = choose(&r->facts, &task, clattn__engines[e]->name, false);
+            ck_assert_int_eq(check_reasons(r->file, c.why), 1);
+            ck_assert_ptr_nonnull(strstr(c.why, clattn__engines[e]->name));
+            if (c.status)
+                ck_assert_msg(c.status == CLATTN_ENGINE_REFUSED && !c.engine, "%s: %s", r->file, clattn_status_name(c.status));
+            else
+                ck_assert_ptr_eq(c.engine, clattn__engines[e]);
+        }
+        if (strcmp(r->engine, "none")) {
+            struct choice c = choose(&r->facts, &task, "portable", false);
+            ck_assert_msg(c.status == CLATTN_OK, "%s: portable runs on every device with a compiler: %s", r->file, c.why);
+        }
+    }
+}
+END_TEST
+
+/* Strict never changes an engine, it only refuses; and it refuses when the best fitting engine cannot take the task. */
+START_TEST(strict)
+{
+    uint64_t state = 17;
+    for (int i = 0; i < n_devices; i++)
+        for (int n = 0; n < 50; n++) {
+            const struct recorded *r = &devices[i];
+            struct clattn__task task = random_task(&state);
+            struct choice loose = choose(&r->facts, &task, "", false), tight = choose(&r->facts, &task, "", true);
+            if (tight.status == CLATTN_OK)
+                ck_assert_ptr_eq(tight.engine, loose.engine);
+            else
+                ck_assert_ptr_null(tight.engine);
+            bool best = loose.engine && !strcmp(loose.engine->name, r->engine);
+            ck_assert_msg((tight.status == CLATTN_OK) == best, "%s: strict gives %s where the choice is %s", r->file,
+                          clattn_status_name(tight.status), loose.engine ? loose.engine->name : "none");
+        }
+}
+END_TEST
+
+/* A device below the floor is refused with a reason, not given an illegal shape. */
+START_TEST(too_little_of_everything)
+{
+    struct clattn__task task = plain_task();
+    int checked = 0;
+    for (int i = 0; i < n_devices; i++) {
+        clattn_device_facts facts = devices[i].facts;
+        if (strcmp(devices[i].engine, "portable"))
+            continue;
+        facts.local_bytes = 64;
+        struct choice loose = choose(&facts, &task, "", false), tight = choose(&facts, &task, "", true);
+        ck_assert_msg(loose.status == CLATTN_NO_ENGINE, "%s with 64 bytes of local memory: %s", devices[i].file, loose.why);
+        ck_assert_msg(tight.status != CLATTN_OK, "%s with 64 bytes of local memory: strict", devices[i].file);
+        check_reasons(devices[i].file, loose.why);
+        checked++;
+    }
+    ck_assert_int_ge(checked, 3);
+}
+END_TEST
+
+START_TEST(every_row_and_key_once)
+{
+    uint64_t state = 2024;
+    int taken = 0;
+    for (int i = 0; i < n_devices; i++)
+        for (int n = 0; n < RANDOM_TASKS; n++) {
+            struct clattn__task task = random_task(&state);
+            for (size_t e = 0; clattn__engines[e]; e++) {
+                char where[256];
+                const clattn_device_facts *facts = &devices[i].facts;
+                struct choice c = choose(facts, &task, clattn__engines[e]->name, false);
+                if (c.status)
+                    continue;
+                snprintf(where, sizeof where, "%s %s b%lld h%lld/%lld q%lld k%lld d%d/%d splits=%lld", devices[i].file,
+                         c.engine->name, (long long)task.batch, (long long)task.heads, (long long)task.kv_heads,
+                         (long long)task.q_len, (long long)task.kv_len, task.dim, task.dim_v, (long long)task.splits);
+                check_launch_fields(where, facts, &task, &c.launch);
+                check_cover(where, &task, &c.launch);
+                taken++;
+            }
+        }
+    ck_assert_int_gt(taken, RANDOM_TASKS * 8);
+}
+END_TEST
+
+/* The largest problems overflow nothing. */
+START_TEST(largest_lengths)
+{
+    static const int64_t lengths[] = {1, 16, 17, (int64_t)1 << 20, ((int64_t)1 << 30) - 1, (int64_t)1 << 30};
+    int taken = 0;
+    for (int i = 0; i < n_devices; i++)
+        for (size_t q = 0; q < CLATTN__LEN(lengths); q++)
+            for (size_t k = 0; k < CLATTN__LEN(lengths); k++) {
+                struct clattn__task task = plain_task();
+                task.q_len = lengths[q];
+                task.kv_len = lengths[k];
+                struct choice c = choose(&devices[i].facts, &task, "", false);
+                if (c.status)
+                    continue;
+                check_launch_fields(devices[i].file, &devices[i].facts, &task, &c.launch);
+                taken++;
+            }
+    ck_assert_int_gt(taken, 8 * 36 - 1);
+}
+END_TEST
+
+/* What the library says about a driver ends, and every sentence is one. */
+START_TEST(traps)
+{
+    int sentences = 0;
+    for (int i = 0; i < n_devices; i++)
+        for (size_t n = 0;; n++) {
+            const char *text = clattn_device_trap(&devices[i].facts, n);
+            if (!text)
+                break;
+            ck_assert_uint_gt(strlen(text), 20);
+            ck_assert_uint_lt(n, 20);
+            sentences++;
+        }
+    ck_assert_int_ge(sentences, 5);
+    ck_assert_ptr_null(clattn_device_trap(NULL, 0));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("plan choice");
+    TCase *cases = tcase_create("recorded devices");
+    tcase_add_unchecked_fixture(cases, read_devices, NULL);
+    tcase_set_timeout(cases, 120);
+    tcase_add_test(cases, expected_engine);
+    tcase_add_test(cases, driver_facts);
+    tcase_add_test(cases, describe_agrees_with_choice);
+    tcase_add_test(cases, forced_engine);
+    tcase_add_test(cases, strict);
+    tcase_add_test(cases, too_little_of_everything);
+    tcase_add_test(cases, every_row_and_key_once);
+    tcase_add_test(cases, largest_lengths);
+    tcase_add_test(cases, traps);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
