@@ -641,7 +641,7 @@ static clattn_status enqueue_merge(cl_command_queue q, cl_mem part_o, cl_mem par
     X(wrap_null_device, wrap(cl, NULL), NULL_ARGUMENT, NOWHERE, "")                                       \
     X(log_null_context, clattn_context_set_log(NULL, NULL, NULL), NULL_ARGUMENT, NOWHERE, "")             \
     X(cache_null_context, clattn_context_set_cache(NULL, CLATTN_CACHE_OFF, NULL), NULL_ARGUMENT, NOWHERE, "") \
-    X(cache_mode_unknown, clattn_context_set_cache(ctx, (clattn_cache_mode)9, NULL), BAD_COUNT, CONTEXT, "mode") \
+    X(cache_mode_unknown, clattn_context_set_cache(ctx, (clattn_cache_mode)9, NULL), BAD_FLAGS, CONTEXT, "mode is 9") \
     X(message_null_context, clattn_context_message(NULL, sentence, 9), NULL_ARGUMENT, NOWHERE, "")        \
     X(message_null_text, clattn_context_message(ctx, NULL, 9), NULL_ARGUMENT, NOWHERE, "")                \
     X(message_no_room, clattn_context_message(ctx, sentence, 0), NULL_ARGUMENT, NOWHERE, "")              \
@@ -705,7 +705,8 @@ static clattn_status enqueue_merge(cl_command_queue q, cl_mem part_o, cl_mem par
     X(merge_no_parts, merge(0, 4, 4, 0, 0), BAD_COUNT, CONTEXT, "parts is 0")                             \
     X(merge_parts_negative, merge(-3, 4, 4, 0, 0), BAD_COUNT, CONTEXT, "parts is -3")                     \
     X(merge_rows_negative, merge(1, -1, 4, 0, 0), BAD_COUNT, CONTEXT, "rows is -1")                       \
-    X(merge_overflows, merge((int64_t)1 << 40, (int64_t)1 << 40, 4, 0, 0), SIZE_OVERFLOW, NOWHERE, "")    \
+    X(merge_overflows, merge((int64_t)1 << 40, (int64_t)1 << 40, 4, 0, 0), BAD_COUNT, CONTEXT, "parts is 1099511627776") \
+    X(merge_rows_many, merge(1, (int64_t)1 << 31, 4, 0, 0), BAD_COUNT, CONTEXT, "rows is 2147483648")     \
     X(merge_dim_v_zero, merge(2, 4, 0, 0, 0), BAD_DIM_V, CONTEXT, "dim_v is 0")                           \
     X(merge_dim_v_large, merge(2, 4, 577, 0, 0), BAD_DIM_V, CONTEXT, "dim_v is 577")                      \
     X(merge_type_parts, merge(2, 4, 4, 9, 0), BAD_TYPE, CONTEXT, "type_parts is 9")                       \

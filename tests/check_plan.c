@@ -114,7 +114,7 @@ static void read_device(struct recorded *r, const char *path)
         fields++;
     }
     fclose(in);
-    ck_assert_msg(fields == 22, "%s has %d of 22 fields", path, fields);
+    ck_assert_msg(fields == 23, "%s has %d of 23 fields", path, fields);
     r->facts.size = sizeof r->facts;
     clattn__driver_facts(&r->facts);
 }

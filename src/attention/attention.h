@@ -73,8 +73,8 @@ struct clattn__merge_run {
     cl_mem part_o, part_lse, o, lse, q_offsets;
 };
 clattn_status clattn__merge_build(clattn_context *ctx, const struct clattn__merge_spec *spec, struct clattn__kernel *kernel);
-cl_int clattn__launch_merge(cl_kernel kernel, const struct clattn__merge_spec *spec, cl_command_queue queue,
-                            const struct clattn__merge_run *run, struct clattn__wait wait, cl_event *event);
+cl_int clattn__launch_merge(const clattn_device_facts *facts, cl_kernel kernel, const struct clattn__merge_spec *spec,
+                            cl_command_queue queue, const struct clattn__merge_run *run, struct clattn__wait wait, cl_event *event);
 
 /* ---- buffers.c: checks of what an enqueue is given ---- */
 struct clattn__buffer_rule {

@@ -162,7 +162,7 @@ static cl_int enqueue_split(clattn_plan *plan, cl_command_queue queue, const cla
         clReleaseEvent(joined[0]);
     if (code != CL_SUCCESS)
         return code;
-    code = clattn__launch_merge(plan->merge.kernel, &plan->merge_spec, queue, &merge, (struct clattn__wait){1, &parts}, &done);
+    code = clattn__launch_merge(&plan->ctx->facts, plan->merge.kernel, &plan->merge_spec, queue, &merge, (struct clattn__wait){1, &parts}, &done);
     if (own) { /* whatever came of the merge, the workspace is in use until the last kernel that was enqueued ends */
         if (plan->busy)
             clReleaseEvent(plan->busy);

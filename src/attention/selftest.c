@@ -180,7 +180,7 @@ static cl_int launch_tiny(const clattn_plan *plan, struct tiny *t)
     if (code == CL_SUCCESS && split) {
         struct clattn__merge_run merge = {&t->merge_args, t->workspace, t->workspace, t->mem[CLATTN__O],
                                           t->mem[CLATTN__LSE], t->q_offsets};
-        code = clattn__launch_merge(plan->merge.kernel, &plan->merge_spec, t->queue, &merge,
+        code = clattn__launch_merge(&plan->ctx->facts, plan->merge.kernel, &plan->merge_spec, t->queue, &merge,
                                     (struct clattn__wait){1, &parts}, NULL);
     }
     if (parts)
