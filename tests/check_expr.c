@@ -506,10 +506,10 @@ END_TEST
 static enum clattn__class true_class(const struct clattn__expr *e, const struct clattn__expr_box *box)
 {
     bool any = false, all = true;
-    for (int32_t q = box->q0; q <= box->q1; q++)
+    for (int64_t q = box->q0; q <= box->q1; q++)
         for (int32_t k = box->k0; k <= box->k1; k++)
             for (int32_t h = box->h0; h <= box->h1; h++) {
-                struct clattn__expr_point at = {q, k, box->b, h, box->g, box->q_len, box->k_len};
+                struct clattn__expr_point at = {(int32_t)q, k, box->b, h, box->g, box->q_len, box->k_len};
                 bool visible = clattn__expr_eval(e, &at, &values);
                 any |= visible;
                 all &= visible;
@@ -646,6 +646,162 @@ START_TEST(constructors)
 }
 END_TEST
 
+/* ---- the same on a device ---- */
+enum { GRID_Q = 48, GRID_K = 20, GRID_PAIRS = GRID_Q * GRID_K, CLASS_K = 5, CLASSES = GRID_Q / 16 * (GRID_K / CLASS_K),
+       FIRST_Q = -4, GRID_H = 3, GRID_B = 2, GRID_G = 1, Q_LEN = 12, K_LEN = 16, SOURCE_SIZE = 65536 };
+
+/* Row 16 t + i of the grid is query FIRST_Q + 16 t + i of head i % 3: one work-item a tile t. */
+static const char grid_kernel[] =
+    "__kernel void grid(__global int *one, __global int *lanes, __global int *class, int wide PATTERN_PARAMS) {\n"
+    "    PATTERN_ENV(env, 2, 1, 12, 16);\n"
+    "    int t = (int)get_global_id(0), q0 = 16 * t - 4;\n"
+    "    for (int k = 0; k < 20; k++)\n"
+    "        for (int i = 0; i < 16; i++)\n"
+    "            one[(16 * t + i) * 20 + k] = pattern_1(&env, q0 + i, i % 3, k);\n"
+    "    for (int j = 0; j < 4; j++)\n"
+    "        class[t * 4 + j] = pattern_class(&env, q0, q0 + 15, 0, 2, 5 * j, 5 * j + 4);\n"
+    "#if PATTERN_LANES == 16\n"
+    "    const int16 i = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);\n"
+    "    for (int k = 0; k < 20; k++) {\n"
+    "        int lane[16];\n"
+    "        vstore16(pattern_16(&env, (int16)(q0) + i, i % (int16)(3), k), 0, lane);\n"
+    "        for (int j = 0; j < 16; j++)\n"
+    "            lanes[(16 * t + j) * 20 + k] = lane[j];\n"
+    "    }\n"
+    "#endif\n"
+    "}\n";
+
+static struct {
+    cl_device_id device;
+    cl_context context;
+    cl_command_queue queue;
+    bool wide; /* rusticl takes minutes for vectors of 16 */
+    cl_mem arrays[2];
+} cl;
+
+static bool find_device(void)
+{
+    cl_platform_id platforms[16];
+    cl_uint n = 0;
+    char name[64] = "";
+    clGetPlatformIDs(16, platforms, &n);
+    for (cl_uint i = 0; i < n && i < 16; i++)
+        if (clGetDeviceIDs(platforms[i], CL_DEVICE_TYPE_ALL, 1, &cl.device, NULL) == CL_SUCCESS) {
+            clGetPlatformInfo(platforms[i], CL_PLATFORM_NAME, sizeof name, name, NULL);
+            cl.wide = strcmp(name, "rusticl") != 0;
+            return true;
+        }
+    return false;
+}
+
+static cl_program build_grid(const struct clattn__expr *e)
+{
+    static char source[SOURCE_SIZE], text[SOURCE_SIZE], log[4096];
+    const char *srcdir = getenv("srcdir"), *part = text;
+    char path[1024], prelude[KERNEL_TEXT_SIZE];
+    snprintf(path, sizeof path, "%s/cl/common/pattern.clh", srcdir ? srcdir : ".");
+    FILE *file = fopen(path, "r");
+    ck_assert_msg(file != NULL, "cannot open %s", path);
+    source[fread(source, 1, sizeof source - 1, file)] = 0;
+    fclose(file);
+    ck_assert_int_eq(clattn__expr_kernel_text(e, prelude, sizeof prelude), CLATTN_OK);
+    struct clattn__text out = clattn__text_into(text, sizeof text);
+    clattn__text_add(&out, "%s#define PATTERN_LANES %d\n%s\n%s", prelude, cl.wide ? 16 : 0, source, grid_kernel);
+    ck_assert(!out.cut);
+    cl_program program = clCreateProgramWithSource(cl.context, 1, &part, NULL, NULL);
+    cl_int code = clBuildProgram(program, 1, &cl.device, "-cl-std=CL1.2", NULL, NULL);
+    if (code != CL_SUCCESS)
+        clGetProgramBuildInfo(program, cl.device, CL_PROGRAM_BUILD_LOG, sizeof log - 1, log, NULL);
+    ck_assert_msg(code == CL_SUCCESS, "%d: %s\n%s", (int)code, prelude, log);
+    return program;
+}
+
+static void run_grid(const struct clattn__expr *e, int32_t one[GRID_PAIRS], int32_t lanes[GRID_PAIRS], int32_t class[CLASSES])
+{
+    int32_t *const to[] = {one, lanes, class}, numbers[CLATTN__EXPR_MAX_NUMBERS];
+    const size_t sizes[] = {GRID_PAIRS * sizeof(int32_t), GRID_PAIRS * sizeof(int32_t), CLASSES * sizeof(int32_t)};
+    const size_t tiles = GRID_Q / 16, alone = 1;
+    cl_mem out[3];
+    cl_program program = build_grid(e);
+    cl_kernel kernel = clCreateKernel(program, "grid", NULL);
+    cl_uint arg = 0;
+    for (int i = 0; i < 3; i++) {
+        out[i] = clCreateBuffer(cl.context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, sizes[i], to[i], NULL);
+        clSetKernelArg(kernel, arg++, sizeof out[i], &out[i]);
+    }
+    clSetKernelArg(kernel, arg++, sizeof(cl_int), &(cl_int){cl.wide});
+    int n = clattn__expr_numbers(e, scalars, counts, numbers);
+    for (int i = 0; i < n; i++)
+        clSetKernelArg(kernel, arg++, sizeof(cl_int), &numbers[i]);
+    for (int i = 0; i < 2; i++)
+        if (clattn__expr_uses_array(e, i))
+            clSetKernelArg(kernel, arg++, sizeof cl.arrays[i], &cl.arrays[i]);
+    ck_assert_int_eq(clEnqueueNDRangeKernel(cl.queue, kernel, 1, NULL, &tiles, &alone, 0, NULL, NULL), CL_SUCCESS);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(clEnqueueReadBuffer(cl.queue, out[i], CL_TRUE, 0, sizes[i], to[i], 0, NULL, NULL), CL_SUCCESS);
+        clReleaseMemObject(out[i]);
+    }
+    clReleaseKernel(kernel);
+    clReleaseProgram(program);
+}
+
+static void compare_grid(const char *text)
+{
+    static int32_t one[GRID_PAIRS], lanes[GRID_PAIRS], class[CLASSES];
+    struct clattn__expr *e = must_parse(text);
+    memset(one, 0x55, sizeof one); /* so that what is not written is seen */
+    memset(lanes, 0x55, sizeof lanes);
+    memset(class, 0x55, sizeof class);
+    run_grid(e, one, lanes, class);
+    for (int i = 0; i < GRID_PAIRS; i++) {
+        int row = i / GRID_K;
+        struct clattn__expr_point at = {FIRST_Q + row, i % GRID_K, GRID_B, row % 16 % GRID_H, GRID_G, Q_LEN, K_LEN};
+        int want = clattn__expr_eval(e, &at, &values);
+        ck_assert_msg(one[i] == want, "%s: pattern_1 gave %d at q %d k %d", text, (int)one[i], (int)at.q, (int)at.k);
+        ck_assert_msg(!cl.wide || lanes[i] == -want, "%s: pattern_16 gave %d at q %d k %d", text, (int)lanes[i], (int)at.q,
+                      (int)at.k);
+    }
+    for (int i = 0; i < CLASSES; i++) {
+        int q0 = FIRST_Q + 16 * (i / (GRID_K / CLASS_K)), k0 = CLASS_K * (i % (GRID_K / CLASS_K));
+        struct clattn__expr_box box = {q0, q0 + 15, k0, k0 + CLASS_K - 1, 0, GRID_H - 1, GRID_G, GRID_B, Q_LEN, K_LEN};
+        ck_assert_msg(class[i] == (int)clattn__expr_classify(e, &box, &values), "%s: class %d in tile %d", text,
+                      (int)class[i], i);
+    }
+    clattn__expr_free(e);
+}
+
+START_TEST(kernels_agree_with_the_host)
+{
+    static const char *const texts[] = {
+        "", "k <= q", "k <= q & q - k < width", "k < 3 | k <= q", "k < prefix[b] | k <= q", "k < len[b]", "q - k < 4 & k - q < 4",
+        "!(k <= q) | h == 1", "k > q & k >= 3 & q != 7", "q * k * 65536 * 3 > k", "q + n_sinks < k", "-q < k - n_sinks * 2",
+        "min(q, k) + max(h, 2) == 5", "k < len[prefix[b] - g]", "prefix[99] == 7 & len[-1] == 5 & k != g", "w2 < q - k",
+        "k < k_len - q_len + h", "q == -2147483648 | -q == k", "q * 715827883 < k * 3", "h * g + b < k", "k_len - k > q_len - q",
+    };
+    cl_int code;
+    cl.context = clCreateContext(NULL, 1, &cl.device, NULL, NULL, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+    cl.queue = clCreateCommandQueue(cl.context, cl.device, 0, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+    const int32_t copies[2][4] = {{prefix[0], prefix[1], prefix[2], 0}, {len[0], len[1], len[2], len[3]}};
+    for (int i = 0; i < 2; i++)
+        cl.arrays[i] = clCreateBuffer(cl.context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, (size_t)counts[i] * sizeof(int32_t),
+                                      (void *)copies[i], NULL);
+    for (size_t i = 0; i < CLATTN__LEN(texts); i++)
+        compare_grid(texts[i]);
+    seed = 4;
+    for (int i = 0; i < 4; i++) {
+        char text[TEXT];
+        random_text(text, 5);
+        compare_grid(text);
+    }
+    for (int i = 0; i < 2; i++)
+        clReleaseMemObject(cl.arrays[i]);
+    clReleaseCommandQueue(cl.queue);
+    clReleaseContext(cl.context);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("expressions");
@@ -663,6 +819,10 @@ int main(void)
     tcase_add_test(cases, classes_are_conservative);
     tcase_add_test(cases, named_patterns_are_exact);
     tcase_add_test(cases, constructors);
+    if (find_device())
+        tcase_add_test(cases, kernels_agree_with_the_host);
+    else
+        puts("# SKIP kernels_agree_with_the_host: no OpenCL device");
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
     srunner_set_fork_status(runner, CK_NOFORK);

@@ -7,10 +7,12 @@
 
 #include <check.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -450,11 +452,53 @@ START_TEST(failed_dependency)
 }
 END_TEST
 
+/* A chain of two commands, the first one's event released, behind an event that fails: plain OpenCL.  Some drivers end the
+ * process over it (PoCL 3.1: "PTHREAD ERROR in pocl_update_event_failed"), so this runs in a child. */
+#define PROBE "probe-failing-chain"
+static int probe_failing_chain(void)
+{
+    static const cl_int zero = 0;
+    cl_event first, second;
+    cl_int code;
+    if (clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")))
+        return 1;
+    cl_command_queue queue = clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), 0, &code);
+    cl_mem mem = clCreateBuffer(clattn_context_cl(ctx), CL_MEM_READ_WRITE, 4096, NULL, &code);
+    cl_event gate = clCreateUserEvent(clattn_context_cl(ctx), &code);
+    if (code || clEnqueueFillBuffer(queue, mem, &zero, sizeof zero, 0, 4096, 1, &gate, &first) ||
+        clEnqueueFillBuffer(queue, mem, &zero, sizeof zero, 0, 4096, 1, &first, &second))
+        return 1;
+    clReleaseEvent(first);
+    clSetUserEventStatus(gate, -99);
+    clFlush(queue);
+    clWaitForEvents(1, &second);
+    clReleaseEvent(second);
+    clReleaseEvent(gate);
+    return 0;
+}
+
+static bool failing_chains_survive(void)
+{
+    extern char **environ;
+    char *arguments[] = {"check_threads", PROBE, NULL};
+    pid_t child;
+    int state = 1;
+    if (posix_spawn(&child, "/proc/self/exe", NULL, NULL, arguments, environ))
+        return false;
+    return waitpid(child, &state, 0) == child && WIFEXITED(state) && WEXITSTATUS(state) == 0;
+}
+
 /* An event that fails while work waits for it: the work ends in failure, and the plan works on with another queue. */
 START_TEST(dependency_fails_later)
 {
     static struct caller c, after;
+    bool chains = failing_chains_survive();
     for (int kind = 0; kind < KINDS; kind++) {
+        if (kind != WHOLE && !chains) {
+            printf("# skip dependency_fails_later, %s: this driver dies of a failing chain of plain commands\n",
+                   kind_names[kind]);
+            continue;
+        }
         cl_event gate = user_event(), done = NULL;
         caller_make(&c, make_queue(0), kind);
         ck_assert_int_eq(clattn_enqueue_forward(plans[kind], c.queue, &c.io, 1, &gate, &done), CLATTN_OK);
@@ -474,8 +518,10 @@ START_TEST(dependency_fails_later)
 }
 END_TEST
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 2 && !strcmp(argv[1], PROBE))
+        return probe_failing_chain();
     Suite *suite = suite_create("threads");
     TCase *cases = tcase_create("threads, queues, events");
     tcase_add_unchecked_fixture(cases, set_up, tear_down);

@@ -10,6 +10,8 @@
 #include <clattn.h>
 #include <stdbool.h>
 
+#include "tests/ref.h"
+
 enum workload_fill {
     WORKLOAD_NORMAL,  /* normal(0, 1)                                        */
     WORKLOAD_LARGE,   /* scores as large as 1e4                              */
@@ -31,6 +33,8 @@ struct workload {
 /* Make host tensors.  Named arrays get values from 0 to kv_len, lengths likewise, packed offsets rise to the totals. */
 clattn_status workload_make(struct workload *w, const clattn_attention *problem, uint64_t seed, enum workload_fill fill);
 void workload_free(struct workload *w);
+/* The same problem for the double reference; borrows the tensors. */
+struct ref_problem workload_reference(const struct workload *w);
 
 /* Run on host memory through clattn_run_forward; *seconds (may be NULL) is the device time. */
 clattn_status workload_run(struct workload *w, clattn_plan *plan, double *seconds);

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT
+ * workload.c - a problem's tensors on the host: made from a seed, guarded, run. */
+#include "tool/workload.h"
+
+#include "tests/ref.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GUARD_BYTES 256 /* before and after each tensor */
+#define GUARD_FILL 0xa5
+
+/* One guarded allocation. */
+struct block {
+    unsigned char *base;
+    size_t bytes;
+};
+
+enum { BLOCK_Q, BLOCK_K, BLOCK_V, BLOCK_O, BLOCK_LSE, BLOCKS };
+struct state {
+    struct block blocks[BLOCKS];
+};
+
+static int type_bytes(int32_t type)
+{
+    return type == CLATTN_F32 ? 4 : 2;
+}
+
+static void *guarded(struct block *block, int64_t elements, int bytes_each)
+{
+    block->bytes = (size_t)elements * (size_t)bytes_each;
+    block->base = malloc(block->bytes + 2 * GUARD_BYTES);
+    if (!block->base)
+        return NULL;
+    memset(block->base, GUARD_FILL, GUARD_BYTES);
+    memset(block->base + GUARD_BYTES, 0, block->bytes);
+    memset(block->base + GUARD_BYTES + block->bytes, GUARD_FILL, GUARD_BYTES);
+    return block->base + GUARD_BYTES;
+}
+
+/* ---- random numbers: splitmix64, so that a seed means the same everywhere ---- */
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static double next_uniform(uint64_t *state)
+{
+    return (double)(next_random(state) >> 11) * 0x1p-53;
+}
+
+static double next_normal(uint64_t *state)
+{
+    double u = next_uniform(state), v = next_uniform(state);
+    return sqrt(-2 * log(1 - u)) * cos(6.283185307179586 * v);
+}
+
+static void fill(void *data, int32_t type, int64_t count, double size, uint64_t *state)
+{
+    for (int64_t i = 0; i < count; i++)
+        ref_narrow(type, size * next_normal(state), data, i);
+}
+
+static void fill_constant(void *data, int32_t type, int64_t count, double value)
+{
+    for (int64_t i = 0; i < count; i++)
+        ref_narrow(type, value, data, i);
+}
+
+/* ---- lengths and arrays ---- */
+static int32_t *rising_offsets(int64_t batch, int64_t longest, int64_t total, uint64_t *state)
+{
+    int32_t *offsets = calloc((size_t)batch + 1, sizeof *offsets);
+    for (int64_t b = 0; offsets && b < batch; b++) {
+        int64_t left = total - offsets[b], most = longest < left ? longest : left;
+        offsets[b + 1] = offsets[b] + (int32_t)(next_random(state) % (uint64_t)(most + 1));
+    }
+    return offsets;
+}
+
+static int32_t *random_lengths(int64_t count, int64_t longest, uint64_t *state)
+{
+    int32_t *lengths = calloc((size_t)count + 1, sizeof *lengths);
+    for (int64_t i = 0; lengths && i < count; i++)
+        lengths[i] = (int32_t)(next_random(state) % (uint64_t)(longest + 1));
+    return lengths;
+}
+
+static bool make_lengths(struct workload *w, uint64_t *state)
+{
+    const clattn_attention *a = &w->problem;
+    bool good = true;
+    if (a->flags & CLATTN_PACKED) {
+        w->q_offsets = rising_offsets(a->batch, a->q_len, a->q_total, state);
+        w->k_offsets = rising_offsets(a->batch, a->kv_len, a->kv_total, state);
+        good = w->q_offsets && w->k_offsets;
+    }
+    if (a->flags & CLATTN_KEY_LENGTHS) {
+        w->key_lengths = random_lengths(a->batch, a->kv_len, state);
+        good = good && w->key_lengths;
+    }
+    for (int i = 0; i < a->n_arrays; i++) {
+        w->arrays[i] = random_lengths(a->arrays[i].count, a->kv_len, state);
+        good = good && w->arrays[i];
+    }
+    return good;
+}
+
+/* ---- poison: NaN and infinities where no row, or only some rows, may see them ---- */
+static struct ref_mask mask_of(const struct workload *w)
+{
+    const clattn_attention *a = &w->problem;
+    struct ref_mask mask = {.text = a->pattern.text, .bottom_right = a->pattern.corner == CLATTN_BOTTOM_RIGHT,
+                            .n_scalars = a->n_scalars, .n_arrays = a->n_arrays};
+    for (int i = 0; i < a->n_scalars; i++) {
+        mask.scalar_names[i] = a->scalars[i].name;
+        mask.scalar_values[i] = a->scalars[i].value;
+    }
+    for (int i = 0; i < a->n_arrays; i++) {
+        mask.array_names[i] = a->arrays[i].name;
+        mask.arrays[i] = w->arrays[i];
+    }
+    return mask;
+}
+
+struct ref_problem workload_reference(const struct workload *w)
+{
+    const clattn_attention *a = &w->problem;
+    struct ref_problem p = {
+        .batch = a->batch, .heads = a->heads, .kv_heads = a->kv_heads, .q_len = a->q_len, .kv_len = a->kv_len,
+        .dim = a->dim, .dim_v = a->dim_v, .scale = a->scale,
+        .q = {w->q, a->type_q, a->q.offset, a->q.batch, a->q.head, a->q.token},
+        .k = {w->k, a->type_k, a->k.offset, a->k.batch, a->k.head, a->k.token},
+        .v = {w->v, a->type_v, a->v.offset, a->v.batch, a->v.head, a->v.token},
+        .mask = mask_of(w), .key_lengths = w->key_lengths, .q_offsets = w->q_offsets, .k_offsets = w->k_offsets,
+    };
+    return p;
+}
+
+/* Whether any row of any head of the group sees a key. */
+static bool key_is_seen(const struct ref_problem *p, int64_t b, int64_t g, int64_t k)
+{
+    int64_t group = p->heads / p->kv_heads, q_len = ref_q_len(p, b), k_len = ref_k_len(p, b);
+    for (int64_t h = g * group; h < (g + 1) * group; h++)
+        for (int64_t i = 0; i < q_len; i++) {
+            struct ref_point at = {i + (p->mask.bottom_right ? k_len - q_len : 0), k, b, h, g, q_len, k_len};
+            if (ref_visible(&p->mask, &at))
+                return true;
+        }
+    return false;
+}
+
+static void poison_row(const struct ref_problem *p, const struct ref_tensor *t, void *data, int64_t width, int64_t b,
+                       int64_t g, int64_t k, double value)
+{
+    int64_t first = t->offset + g * t->head +
+                    (p->k_offsets ? (p->k_offsets[b] + k) * t->token : b * t->batch + k * t->token);
+    for (int64_t d = 0; d < width; d++)
+        ref_narrow(t->type, value, data, first + d);
+}
+
+/* Keys and values that nobody sees become NaN; a value near the causal edge that some rows see becomes NaN too (those rows turn
+ * NaN, the others must not). */
+static void poison(struct workload *w)
+{
+    struct ref_problem p = workload_reference(w);
+    for (int64_t b = 0; b < p.batch; b++)
+        for (int64_t g = 0; g < p.kv_heads; g++) {
+            int64_t k_len = ref_k_len(&p, b), longest = w->k_offsets ? k_len : p.kv_len;
+            for (int64_t k = 0; k < longest; k++) {
+                bool partly = k == k_len / 2 && k_len > 1;
+                if (k < k_len && !partly && key_is_seen(&p, b, g, k))
+                    continue;
+                if (!partly)
+                    poison_row(&p, &p.k, w->k, p.dim, b, g, k, k % 2 ? NAN : INFINITY);
+                poison_row(&p, &p.v, w->v, p.dim_v, b, g, k, k % 3 ? NAN : -INFINITY);
+            }
+        }
+}
+
+/* ---- making and freeing ---- */
+static clattn_status resolve(struct workload *w)
+{
+    clattn_attention *a = &w->problem;
+    clattn_layout *layouts[] = {&a->q, &a->k, &a->v, &a->o, &a->lse};
+    int64_t *counts[] = {&w->q_count, &w->k_count, &w->v_count, &w->o_count, &w->lse_count};
+    const int64_t widths[] = {a->dim, a->dim, a->dim_v, a->dim_v, 1};
+    bool packed = a->flags & CLATTN_PACKED;
+    for (int i = 0; i < 5; i++) {
+        clattn_status status = clattn_attention_extent(&w->problem, "qkvol"[i], counts[i]);
+        if (status)
+            return status;
+    }
+    for (int i = 0; i < 5; i++) { /* dense strides as numbers */
+        bool keys = i == 1 || i == 2;
+        int64_t heads = keys ? a->kv_heads : a->heads;
+        int64_t tokens = keys ? (packed ? a->kv_total : a->kv_len) : (packed ? a->q_total : a->q_len);
+        if (layouts[i]->token == CLATTN_DENSE)
+            layouts[i]->token = widths[i];
+        if (layouts[i]->head == CLATTN_DENSE)
+            layouts[i]->head = tokens * widths[i];
+        if (layouts[i]->batch == CLATTN_DENSE)
+            layouts[i]->batch = heads * tokens * widths[i];
+    }
+    if (a->scale == CLATTN_DEFAULT_SCALE)
+        a->scale = 1 / sqrt((double)a->dim);
+    return CLATTN_OK;
+}
+
+clattn_status workload_make(struct workload *w, const clattn_attention *problem, uint64_t seed, enum workload_fill kind)
+{
+    memset(w, 0, sizeof *w);
+    w->problem = *problem;
+    w->seed = seed;
+    clattn_status status = resolve(w);
+    if (status)
+        return status;
+    const clattn_attention *a = &w->problem;
+    struct state *state = calloc(1, sizeof *state);
+    uint64_t random = seed * 0x2545f4914f6cdd1du + 1;
+    w->private_state = state;
+    if (state) {
+        w->q = guarded(&state->blocks[BLOCK_Q], w->q_count, type_bytes(a->type_q));
+        w->k = guarded(&state->blocks[BLOCK_K], w->k_count, type_bytes(a->type_k));
+        w->v = guarded(&state->blocks[BLOCK_V], w->v_count, type_bytes(a->type_v));
+        w->o = guarded(&state->blocks[BLOCK_O], w->o_count, type_bytes(a->type_o));
+        w->lse = guarded(&state->blocks[BLOCK_LSE], w->lse_count, 4);
+    }
+    if (!w->q || !w->k || !w->v || !w->o || !w->lse || !make_lengths(w, &random)) {
+        workload_free(w);
+        return CLATTN_OUT_OF_HOST_MEMORY;
+    }
+    double size = kind == WORKLOAD_LARGE ? sqrt(1e4 / fabs(a->scale) / (3 * sqrt((double)a->dim))) : 1;
+    fill(w->q, a->type_q, w->q_count, size, &random);
+    fill(w->k, a->type_k, w->k_count, size, &random);
+    if (kind == WORKLOAD_CONSTANT_V)
+        fill_constant(w->v, a->type_v, w->v_count, 0.75);
+    else
+        fill(w->v, a->type_v, w->v_count, 1, &random);
+    fill_constant(w->o, a->type_o, w->o_count, NAN);
+    fill_constant(w->lse, CLATTN_F32, w->lse_count, NAN);
+    if (kind == WORKLOAD_POISON)
+        poison(w);
+    return CLATTN_OK;
+}
+
+void workload_free(struct workload *w)
+{
+    struct state *state = w->private_state;
+    for (int i = 0; state && i < BLOCKS; i++)
+        free(state->blocks[i].base);
+    free(state);
+    free(w->q_offsets);
+    free(w->k_offsets);
+    free(w->key_lengths);
+    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
+        free(w->arrays[i]);
+    memset(w, 0, sizeof *w);
+}
+
+clattn_status workload_run(struct workload *w, clattn_plan *plan, double *seconds)
+{
+    uint32_t counters[4] = {0, 0, 0, 0};
+    clattn_host_io io = CLATTN_HOST_IO_INIT;
+    io.q = w->q;
+    io.k = w->k;
+    io.v = w->v;
+    io.o = w->o;
+    io.lse = w->lse;
+    io.q_offsets = w->q_offsets;
+    io.k_offsets = w->k_offsets;
+    io.key_lengths = w->key_lengths;
+    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
+        io.arrays[i] = w->arrays[i];
+    io.counters = counters;
+    clattn_status status = clattn_run_forward(plan, &io);
+    if (seconds)
+        *seconds = io.seconds;
+    return status;
+}
+
+/* ---- guards ---- */
+/* Marks in `written` (one byte an element) the elements that rows own. */
+static void mark_rows(const struct workload *w, const clattn_layout *at, int64_t width, unsigned char *written)
+{
+    struct ref_problem p = workload_reference(w);
+    for (int64_t b = 0; b < p.batch; b++)
+        for (int64_t h = 0; h < p.heads; h++)
+            for (int64_t i = 0; i < ref_q_len(&p, b); i++) {
+                int64_t token = p.q_offsets ? p.q_offsets[b] + i : i;
+                memset(written + at->offset + (p.q_offsets ? 0 : b * at->batch) + h * at->head + token * at->token, 1,
+                       (size_t)width);
+            }
+}
+
+/* Between rows every element still holds the NaN that it was filled with. */
+static bool gaps_intact(const struct workload *w, const void *data, int32_t type, int64_t count, const clattn_layout *at,
+                        int64_t width)
+{
+    unsigned char *written = calloc((size_t)count + 1, 1);
+    bool intact = written != NULL;
+    if (written)
+        mark_rows(w, at, width, written);
+    for (int64_t i = 0; intact && i < count; i++)
+        intact = written[i] || isnan(ref_widen(type, data, i));
+    free(written);
+    return intact;
+}
+
+bool workload_guards_intact(const struct workload *w)
+{
+    const struct state *state = w->private_state;
+    for (int i = 0; i < BLOCKS; i++) {
+        const struct block *block = &state->blocks[i];
+        for (size_t j = 0; j < GUARD_BYTES; j++)
+            if (block->base[j] != GUARD_FILL || block->base[GUARD_BYTES + block->bytes + j] != GUARD_FILL)
+                return false;
+    }
+    const clattn_attention *a = &w->problem;
+    return gaps_intact(w, w->o, a->type_o, w->o_count, &a->o, a->dim_v) &&
+           gaps_intact(w, w->lse, CLATTN_F32, w->lse_count, &a->lse, 1);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT
+ * ref.c - attention in double precision, row by row, from the formula in clattn/attention.h. */
+#include "tests/ref.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- storage ---- */
+static double widen_f16(uint16_t bits)
+{
+    int exponent = bits >> 10 & 31, mantissa = bits & 1023;
+    double x = exponent == 31  ? (mantissa ? NAN : INFINITY)
+               : exponent == 0 ? ldexp(mantissa, -24)
+                               : ldexp(1024 + mantissa, exponent - 25);
+    return bits & 0x8000 ? -x : x;
+}
+
+static double widen_bf16(uint16_t bits)
+{
+    uint32_t wide = (uint32_t)bits << 16;
+    float x;
+    memcpy(&x, &wide, sizeof x);
+    return x;
+}
+
+double ref_widen(int type, const void *data, int64_t index)
+{
+    if (type == REF_F32)
+        return ((const float *)data)[index];
+    uint16_t bits = ((const uint16_t *)data)[index];
+    return type == REF_F16 ? widen_f16(bits) : widen_bf16(bits);
+}
+
+/* Nearest multiple of the spacing at |value|, ties to even, for `digits` significant bits and least exponent `least`. */
+static double round_to(double value, int digits, int least)
+{
+    int exponent;
+    if (value == 0 || !isfinite(value))
+        return value;
+    frexp(value, &exponent);
+    if (exponent < least)
+        exponent = least;
+    double spacing = ldexp(1.0, exponent - digits);
+    return nearbyint(value / spacing) * spacing;
+}
+
+double ref_round(int type, double value)
+{
+    if (type == REF_F32)
+        return (float)value;
+    if (type == REF_BF16)
+        return (float)round_to(value, 8, -125);
+    double x = round_to(value, 11, -13);
+    return fabs(x) > 65504 ? copysign(INFINITY, x) : x;
+}
+
+static uint16_t f16_bits(double x)
+{
+    uint16_t sign = signbit(x) ? 0x8000 : 0;
+    int exponent;
+    x = fabs(x);
+    if (isnan(x))
+        return sign | 0x7e00;
+    if (isinf(x))
+        return sign | 0x7c00;
+    double m = frexp(x, &exponent); /* x = m 2^exponent, m in [1/2, 1) */
+    if (x < ldexp(1.0, -14))
+        return sign | (uint16_t)ldexp(x, 24);
+    return (uint16_t)(sign | (exponent + 14) << 10 | ((int)(m * 2048) & 1023));
+}
+
+void ref_narrow(int type, double value, void *data, int64_t index)
+{
+    double x = ref_round(type, value);
+    float f = (float)x;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    if (type == REF_F32)
+        ((float *)data)[index] = f;
+    else
+        ((uint16_t *)data)[index] = type == REF_F16 ? f16_bits(x) : isnan(x) ? 0x7fc0 : (uint16_t)(bits >> 16);
+}
+
+/* ---- the operator ---- */
+int64_t ref_q_len(const struct ref_problem *p, int64_t b)
+{
+    return p->q_offsets ? p->q_offsets[b + 1] - p->q_offsets[b] : p->q_len;
+}
+
+int64_t ref_k_len(const struct ref_problem *p, int64_t b)
+{
+    if (p->k_offsets)
+        return p->k_offsets[b + 1] - p->k_offsets[b];
+    return p->key_lengths ? p->key_lengths[b] : p->kv_len;
+}
+
+/* Index of element 0 of a row; packed tensors begin an entry at its offset, and have no batch stride. */
+static int64_t row_at(const struct ref_tensor *t, const int32_t *offsets, int64_t b, int64_t head, int64_t token)
+{
+    if (offsets)
+        return t->offset + head * t->head + (offsets[b] + token) * t->token;
+    return t->offset + b * t->batch + head * t->head + token * t->token;
+}
+
+/* Scaled scores of one row; -inf with seen[k] = 0 where the mask hides. */
+static void row_scores(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, int64_t k_len, double *score, bool *seen)
+{
+    int64_t g = h / (p->heads / p->kv_heads), q_len = ref_q_len(p, b);
+    int64_t q0 = row_at(&p->q, p->q_offsets, b, h, i);
+    for (int64_t k = 0; k < k_len; k++) {
+        struct ref_point at = {i + (p->mask.bottom_right ? k_len - q_len : 0), k, b, h, g, q_len, k_len};
+        seen[k] = ref_visible(&p->mask, &at);
+        score[k] = -INFINITY;
+        if (!seen[k])
+            continue;
+        int64_t k0 = row_at(&p->k, p->k_offsets, b, g, k);
+        double dot = 0;
+        for (int64_t d = 0; d < p->dim; d++)
+            dot += ref_widen(p->q.type, p->q.data, q0 + d) * ref_widen(p->k.type, p->k.data, k0 + d);
+        score[k] = dot * p->scale;
+    }
+}
+
+/* Weights by the stable softmax; returns their sum and the maximum taken off. */
+static double softmax(double *score, const bool *seen, int64_t k_len, double *largest)
+{
+    double sum = 0;
+    *largest = -INFINITY;
+    for (int64_t k = 0; k < k_len; k++)
+        if (seen[k] && !(score[k] <= *largest))
+            *largest = score[k];
+    for (int64_t k = 0; k < k_len; k++) {
+        score[k] = !seen[k] || *largest == -INFINITY ? 0 : exp(score[k] - *largest);
+        sum += score[k];
+    }
+    return sum;
+}
+
+void ref_row(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, double *o, double *lse)
+{
+    int64_t k_len = ref_k_len(p, b), g = h / (p->heads / p->kv_heads);
+    double *weight = malloc((size_t)(k_len + 1) * sizeof *weight), largest;
+    bool *seen = malloc((size_t)(k_len + 1) * sizeof *seen);
+    if (!weight || !seen)
+        abort();
+    row_scores(p, b, h, i, k_len, weight, seen);
+    double sum = softmax(weight, seen, k_len, &largest);
+    if (lse)
+        *lse = sum == 0 ? -INFINITY : largest + log(sum);
+    for (int64_t d = 0; d < p->dim_v; d++)
+        o[d] = 0;
+    for (int64_t k = 0; k < k_len; k++) {
+        int64_t v0 = row_at(&p->v, p->k_offsets, b, g, k);
+        if (seen[k])
+            for (int64_t d = 0; d < p->dim_v; d++)
+                o[d] += weight[k] * ref_widen(p->v.type, p->v.data, v0 + d);
+    }
+    for (int64_t d = 0; d < p->dim_v; d++)
+        o[d] = sum == 0 ? 0 : o[d] / sum;
+    free(weight);
+    free(seen);
+}
+
+void ref_plain_row(const struct ref_problem *p, int type, int type_o, int64_t b, int64_t h, int64_t i, double *o)
+{
+    int64_t k_len = ref_k_len(p, b), g = h / (p->heads / p->kv_heads);
+    double *weight = malloc((size_t)(k_len + 1) * sizeof *weight), largest;
+    bool *seen = malloc((size_t)(k_len + 1) * sizeof *seen);
+    if (!weight || !seen)
+        abort();
+    row_scores(p, b, h, i, k_len, weight, seen);
+    for (int64_t k = 0; k < k_len; k++)
+        weight[k] = ref_round(type, weight[k]);
+    double sum = softmax(weight, seen, k_len, &largest);
+    for (int64_t k = 0; k < k_len; k++)
+        weight[k] = sum == 0 ? 0 : ref_round(type, weight[k] / sum);
+    for (int64_t d = 0; d < p->dim_v; d++) {
+        float total = 0;
+        for (int64_t k = 0; k < k_len; k++)
+            if (seen[k])
+                total += (float)(weight[k] * ref_widen(p->v.type, p->v.data, row_at(&p->v, p->k_offsets, b, g, k) + d));
+        o[d] = ref_round(type_o, total);
+    }
+    free(weight);
+    free(seen);
+}
