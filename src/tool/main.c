@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ * main.c - the program clattn: finds the command. */
+#include "tool/tool.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+static const struct {
+    const char *name, *what;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"devices", "list the devices, which engines fit them, and known traps of their drivers", command_devices},
+    {"run", "run one problem, on files or random input; compare with an expected output", command_run},
+    {"verify", "compare random problems with the double-precision reference", command_verify},
+    {"bench", "measure problems on all devices", command_bench},
+};
+#define N_COMMANDS (sizeof commands / sizeof commands[0])
+
+int mistake(const char *fmt, ...)
+{
+    va_list args;
+    fprintf(stderr, "clattn: ");
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fprintf(stderr, "\n");
+    return EXIT_MISTAKE;
+}
+
+int failed(const clattn_context *ctx, clattn_status status, const char *what)
+{
+    char message[1024] = "";
+    if (ctx)
+        clattn_context_message(ctx, message, sizeof message);
+    return mistake("%s: %s", what, message[0] ? message : clattn_status_text(status));
+}
+
+static void usage(FILE *to)
+{
+    fprintf(to, "usage: clattn COMMAND [OPTIONS]\n\nAttention on any OpenCL device.\n\n");
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].what);
+    fprintf(to, "\n`clattn COMMAND --help' lists a command's options; `clattn --version' the version.\n");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        usage(stderr);
+        return EXIT_MISTAKE;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+        usage(stdout);
+        return EXIT_GOOD;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        printf("clattn %s\n", clattn_version());
+        return EXIT_GOOD;
+    }
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        if (!strcmp(argv[1], commands[i].name))
+            return commands[i].run(argc - 1, argv + 1);
+    return mistake("'%s' is not a command; clattn --help lists them", argv[1]);
+}

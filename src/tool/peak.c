@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT
+ * peak.c - a device's multiply-add rate and read bandwidth, measured in this process: what results are fractions of. */
+#include "tool/tool.h"
+
+#include <stdlib.h>
+
+#define CHAINS 24         /* as in cl/tool/peak.cl */
+#define READ_BYTES ((size_t)256 << 20)
+
+extern const char clattn__cl_peak[];
+
+struct peak {
+    clattn_context *ctx;
+    cl_command_queue queue;
+    cl_program program;
+    cl_kernel fma, read;
+    cl_mem out, from;
+    size_t group, fma_groups, read_groups, read_bytes;
+    cl_int rounds, count;
+};
+
+static cl_int build(struct peak *p)
+{
+    const char *text = clattn__cl_peak;
+    char options[64];
+    cl_int code;
+    cl_device_id device = clattn_context_device(p->ctx);
+    snprintf(options, sizeof options, "-cl-std=CL1.2 -DGROUP=%zu", p->group);
+    p->program = clCreateProgramWithSource(clattn_context_cl(p->ctx), 1, &text, NULL, &code);
+    if (code == CL_SUCCESS)
+        code = clBuildProgram(p->program, 1, &device, options, NULL, NULL);
+    if (code == CL_SUCCESS)
+        p->fma = clCreateKernel(p->program, "fma_rate", &code);
+    if (code == CL_SUCCESS)
+        p->read = clCreateKernel(p->program, "read_rate", &code);
+    return code;
+}
+
+static cl_int set_up(struct peak *p, const clattn_device_facts *facts)
+{
+    cl_int code;
+    float zero = 0.0f, a = 0.999f, b = 0.001f;
+    cl_context cl = clattn_context_cl(p->ctx);
+    int cpu = facts->type & CL_DEVICE_TYPE_CPU;
+    p->group = cpu ? 1 : facts->largest_group < 256 ? (size_t)facts->largest_group : 256;
+    p->fma_groups = (size_t)facts->compute_units * (cpu ? 4 : 16);
+    p->read_bytes = facts->largest_buffer_bytes / 4 < READ_BYTES ? (size_t)facts->largest_buffer_bytes / 4 : READ_BYTES;
+    p->read_groups = (size_t)facts->compute_units * (cpu ? 4 : 16);
+    p->count = (cl_int)(p->read_bytes / (p->read_groups * p->group * 64) / 4 * 4);
+    p->rounds = 1000;
+    size_t items = p->group * (p->fma_groups > p->read_groups ? p->fma_groups : p->read_groups);
+    p->queue = clCreateCommandQueue(cl, clattn_context_device(p->ctx), 0, &code);
+    if (code == CL_SUCCESS)
+        p->out = clCreateBuffer(cl, CL_MEM_READ_WRITE, (items + CHAINS) * sizeof(float), NULL, &code);
+    if (code == CL_SUCCESS)
+        p->from = clCreateBuffer(cl, CL_MEM_READ_WRITE, p->read_bytes, NULL, &code);
+    if (code == CL_SUCCESS)
+        code = build(p);
+    if (code == CL_SUCCESS)
+        code = clEnqueueFillBuffer(p->queue, p->out, &zero, sizeof zero, 0, (items + CHAINS) * sizeof(float), 0, NULL, NULL);
+    if (code == CL_SUCCESS)
+        code = clEnqueueFillBuffer(p->queue, p->from, &zero, sizeof zero, 0, p->read_bytes / 4 * 4, 0, NULL, NULL);
+    if (code != CL_SUCCESS)
+        return code;
+    code = clSetKernelArg(p->fma, 0, sizeof p->out, &p->out);
+    code |= clSetKernelArg(p->fma, 2, sizeof a, &a);
+    code |= clSetKernelArg(p->fma, 3, sizeof b, &b);
+    code |= clSetKernelArg(p->read, 0, sizeof p->from, &p->from);
+    code |= clSetKernelArg(p->read, 1, sizeof p->out, &p->out);
+    code |= clSetKernelArg(p->read, 2, sizeof p->count, &p->count);
+    return code;
+}
+
+/* Seconds of one launch, finished; 0 on failure. */
+static double launch_seconds(struct peak *p, cl_kernel kernel, size_t groups)
+{
+    size_t global = groups * p->group;
+    double begin = now_seconds();
+    if (clEnqueueNDRangeKernel(p->queue, kernel, 1, NULL, &global, &p->group, 0, NULL, NULL) != CL_SUCCESS ||
+        clFinish(p->queue) != CL_SUCCESS)
+        return 0;
+    return now_seconds() - begin;
+}
+
+clattn_status peak_open(struct peak **peak, clattn_context *ctx)
+{
+    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
+    clattn_status status = clattn_device_describe(clattn_context_device(ctx), &facts);
+    *peak = NULL;
+    if (status)
+        return status;
+    if (facts.slow_wide_vectors)
+        return CLATTN_NO_ENGINE; /* its compiler would take minutes for the loop */
+    struct peak *p = calloc(1, sizeof *p);
+    if (!p)
+        return CLATTN_OUT_OF_HOST_MEMORY;
+    p->ctx = ctx;
+    if (set_up(p, &facts) != CL_SUCCESS || launch_seconds(p, p->read, p->read_groups) <= 0) {
+        peak_close(p);
+        return CLATTN_OPENCL_FAILED;
+    }
+    *peak = p;
+    for (double t = 0; t < 0.02 && p->rounds < 1 << 26; p->rounds *= 2) /* until a launch takes 20 ms */
+        if (clSetKernelArg(p->fma, 1, sizeof p->rounds, &p->rounds) != CL_SUCCESS ||
+            (t = launch_seconds(p, p->fma, p->fma_groups)) <= 0)
+            break;
+    clSetKernelArg(p->fma, 1, sizeof p->rounds, &p->rounds);
+    return CLATTN_OK;
+}
+
+void peak_close(struct peak *p)
+{
+    if (!p)
+        return;
+    if (p->fma)
+        clReleaseKernel(p->fma);
+    if (p->read)
+        clReleaseKernel(p->read);
+    if (p->program)
+        clReleaseProgram(p->program);
+    if (p->out)
+        clReleaseMemObject(p->out);
+    if (p->from)
+        clReleaseMemObject(p->from);
+    if (p->queue)
+        clReleaseCommandQueue(p->queue);
+    free(p);
+}
+
+double peak_flops(struct peak *p)
+{
+    double t = p ? launch_seconds(p, p->fma, p->fma_groups) : 0;
+    return t > 0 ? (double)p->fma_groups * (double)p->group * p->rounds * CHAINS * 32 / t : 0;
+}
+
+double peak_bytes(struct peak *p)
+{
+    double t = p ? launch_seconds(p, p->read, p->read_groups) : 0;
+    return t > 0 ? (double)p->read_groups * (double)p->group * p->count * 64 / t : 0;
+}
