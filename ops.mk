@@ -21,4 +21,4 @@ TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c
 # Tests: of the installed interface; of hidden functions; scripts.
 PUBLIC_CHECKS = tests/check_misuse tests/check_threads tests/check_guard
 INNER_CHECKS = tests/check_expr tests/check_plan
-SCRIPT_CHECKS =
+SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_data.sh tests/check_tool.sh tests/consumer.sh

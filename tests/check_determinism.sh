@@ -6,7 +6,7 @@
 # on other drivers the runs are repeats.  CLATTN names the program.
 set -eu
 
-here=${abs_top_builddir:-$(pwd)}
+here=${top_builddir:-$(pwd)} # absolute, from tests/local.mk
 clattn=${CLATTN:-$here/clattn}
 if [ ! -x "$clattn" ]; then
     echo "check_determinism: $clattn is not built" >&2

@@ -6,7 +6,7 @@
 # refuses to run without it, and this script wants to see injections.  FAULT_LAYER and FAULT_DRIVER may name them.
 set -eu
 
-here=${abs_top_builddir:-$(pwd)}
+here=${top_builddir:-$(pwd)} # absolute, from tests/local.mk
 
 find_file() {
     for file in "$here/tests/fault/.libs/$1" "$here/tests/fault/$1" "$here/tests/.libs/$1" "$here/tests/$1" \

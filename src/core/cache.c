@@ -6,42 +6,46 @@
  *
  *     magic[8]  key[32]  length[8, little endian]  sha256(payload)[32]  payload[length]
  *
- * Entries are written aside and renamed.  Every failure means "no cache". */
+ * Entries are written aside and renamed.  While a driver loads an entry, a file KEY.loading lies beside it, held by a
+ * shared lock; one that nobody holds means that the load killed its process, and the entry goes.
+ * Every failure means "no cache". */
 #include "core/core.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAGIC "CLATTNP1"
 #define HEADER_BYTES (8 + 32 + 8 + 32)
 #define MAX_PAYLOAD ((size_t)64 << 20)
 #define NAME_BYTES 80
+#define MOST_ASIDE 32       /* writers of one entry at a time */
+#define ABANDONED_SECONDS 3600
 
 struct clattn__cache {
-    int fd; /* the folder */
+    int fd;   /* the folder */
+    int mark; /* the loading mark, held; -1 for none */
 };
 
 /* Make the folders of a path that do not exist, private. */
-static void make_folders(const char *path)
+static void make_folders(char *path)
 {
-    char part[4096];
-    size_t n = strlen(path);
-    if (n >= sizeof part)
-        return;
-    memcpy(part, path, n + 1);
-    for (char *p = part + 1; *p; p++)
+    for (char *p = path + 1; *p; p++)
         if (*p == '/') {
             *p = 0;
-            mkdir(part, 0700);
+            mkdir(path, 0700);
             *p = '/';
         }
-    mkdir(part, 0700);
+    mkdir(path, 0700);
 }
 
 static bool private_to_us(const struct stat *st)
@@ -52,10 +56,15 @@ static bool private_to_us(const struct stat *st)
 struct clattn__cache *clattn__cache_open(const char *directory)
 {
     struct stat st;
-    if (!directory || directory[0] != '/')
+    char path[PATH_MAX];
+    size_t n = directory ? strlen(directory) : 0;
+    if (n == 0 || n >= sizeof path || directory[0] != '/')
         return NULL;
-    make_folders(directory);
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    memcpy(path, directory, n + 1);
+    while (n > 1 && path[n - 1] == '/') /* a slash at the end would follow a link */
+        path[--n] = 0;
+    make_folders(path);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return NULL;
     struct clattn__cache *cache = malloc(sizeof *cache);
@@ -65,6 +74,7 @@ struct clattn__cache *clattn__cache_open(const char *directory)
         return NULL;
     }
     cache->fd = fd;
+    cache->mark = -1;
     return cache;
 }
 
@@ -72,6 +82,8 @@ void clattn__cache_close(struct clattn__cache *cache)
 {
     if (!cache)
         return;
+    if (cache->mark >= 0)
+        close(cache->mark);
     close(cache->fd);
     free(cache);
 }
@@ -151,13 +163,31 @@ static unsigned char *read_entry(int fd, const struct clattn__cache_key *key, si
     return NULL;
 }
 
+static int open_mark(const struct clattn__cache *cache, const struct clattn__cache_key *key, int create)
+{
+    char name[NAME_BYTES];
+    entry_name(key, ".loading", name);
+    return openat(cache->fd, name, O_RDWR | create | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+}
+
+/* Whether there is a loading mark that no living process holds. */
+static bool load_died(const struct clattn__cache *cache, const struct clattn__cache_key *key)
+{
+    int fd = open_mark(cache, key, 0);
+    if (fd < 0)
+        return errno != ENOENT;
+    bool held = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    close(fd);
+    return !held;
+}
+
 bool clattn__cache_read(struct clattn__cache *cache, const struct clattn__cache_key *key, unsigned char **payload, size_t *size)
 {
-    char name[NAME_BYTES], mark[NAME_BYTES];
+    char name[NAME_BYTES];
     entry_name(key, "", name);
-    entry_name(key, ".loading", mark);
-    if (faccessat(cache->fd, mark, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
-        clattn__cache_remove(cache, key); /* the last load did not come back */
+    *payload = NULL;
+    if (load_died(cache, key)) {
+        clattn__cache_remove(cache, key);
         return false;
     }
     int fd = openat(cache->fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
@@ -173,22 +203,39 @@ bool clattn__cache_read(struct clattn__cache *cache, const struct clattn__cache_
     return *payload != NULL;
 }
 
+/* Open a new file beside an entry; what a killed writer left there is taken away when it is old. */
+static int open_aside(const struct clattn__cache *cache, const struct clattn__cache_key *key, char aside[NAME_BYTES])
+{
+    struct stat st;
+    char suffix[16];
+    for (int i = 0; i < MOST_ASIDE; i++) {
+        snprintf(suffix, sizeof suffix, ".new%02d", i);
+        entry_name(key, suffix, aside);
+        if (fstatat(cache->fd, aside, &st, AT_SYMLINK_NOFOLLOW) == 0 && time(NULL) - st.st_mtime > ABANDONED_SECONDS)
+            unlinkat(cache->fd, aside, 0);
+        int fd = openat(cache->fd, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd >= 0 || errno != EEXIST)
+            return fd;
+    }
+    return -1;
+}
+
+/* A file past this process's limit would bring the signal SIGXFSZ. */
+static bool within_file_limit(size_t size)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && (limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur);
+}
+
 bool clattn__cache_write(struct clattn__cache *cache, const struct clattn__cache_key *key, const unsigned char *payload, size_t size)
 {
-    char name[NAME_BYTES], aside[NAME_BYTES], suffix[16];
+    char name[NAME_BYTES], aside[NAME_BYTES];
     unsigned char header[HEADER_BYTES];
-    if (size == 0 || size > MAX_PAYLOAD)
+    if (size == 0 || size > MAX_PAYLOAD || !within_file_limit(HEADER_BYTES + size))
         return false;
     entry_name(key, "", name);
     make_header(key, payload, size, header);
-    int fd = -1;
-    for (unsigned i = 0; fd < 0 && i < 100; i++) { /* a free name; another process may write the same entry */
-        snprintf(suffix, sizeof suffix, ".new%02u", i);
-        entry_name(key, suffix, aside);
-        fd = openat(cache->fd, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (fd < 0 && errno != EEXIST)
-            return false;
-    }
+    int fd = open_aside(cache, key, aside);
     if (fd < 0)
         return false;
     bool good = write_all(fd, header, sizeof header) && write_all(fd, payload, size);
@@ -198,26 +245,41 @@ bool clattn__cache_write(struct clattn__cache *cache, const struct clattn__cache
     return good;
 }
 
+static void unlink_mark(struct clattn__cache *cache, const struct clattn__cache_key *key)
+{
+    char name[NAME_BYTES];
+    entry_name(key, ".loading", name);
+    unlinkat(cache->fd, name, 0);
+}
+
 void clattn__cache_remove(struct clattn__cache *cache, const struct clattn__cache_key *key)
 {
     char name[NAME_BYTES];
     entry_name(key, "", name);
     unlinkat(cache->fd, name, 0);
-    clattn__cache_clear_loading(cache, key);
+    unlink_mark(cache, key);
 }
 
-void clattn__cache_mark_loading(struct clattn__cache *cache, const struct clattn__cache_key *key)
+bool clattn__cache_mark_loading(struct clattn__cache *cache, const struct clattn__cache_key *key)
 {
-    char name[NAME_BYTES];
-    entry_name(key, ".loading", name);
-    int fd = openat(cache->fd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd >= 0)
+    struct stat st;
+    int fd = open_mark(cache, key, O_CREAT);
+    if (fd < 0)
+        return false;
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || flock(fd, LOCK_SH)) {
         close(fd);
+        return false;
+    }
+    cache->mark = fd;
+    return true;
 }
 
 void clattn__cache_clear_loading(struct clattn__cache *cache, const struct clattn__cache_key *key)
 {
-    char name[NAME_BYTES];
-    entry_name(key, ".loading", name);
-    unlinkat(cache->fd, name, 0);
+    if (cache->mark < 0)
+        return;
+    if (flock(cache->mark, LOCK_EX | LOCK_NB) == 0) /* no other process is loading it */
+        unlink_mark(cache, key);
+    close(cache->mark);
+    cache->mark = -1;
 }

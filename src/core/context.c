@@ -156,15 +156,19 @@ void clattn__context_retain(clattn_context *ctx)
 
 void clattn__context_release(clattn_context *ctx)
 {
-    pthread_mutex_lock(&ctx->lock);
+    bool ours = ctx->pid == (long)getpid(); /* after fork the lock may be another thread's for ever */
+    if (ours)
+        pthread_mutex_lock(&ctx->lock);
     int left = --ctx->references;
-    pthread_mutex_unlock(&ctx->lock);
+    if (ours)
+        pthread_mutex_unlock(&ctx->lock);
     if (left > 0)
         return;
     ctx->magic = 0;
-    if (ctx->pid == (long)getpid())
+    if (ours) {
         clReleaseContext(ctx->cl);
-    pthread_mutex_destroy(&ctx->lock);
+        pthread_mutex_destroy(&ctx->lock);
+    }
     free(ctx->cache_directory);
     free(ctx->build_log);
     free(ctx);
@@ -217,6 +221,12 @@ clattn_status clattn_context_set_cache(clattn_context *ctx, clattn_cache_mode mo
     return CLATTN_OK;
 }
 
+/* The lock of a context that the caller only reads. */
+static pthread_mutex_t *lock_of(const clattn_context *ctx)
+{
+    return &((clattn_context *)(uintptr_t)ctx)->lock;
+}
+
 /* Copy a text that the lock guards. */
 static clattn_status copy_text(const clattn_context *ctx, bool build_log, char *text, size_t size)
 {
@@ -225,11 +235,10 @@ static clattn_status copy_text(const clattn_context *ctx, bool build_log, char *
         return status;
     if (!text || size == 0)
         return CLATTN_NULL_ARGUMENT;
-    pthread_mutex_t *lock = &((clattn_context *)(uintptr_t)ctx)->lock;
-    pthread_mutex_lock(lock);
+    pthread_mutex_lock(lock_of(ctx));
     const char *from = build_log ? (ctx->build_log ? ctx->build_log : "") : ctx->message;
     int n = snprintf(text, size, "%s", from);
-    pthread_mutex_unlock(lock);
+    pthread_mutex_unlock(lock_of(ctx));
     return n >= 0 && (size_t)n < size ? CLATTN_OK : CLATTN_BUFFER_TOO_SHORT;
 }
 
@@ -245,5 +254,10 @@ clattn_status clattn_context_build_log(const clattn_context *ctx, char *text, si
 
 cl_int clattn_context_cl_error(const clattn_context *ctx)
 {
-    return ctx && ctx->magic == CLATTN__CONTEXT_MAGIC ? ctx->cl_error : CL_SUCCESS;
+    if (clattn__context_check(ctx))
+        return CL_SUCCESS;
+    pthread_mutex_lock(lock_of(ctx));
+    cl_int code = ctx->cl_error;
+    pthread_mutex_unlock(lock_of(ctx));
+    return code;
 }

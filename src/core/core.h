@@ -72,11 +72,12 @@ bool clattn__mul(int64_t a, int64_t b, int64_t *product);
 struct clattn__shape {
     int64_t batch, heads, tokens, width; /* packed: batch = 1, tokens = total */
 };
-/* Replace CLATTN_DENSE strides by numbers.  false: overflow. */
+/* Replace CLATTN_DENSE strides by numbers.  false: overflow.  The two after it want strides and offset of 0 or more. */
 bool clattn__layout_resolve(clattn_layout *layout, const struct clattn__shape *shape);
 /* Last element + 1, 0 for an empty tensor.  false: overflow or larger than 2^62 bytes of type_bytes each. */
 bool clattn__layout_extent(const clattn_layout *layout, const struct clattn__shape *shape, int type_bytes, int64_t *extent);
-/* Whether every (batch, head, token) owns its own elements. */
+/* Whether every (batch, head, token) owns its own elements: never true when two share one.  Axes must lie inside one
+ * another, in any order; strides that weave them like a comb count as shared. */
 bool clattn__layout_disjoint(const clattn_layout *layout, const struct clattn__shape *shape);
 int clattn__type_bytes(int32_t type); /* 0 for an unknown type */
 const char *clattn__type_name(int32_t type);
@@ -115,8 +116,9 @@ void clattn__cache_close(struct clattn__cache *cache);
 bool clattn__cache_read(struct clattn__cache *cache, const struct clattn__cache_key *key, unsigned char **payload, size_t *size);
 bool clattn__cache_write(struct clattn__cache *cache, const struct clattn__cache_key *key, const unsigned char *payload, size_t size);
 void clattn__cache_remove(struct clattn__cache *cache, const struct clattn__cache_key *key);
-/* A mark beside an entry while the driver loads it: one found at the next start means the load killed the process. */
-void clattn__cache_mark_loading(struct clattn__cache *cache, const struct clattn__cache_key *key);
+/* A mark beside an entry while the driver loads it, held by this process: one that nobody holds means that the load killed
+ * its process.  false: no mark could be made, and the entry must not be loaded.  One mark a cache at a time. */
+bool clattn__cache_mark_loading(struct clattn__cache *cache, const struct clattn__cache_key *key);
 void clattn__cache_clear_loading(struct clattn__cache *cache, const struct clattn__cache_key *key);
 
 /* ---- device.c ---- */

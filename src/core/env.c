@@ -6,9 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A path from the root that does not climb, else NULL. */
 static const char *absolute(const char *path)
 {
-    return path && path[0] == '/' && !strstr(path, "/../") ? path : NULL;
+    size_t n = path ? strlen(path) : 0;
+    bool climbs = n > 0 && (strstr(path, "/../") || (n >= 3 && !strcmp(path + n - 3, "/..")));
+    return n > 0 && path[0] == '/' && !climbs ? path : NULL;
 }
 
 const char *clattn__env_cache_directory(char *buffer, size_t size)

@@ -18,11 +18,13 @@ const char *clattn__type_name(int32_t type)
 
 bool clattn__layout_resolve(clattn_layout *layout, const struct clattn__shape *shape)
 {
-    int64_t token = shape->width, head, batch;
-    if (!clattn__mul(shape->tokens, token, &head) || !clattn__mul(shape->heads, head, &batch))
+    int64_t head = 0, batch = 0;
+    bool head_fits = clattn__mul(shape->tokens, shape->width, &head);
+    bool batch_fits = head_fits && clattn__mul(shape->heads, head, &batch);
+    if ((layout->head == CLATTN_DENSE && !head_fits) || (layout->batch == CLATTN_DENSE && !batch_fits))
         return false;
     if (layout->token == CLATTN_DENSE)
-        layout->token = token;
+        layout->token = shape->width;
     if (layout->head == CLATTN_DENSE)
         layout->head = head;
     if (layout->batch == CLATTN_DENSE)
@@ -62,6 +64,8 @@ bool clattn__layout_disjoint(const clattn_layout *layout, const struct clattn__s
                 axes[j].stride = stride;
             }
     int64_t inside = shape->width, step;
+    if (shape->batch == 0 || shape->heads == 0 || shape->tokens == 0 || shape->width == 0)
+        return true;
     for (int i = 0; i < 3; i++) {
         if (axes[i].count <= 1)
             continue;

@@ -48,7 +48,10 @@ static struct clattn__cache *open_cache(clattn_context *ctx)
     else if (on)
         directory = clattn__env_cache_directory(path, sizeof path);
     pthread_mutex_unlock(&ctx->lock);
-    return on ? clattn__cache_open(directory) : NULL;
+    struct clattn__cache *cache = on ? clattn__cache_open(directory) : NULL;
+    if (directory && on && !cache)
+        clattn__log(ctx, "program cache: %s cannot be used", directory);
+    return cache;
 }
 
 static bool has_kernel(cl_program program, const char *name)
@@ -60,15 +63,18 @@ static bool has_kernel(cl_program program, const char *name)
     return code == CL_SUCCESS;
 }
 
-/* The program of a cached binary, or NULL: then the entry is gone and the text is built. */
+/* The program of a cached binary, or NULL: then a bad entry is gone and the text is built. */
 static cl_program load_cached(const struct build *b, struct clattn__cache *cache, const struct clattn__cache_key *key)
 {
     unsigned char *blob;
     size_t size;
-    cl_int code, binary;
+    cl_int code, binary = CL_SUCCESS;
     if (!clattn__cache_read(cache, key, &blob, &size))
         return NULL;
-    clattn__cache_mark_loading(cache, key);
+    if (!clattn__cache_mark_loading(cache, key)) {
+        free(blob);
+        return NULL;
+    }
     const unsigned char *blobs[] = {blob};
     cl_program program = clCreateProgramWithBinary(b->ctx->cl, 1, &b->ctx->device, &size, blobs, &binary, &code);
     bool good = code == CL_SUCCESS && binary == CL_SUCCESS &&
@@ -111,7 +117,7 @@ static void keep_build_log(const struct build *b, cl_program program)
         size = CLATTN__BUILD_LOG_SIZE - 1;
     log[size] = 0;
     for (char *p = log; *p; p++)
-        if ((unsigned char)*p < ' ' && *p != '\n' && *p != '\t')
+        if (((unsigned char)*p < ' ' && *p != '\n' && *p != '\t') || *p == 0x7f)
             *p = ' ';
     pthread_mutex_lock(&b->ctx->lock);
     free(b->ctx->build_log);

@@ -13,11 +13,11 @@
 
 #define MAX_TEXT_BYTES (4 << 20)
 
-/* Read a whole regular file of modest size; NULL on any trouble. */
+/* Read a whole regular file of modest size that not everyone may write; NULL on any trouble. */
 static char *read_file(int fd)
 {
     struct stat st;
-    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size > MAX_TEXT_BYTES)
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || (st.st_mode & S_IWOTH) || st.st_size > MAX_TEXT_BYTES)
         return NULL;
     size_t size = (size_t)st.st_size, used = 0;
     char *text = malloc(size + 1);
@@ -43,7 +43,7 @@ static clattn_status read_override(clattn_context *ctx, const char *directory, c
     *text = NULL;
     if (n < 0 || (size_t)n >= sizeof path)
         return clattn__fail(ctx, CLATTN_KERNEL_TEXT, CL_SUCCESS, "CLATTN_KERNEL_DIR is too long");
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT)
         return CLATTN_OK; /* not overridden */
     if (fd >= 0) {
@@ -52,7 +52,8 @@ static clattn_status read_override(clattn_context *ctx, const char *directory, c
     }
     if (*text)
         return CLATTN_OK;
-    return clattn__fail(ctx, CLATTN_KERNEL_TEXT, CL_SUCCESS, "%s is not a readable file of 4 MiB at most", path);
+    return clattn__fail(ctx, CLATTN_KERNEL_TEXT, CL_SUCCESS, "%s is not a readable plain file, 4 MiB at most and no link, that only its owner and group may write",
+                        path);
 }
 
 clattn_status clattn__kernel_text(clattn_context *ctx, const char *name, const char **text, char **owned)

@@ -25,9 +25,9 @@ struct preset_line {
 };
 
 static const struct preset_line presets[] = {
-    {"attention", "attn:f16-f32:h6/2:q1024:k1024:d64:causal-tl", "causal", "a language model reading"},
-    {"attention", "attn:f16-f32:h6/2:q1024:k1024:d64:prefix768-tl", "mixed", "a prefix seen whole, then causal"},
-    {"attention", "attn:f16-f32:h6/2:q1000:k1000:d64", "bidirectional", "an encoder"},
+    {"attention", "attn:f16-f32:h6/2:q512:k512:d64:causal-tl", "causal", "a language model reading"},
+    {"attention", "attn:f16-f32:h6/2:q896:k896:d64:prefix768-tl", "mixed", "a prefix seen whole, then causal"},
+    {"attention", "attn:f16-f32:h3/1:q1000:k1000:d64", "bidirectional", "an encoder"},
     {"attention", "attn:f16-f32:h6/2:q548:k1500:d64", "cross", "queries of one text, keys of another"},
     {"attention", "attn:f32:h8:q2048:k2048:d64", NULL, "random"},
     {"attention", "attn:f32:h32/8:q1:k8192:d128", NULL, "one token of generation"},
@@ -387,7 +387,7 @@ static int bench_all(struct bench *b, int n_texts, char **texts)
     for (int i = 0; i < b->n_devices && code == EXIT_GOOD; i++)
         code = bench_device(b, b->devices[i], n_texts, texts);
     for (size_t i = 0; b->n_devices == 0 && i < count && code == EXIT_GOOD; i++) {
-        char selector[16];
+        char selector[32];
         snprintf(selector, sizeof selector, "%zu", i);
         code = bench_device(b, selector, n_texts, texts);
     }
