@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# ops.mk - the only list of operators, engines and their tests.  To add an operator: a word here, one .cl, one .c, one test,
+# ops.mk - the only lists of operators, engines, tests and pages.  To add an operator: a word here, one .cl, one .c, one test,
 # one page.
 
 CL_SRCS = cl/attention/forward_vector.cl cl/attention/forward_portable.cl cl/attention/merge.cl
@@ -18,7 +18,14 @@ WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_
 TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
 	src/tool/bench.c src/tool/peak.c src/tool/baseline.c
 
-# Tests: of the installed interface; of hidden functions; scripts.
-PUBLIC_CHECKS = tests/check_misuse tests/check_threads tests/check_guard
-INNER_CHECKS = tests/check_expr tests/check_plan
-SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_data.sh tests/check_tool.sh tests/consumer.sh
+# Tests of the installed interface; of hidden functions, which link the objects (tests/local.mk says so); scripts.
+# RUNTIME_CHECKS run again on the other CPU runtime.
+PUBLIC_CHECKS = tests/check_ref tests/check_misuse tests/check_threads tests/check_guard
+INNER_CHECKS = tests/check_expr tests/check_layout tests/check_cache tests/check_program tests/check_plan
+RUNTIME_CHECKS = tests/check_misuse tests/check_threads tests/check_guard tests/check_program tests/check_expr
+SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_data.sh tests/check_tool.sh tests/check_determinism.sh \
+	tests/check_sweep.sh tests/check_oclgrind.sh tests/check_rusticl.sh tests/check_intel.sh tests/consumer.sh
+
+# What users read and copy; the consumer test compiles and runs the examples.
+MAN_PAGES = doc/clattn.3 doc/clattn_expr.7 doc/clattn_problem.7
+EXAMPLES = doc/examples/minimal.c doc/examples/causal_gqa.c doc/examples/own_context.c

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
-# cl2c.awk - turn a kernel file into a C array of characters, its includes flattened, each once, with #line marks.
+# cl2c.awk - turn a kernel file into a C array of characters: includes flattened, each once, #line marks.
 #
 #     awk -v dirs=DIR:DIR -f cl2c.awk FILE.cl > FILE.cl.c
+#     awk -v dirs=DIR:DIR -v flat=1 -f cl2c.awk FILE.cl > FLAT.cl        the flattened text itself
 #
 # Includes are found by base name in dirs.  Anything but printable ASCII and tab stops the build.
 function base(path) { sub(/^.*\//, "", path); return path }
 function die(message) { print message > "/dev/stderr"; bad = 1; exit 1 }
 function emit(text, where,   i, n, c, out) {
+    if (flat) { print text; return }
     n = length(text)
     for (i = 1; i <= n; i++) {
         c = substr(text, i, 1)
@@ -42,6 +44,7 @@ function file(path, from,   line, nr, rc) {
     close(path)
 }
 BEGIN {
+    if (flat) { file(ARGV[1], "command line"); exit bad }
     name = base(ARGV[1]); sub(/\.cl$/, "", name)
     print "extern const char clattn__cl_" name "[];"
     print "const char clattn__cl_" name "[] = {"

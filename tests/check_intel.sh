@@ -1,25 +1,24 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_intel.sh BUILD - a random sweep on Intel's CPU runtime, fetched from PyPI; exit 77 with the reason where it cannot be had.
+# check_intel.sh - the suite on Intel's OpenCL runtime for CPUs: the Check programs, the real data, a random sweep.
 set -u
-build=$(cd "$1" && pwd)
-home=$build/intel
-skip() { echo "Intel's CPU runtime: $*"; exit 77; }
+. "$top_srcdir/tests/runtimes.sh"
+use_runtime intel || { echo "skipped: Intel CPU runtime ($why)"; exit 77; }
+"$top_builddir/clattn" devices | grep -q 'platform  Intel' || { echo "Intel's runtime does not come up"; exit 1; }
+bad=0
+ran=0
+check() {
+    echo "== $*"
+    ran=$((ran + 1))
+    "$@" < /dev/null || { echo "FAILED on Intel's runtime: $*"; bad=$((bad + 1)); }
+}
 
-command -v python3 > /dev/null || skip "no python3"
-if [ ! -d "$home/lib" ]; then
-    mkdir -p "$home/wheels"
-    python3 -m pip download -q --no-deps -d "$home/wheels" intel-opencl-rt intel-cmplr-lib-rt tbb > "$home/log" 2>&1 ||
-        skip "pip cannot download it"
-    for wheel in "$home"/wheels/*.whl; do
-        (cd "$home" && python3 -m zipfile -e "$wheel" .) || skip "$wheel does not unpack"
-    done
-    mkdir "$home/lib" "$home/vendors"
-    cp -a "$home"/*.data/data/lib/. "$home/lib/"
-    chmod -R u+rwX "$home/lib"
-    echo "$home/lib/libintelocl.so" > "$home/vendors/intel.icd"
-fi
-LD_LIBRARY_PATH=$home/lib OCL_ICD_VENDORS=$home/vendors
-export LD_LIBRARY_PATH OCL_ICD_VENDORS
-"$build/clattn" devices > "$home/log" 2>&1 && grep -q Intel "$home/log" || skip "it does not come up: $(tail -n 1 "$home/log")"
-"$build/clattn" verify --problems 400 --seed 9000
+for program in $RUNTIME_CHECKS; do
+    [ -x "$top_builddir/$program" ] && check "$top_builddir/$program"
+done
+check sh "$top_srcdir/tests/check_data.sh"
+check sh "$top_srcdir/tests/check_determinism.sh"
+check "$top_builddir/clattn" verify --problems 400 --seed 9000
+check "$top_builddir/clattn" verify --problems 40 --seed 9500 --engine portable
+echo "Intel CPU runtime: $ran suites, $bad failed"
+[ "$ran" -ge 4 ] && [ "$bad" -eq 0 ]

@@ -56,7 +56,7 @@ expect 2 'engine' run --engine warp $small
 expect 2 'No such file' run --q "$tmp/missing.npy" $small
 expect 2 'not a .npy' run --q "$tmp/bad.npy" $small
 expect 2 'cut short' run --q "$tmp/cut.npy" $small
-expect 2 'elements' run --q "$tmp/o.npy" $small
+expect 2 'elements' run --k "$tmp/o.npy" $small
 expect 2 'cannot be written\|No such file' run --o "$tmp/no/such/folder/o.npy" $small
 expect 2 'column' run --mask 'k <= ' --corner tl $small
 expect 2 'names' run --mask 'k <= zebra' --corner tl $small

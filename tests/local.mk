@@ -1,16 +1,24 @@
 # SPDX-License-Identifier: MIT
-# Check programs report through TAP; CK_FORK=no because an OpenCL runtime does not survive fork.
+# Check programs report through TAP, each case by its name; CK_FORK=no because an OpenCL runtime does not survive fork.
+# Every test sees one OpenCL implementation, PoCL; CLATTN_TEST_RUNTIME names another (tests/runtimes.sh).
 TEST_EXTENSIONS = .sh
+SH_LOG_COMPILER = $(SHELL)
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
-AM_TESTS_ENVIRONMENT = CK_FORK=no; CK_TAP_LOG_FILE_NAME=-; CK_VERBOSITY=silent; CK_DEFAULT_TIMEOUT=0; \
-	POCL_CACHE_DIR="$(abs_top_builddir)/tests/pocl-cache"; mkdir -p "$$POCL_CACHE_DIR"; \
-	export CK_FORK CK_TAP_LOG_FILE_NAME CK_VERBOSITY CK_DEFAULT_TIMEOUT POCL_CACHE_DIR; \
-	NM='$(NM)'; CC='$(CC)'; CXX='$(CXX)'; top_builddir='$(abs_top_builddir)'; top_srcdir='$(abs_top_srcdir)'; \
-	TEST_CPPFLAGS='$(AM_CPPFLAGS)'; MAKE='$(MAKE)'; \
-	export NM CC CXX top_builddir top_srcdir TEST_CPPFLAGS MAKE;
+AM_TESTS_ENVIRONMENT = \
+	CK_FORK=no; CK_TAP_LOG_FILE_NAME=-; CK_VERBOSITY=silent; CK_DEFAULT_TIMEOUT=0; \
+	export CK_FORK CK_TAP_LOG_FILE_NAME CK_VERBOSITY CK_DEFAULT_TIMEOUT; \
+	NM='$(NM)'; CC='$(CC)'; CXX='$(CXX)'; MAKE='$(MAKE)'; TEST_CPPFLAGS='$(AM_CPPFLAGS) $(CPPFLAGS)'; \
+	export NM CC CXX MAKE TEST_CPPFLAGS; \
+	top_builddir='$(abs_top_builddir)'; top_srcdir='$(abs_top_srcdir)'; RUNTIME_CHECKS='$(RUNTIME_CHECKS)'; \
+	CLATTN_CACHE_DIR='$(abs_top_builddir)/tests/cache'; \
+	export top_builddir top_srcdir RUNTIME_CHECKS CLATTN_CACHE_DIR; \
+	. '$(abs_top_srcdir)/tests/runtimes.sh'; \
+	use_runtime "$${CLATTN_TEST_RUNTIME:-pocl}" || test -z "$${CLATTN_TEST_RUNTIME}" || \
+	{ echo "CLATTN_TEST_RUNTIME: $$why" >&2; exit 99; };
 
 noinst_HEADERS += tests/ref.h
-EXTRA_DIST += $(SCRIPT_CHECKS) tests/data tests/devices
+EXTRA_DIST += $(SCRIPT_CHECKS) tests/check_faults.sh tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices
+CLEAN_DIRS += tests/pocl-cache tests/cache tests/vendors
 
 TESTS += $(SCRIPT_CHECKS)
 if HAVE_CHECK
@@ -19,8 +27,25 @@ TESTS += $(PUBLIC_CHECKS) $(INNER_CHECKS)
 endif
 AM_CPPFLAGS += $(CHECK_CFLAGS)
 
-# Tests of the installed interface.
 LDADD = libworkload.la libclattn.la $(CHECK_LIBS) $(OPENCL_LIBS) -lm
-# Tests of hidden functions link the objects.
-tests_check_expr_LDADD = libclattn_core.la $(CHECK_LIBS)
-tests_check_plan_LDADD = libclattn_core.la $(CHECK_LIBS)
+INNER_LDADD = libclattn_core.la $(CHECK_LIBS)
+tests_check_expr_LDADD = $(INNER_LDADD)
+tests_check_layout_LDADD = $(INNER_LDADD)
+tests_check_cache_LDADD = $(INNER_LDADD)
+tests_check_program_LDADD = $(INNER_LDADD)
+tests_check_plan_LDADD = $(INNER_LDADD)
+tests_check_misuse_SOURCES = tests/check_misuse.c tests/misuse.h
+
+# Every OpenCL call made to fail: a layer of the ICD loader, and the program that drives it.
+if HAVE_FAULTS
+check_LTLIBRARIES += tests/fault/faultlayer.la
+tests_fault_faultlayer_la_SOURCES = tests/fault/faultlayer.c tests/fault/fault.h
+tests_fault_faultlayer_la_LDFLAGS = -module -avoid-version -shared -rpath $(abs_top_builddir)/tests/fault
+tests_fault_faultlayer_la_LIBADD = $(PTHREAD_LIBS)
+check_PROGRAMS += tests/fault/fault_driver
+tests_fault_fault_driver_SOURCES = tests/fault/fault_driver.c tests/fault/fault.h
+tests_fault_fault_driver_LDADD = $(LDADD)
+TESTS += tests/check_faults.sh
+else
+EXTRA_DIST += tests/fault/faultlayer.c tests/fault/fault_driver.c tests/fault/fault.h
+endif

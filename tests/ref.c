@@ -128,7 +128,7 @@ static double softmax(double *score, const bool *seen, int64_t k_len, double *la
     double sum = 0;
     *largest = -INFINITY;
     for (int64_t k = 0; k < k_len; k++)
-        if (seen[k] && !(score[k] <= *largest))
+        if (seen[k] && !isnan(*largest) && !(score[k] <= *largest)) /* a NaN becomes the largest and stays it */
             *largest = score[k];
     for (int64_t k = 0; k < k_len; k++) {
         score[k] = !seen[k] || *largest == -INFINITY ? 0 : exp(score[k] - *largest);

@@ -122,12 +122,12 @@ static inline void score_tile(float16 s[MK][NQ], const float16 *qt, KEY_ROW keys
     }
 }
 
-/* Hide the pairs of a tile that the pattern hides. */
-static inline void mask_tile(float16 s[MK][NQ], const struct pattern_env *env, const struct rows *rows, int key)
+/* Hide the pairs of a tile that the pattern hides; a repeated last key is hidden where it is, or it would count in the maximum. */
+static inline void mask_tile(float16 s[MK][NQ], const struct pattern_env *env, const struct rows *rows, int key, int n)
 {
     for (int r = 0; r < MK; r++)
         UNROLL for (int j = 0; j < NQ; j++)
-            s[r][j] = select((float16)(MASKED_SCORE), s[r][j], pattern_16(env, rows->position[j], rows->head[j], key + r));
+            s[r][j] = select((float16)(MASKED_SCORE), s[r][j], pattern_16(env, rows->position[j], rows->head[j], key + min(r, n - 1)));
 }
 
 /* Scores of a block's n keys from first key `key` into p, running maxima into rows->m.  used: the keys between the
@@ -151,7 +151,7 @@ static inline int score_block(float16 *p, int used[2], struct rows *rows, const 
         used[1] = k + left;
         score_tile(s, qt, keys + k * stride, stride, left);
         if (class == 1)
-            mask_tile(s, env, rows, key + k);
+            mask_tile(s, env, rows, key + k, left);
         UNROLL for (int r = 0; r < MK; r++)
             UNROLL for (int j = 0; j < NQ; j++)
                 p[(k + r) * NQ + j] = s[r][j];

@@ -123,6 +123,15 @@ static cl_int wait_with_busy(clattn_plan *plan, cl_command_queue queue, struct c
 {
     if (!plan->busy)
         return CL_SUCCESS;
+    cl_int state = CL_COMPLETE;
+    cl_int asked = clGetEventInfo(plan->busy, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
+    if (asked != CL_SUCCESS)
+        return asked;
+    if (state < 0) { /* it failed: nobody uses the workspace, and waiting for it would fail this work too */
+        clReleaseEvent(plan->busy);
+        plan->busy = NULL;
+        return CL_SUCCESS;
+    }
     cl_uint n = 0;
     if (wait->count) {
         cl_int code = clEnqueueMarkerWithWaitList(queue, wait->count, wait->events, &joined[0]);
@@ -136,13 +145,21 @@ static cl_int wait_with_busy(clattn_plan *plan, cl_command_queue queue, struct c
     return CL_SUCCESS;
 }
 
+/* Remember the last user of the plan's own workspace; takes the event over. */
+static void keep_busy(clattn_plan *plan, cl_command_queue queue, cl_event last)
+{
+    if (plan->busy)
+        clReleaseEvent(plan->busy);
+    plan->busy = last;
+    clFlush(queue); /* work in other queues may wait for it, and OpenCL promises progress only after a flush */
+}
+
 /* Forward into the workspace, then merge; the lock is held. */
 static cl_int enqueue_split(clattn_plan *plan, cl_command_queue queue, const clattn_io *io, struct clattn__wait wait,
                             cl_event *event)
 {
     bool own = plan->workspace != NULL;
     cl_event joined[2] = {NULL, NULL}, parts = NULL, done = NULL;
-    bool marker = own && plan->busy && wait.count;
     struct forward_args args = plan->args;
     struct merge_args merge_args = plan->merge_args;
     struct clattn__forward_run run = make_run(plan, io);
@@ -158,25 +175,29 @@ static cl_int enqueue_split(clattn_plan *plan, cl_command_queue queue, const cla
     cl_int code = own ? wait_with_busy(plan, queue, &wait, joined) : CL_SUCCESS;
     if (code == CL_SUCCESS)
         code = clattn__launch_forward(plan, queue, &run, wait, &parts);
-    if (marker && joined[0])
-        clReleaseEvent(joined[0]);
+    if (joined[0] && joined[0] != plan->busy)
+        clReleaseEvent(joined[0]); /* the marker */
     if (code != CL_SUCCESS)
         return code;
-    code = clattn__launch_merge(&plan->ctx->facts, plan->merge.kernel, &plan->merge_spec, queue, &merge, (struct clattn__wait){1, &parts}, &done);
-    if (own) { /* whatever came of the merge, the workspace is in use until the last kernel that was enqueued ends */
-        if (plan->busy)
-            clReleaseEvent(plan->busy);
-        plan->busy = code == CL_SUCCESS ? done : parts;
-        clRetainEvent(plan->busy);
+    code = clattn__launch_merge(&plan->ctx->facts, plan->merge.kernel, &plan->merge_spec, queue, &merge,
+                                (struct clattn__wait){1, &parts}, &done);
+    if (code != CL_SUCCESS) { /* the first kernel is on its way and still writes the workspace */
+        if (own)
+            keep_busy(plan, queue, parts);
+        else
+            clReleaseEvent(parts);
+        return code;
     }
     clReleaseEvent(parts);
-    if (code != CL_SUCCESS)
-        return code;
-    if (event)
-        *event = done;
-    else
+    if (event && own)
+        code = clRetainEvent(done); /* one for the caller, one for the plan */
+    if (own)
+        keep_busy(plan, queue, done);
+    else if (!event)
         clReleaseEvent(done);
-    return CL_SUCCESS;
+    if (event && code == CL_SUCCESS)
+        *event = done;
+    return code;
 }
 
 static cl_int enqueue_locked(clattn_plan *plan, cl_command_queue queue, const clattn_io *io, struct clattn__wait wait,

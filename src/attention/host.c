@@ -131,8 +131,10 @@ clattn_status clattn_run_forward(clattn_plan *plan, clattn_host_io *host)
     status = make_buffers(ctx, &copies);
     if (!status && plan->problem.a.flags & CLATTN_CALLER_WORKSPACE && plan->workspace_bytes > 0) {
         io.workspace = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE, (size_t)plan->workspace_bytes, NULL, &code);
-        if (code != CL_SUCCESS)
+        if (code != CL_SUCCESS) {
+            io.workspace = NULL;
             status = clattn__fail_cl(ctx, "clCreateBuffer for the workspace", code);
+        }
     }
     if (!status) {
         queue = clCreateCommandQueue(ctx->cl, ctx->device, CL_QUEUE_PROFILING_ENABLE, &code);
@@ -144,7 +146,7 @@ clattn_status clattn_run_forward(clattn_plan *plan, clattn_host_io *host)
     for (size_t i = 0; i < copies.count; i++)
         if (*copies.list[i].mem)
             clReleaseMemObject(*copies.list[i].mem);
-    if (io.workspace && code == CL_SUCCESS)
+    if (io.workspace)
         clReleaseMemObject(io.workspace);
     return status;
 }

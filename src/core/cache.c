@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * cache.c - compiled programs on disk, authenticated before a driver sees them.
  *
- * Drivers crash on bad blobs, so nothing is handed on unless the folder and the file are private to this user, the header
- * repeats the key, the length is exact and the SHA-256 of the payload agrees.  An entry is a file named by its key:
+ * Drivers crash on bad blobs, so nothing is handed on unless folder and file are private to this user, the
+ * header repeats the key, the length is exact and the SHA-256 of the payload agrees.  An entry is a file
+ * named by its key:
  *
  *     magic[8]  key[32]  length[8, little endian]  sha256(payload)[32]  payload[length]
  *
- * Entries are written aside and renamed.  While a driver loads an entry, a file KEY.loading lies beside it, held by a
- * shared lock; one that nobody holds means that the load killed its process, and the entry goes.
+ * Entries are written aside and renamed.  While a driver loads an entry, a file KEY.loading lies beside it,
+ * held by a shared lock; one that nobody holds means that the load killed its process, and the entry goes.
  * Every failure means "no cache". */
 #include "core/core.h"
 
@@ -144,7 +145,7 @@ static void make_header(const struct clattn__cache_key *key, const unsigned char
     digest(payload, size, header + 48);
 }
 
-/* The payload of an open entry, or NULL.  The header is made again from what was read, and must be the same. */
+/* The payload of an open entry, or NULL.  The header is made again from what was read. */
 static unsigned char *read_entry(int fd, const struct clattn__cache_key *key, size_t *size)
 {
     struct stat st;
@@ -154,7 +155,8 @@ static unsigned char *read_entry(int fd, const struct clattn__cache_key *key, si
         return NULL;
     *size = (size_t)st.st_size - HEADER_BYTES;
     unsigned char *payload = malloc(*size), extra;
-    if (payload && read_all(fd, header, sizeof header) && read_all(fd, payload, *size) && read(fd, &extra, 1) == 0) {
+    if (payload && read_all(fd, header, sizeof header) && read_all(fd, payload, *size) &&
+        read(fd, &extra, 1) == 0) {
         make_header(key, payload, *size, expected);
         if (!memcmp(header, expected, sizeof header))
             return payload;
@@ -181,7 +183,8 @@ static bool load_died(const struct clattn__cache *cache, const struct clattn__ca
     return !held;
 }
 
-bool clattn__cache_read(struct clattn__cache *cache, const struct clattn__cache_key *key, unsigned char **payload, size_t *size)
+bool clattn__cache_read(struct clattn__cache *cache, const struct clattn__cache_key *key,
+                        unsigned char **payload, size_t *size)
 {
     char name[NAME_BYTES];
     entry_name(key, "", name);
@@ -204,14 +207,16 @@ bool clattn__cache_read(struct clattn__cache *cache, const struct clattn__cache_
 }
 
 /* Open a new file beside an entry; what a killed writer left there is taken away when it is old. */
-static int open_aside(const struct clattn__cache *cache, const struct clattn__cache_key *key, char aside[NAME_BYTES])
+static int open_aside(const struct clattn__cache *cache, const struct clattn__cache_key *key,
+                      char aside[NAME_BYTES])
 {
     struct stat st;
     char suffix[16];
     for (int i = 0; i < MOST_ASIDE; i++) {
         snprintf(suffix, sizeof suffix, ".new%02d", i);
         entry_name(key, suffix, aside);
-        if (fstatat(cache->fd, aside, &st, AT_SYMLINK_NOFOLLOW) == 0 && time(NULL) - st.st_mtime > ABANDONED_SECONDS)
+        if (fstatat(cache->fd, aside, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            time(NULL) - st.st_mtime > ABANDONED_SECONDS)
             unlinkat(cache->fd, aside, 0);
         int fd = openat(cache->fd, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (fd >= 0 || errno != EEXIST)
@@ -224,10 +229,12 @@ static int open_aside(const struct clattn__cache *cache, const struct clattn__ca
 static bool within_file_limit(size_t size)
 {
     struct rlimit limit;
-    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && (limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur);
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+           (limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur);
 }
 
-bool clattn__cache_write(struct clattn__cache *cache, const struct clattn__cache_key *key, const unsigned char *payload, size_t size)
+bool clattn__cache_write(struct clattn__cache *cache, const struct clattn__cache_key *key,
+                         const unsigned char *payload, size_t size)
 {
     char name[NAME_BYTES], aside[NAME_BYTES];
     unsigned char header[HEADER_BYTES];

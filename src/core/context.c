@@ -87,7 +87,9 @@ static clattn_status make_context(clattn_context **out, cl_context cl, cl_device
 {
     cl_int code;
     clattn_context *ctx = calloc(1, sizeof *ctx);
-    clattn_status status = ctx ? clattn__device_gather(device, &ctx->facts, &code) : CLATTN_OUT_OF_HOST_MEMORY;
+    clattn_status status = CLATTN_OUT_OF_HOST_MEMORY;
+    if (ctx)
+        status = clattn__device_gather(device, &ctx->facts, &code);
     if (status) {
         free(ctx);
         clReleaseContext(cl);

@@ -76,8 +76,8 @@ struct clattn__shape {
 bool clattn__layout_resolve(clattn_layout *layout, const struct clattn__shape *shape);
 /* Last element + 1, 0 for an empty tensor.  false: overflow or larger than 2^62 bytes of type_bytes each. */
 bool clattn__layout_extent(const clattn_layout *layout, const struct clattn__shape *shape, int type_bytes, int64_t *extent);
-/* Whether every (batch, head, token) owns its own elements: never true when two share one.  Axes must lie inside one
- * another, in any order; strides that weave them like a comb count as shared. */
+/* Whether every (batch, head, token) owns its own elements: never true when two share one.  Axes must lie
+ * inside one another, in any order; strides that weave them like a comb count as shared. */
 bool clattn__layout_disjoint(const clattn_layout *layout, const struct clattn__shape *shape);
 int clattn__type_bytes(int32_t type); /* 0 for an unknown type */
 const char *clattn__type_name(int32_t type);
@@ -116,8 +116,8 @@ void clattn__cache_close(struct clattn__cache *cache);
 bool clattn__cache_read(struct clattn__cache *cache, const struct clattn__cache_key *key, unsigned char **payload, size_t *size);
 bool clattn__cache_write(struct clattn__cache *cache, const struct clattn__cache_key *key, const unsigned char *payload, size_t size);
 void clattn__cache_remove(struct clattn__cache *cache, const struct clattn__cache_key *key);
-/* A mark beside an entry while the driver loads it, held by this process: one that nobody holds means that the load killed
- * its process.  false: no mark could be made, and the entry must not be loaded.  One mark a cache at a time. */
+/* A mark beside an entry while the driver loads it, held by this process: one that nobody holds means that the
+ * load killed its process.  false: no mark could be made, and the entry must not be loaded.  One a cache at a time. */
 bool clattn__cache_mark_loading(struct clattn__cache *cache, const struct clattn__cache_key *key);
 void clattn__cache_clear_loading(struct clattn__cache *cache, const struct clattn__cache_key *key);
 

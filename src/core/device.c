@@ -37,7 +37,8 @@ static void get_text(struct gatherer *g, cl_device_info what, char *text, size_t
     }
 }
 
-static void get_platform_text(struct gatherer *g, cl_platform_id platform, cl_platform_info what, char *text, size_t size)
+static void get_platform_text(struct gatherer *g, cl_platform_id platform, cl_platform_info what, char *text,
+                              size_t size)
 {
     char whole[1024] = "";
     if (g->code == CL_SUCCESS)
@@ -88,7 +89,8 @@ clattn_status clattn__device_gather(cl_device_id device, clattn_device_facts *fa
     *facts = init;
     get(&g, CL_DEVICE_PLATFORM, sizeof platform, &platform);
     get_platform_text(&g, platform, CL_PLATFORM_NAME, facts->platform, sizeof facts->platform);
-    get_platform_text(&g, platform, CL_PLATFORM_VERSION, facts->platform_version, sizeof facts->platform_version);
+    get_platform_text(&g, platform, CL_PLATFORM_VERSION, facts->platform_version,
+                      sizeof facts->platform_version);
     get_text(&g, CL_DEVICE_NAME, facts->name, sizeof facts->name);
     get_text(&g, CL_DEVICE_VENDOR, facts->vendor, sizeof facts->vendor);
     get_text(&g, CL_DRIVER_VERSION, facts->driver, sizeof facts->driver);

@@ -32,7 +32,8 @@ bool clattn__layout_resolve(clattn_layout *layout, const struct clattn__shape *s
     return true;
 }
 
-bool clattn__layout_extent(const clattn_layout *layout, const struct clattn__shape *shape, int type_bytes, int64_t *extent)
+bool clattn__layout_extent(const clattn_layout *layout, const struct clattn__shape *shape, int type_bytes,
+                           int64_t *extent)
 {
     const int64_t counts[] = {shape->batch, shape->heads, shape->tokens};
     const int64_t strides[] = {layout->batch, layout->head, layout->token};
@@ -43,7 +44,8 @@ bool clattn__layout_extent(const clattn_layout *layout, const struct clattn__sha
     for (int i = 0; i < 3; i++)
         if (!clattn__mul(counts[i] - 1, strides[i], &step) || !clattn__add(last, step, &last))
             return false;
-    if (!clattn__add(last, shape->width, &last) || !clattn__mul(last, type_bytes, &bytes) || bytes > MAX_BYTES)
+    if (!clattn__add(last, shape->width, &last) || !clattn__mul(last, type_bytes, &bytes) ||
+        bytes > MAX_BYTES)
         return false;
     *extent = last;
     return true;

@@ -20,14 +20,15 @@ struct build {
 
 static void hash_text(SHA2_CTX *sha, const char *text)
 {
-    SHA256Update(sha, (const uint8_t *)text, strlen(text) + 1); /* with its end, so that fields do not run together */
+    SHA256Update(sha, (const uint8_t *)text, strlen(text) + 1); /* with its end: fields do not run together */
 }
 
 static void make_key(const struct build *b, struct clattn__cache_key *key)
 {
     const clattn_device_facts *f = &b->ctx->facts;
-    const char *const parts[] = {CACHE_FORMAT, CLATTN_VERSION, b->text, b->request->prelude ? b->request->prelude : "",
-                                 b->options, f->platform, f->platform_version, f->name, f->vendor, f->driver};
+    const char *prelude = b->request->prelude ? b->request->prelude : "";
+    const char *const parts[] = {CACHE_FORMAT, CLATTN_VERSION, b->text, prelude, b->options, f->platform,
+                                 f->platform_version, f->name, f->vendor, f->driver};
     const uint8_t pointer_bytes = sizeof(void *);
     SHA2_CTX sha;
     SHA256Init(&sha);
@@ -41,7 +42,8 @@ static struct clattn__cache *open_cache(clattn_context *ctx)
 {
     char path[4096];
     pthread_mutex_lock(&ctx->lock);
-    bool on = ctx->cache_mode == CLATTN_CACHE_ALWAYS || (ctx->cache_mode == CLATTN_CACHE_AUTO && !ctx->facts.caches_programs);
+    bool on = ctx->cache_mode == CLATTN_CACHE_ALWAYS ||
+              (ctx->cache_mode == CLATTN_CACHE_AUTO && !ctx->facts.caches_programs);
     const char *directory = NULL;
     if (ctx->cache_directory)
         directory = snprintf(path, sizeof path, "%s", ctx->cache_directory) < (int)sizeof path ? path : NULL;
@@ -64,7 +66,8 @@ static bool has_kernel(cl_program program, const char *name)
 }
 
 /* The program of a cached binary, or NULL: then a bad entry is gone and the text is built. */
-static cl_program load_cached(const struct build *b, struct clattn__cache *cache, const struct clattn__cache_key *key)
+static cl_program load_cached(const struct build *b, struct clattn__cache *cache,
+                              const struct clattn__cache_key *key)
 {
     unsigned char *blob;
     size_t size;
@@ -76,7 +79,8 @@ static cl_program load_cached(const struct build *b, struct clattn__cache *cache
         return NULL;
     }
     const unsigned char *blobs[] = {blob};
-    cl_program program = clCreateProgramWithBinary(b->ctx->cl, 1, &b->ctx->device, &size, blobs, &binary, &code);
+    cl_program program =
+        clCreateProgramWithBinary(b->ctx->cl, 1, &b->ctx->device, &size, blobs, &binary, &code);
     bool good = code == CL_SUCCESS && binary == CL_SUCCESS &&
                 clBuildProgram(program, 1, &b->ctx->device, b->options, NULL, NULL) == CL_SUCCESS &&
                 has_kernel(program, b->request->kernel);
@@ -93,7 +97,8 @@ static cl_program load_cached(const struct build *b, struct clattn__cache *cache
 static void store_binary(struct clattn__cache *cache, const struct clattn__cache_key *key, cl_program program)
 {
     size_t size = 0;
-    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) != CL_SUCCESS || size == 0)
+    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) != CL_SUCCESS ||
+        size == 0)
         return;
     unsigned char *blob = malloc(size);
     unsigned char *blobs[] = {blob};
@@ -106,10 +111,13 @@ static void store_binary(struct clattn__cache *cache, const struct clattn__cache
 static void keep_build_log(const struct build *b, cl_program program)
 {
     size_t size = 0;
-    if (clGetProgramBuildInfo(program, b->ctx->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) != CL_SUCCESS || size == 0)
+    cl_device_id device = b->ctx->device;
+    if (clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) != CL_SUCCESS ||
+        size == 0)
         return;
     char *log = malloc(size + 1);
-    if (!log || clGetProgramBuildInfo(program, b->ctx->device, CL_PROGRAM_BUILD_LOG, size, log, NULL) != CL_SUCCESS) {
+    if (!log ||
+        clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, size, log, NULL) != CL_SUCCESS) {
         free(log);
         return;
     }
@@ -131,7 +139,8 @@ static clattn_status build_source(const struct build *b, cl_program *program)
     const char *texts[] = {b->request->prelude ? b->request->prelude : "", b->text};
     if (!b->ctx->facts.has_compiler)
         return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, CL_COMPILER_NOT_AVAILABLE,
-                            "%s: the device has no compiler, and the cache holds no program for it", b->request->name);
+                            "%s: the device has no compiler, and the cache holds no program for it",
+                            b->request->name);
     cl_program made = clCreateProgramWithSource(b->ctx->cl, 2, texts, NULL, &code);
     if (code != CL_SUCCESS)
         return clattn__fail_cl(b->ctx, "clCreateProgramWithSource", code);
@@ -170,7 +179,8 @@ static clattn_status build_or_load(const struct build *b, cl_program *program)
     return status;
 }
 
-clattn_status clattn__program_build(clattn_context *ctx, const struct clattn__program_request *request, cl_program *program)
+clattn_status clattn__program_build(clattn_context *ctx, const struct clattn__program_request *request,
+                                    cl_program *program)
 {
     static const char standard[] = "-cl-std=CL1.2 "; /* never a fast-math flag: doc/numerics.md */
     struct build b = {.ctx = ctx, .request = request};

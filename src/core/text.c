@@ -52,7 +52,8 @@ static clattn_status read_override(clattn_context *ctx, const char *directory, c
     }
     if (*text)
         return CLATTN_OK;
-    return clattn__fail(ctx, CLATTN_KERNEL_TEXT, CL_SUCCESS, "%s is not a readable plain file, 4 MiB at most and no link, that only its owner and group may write",
+    return clattn__fail(ctx, CLATTN_KERNEL_TEXT, CL_SUCCESS,
+                        "%s must be a readable plain file, 4 MiB at most, no link, not writable by all",
                         path);
 }
 

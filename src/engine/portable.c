@@ -20,7 +20,8 @@ static bool fits(const clattn_device_facts *facts, char *reason, size_t size)
 
 static int64_t local_bytes(int64_t bq, int64_t bk)
 {
-    return 4 * ((bq + bk) * (CHUNK + 1) + bq * bk + 3 * bq);
+    int64_t row_stride = (bq + 3) / 4 * 4 + 4;
+    return 4 * (CHUNK * (row_stride + bk + 1) + bk * row_stride + 3 * bq);
 }
 
 /* The largest tile whose local memory and private outputs the device holds. */
@@ -28,7 +29,7 @@ static bool choose_tile(const clattn_device_facts *facts, int32_t dim_v, struct 
 {
     int64_t items = facts->largest_group < 64 ? (int64_t)facts->largest_group : 64;
     int64_t columns = (dim_v + items - 1) / items;
-    int64_t bq = 16, bk = 32;
+    int64_t bq = 32, bk = 32;
     while (bq > 1 && bq * columns > MAX_PRIVATE_OUTPUTS)
         bq /= 2;
     while (local_bytes(bq, bk) > (int64_t)facts->local_bytes && (bq > 1 || bk > 1)) {
@@ -47,13 +48,16 @@ static bool choose_tile(const clattn_device_facts *facts, int32_t dim_v, struct 
 static bool launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch,
                    char *reason, size_t size)
 {
-    if (!choose_tile(facts, task->dim_v, &launch->spec)) {
+    struct clattn__spec *spec = &launch->spec;
+    if (!choose_tile(facts, task->dim_v, spec)) {
         snprintf(reason, size, "no tile fits %llu bytes of local memory", (unsigned long long)facts->local_bytes);
         return false;
     }
-    int64_t group = task->heads / task->kv_heads;
-    int32_t pack = group > 1 && task->q_len * group <= launch->spec.BQ ? (int32_t)group : 1;
-    clattn__launch_geometry(facts, task, pack, launch, 4 * (int64_t)facts->compute_units);
+    int64_t group = task->heads / task->kv_heads; /* query heads that share keys: packed while a tile holds them all */
+    int32_t pack = group > 1 && task->q_len * group <= spec->BQ ? (int32_t)group : 1;
+    while (spec->BQ > 1 && spec->BQ / 2 >= task->q_len * pack)
+        spec->BQ /= 2; /* no empty rows */
+    clattn__launch_geometry(facts, task, pack, launch, 8 * (int64_t)facts->compute_units);
     return true;
 }
 

@@ -322,5 +322,5 @@ bool workload_guards_intact(const struct workload *w)
     }
     const clattn_attention *a = &w->problem;
     return gaps_intact(w, w->o, a->type_o, w->o_count, &a->o, a->dim_v) &&
-           gaps_intact(w, w->lse, CLATTN_F32, w->lse_count, &a->lse, 1);
+           (!(a->flags & CLATTN_WANT_LSE) || gaps_intact(w, w->lse, CLATTN_F32, w->lse_count, &a->lse, 1));
 }

@@ -54,6 +54,9 @@ struct verdict {
  * last rows, heads and batch entries) and the rest at random.  Bounds: doc/numerics.md. */
 void workload_check(const struct workload *w, int64_t max_rows, struct verdict *verdict);
 
+/* What f32 arithmetic may be off by in one row of o, whatever the storage (doc/numerics.md). */
+double workload_f32_bound(const struct workload *w, int64_t b, int64_t h, int64_t i);
+
 /* Make a random problem for a sweep: sizes at tile edges above all, every type, pattern, layout and flag in turn. */
 void workload_random_problem(uint64_t seed, clattn_attention *problem);
 

@@ -37,8 +37,8 @@ static double largest_value(const struct checker *c, int64_t b, int64_t g)
     return largest;
 }
 
-/* S, the largest sum_d |scale q_d k_d| over a row's keys: up to 16 the bar covers its rounding, beyond it a weight's relative error is
- * the score's absolute one, (sqrt(d) + 2) S 2^-24 (doc/numerics.md). */
+/* What f32 may be off by in a row's scores: (sqrt(d) + 2) S 2^-24 with S the largest sum_d |scale q_d k_d| over its keys
+ * (doc/numerics.md). */
 static double score_rounding(const struct checker *c, const struct row *r)
 {
     const struct ref_problem *p = &c->p;
@@ -55,7 +55,7 @@ static double score_rounding(const struct checker *c, const struct row *r)
             largest = sum;
     }
     largest *= fabs(p->scale);
-    return largest > 16 ? (sqrt((double)p->dim) + 2) * largest * UNIT : 0;
+    return (sqrt((double)p->dim) + 2) * largest * UNIT;
 }
 
 static int64_t output_at(const struct checker *c, const clattn_layout *at, const struct row *r)
@@ -64,12 +64,20 @@ static int64_t output_at(const struct checker *c, const clattn_layout *at, const
     return at->offset + (c->p.q_offsets ? 0 : r->b * at->batch) + r->h * at->head + token * at->token;
 }
 
+double workload_f32_bound(const struct workload *w, int64_t b, int64_t h, int64_t i)
+{
+    struct checker c = {.w = w, .p = workload_reference(w)};
+    struct row row = {b, h, i};
+    double vmax = largest_value(&c, b, h / (c.p.heads / c.p.kv_heads));
+    double score = score_rounding(&c, &row), covered = (sqrt((double)c.p.dim) + 2) * 16 * UNIT; /* S <= 16: in the bar */
+    return (16 * UNIT + (score > covered ? 2 * score : 0)) * vmax;
+}
+
 /* 2 b + 2 |(o + 0.3 - 0.3) - o| in the output type (the FlashAttention rule), on top of the f32 bar. */
 static double row_bound(struct checker *c, const struct row *r)
 {
     const clattn_attention *a = &c->w->problem;
-    double vmax = largest_value(c, r->b, r->h / (c->p.heads / c->p.kv_heads));
-    double bound = (16 * UNIT + 2 * c->score_error) * vmax;
+    double bound = workload_f32_bound(c->w, r->b, r->h, r->i);
     int type = a->type_o;
     int storage = a->type_v != CLATTN_F32 ? a->type_v : a->type_k != CLATTN_F32 ? a->type_k : a->type_q;
     if (type == CLATTN_F32 && storage == CLATTN_F32)

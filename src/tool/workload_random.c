@@ -20,6 +20,10 @@ static int64_t pick(struct dice *dice, const int16_t *values, size_t count)
 {
     return values[roll(dice, count)];
 }
+
+/* Distinct specialisations of a sweep: each costs a compilation, lengths and layouts cost none. */
+#define SPECIALISATIONS 24
+
 #define PICK(dice, ...) pick(dice, (const int16_t[]){__VA_ARGS__}, sizeof((const int16_t[]){__VA_ARGS__}) / sizeof(int16_t))
 
 /* Lengths at and around tile edges, else anything up to 300. */
@@ -30,7 +34,6 @@ static int64_t random_length(struct dice *dice)
     return PICK(dice, 0, 1, 2, 3, 5, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 95, 96, 97, 127, 128, 129, 130, 191, 255, 256, 257);
 }
 
-/* Few specialisations, so that a long sweep does not spend its time in the compiler. */
 static void random_types(struct dice *dice, clattn_attention *a)
 {
     static const int8_t rows[][4] = {{0, 0, 0, 0}, {1, 1, 1, 1}, {2, 2, 2, 2}, {1, 1, 1, 0}, {0, 1, 2, 0}};
@@ -44,12 +47,12 @@ static void random_types(struct dice *dice, clattn_attention *a)
     a->dim_v = dims[d][1];
 }
 
-static clattn_pattern random_pattern(struct dice *dice, clattn_attention *a)
+static clattn_pattern random_pattern(struct dice *dice, uint64_t kind, clattn_attention *a)
 {
     clattn_corner corner = roll(dice, 2) ? CLATTN_TOP_LEFT : CLATTN_BOTTOM_RIGHT;
     clattn_pattern causal = clattn_causal(corner);
     int32_t n = (int32_t)PICK(dice, 1, 2, 16, 33, 64, 100, 128, 200);
-    switch (roll(dice, 8)) {
+    switch (kind) {
     case 0:
         return clattn_full();
     case 1:
@@ -65,7 +68,7 @@ static clattn_pattern random_pattern(struct dice *dice, clattn_attention *a)
         strcpy(a->arrays[0].name, "len");
         a->arrays[0].count = a->batch > 0 ? a->batch : 1;
         a->n_arrays = 1;
-        return roll(dice, 2) ? clattn_both(causal, clattn_valid_keys("len")) : clattn_prefix_each("len", corner);
+        return clattn_both(clattn_prefix_each("len", corner), clattn_mask("k != 3", CLATTN_NO_CORNER));
     default:
         strcpy(a->scalars[0].name, "w");
         a->scalars[0].value = n;
@@ -99,8 +102,9 @@ void workload_random_problem(uint64_t seed, clattn_attention *a)
 {
     static const clattn_attention init = CLATTN_ATTENTION_INIT;
     struct dice dice = {seed * 0x2545f4914f6cdd1du + 99};
+    struct dice kind = {roll(&dice, SPECIALISATIONS)}; /* rolls what the kernel is compiled for */
     *a = init;
-    random_types(&dice, a);
+    random_types(&kind, a);
     a->batch = PICK(&dice, 1, 1, 1, 2, 3, 0);
     a->kv_heads = PICK(&dice, 1, 2, 3);
     a->heads = a->kv_heads * PICK(&dice, 1, 1, 2, 3, 4);
@@ -108,10 +112,10 @@ void workload_random_problem(uint64_t seed, clattn_attention *a)
     a->kv_len = random_length(&dice);
     if (roll(&dice, 4) == 0)
         a->kv_len = a->q_len;
-    a->pattern = random_pattern(&dice, a);
-    if (roll(&dice, 2))
+    a->pattern = random_pattern(&dice, roll(&kind, 8), a);
+    if (roll(&kind, 2))
         a->flags |= CLATTN_WANT_LSE;
-    switch (roll(&dice, 6)) {
+    switch (roll(&kind, 6)) {
     case 0:
         a->flags |= CLATTN_PACKED;
         a->q_total = (a->batch * a->q_len * 3 + 3) / 4;

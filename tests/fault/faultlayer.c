@@ -2,9 +2,10 @@
  * faultlayer.c - a layer of the OpenCL ICD loader that makes calls fail and counts objects.
  *
  * Use: OPENCL_LAYERS=/absolute/path/faultlayer.so ./program
- * The program finds the layer with dlopen(path, RTLD_NOLOAD) and arms it through the symbol fault_control (fault.h).
- * A call that is made to fail does nothing, except that releases and waits are carried out all the same: an object
- * whose release "failed" is still gone.  At exit the layer prints "[fault] injected N leaked M". */
+ * The program finds the layer with dlopen(path, RTLD_NOLOAD) and arms it through the symbol fault_control
+ * (fault.h). A call that is made to fail does nothing, except that releases and waits are carried out all the
+ * same: an object whose release "failed" is still gone.  At exit the layer prints "[fault] injected N leaked
+ * M". */
 #define CL_TARGET_OPENCL_VERSION 300
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include <CL/cl_layer.h>
@@ -86,76 +87,77 @@ EXPORT const struct fault_control fault_control = {arm, disarm};
 /* ---- wrappers: W(name, parameters, arguments) defines layer_NAME ---- */
 
 /* A call that returns a status and makes or ends no object. */
-#define PLAIN(name, params, args)                                                                         \
-    static cl_int CL_API_CALL layer_##name params                                                         \
-    {                                                                                                     \
-        cl_int failure;                                                                                   \
-        return hit(#name, &failure) ? failure : next->name args;                                          \
+#define PLAIN(name, params, args)                                                                            \
+    static cl_int CL_API_CALL layer_##name params                                                            \
+    {                                                                                                        \
+        cl_int failure;                                                                                      \
+        return hit(#name, &failure) ? failure : next->name args;                                             \
     }
 
 /* A wait: it happens, whatever it then says. */
-#define WAIT(name, params, args)                                                                          \
-    static cl_int CL_API_CALL layer_##name params                                                         \
-    {                                                                                                     \
-        cl_int failure, status = next->name args;                                                         \
-        return hit(#name, &failure) ? failure : status;                                                   \
+#define WAIT(name, params, args)                                                                             \
+    static cl_int CL_API_CALL layer_##name params                                                            \
+    {                                                                                                        \
+        cl_int failure, status = next->name args;                                                            \
+        return hit(#name, &failure) ? failure : status;                                                      \
     }
 
-#define RETAIN(name, type, object)                                                                        \
-    static cl_int CL_API_CALL layer_##name(type handle)                                                   \
-    {                                                                                                     \
-        cl_int failure;                                                                                   \
-        if (hit(#name, &failure))                                                                         \
-            return failure;                                                                               \
-        cl_int status = next->name(handle);                                                               \
-        count(object, status == CL_SUCCESS);                                                              \
-        return status;                                                                                    \
+#define RETAIN(name, type, object)                                                                           \
+    static cl_int CL_API_CALL layer_##name(type handle)                                                      \
+    {                                                                                                        \
+        cl_int failure;                                                                                      \
+        if (hit(#name, &failure))                                                                            \
+            return failure;                                                                                  \
+        cl_int status = next->name(handle);                                                                  \
+        count(object, status == CL_SUCCESS);                                                                 \
+        return status;                                                                                       \
     }
 
-#define RELEASE(name, type, object)                                                                       \
-    static cl_int CL_API_CALL layer_##name(type handle)                                                   \
-    {                                                                                                     \
-        cl_int failure, status = next->name(handle);                                                      \
-        count(object, -(long)(status == CL_SUCCESS));                                                     \
-        return hit(#name, &failure) ? failure : status;                                                   \
+#define RELEASE(name, type, object)                                                                          \
+    static cl_int CL_API_CALL layer_##name(type handle)                                                      \
+    {                                                                                                        \
+        cl_int failure, status = next->name(handle);                                                         \
+        count(object, -(long)(status == CL_SUCCESS));                                                        \
+        return hit(#name, &failure) ? failure : status;                                                      \
     }
 
 /* A call that returns an object and puts its status into *status, its last parameter. */
-#define CREATE(name, type, object, params, args)                                                          \
-    static type CL_API_CALL layer_##name params                                                           \
-    {                                                                                                     \
-        cl_int failure;                                                                                   \
-        if (hit(#name, &failure)) {                                                                       \
-            if (status)                                                                                   \
-                *status = failure;                                                                        \
-            return NULL;                                                                                  \
-        }                                                                                                 \
-        type made = next->name args;                                                                      \
-        count(object, made != NULL);                                                                      \
-        return made;                                                                                      \
+#define CREATE(name, type, object, params, args)                                                             \
+    static type CL_API_CALL layer_##name params                                                              \
+    {                                                                                                        \
+        cl_int failure;                                                                                      \
+        if (hit(#name, &failure)) {                                                                          \
+            if (status)                                                                                      \
+                *status = failure;                                                                           \
+            return NULL;                                                                                     \
+        }                                                                                                    \
+        type made = next->name args;                                                                         \
+        count(object, made != NULL);                                                                         \
+        return made;                                                                                         \
     }
 
 /* A command: its last parameter, event, may ask for an event object. */
-#define COMMAND(name, params, args)                                                                       \
-    static cl_int CL_API_CALL layer_##name params                                                         \
-    {                                                                                                     \
-        cl_int failure;                                                                                   \
-        if (hit(#name, &failure))                                                                         \
-            return failure;                                                                               \
-        cl_int status = next->name args;                                                                  \
-        count(EVENT, event && status == CL_SUCCESS);                                                      \
-        return status;                                                                                    \
+#define COMMAND(name, params, args)                                                                          \
+    static cl_int CL_API_CALL layer_##name params                                                            \
+    {                                                                                                        \
+        cl_int failure;                                                                                      \
+        if (hit(#name, &failure))                                                                            \
+            return failure;                                                                                  \
+        cl_int status = next->name args;                                                                     \
+        count(EVENT, event &&status == CL_SUCCESS);                                                          \
+        return status;                                                                                       \
     }
 
-#define INFO(name, type, key)                                                                             \
-    PLAIN(name, (type handle, key what, size_t size, void *value, size_t *size_ret),                      \
+#define INFO(name, type, key)                                                                                \
+    PLAIN(name, (type handle, key what, size_t size, void *value, size_t *size_ret),                         \
           (handle, what, size, value, size_ret))
 
 typedef void(CL_CALLBACK *context_notify)(const char *, const void *, size_t, void *);
 typedef void(CL_CALLBACK *program_notify)(cl_program, void *);
 
 PLAIN(clGetPlatformIDs, (cl_uint n, cl_platform_id *platforms, cl_uint *n_ret), (n, platforms, n_ret))
-PLAIN(clGetDeviceIDs, (cl_platform_id platform, cl_device_type type, cl_uint n, cl_device_id *devices, cl_uint *n_ret),
+PLAIN(clGetDeviceIDs,
+      (cl_platform_id platform, cl_device_type type, cl_uint n, cl_device_id *devices, cl_uint *n_ret),
       (platform, type, n, devices, n_ret))
 INFO(clGetPlatformInfo, cl_platform_id, cl_platform_info)
 INFO(clGetDeviceInfo, cl_device_id, cl_device_info)
@@ -167,15 +169,19 @@ INFO(clGetKernelInfo, cl_kernel, cl_kernel_info)
 INFO(clGetEventInfo, cl_event, cl_event_info)
 INFO(clGetEventProfilingInfo, cl_event, cl_profiling_info)
 PLAIN(clGetProgramBuildInfo,
-      (cl_program program, cl_device_id device, cl_program_build_info what, size_t size, void *value, size_t *size_ret),
+      (cl_program program, cl_device_id device, cl_program_build_info what, size_t size, void *value,
+       size_t *size_ret),
       (program, device, what, size, value, size_ret))
 PLAIN(clGetKernelWorkGroupInfo,
-      (cl_kernel kernel, cl_device_id device, cl_kernel_work_group_info what, size_t size, void *value, size_t *size_ret),
+      (cl_kernel kernel, cl_device_id device, cl_kernel_work_group_info what, size_t size, void *value,
+       size_t *size_ret),
       (kernel, device, what, size, value, size_ret))
 PLAIN(clBuildProgram,
-      (cl_program program, cl_uint n, const cl_device_id *devices, const char *options, program_notify notify, void *data),
+      (cl_program program, cl_uint n, const cl_device_id *devices, const char *options, program_notify notify,
+       void *data),
       (program, n, devices, options, notify, data))
-PLAIN(clSetKernelArg, (cl_kernel kernel, cl_uint index, size_t size, const void *value), (kernel, index, size, value))
+PLAIN(clSetKernelArg, (cl_kernel kernel, cl_uint index, size_t size, const void *value),
+      (kernel, index, size, value))
 PLAIN(clSetUserEventStatus, (cl_event event, cl_int value), (event, value))
 PLAIN(clFlush, (cl_command_queue queue), (queue))
 WAIT(clFinish, (cl_command_queue queue), (queue))
@@ -195,13 +201,14 @@ RELEASE(clReleaseKernel, cl_kernel, KERNEL)
 RELEASE(clReleaseEvent, cl_event, EVENT)
 
 CREATE(clCreateContext, cl_context, CONTEXT,
-       (const cl_context_properties *properties, cl_uint n, const cl_device_id *devices, context_notify notify,
-        void *data, cl_int *status),
+       (const cl_context_properties *properties, cl_uint n, const cl_device_id *devices,
+        context_notify notify, void *data, cl_int *status),
        (properties, n, devices, notify, data, status))
 CREATE(clCreateCommandQueue, cl_command_queue, QUEUE,
        (cl_context context, cl_device_id device, cl_command_queue_properties properties, cl_int *status),
        (context, device, properties, status))
-CREATE(clCreateBuffer, cl_mem, MEMORY, (cl_context context, cl_mem_flags flags, size_t size, void *host, cl_int *status),
+CREATE(clCreateBuffer, cl_mem, MEMORY,
+       (cl_context context, cl_mem_flags flags, size_t size, void *host, cl_int *status),
        (context, flags, size, host, status))
 CREATE(clCreateSubBuffer, cl_mem, MEMORY,
        (cl_mem buffer, cl_mem_flags flags, cl_buffer_create_type type, const void *info, cl_int *status),
@@ -210,27 +217,28 @@ CREATE(clCreateProgramWithSource, cl_program, PROGRAM,
        (cl_context context, cl_uint n, const char **texts, const size_t *lengths, cl_int *status),
        (context, n, texts, lengths, status))
 CREATE(clCreateProgramWithBinary, cl_program, PROGRAM,
-       (cl_context context, cl_uint n, const cl_device_id *devices, const size_t *lengths, const unsigned char **binaries,
-        cl_int *binary_status, cl_int *status),
+       (cl_context context, cl_uint n, const cl_device_id *devices, const size_t *lengths,
+        const unsigned char **binaries, cl_int *binary_status, cl_int *status),
        (context, n, devices, lengths, binaries, binary_status, status))
-CREATE(clCreateKernel, cl_kernel, KERNEL, (cl_program program, const char *name, cl_int *status), (program, name, status))
+CREATE(clCreateKernel, cl_kernel, KERNEL, (cl_program program, const char *name, cl_int *status),
+       (program, name, status))
 CREATE(clCreateUserEvent, cl_event, EVENT, (cl_context context, cl_int *status), (context, status))
 
 COMMAND(clEnqueueReadBuffer,
-        (cl_command_queue queue, cl_mem mem, cl_bool blocking, size_t offset, size_t size, void *data, cl_uint n,
-         const cl_event *wait, cl_event *event),
+        (cl_command_queue queue, cl_mem mem, cl_bool blocking, size_t offset, size_t size, void *data,
+         cl_uint n, const cl_event *wait, cl_event *event),
         (queue, mem, blocking, offset, size, data, n, wait, event))
 COMMAND(clEnqueueWriteBuffer,
-        (cl_command_queue queue, cl_mem mem, cl_bool blocking, size_t offset, size_t size, const void *data, cl_uint n,
-         const cl_event *wait, cl_event *event),
+        (cl_command_queue queue, cl_mem mem, cl_bool blocking, size_t offset, size_t size, const void *data,
+         cl_uint n, const cl_event *wait, cl_event *event),
         (queue, mem, blocking, offset, size, data, n, wait, event))
 COMMAND(clEnqueueCopyBuffer,
-        (cl_command_queue queue, cl_mem from, cl_mem to, size_t from_offset, size_t to_offset, size_t size, cl_uint n,
-         const cl_event *wait, cl_event *event),
+        (cl_command_queue queue, cl_mem from, cl_mem to, size_t from_offset, size_t to_offset, size_t size,
+         cl_uint n, const cl_event *wait, cl_event *event),
         (queue, from, to, from_offset, to_offset, size, n, wait, event))
 COMMAND(clEnqueueFillBuffer,
-        (cl_command_queue queue, cl_mem mem, const void *pattern, size_t pattern_size, size_t offset, size_t size, cl_uint n,
-         const cl_event *wait, cl_event *event),
+        (cl_command_queue queue, cl_mem mem, const void *pattern, size_t pattern_size, size_t offset,
+         size_t size, cl_uint n, const cl_event *wait, cl_event *event),
         (queue, mem, pattern, pattern_size, offset, size, n, wait, event))
 COMMAND(clEnqueueUnmapMemObject,
         (cl_command_queue queue, cl_mem mem, void *mapped, cl_uint n, const cl_event *wait, cl_event *event),
@@ -239,14 +247,14 @@ COMMAND(clEnqueueNDRangeKernel,
         (cl_command_queue queue, cl_kernel kernel, cl_uint dims, const size_t *offset, const size_t *global,
          const size_t *local, cl_uint n, const cl_event *wait, cl_event *event),
         (queue, kernel, dims, offset, global, local, n, wait, event))
-COMMAND(clEnqueueMarkerWithWaitList, (cl_command_queue queue, cl_uint n, const cl_event *wait, cl_event *event),
-        (queue, n, wait, event))
-COMMAND(clEnqueueBarrierWithWaitList, (cl_command_queue queue, cl_uint n, const cl_event *wait, cl_event *event),
-        (queue, n, wait, event))
+COMMAND(clEnqueueMarkerWithWaitList,
+        (cl_command_queue queue, cl_uint n, const cl_event *wait, cl_event *event), (queue, n, wait, event))
+COMMAND(clEnqueueBarrierWithWaitList,
+        (cl_command_queue queue, cl_uint n, const cl_event *wait, cl_event *event), (queue, n, wait, event))
 
-static void *CL_API_CALL layer_clEnqueueMapBuffer(cl_command_queue queue, cl_mem mem, cl_bool blocking, cl_map_flags flags,
-                                                  size_t offset, size_t size, cl_uint n, const cl_event *wait,
-                                                  cl_event *event, cl_int *status)
+static void *CL_API_CALL layer_clEnqueueMapBuffer(cl_command_queue queue, cl_mem mem, cl_bool blocking,
+                                                  cl_map_flags flags, size_t offset, size_t size, cl_uint n,
+                                                  const cl_event *wait, cl_event *event, cl_int *status)
 {
     cl_int failure;
     if (hit("clEnqueueMapBuffer", &failure)) {
@@ -254,26 +262,32 @@ static void *CL_API_CALL layer_clEnqueueMapBuffer(cl_command_queue queue, cl_mem
             *status = failure;
         return NULL;
     }
-    void *mapped = next->clEnqueueMapBuffer(queue, mem, blocking, flags, offset, size, n, wait, event, status);
+    void *mapped =
+        next->clEnqueueMapBuffer(queue, mem, blocking, flags, offset, size, n, wait, event, status);
     count(EVENT, event && mapped);
     return mapped;
 }
 
 /* ---- the layer itself ---- */
 
-#define WRAPPED(X)                                                                                        \
-    X(clGetPlatformIDs) X(clGetPlatformInfo) X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateContext)      \
-    X(clRetainContext) X(clReleaseContext) X(clGetContextInfo) X(clCreateCommandQueue)                    \
-    X(clRetainCommandQueue) X(clReleaseCommandQueue) X(clGetCommandQueueInfo) X(clCreateBuffer)           \
-    X(clCreateSubBuffer) X(clRetainMemObject) X(clReleaseMemObject) X(clGetMemObjectInfo)                 \
-    X(clCreateProgramWithSource) X(clCreateProgramWithBinary) X(clRetainProgram) X(clReleaseProgram)      \
-    X(clBuildProgram) X(clGetProgramInfo) X(clGetProgramBuildInfo) X(clCreateKernel) X(clRetainKernel)    \
-    X(clReleaseKernel) X(clSetKernelArg) X(clGetKernelInfo) X(clGetKernelWorkGroupInfo)                   \
-    X(clWaitForEvents) X(clGetEventInfo) X(clCreateUserEvent) X(clSetUserEventStatus) X(clRetainEvent)    \
-    X(clReleaseEvent) X(clGetEventProfilingInfo) X(clFlush) X(clFinish) X(clEnqueueReadBuffer)            \
-    X(clEnqueueWriteBuffer) X(clEnqueueCopyBuffer) X(clEnqueueFillBuffer) X(clEnqueueMapBuffer)           \
-    X(clEnqueueUnmapMemObject) X(clEnqueueNDRangeKernel) X(clEnqueueMarkerWithWaitList)                   \
-    X(clEnqueueBarrierWithWaitList)
+#define WRAPPED(X)                                                                                           \
+    X(clGetPlatformIDs)                                                                                      \
+    X(clGetPlatformInfo) X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateContext) X(clRetainContext)          \
+        X(clReleaseContext) X(clGetContextInfo) X(clCreateCommandQueue) X(clRetainCommandQueue)              \
+            X(clReleaseCommandQueue) X(clGetCommandQueueInfo) X(clCreateBuffer) X(clCreateSubBuffer)         \
+                X(clRetainMemObject) X(clReleaseMemObject) X(clGetMemObjectInfo)                             \
+                    X(clCreateProgramWithSource) X(clCreateProgramWithBinary) X(clRetainProgram)             \
+                        X(clReleaseProgram) X(clBuildProgram) X(clGetProgramInfo) X(clGetProgramBuildInfo)   \
+                            X(clCreateKernel) X(clRetainKernel) X(clReleaseKernel) X(clSetKernelArg)         \
+                                X(clGetKernelInfo) X(clGetKernelWorkGroupInfo) X(clWaitForEvents)            \
+                                    X(clGetEventInfo) X(clCreateUserEvent) X(clSetUserEventStatus)           \
+                                        X(clRetainEvent) X(clReleaseEvent) X(clGetEventProfilingInfo)        \
+                                            X(clFlush) X(clFinish) X(clEnqueueReadBuffer)                    \
+                                                X(clEnqueueWriteBuffer) X(clEnqueueCopyBuffer)               \
+                                                    X(clEnqueueFillBuffer) X(clEnqueueMapBuffer)             \
+                                                        X(clEnqueueUnmapMemObject) X(clEnqueueNDRangeKernel) \
+                                                            X(clEnqueueMarkerWithWaitList)                   \
+                                                                X(clEnqueueBarrierWithWaitList)
 
 static void report(void)
 {
@@ -307,8 +321,8 @@ EXPORT cl_int CL_API_CALL clGetLayerInfo(cl_layer_info what, size_t size, void *
     return CL_INVALID_VALUE;
 }
 
-EXPORT cl_int CL_API_CALL clInitLayer(cl_uint n_entries, const cl_icd_dispatch *target_dispatch, cl_uint *n_ret,
-                                            const cl_icd_dispatch **layer)
+EXPORT cl_int CL_API_CALL clInitLayer(cl_uint n_entries, const cl_icd_dispatch *target_dispatch,
+                                      cl_uint *n_ret, const cl_icd_dispatch **layer)
 {
     const size_t known = sizeof ours / sizeof(void *);
     if (!target_dispatch || !n_ret || !layer || n_entries < known)

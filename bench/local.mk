@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: MIT
+# The real tensors: tests/data, which `clattn bench' takes from the source folder or from where they are installed.
+DATA_FILES = \
+	tests/data/causal/q.npy tests/data/causal/k.npy tests/data/causal/v.npy \
+	tests/data/causal/o.npy tests/data/causal/lse.npy \
+	tests/data/mixed/q.npy tests/data/mixed/k.npy tests/data/mixed/v.npy \
+	tests/data/mixed/o.npy tests/data/mixed/lse.npy \
+	tests/data/bidirectional/q.npy tests/data/bidirectional/k.npy tests/data/bidirectional/v.npy \
+	tests/data/bidirectional/o.npy tests/data/bidirectional/lse.npy \
+	tests/data/cross/q.npy tests/data/cross/k.npy tests/data/cross/v.npy \
+	tests/data/cross/o.npy tests/data/cross/lse.npy
+
+install-data-hook:
+	for f in $(DATA_FILES); do \
+	  to="$(DESTDIR)$(pkgdatadir)/`echo $$f | sed 's,^tests/,,'`"; \
+	  $(MKDIR_P) "`dirname $$to`" && $(INSTALL_DATA) $(srcdir)/$$f "$$to" || exit 1; done
+uninstall-hook:
+	rm -rf "$(DESTDIR)$(pkgdatadir)/data"
+	-rmdir "$(DESTDIR)$(pkgdatadir)" 2> /dev/null

@@ -1,0 +1,57 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# check_oclgrind.sh - races, uninitialised values and accesses out of bounds, by Oclgrind's interpreter on small problems.
+#
+# Oclgrind exits 0 whatever it finds, so its log is read.  A kernel whose barriers are taken away must be reported, else a
+# silent Oclgrind would make everything pass.
+set -u
+. "$top_srcdir/tests/runtimes.sh"
+use_runtime oclgrind || { echo "skipped: Oclgrind ($why)"; exit 77; }
+clattn=$top_builddir/clattn
+tmp=$(mktemp -d) || exit 99
+trap 'rm -rf "$tmp"' EXIT
+OCLGRIND_LOG=$tmp/log CLATTN_CACHE_DIR=
+export OCLGRIND_LOG CLATTN_CACHE_DIR
+bad=0
+ran=0
+
+clean() { # arguments of clattn verify
+    ran=$((ran + 1))
+    rm -f "$tmp/log"
+    if ! "$clattn" verify "$@" > "$tmp/out" 2>&1 || grep -q . "$tmp/log" 2> /dev/null; then
+        echo "FAILED: clattn verify $*"
+        cat "$tmp/out"
+        head -n 40 "$tmp/log" 2> /dev/null
+        bad=$((bad + 1))
+    fi
+}
+
+for engine in portable vector; do
+    for problem in \
+        attn:f32:h2/1:q5:k37:d8/5:causal-br:lse \
+        attn:f16:h2:q40:k70:d24:window9-tl \
+        attn:bf16-f32:h4/2:q2:k300:d16:splits=3:lse \
+        attn:f32:b2:h2:q33:k65:d40:prefix7-tl:keylens \
+        attn:f16-f32:b3:h2/1:q9:k17:d6:causal-br:packed \
+        attn:f32:h2:q17:k130:d66/12:layout=bthd \
+        attn:f32:h1:q1:k1:d1; do
+        clean --engine $engine --problems 1 --seed 3 $problem
+    done
+done
+
+# the same kernel without its barriers
+mkdir -m 700 "$tmp/kernels"
+sed 's/barrier(CLK_LOCAL_MEM_FENCE);/;/' "$top_builddir/cl/flat/forward_portable.cl" > "$tmp/kernels/forward_portable.cl"
+cmp -s "$tmp/kernels/forward_portable.cl" "$top_builddir/cl/flat/forward_portable.cl" && {
+    echo "FAILED: no barrier was found to take away"
+    bad=$((bad + 1))
+}
+rm -f "$tmp/log"
+CLATTN_KERNEL_DIR=$tmp/kernels "$clattn" verify --engine portable --problems 1 attn:f32:h2/1:q5:k37:d8 > "$tmp/out" 2>&1
+grep -q 'data race' "$tmp/log" || {
+    echo "FAILED: the race of a kernel without barriers was not reported"
+    cat "$tmp/out"
+    bad=$((bad + 1))
+}
+echo "Oclgrind: $ran problems, $bad failed"
+[ "$bad" -eq 0 ]

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+# runtimes.sh - sourced by the tests: which OpenCL implementation they see, and nothing else of this machine's.
+#
+#     use_runtime NAME    pocl, rusticl, oclgrind, intel, or any (what the machine offers)
+#
+# Sets OCL_ICD_VENDORS to a folder that names one driver.  Returns 1, with the reason in $why, where it is not installed.
+# Wants top_builddir, absolute.  A driver's own settings are made here too, so that every test has the same.
+
+# pin NAME LIBRARY: a folder with one .icd file; written aside, because tests run side by side
+pin() {
+    OCL_ICD_VENDORS=$top_builddir/tests/vendors/$1
+    mkdir -p "$OCL_ICD_VENDORS"
+    if [ "$(cat "$OCL_ICD_VENDORS/$1.icd" 2> /dev/null)" != "$2" ]; then
+        echo "$2" > "$OCL_ICD_VENDORS/$1.$$" && mv "$OCL_ICD_VENDORS/$1.$$" "$OCL_ICD_VENDORS/$1.icd"
+    fi
+    export OCL_ICD_VENDORS
+}
+
+# pin_system NAME PACKAGE: the driver that the system's NAME.icd names
+pin_system() {
+    if [ ! -r "/etc/OpenCL/vendors/$1.icd" ]; then
+        why="the package $2 is not installed"
+        return 1
+    fi
+    pin "$1" "$(cat "/etc/OpenCL/vendors/$1.icd")"
+}
+
+# Intel's CPU runtime as build-aux/get-intel-runtime.sh unpacks it; its own ICD loader has to come before the system's
+pin_intel() {
+    intel=${CLATTN_INTEL_RUNTIME:-$top_builddir/intel}
+    if [ ! -r "$intel/lib/libintelocl.so" ]; then
+        why="it is not in $intel; build-aux/get-intel-runtime.sh fetches it"
+        return 1
+    fi
+    LD_LIBRARY_PATH=$intel/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    export LD_LIBRARY_PATH
+    pin intel "$intel/lib/libintelocl.so"
+}
+
+# Oclgrind as a driver, not as its wrapper: the wrapper hides layers.  Unoptimised kernels, because its check for
+# uninitialised values does not know all that optimisation makes; one thread, because it is not safe with more.
+pin_oclgrind() {
+    for library in /usr/lib/oclgrind /usr/lib/*/oclgrind /usr/local/lib/oclgrind /usr/local/lib; do
+        if [ -r "$library/liboclgrind-rt-icd.so" ]; then
+            OCLGRIND_DATA_RACES=1 OCLGRIND_UNINITIALIZED=1 OCLGRIND_CHECK_API=1 OCLGRIND_NUM_THREADS=1
+            OCLGRIND_BUILD_OPTIONS=-cl-opt-disable
+            export OCLGRIND_DATA_RACES OCLGRIND_UNINITIALIZED OCLGRIND_CHECK_API OCLGRIND_NUM_THREADS
+            export OCLGRIND_BUILD_OPTIONS
+            pin oclgrind "$library/liboclgrind-rt-icd.so"
+            return 0
+        fi
+    done
+    why="the package oclgrind is not installed"
+    return 1
+}
+
+use_runtime() {
+    case $1 in
+    any) ;;
+    pocl)
+        pin_system pocl pocl-opencl-icd || return 1
+        POCL_CACHE_DIR=$top_builddir/tests/pocl-cache
+        mkdir -p "$POCL_CACHE_DIR"
+        export POCL_CACHE_DIR
+        ;;
+    rusticl)
+        pin_system rusticl mesa-opencl-icd || return 1
+        RUSTICL_ENABLE=llvmpipe
+        export RUSTICL_ENABLE
+        ;;
+    oclgrind) pin_oclgrind ;;
+    intel) pin_intel ;;
+    *)
+        why="'$1' is none of pocl, rusticl, oclgrind, intel, any"
+        return 1
+        ;;
+    esac
+}
