@@ -26,5 +26,6 @@ RUNTIME_CHECKS = tests/check_misuse tests/check_threads tests/check_guard tests/
 SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_data.sh tests/check_tool.sh tests/consumer.sh
 
 # What users read and copy; the consumer test compiles and runs the examples.
-MAN_PAGES = doc/clattn.3 doc/clattn_expr.7 doc/clattn_problem.7
+MAN_PAGES = doc/clattn.1 doc/clattn-devices.1 doc/clattn-run.1 doc/clattn-verify.1 doc/clattn-bench.1 \
+	doc/clattn.3 doc/clattn_expr.7 doc/clattn_problem.7
 EXAMPLES = doc/examples/minimal.c doc/examples/causal_gqa.c doc/examples/own_context.c

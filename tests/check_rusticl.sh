@@ -11,6 +11,10 @@ clattn=${CLATTN:-$here/clattn}
 work=$(mktemp -d "${TMPDIR:-/tmp}/clattn-rusticl.XXXXXX")
 trap 'rm -rf "$work"' EXIT INT TERM
 unset CLATTN_KERNEL_DIR
+if [ -n "${top_srcdir:-}" ]; then # under make check only PoCL is in sight
+    . "$top_srcdir/tests/runtimes.sh"
+    use_runtime rusticl || { echo "skipped: rusticl ($why)"; exit 77; }
+fi
 export RUSTICL_ENABLE=llvmpipe MESA_SHADER_CACHE_DIR="$work" CLATTN_CACHE_DIR=
 if ! "$clattn" devices 2> "$work/err" | grep -q 'platform  rusticl'; then
     echo "SKIP: rusticl offers no device (Debian's package is mesa-opencl-icd)"

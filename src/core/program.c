@@ -107,19 +107,19 @@ static void store_binary(struct clattn__cache *cache, const struct clattn__cache
     free(blob);
 }
 
-/* Keep the compiler's words: bounded, without control characters. */
-static void keep_build_log(const struct build *b, cl_program program)
+/* The compiler's words: bounded, without control characters; NULL if it has none.  The caller frees them. */
+static char *read_build_log(const struct build *b, cl_program program)
 {
     size_t size = 0;
     cl_device_id device = b->ctx->device;
     if (clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) != CL_SUCCESS ||
         size == 0)
-        return;
+        return NULL;
     char *log = malloc(size + 1);
     if (!log ||
         clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, size, log, NULL) != CL_SUCCESS) {
         free(log);
-        return;
+        return NULL;
     }
     if (size >= CLATTN__BUILD_LOG_SIZE)
         size = CLATTN__BUILD_LOG_SIZE - 1;
@@ -127,10 +127,28 @@ static void keep_build_log(const struct build *b, cl_program program)
     for (char *p = log; *p; p++)
         if (((unsigned char)*p < ' ' && *p != '\n' && *p != '\t') || *p == 0x7f)
             *p = ' ';
+    return log;
+}
+
+static void keep_build_log(const struct build *b, cl_program program)
+{
+    char *log = read_build_log(b, program);
+    if (!log)
+        return;
     pthread_mutex_lock(&b->ctx->lock);
     free(b->ctx->build_log);
     b->ctx->build_log = log;
     pthread_mutex_unlock(&b->ctx->lock);
+}
+
+/* What a compiler says of a program that it built: our kernels give it no reason to, so it goes to the log line by line. */
+static void tell_warnings(const struct build *b, cl_program program)
+{
+    char *log = read_build_log(b, program), *rest = NULL;
+    for (char *line = log ? strtok_r(log, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest))
+        if (line[strspn(line, " \t")])
+            clattn__log(b->ctx, "program %s: compiler: %s", b->request->name, line);
+    free(log);
 }
 
 static clattn_status build_source(const struct build *b, cl_program *program)
@@ -146,6 +164,7 @@ static clattn_status build_source(const struct build *b, cl_program *program)
         return clattn__fail_cl(b->ctx, "clCreateProgramWithSource", code);
     code = clBuildProgram(made, 1, &b->ctx->device, b->options, NULL, NULL);
     if (code == CL_SUCCESS) {
+        tell_warnings(b, made);
         *program = made;
         return CLATTN_OK;
     }

@@ -116,13 +116,13 @@ static void call(struct clattn__text *out, const struct clattn__expr *e, int nod
 
 static void define_params(struct clattn__text *out, const struct clattn__expr *e)
 {
-    clattn__text_add(out, "#define PATTERN_PARAMS");
+    clattn__text_add(out, "#define PATTERN_PARAMS "); /* the blank: a macro of arguments it is not */
     for (int i = 0; i < e->n_numbers; i++)
         clattn__text_add(out, ", const int n%d", i);
     for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
         if (e->count_slot[i] >= 0)
             clattn__text_add(out, ", __global const int *a%d", i);
-    clattn__text_add(out, "\n#define PATTERN_FIELDS");
+    clattn__text_add(out, "\n#define PATTERN_FIELDS ");
     for (int i = 0; i < e->n_numbers; i++)
         clattn__text_add(out, " int n%d;", i);
     for (int i = 0; i < e->n_loads; i++)
@@ -133,7 +133,7 @@ static void define_params(struct clattn__text *out, const struct clattn__expr *e
 /* Elements are loaded here, once a work-item, and never for a pair; an inner element comes before the one it indexes. */
 static void define_fill(struct clattn__text *out, const struct clattn__expr *e)
 {
-    clattn__text_add(out, "#define PATTERN_FILL(e)");
+    clattn__text_add(out, "#define PATTERN_FILL(e) ");
     for (int i = 0; i < e->n_numbers; i++)
         clattn__text_add(out, " (e).n%d = n%d;", i, i);
     for (int i = 0; i < e->n_nodes; i++) {

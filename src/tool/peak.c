@@ -2,6 +2,7 @@
  * peak.c - a device's multiply-add rate and read bandwidth, measured in this process: what results are fractions of. */
 #include "tool/tool.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 #define CHAINS 24         /* as in cl/tool/peak.cl */
@@ -63,6 +64,7 @@ static cl_int set_up(struct peak *p, const clattn_device_facts *facts)
     if (code != CL_SUCCESS)
         return code;
     code = clSetKernelArg(p->fma, 0, sizeof p->out, &p->out);
+    code |= clSetKernelArg(p->fma, 1, sizeof p->rounds, &p->rounds);
     code |= clSetKernelArg(p->fma, 2, sizeof a, &a);
     code |= clSetKernelArg(p->fma, 3, sizeof b, &b);
     code |= clSetKernelArg(p->read, 0, sizeof p->from, &p->from);
@@ -82,6 +84,19 @@ static double launch_seconds(struct peak *p, cl_kernel kernel, size_t groups)
     return now_seconds() - begin;
 }
 
+/* As many rounds as a launch of 20 ms has. */
+static bool calibrate(struct peak *p)
+{
+    for (;;) {
+        double t = launch_seconds(p, p->fma, p->fma_groups);
+        if (t <= 0 || t >= 0.02 || p->rounds >= 1 << 26)
+            return t > 0;
+        p->rounds *= 2;
+        if (clSetKernelArg(p->fma, 1, sizeof p->rounds, &p->rounds) != CL_SUCCESS)
+            return false;
+    }
+}
+
 clattn_status peak_open(struct peak **peak, clattn_context *ctx)
 {
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
@@ -95,16 +110,13 @@ clattn_status peak_open(struct peak **peak, clattn_context *ctx)
     if (!p)
         return CLATTN_OUT_OF_HOST_MEMORY;
     p->ctx = ctx;
-    if (set_up(p, &facts) != CL_SUCCESS || launch_seconds(p, p->read, p->read_groups) <= 0) {
+    /* the first launch of a kernel may compile it: it is not timed */
+    if (set_up(p, &facts) != CL_SUCCESS || launch_seconds(p, p->read, p->read_groups) <= 0 ||
+        launch_seconds(p, p->fma, p->fma_groups) <= 0 || !calibrate(p)) {
         peak_close(p);
         return CLATTN_OPENCL_FAILED;
     }
     *peak = p;
-    for (double t = 0; t < 0.02 && p->rounds < 1 << 26; p->rounds *= 2) /* until a launch takes 20 ms */
-        if (clSetKernelArg(p->fma, 1, sizeof p->rounds, &p->rounds) != CL_SUCCESS ||
-            (t = launch_seconds(p, p->fma, p->fma_groups)) <= 0)
-            break;
-    clSetKernelArg(p->fma, 1, sizeof p->rounds, &p->rounds);
     return CLATTN_OK;
 }
 

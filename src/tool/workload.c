@@ -163,11 +163,47 @@ static void poison_row(const struct ref_problem *p, const struct ref_tensor *t, 
         ref_narrow(t->type, value, data, first + d);
 }
 
+/* The rows of a tensor: who owns which elements. */
+struct rows {
+    const clattn_layout *at;
+    const int32_t *offsets; /* NULL: not packed */
+    int64_t batch, heads, tokens, width;
+};
+
+/* Marks in `owned` (one byte an element) the elements that rows own. */
+static void mark_rows(const struct rows *r, unsigned char *owned)
+{
+    for (int64_t b = 0; b < r->batch; b++)
+        for (int64_t h = 0; h < r->heads; h++) {
+            int64_t first = r->offsets ? r->offsets[b] : 0, end = r->offsets ? r->offsets[b + 1] : r->tokens;
+            for (int64_t token = first; token < end; token++)
+                memset(owned + r->at->offset + (r->offsets ? 0 : b * r->at->batch) + h * r->at->head + token * r->at->token, 1,
+                       (size_t)r->width);
+        }
+}
+
+/* What lies between the rows of an input becomes NaN. */
+static void poison_gaps(const struct rows *r, void *data, int32_t type, int64_t count)
+{
+    unsigned char *owned = calloc((size_t)count + 1, 1);
+    if (!owned)
+        return;
+    mark_rows(r, owned);
+    for (int64_t i = 0; i < count; i++)
+        if (!owned[i])
+            ref_narrow(type, NAN, data, i);
+    free(owned);
+}
+
 /* Keys and values that nobody sees become NaN; a value near the causal edge that some rows see becomes NaN too (those rows turn
- * NaN, the others must not). */
+ * NaN, the others must not), and in every second kv head its key. */
 static void poison(struct workload *w)
 {
+    const clattn_attention *a = &w->problem;
     struct ref_problem p = workload_reference(w);
+    poison_gaps(&(struct rows){&a->q, w->q_offsets, a->batch, a->heads, a->q_len, a->dim}, w->q, a->type_q, w->q_count);
+    poison_gaps(&(struct rows){&a->k, w->k_offsets, a->batch, a->kv_heads, a->kv_len, a->dim}, w->k, a->type_k, w->k_count);
+    poison_gaps(&(struct rows){&a->v, w->k_offsets, a->batch, a->kv_heads, a->kv_len, a->dim_v}, w->v, a->type_v, w->v_count);
     for (int64_t b = 0; b < p.batch; b++)
         for (int64_t g = 0; g < p.kv_heads; g++) {
             int64_t k_len = ref_k_len(&p, b), longest = w->k_offsets ? k_len : p.kv_len;
@@ -175,7 +211,7 @@ static void poison(struct workload *w)
                 bool partly = k == k_len / 2 && k_len > 1;
                 if (k < k_len && !partly && key_is_seen(&p, b, g, k))
                     continue;
-                if (!partly)
+                if (!partly || g % 2)
                     poison_row(&p, &p.k, w->k, p.dim, b, g, k, k % 2 ? NAN : INFINITY);
                 poison_row(&p, &p.v, w->v, p.dim_v, b, g, k, k % 3 ? NAN : -INFINITY);
             }
@@ -284,30 +320,16 @@ clattn_status workload_run(struct workload *w, clattn_plan *plan, double *second
 }
 
 /* ---- guards ---- */
-/* Marks in `written` (one byte an element) the elements that rows own. */
-static void mark_rows(const struct workload *w, const clattn_layout *at, int64_t width, unsigned char *written)
-{
-    struct ref_problem p = workload_reference(w);
-    for (int64_t b = 0; b < p.batch; b++)
-        for (int64_t h = 0; h < p.heads; h++)
-            for (int64_t i = 0; i < ref_q_len(&p, b); i++) {
-                int64_t token = p.q_offsets ? p.q_offsets[b] + i : i;
-                memset(written + at->offset + (p.q_offsets ? 0 : b * at->batch) + h * at->head + token * at->token, 1,
-                       (size_t)width);
-            }
-}
-
 /* Between rows every element still holds the NaN that it was filled with. */
-static bool gaps_intact(const struct workload *w, const void *data, int32_t type, int64_t count, const clattn_layout *at,
-                        int64_t width)
+static bool gaps_intact(const struct rows *r, const void *data, int32_t type, int64_t count)
 {
-    unsigned char *written = calloc((size_t)count + 1, 1);
-    bool intact = written != NULL;
-    if (written)
-        mark_rows(w, at, width, written);
+    unsigned char *owned = calloc((size_t)count + 1, 1);
+    bool intact = owned != NULL;
+    if (owned)
+        mark_rows(r, owned);
     for (int64_t i = 0; intact && i < count; i++)
-        intact = written[i] || isnan(ref_widen(type, data, i));
-    free(written);
+        intact = owned[i] || isnan(ref_widen(type, data, i));
+    free(owned);
     return intact;
 }
 
@@ -321,6 +343,8 @@ bool workload_guards_intact(const struct workload *w)
                 return false;
     }
     const clattn_attention *a = &w->problem;
-    return gaps_intact(w, w->o, a->type_o, w->o_count, &a->o, a->dim_v) &&
-           (!(a->flags & CLATTN_WANT_LSE) || gaps_intact(w, w->lse, CLATTN_F32, w->lse_count, &a->lse, 1));
+    const struct rows o = {&a->o, w->q_offsets, a->batch, a->heads, a->q_len, a->dim_v};
+    const struct rows lse = {&a->lse, w->q_offsets, a->batch, a->heads, a->q_len, 1};
+    return gaps_intact(&o, w->o, a->type_o, w->o_count) &&
+           (!(a->flags & CLATTN_WANT_LSE) || gaps_intact(&lse, w->lse, CLATTN_F32, w->lse_count));
 }

@@ -14,12 +14,17 @@ struct row {
     int64_t b, h, i;
 };
 
+/* What the f32 rounding of large scores may move a row's o and lse by. */
+struct spread {
+    double o, lse;
+};
+
 struct checker {
     const struct workload *w;
     struct ref_problem p;
     struct verdict *verdict;
     double *exact, *plain;
-    double score_error; /* what the f32 rounding of a score may do to a weight, relatively */
+    struct spread spread; /* of the row */
 };
 
 /* The largest finite |v| that a row's kv head holds. */
@@ -37,25 +42,71 @@ static double largest_value(const struct checker *c, int64_t b, int64_t g)
     return largest;
 }
 
-/* What f32 may be off by in a row's scores: (sqrt(d) + 2) S 2^-24 with S the largest sum_d |scale q_d k_d| over its keys
- * (doc/numerics.md). */
-static double score_rounding(const struct checker *c, const struct row *r)
+/* Index of element 0 of a row of q, or of a key's k or v. */
+static int64_t element_at(const struct ref_tensor *t, const int32_t *offsets, int64_t b, int64_t head, int64_t token)
 {
-    const struct ref_problem *p = &c->p;
-    const struct ref_tensor *q = &p->q, *k = &p->k;
-    int64_t g = r->h / (p->heads / p->kv_heads);
-    int64_t q0 = q->offset + r->h * q->head + (p->q_offsets ? (p->q_offsets[r->b] + r->i) * q->token : r->b * q->batch + r->i * q->token);
-    int64_t k0 = k->offset + g * k->head + (p->k_offsets ? p->k_offsets[r->b] * k->token : r->b * k->batch);
-    double largest = 0;
-    for (int64_t key = 0; key < ref_k_len(p, r->b); key++) {
-        double sum = 0;
-        for (int64_t d = 0; d < p->dim; d++)
-            sum += fabs(ref_widen(q->type, q->data, q0 + d) * ref_widen(k->type, k->data, k0 + key * k->token + d));
-        if (isfinite(sum) && sum > largest)
-            largest = sum;
+    return t->offset + head * t->head + (offsets ? (offsets[b] + token) * t->token : b * t->batch + token * t->token);
+}
+
+/* The score of key j for a row, and in *size the sum of its terms' magnitudes; NaN for a key that the row does not see. */
+static double score_of(const struct ref_problem *p, const struct row *r, int64_t j, double *size)
+{
+    int64_t g = r->h / (p->heads / p->kv_heads), q_len = ref_q_len(p, r->b), k_len = ref_k_len(p, r->b);
+    struct ref_point at = {r->i + (p->mask.bottom_right ? k_len - q_len : 0), j, r->b, r->h, g, q_len, k_len};
+    double sum = 0, sizes = 0;
+    if (!ref_visible(&p->mask, &at))
+        return NAN;
+    int64_t q0 = element_at(&p->q, p->q_offsets, r->b, r->h, r->i), k0 = element_at(&p->k, p->k_offsets, r->b, g, j);
+    for (int64_t d = 0; d < p->dim; d++) {
+        double term = ref_widen(p->q.type, p->q.data, q0 + d) * ref_widen(p->k.type, p->k.data, k0 + d);
+        sum += term;
+        sizes += fabs(term);
     }
-    largest *= fabs(p->scale);
-    return (sqrt((double)p->dim) + 2) * largest * UNIT;
+    *size = fabs(p->scale) * sizes;
+    return p->scale * sum;
+}
+
+/* The largest distance of a value from the row's result; columns that are not finite have none. */
+static double value_distance(const struct ref_problem *p, const struct row *r, int64_t j, const double *o)
+{
+    int64_t v0 = element_at(&p->v, p->k_offsets, r->b, r->h / (p->heads / p->kv_heads), j);
+    double most = 0;
+    for (int64_t d = 0; d < p->dim_v; d++) {
+        double distance = fabs(ref_widen(p->v.type, p->v.data, v0 + d) - o[d]);
+        if (isfinite(distance) && distance > most)
+            most = distance;
+    }
+    return most;
+}
+
+/* The spread of a row with the exact results o and lse (doc/numerics.md):
+ *     delta_j = (dim / 2 + 3) u sum_d |scale q_d k_jd|
+ *     sum_j p_j (e^delta_j - 1) |v_j - o| / sum_j p_j e^-delta_j        and        log sum_j p_j e^delta_j
+ * 0 while sum_d |scale q_d k_jd| of the keys that the row sees stays within 16: the bar covers that. */
+static struct spread score_spread(const struct ref_problem *p, const struct row *r, const double *o, double lse)
+{
+    struct spread none = {0, 0};
+    double steps = (double)p->dim / 2 + 3, largest = 0, size = 0, moved = 0, least = 0, most = 0;
+    int64_t k_len = ref_k_len(p, r->b);
+    double *scores = malloc((size_t)(2 * k_len + 1) * sizeof *scores);
+    if (!scores)
+        abort();
+    for (int64_t j = 0; j < k_len; j++) {
+        scores[2 * j] = score_of(p, r, j, &size);
+        scores[2 * j + 1] = steps * UNIT * size;
+        if (!isnan(scores[2 * j]) && size > largest)
+            largest = size;
+    }
+    for (int64_t j = 0; largest > 16 && isfinite(lse) && j < k_len; j++) {
+        double weight = exp(scores[2 * j] - lse), delta = scores[2 * j + 1];
+        if (!(weight > 0))
+            continue;
+        moved += weight * expm1(delta) * value_distance(p, r, j, o);
+        least += weight * exp(-delta);
+        most += weight * exp(delta);
+    }
+    free(scores);
+    return least > 0 ? (struct spread){moved / least, log(most)} : none;
 }
 
 static int64_t output_at(const struct checker *c, const clattn_layout *at, const struct row *r)
@@ -68,16 +119,20 @@ double workload_f32_bound(const struct workload *w, int64_t b, int64_t h, int64_
 {
     struct checker c = {.w = w, .p = workload_reference(w)};
     struct row row = {b, h, i};
-    double vmax = largest_value(&c, b, h / (c.p.heads / c.p.kv_heads));
-    double score = score_rounding(&c, &row), covered = (sqrt((double)c.p.dim) + 2) * 16 * UNIT; /* S <= 16: in the bar */
-    return (16 * UNIT + (score > covered ? 2 * score : 0)) * vmax;
+    double lse, *o = malloc((size_t)c.p.dim_v * sizeof *o);
+    if (!o)
+        abort();
+    ref_row(&c.p, b, h, i, o, &lse);
+    double bound = 16 * UNIT * largest_value(&c, b, h / (c.p.heads / c.p.kv_heads)) + score_spread(&c.p, &row, o, lse).o;
+    free(o);
+    return bound;
 }
 
 /* 2 b + 2 |(o + 0.3 - 0.3) - o| in the output type (the FlashAttention rule), on top of the f32 bar. */
 static double row_bound(struct checker *c, const struct row *r)
 {
     const clattn_attention *a = &c->w->problem;
-    double bound = workload_f32_bound(c->w, r->b, r->h, r->i);
+    double bound = 16 * UNIT * largest_value(c, r->b, r->h / (c->p.heads / c->p.kv_heads)) + c->spread.o;
     int type = a->type_o;
     int storage = a->type_v != CLATTN_F32 ? a->type_v : a->type_k != CLATTN_F32 ? a->type_k : a->type_q;
     if (type == CLATTN_F32 && storage == CLATTN_F32)
@@ -104,7 +159,7 @@ static void check_lse(struct checker *c, const struct row *r, double expected)
 {
     struct verdict *v = c->verdict;
     double got = c->w->lse[output_at(c, &c->w->problem.lse, r)];
-    double bound = 16 * UNIT * (1 + fabs(expected)) + 2 * c->score_error;
+    double bound = 16 * UNIT * (1 + fabs(expected)) + c->spread.lse;
     bool same = isinf(expected) || isnan(expected) ? (isnan(expected) ? isnan(got) : got == expected) : true;
     double error = isfinite(expected) ? fabs(got - expected) : same ? 0 : INFINITY;
     if (!(error <= bound) || !same) {
@@ -123,8 +178,8 @@ static void check_row(struct checker *c, const struct row *r)
 {
     struct verdict *v = c->verdict;
     double lse;
-    c->score_error = score_rounding(c, r);
     ref_row(&c->p, r->b, r->h, r->i, c->exact, &lse);
+    c->spread = score_spread(&c->p, r, c->exact, lse);
     double bound = row_bound(c, r);
     int64_t first = output_at(c, &c->w->problem.o, r);
     v->rows++;
