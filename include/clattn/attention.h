@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: MIT
  * attention.h - fused scaled dot-product attention, forward:
  *
- *     o[b,h,i,:] = sum_j w_ij v[b,g,j,:] / sum_j w_ij,   w_ij = exp(scale * q[b,h,i,:] . k[b,g,j,:])
- *     lse[b,h,i] = log sum_j w_ij                        over the keys j that pattern lets row i see
+ *     s_ij       = score(scale * q[b,h,i,:] . k[b,g,j,:])     score: a rule, by default the score itself
+ *     o[b,h,i,:] = sum_j w_ij v[b,g,j,:] / n_i                over the keys j that pattern lets row i see
+ *     lse[b,h,i] = log n_i                                    with CLATTN_NO_NORMALISER 0 (nothing is divided by)
  *
- * with g = h / (heads / kv_heads).  Sums are kept in f32 whatever the storage.  A row that sees no key gives
- * o = 0 and lse = -inf.  NaN in a row of q stays in that row; what a masked key or value holds never matters.
+ *     normaliser              w_ij             n_i
+ *     CLATTN_SOFTMAX          exp(s_ij)        sum_j w_ij
+ *     CLATTN_L1               weight(s_ij)     sum_j w_ij       weight: a rule that is never negative
+ *     CLATTN_COUNT            weight(s_ij)     how many keys the row sees
+ *     CLATTN_NO_NORMALISER    weight(s_ij)     1
+ *
+ *
+ * with g = h / (heads / kv_heads).  Sums are kept in f32 whatever the storage.  A row that sees no key, or
+ * whose weights are all 0, gives o = 0, and lse = -inf.  NaN in a row of q stays in that row; what a masked key or value holds never matters.
  * Sources: Vaswani et al. 2017 (the operator), Milakov and Gimelshein 2018 (online softmax),
  * Dao et al. 2022 (tiling).
  */
@@ -15,7 +23,15 @@
 #include <clattn/context.h>
 #include <clattn/pattern.h>
 
-typedef enum clattn_type { CLATTN_F32 = 0, CLATTN_F16 = 1, CLATTN_BF16 = 2 } clattn_type;
+/* Element types.  Tensors are of the first three; the arrays that expressions name are of any. */
+typedef enum clattn_type {
+    CLATTN_F32 = 0,
+    CLATTN_F16 = 1,
+    CLATTN_BF16 = 2,
+    CLATTN_I32 = 3,
+    CLATTN_I8 = 4,
+    CLATTN_BITS = 5 /* conditions, 32 a word from the lowest bit on; every row of the last index begins with a word */
+} clattn_type;
 
 /* Where element [b][head][token][d] of a tensor lies, in elements of its type:
  *     offset + b * batch + head * head + token * token + d
@@ -27,20 +43,27 @@ typedef struct clattn_layout {
 } clattn_layout;
 #define CLATTN_LAYOUT_DENSE {0, CLATTN_DENSE, CLATTN_DENSE, CLATTN_DENSE}
 
-/* A 32-bit number with a name, for expressions; the value is part of the plan, not of the program. */
+/* A number with a name, for expressions; the value is part of the plan, not of the program.  type is CLATTN_I32 (the value
+ * is then a whole number that fits) or CLATTN_F32. */
 typedef struct clattn_scalar {
     char name[CLATTN_NAME_SIZE];
-    int32_t value;
+    int32_t type;
+    int32_t reserved; /* 0 */
+    double value;
 } clattn_scalar;
 
-/* An int32 array with a name, for expressions; its buffer comes with each enqueue. */
+/* An array with a name, for expressions; its buffer comes with each enqueue.  Element [i0][i1]... of a dense array, the last
+ * index fastest; expressions clamp every index to its dimension, so a dimension of 1 serves for all. */
+#define CLATTN_MAX_DIMS 4
 typedef struct clattn_array {
     char name[CLATTN_NAME_SIZE];
-    int64_t count; /* elements; indexed by b, so at least batch */
+    int32_t type;   /* clattn_type: F32, F16, BF16 hold numbers, I32, I8 whole numbers, BITS conditions */
+    int32_t n_dims; /* 1 to 4 */
+    int64_t dims[CLATTN_MAX_DIMS];
 } clattn_array;
 
 #define CLATTN_MAX_SCALARS 8
-#define CLATTN_MAX_ARRAYS 4
+#define CLATTN_MAX_ARRAYS 8
 
 /* flags of a problem */
 #define CLATTN_WANT_LSE 0x1u         /* write the log-sum-exp of every row                              */
@@ -70,6 +93,10 @@ typedef struct clattn_attention {
     int32_t n_arrays;
     clattn_array arrays[CLATTN_MAX_ARRAYS];
     char engine[CLATTN_NAME_SIZE]; /* "" lets the library choose; a name forces that engine */
+    clattn_rule score;             /* edits a score before the softmax; "" leaves it as it is */
+    clattn_rule weight;            /* a score's weight under another normaliser than the softmax */
+    int32_t normaliser;            /* clattn_normaliser */
+    int32_t reserved2;             /* 0 */
     int64_t splits;                /* 0 lets the library choose; n cuts the keys into n parts, merged in order */
 } clattn_attention;
 
@@ -78,7 +105,8 @@ typedef struct clattn_attention {
     {                                                                                                     \
         sizeof(clattn_attention), 0, CLATTN_F32, CLATTN_F32, CLATTN_F32, CLATTN_F32, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, \
             CLATTN_DEFAULT_SCALE, CLATTN_LAYOUT_DENSE, CLATTN_LAYOUT_DENSE, CLATTN_LAYOUT_DENSE,          \
-            CLATTN_LAYOUT_DENSE, CLATTN_LAYOUT_DENSE, {0, 0, ""}, {{"", 0}}, 0, 0, {{"", 0}}, "", 0       \
+            CLATTN_LAYOUT_DENSE, CLATTN_LAYOUT_DENSE, {0, 0, ""}, {{"", 0, 0, 0.0}}, 0, 0, {{"", 0, 0, {0}}}, "", \
+            {0, 0, ""}, {0, 0, ""}, CLATTN_SOFTMAX, 0, 0                                                  \
     }
 
 /* The buffers of one enqueue, all of the plan's cl_context and all borrowed: they must live until the
@@ -106,7 +134,7 @@ typedef struct clattn_host_io {
     void *o;
     float *lse;
     const int32_t *q_offsets, *k_offsets, *key_lengths;
-    const int32_t *arrays[CLATTN_MAX_ARRAYS];
+    const void *arrays[CLATTN_MAX_ARRAYS];
     uint32_t *counters;
     double seconds; /* out: device time of the kernels, without the copies */
 } clattn_host_io;

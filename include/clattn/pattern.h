@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * pattern.h - which keys a query may see: a rule in one line, never a tensor.
+ * pattern.h - which keys a query may see and how a score becomes a weight: rules in one line, never a tensor.
  *
  * A pattern is a value: a condition in the expression language (clattn_expr(7)) over
  *     q, k           absolute positions of query and key, from 0
  *     q_len, k_len   this batch entry's lengths
  *     b, h, g        batch entry, query head, key/value head
- *     names          scalars and arrays declared in the problem; arrays are indexed by b, as in prefix[b]
+ *     names          scalars and arrays declared in the problem, as in k < prefix[b] or doc[b,q] == doc[b,k]
+ *     named rules    causal, window(512), ...: `clattn rules' and clattn_rule_describe list them
  * and a corner that says where query row 0 stands: CLATTN_TOP_LEFT at position 0, CLATTN_BOTTOM_RIGHT so
  * that the last query and the last key have the same position (q = row + k_len - q_len).
  *
@@ -33,6 +34,22 @@ typedef struct clattn_pattern {
     char text[CLATTN_PATTERN_TEXT]; /* the condition; "" means every key */
 } clattn_pattern;
 
+/* A score rule or a weight rule, of one number `score' and all that conditions may name:
+ *     score - slope[h] * (q - k)      30 * tanh(score / 30)      softplus(score) */
+typedef struct clattn_rule {
+    int32_t error; /* clattn_status of the constructor that failed, else 0 */
+    int32_t reserved;
+    char text[CLATTN_PATTERN_TEXT];
+} clattn_rule;
+
+/* What the weights of a row are divided by (clattn/attention.h). */
+typedef enum clattn_normaliser {
+    CLATTN_SOFTMAX = 0,
+    CLATTN_L1 = 1,
+    CLATTN_COUNT = 2,
+    CLATTN_NO_NORMALISER = 3
+} clattn_normaliser;
+
 CLATTN_BEGIN
 /* Every key (bidirectional and cross attention). */
 CLATTN_API clattn_pattern clattn_full(void);
@@ -49,6 +66,9 @@ CLATTN_API clattn_pattern clattn_prefix_each(const char *name, clattn_corner cor
 CLATTN_API clattn_pattern clattn_valid_keys(const char *name);
 /* Any condition of the language.  The text is checked by clattn_plan_create and clattn_pattern_check. */
 CLATTN_API clattn_pattern clattn_mask(const char *condition, clattn_corner corner);
+/* A score rule, a weight rule.  The text is checked by clattn_plan_create. */
+CLATTN_API clattn_rule clattn_score(const char *expression);
+CLATTN_API clattn_rule clattn_weight(const char *expression);
 /* Both, either. */
 CLATTN_API clattn_pattern clattn_both(clattn_pattern a, clattn_pattern b);
 CLATTN_API clattn_pattern clattn_either(clattn_pattern a, clattn_pattern b);
