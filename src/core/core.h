@@ -14,7 +14,7 @@
 
 #define CLATTN__LEN(array) (sizeof(array) / sizeof((array)[0]))
 
-#define CLATTN__MESSAGE_SIZE 640
+#define CLATTN__MESSAGE_SIZE 1024
 #define CLATTN__BUILD_LOG_SIZE 65536
 
 #define CLATTN__CONTEXT_MAGIC 0x636c6378u
