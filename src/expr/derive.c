@@ -52,9 +52,25 @@ static int node_of(struct derivation *d, int x)
 }
 
 /* ---- arithmetic of derivatives: factor is a node, x and y may be ZERO or ONE ---- */
+/* A constant joins that of a product, which begins with it: 30 * tanh(score / 30) has no factor left. */
+static int join_constants(struct derivation *d, int factor, int *x)
+{
+    const struct node *nodes = d->expr->nodes, *product = &nodes[*x];
+    if (nodes[factor].kind != KIND_LITERAL || product->kind != KIND_MUL || nodes[product->args[0]].kind != KIND_LITERAL)
+        return factor;
+    *x = product->args[1];
+    return operator_2(d, KIND_MUL, factor, product->args[0]);
+}
+
 static int times(struct derivation *d, int factor, int x)
 {
-    return x == ZERO ? ZERO : x == ONE ? factor : operator_2(d, KIND_MUL, factor, x);
+    if (d->error || x == ZERO || x == ONE)
+        return x == ONE ? factor : x;
+    factor = join_constants(d, factor, &x);
+    const struct node *f = &d->expr->nodes[factor];
+    if (!d->error && f->kind == KIND_LITERAL && bits_float(f->value) == 1.0f)
+        return x;
+    return operator_2(d, KIND_MUL, factor, x);
 }
 
 static int over(struct derivation *d, int x, int divisor)
