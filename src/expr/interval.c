@@ -201,16 +201,6 @@ static union range operator_range(const struct clattn__expr *expr, const struct 
 }
 
 /* ---- the whole ---- */
-/* The nodes that the mask needs; what other rules look up may be costly, and a score has no range. */
-static void mark(const struct clattn__expr *expr, int root, bool needed[CLATTN__EXPR_MAX_NODES])
-{
-    for (int i = 0; i <= root; i++)
-        needed[i] = i == root;
-    for (int i = root; i >= 0; i--)
-        for (int j = 0; j < expr->nodes[i].n_args && needed[i]; j++)
-            needed[expr->nodes[i].args[j]] = true;
-}
-
 enum clattn__class clattn__expr_classify(const struct clattn__expr *expr, const struct clattn__expr_box *box,
                                          const struct clattn__expr_values *values)
 {
@@ -219,7 +209,7 @@ enum clattn__class clattn__expr_classify(const struct clattn__expr *expr, const 
     const int root = expr->root[CLATTN__MASK];
     if (root < 0)
         return CLATTN__FULL;
-    mark(expr, root, needed);
+    clattn__expr_reach(expr, CLATTN__MASK, needed); /* what other rules look up may be costly, and a score has no range */
     for (int i = 0; i <= root; i++) {
         const struct node *n = &expr->nodes[i];
         if (!needed[i])
