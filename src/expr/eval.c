@@ -222,8 +222,7 @@ bool clattn__expr_uses_array(const struct clattn__expr *expr, int array)
     return has_leaf(expr, KIND_ARRAY, array);
 }
 
-/* Which nodes a rule reaches. */
-static void reach(const struct clattn__expr *expr, enum clattn__use use, bool reached[CLATTN__EXPR_MAX_NODES])
+void clattn__expr_reach(const struct clattn__expr *expr, enum clattn__use use, bool reached[CLATTN__EXPR_MAX_NODES])
 {
     memset(reached, 0, CLATTN__EXPR_MAX_NODES * sizeof *reached);
     if (expr->root[use] >= 0)
@@ -236,7 +235,7 @@ static void reach(const struct clattn__expr *expr, enum clattn__use use, bool re
 bool clattn__expr_rule_uses_array(const struct clattn__expr *expr, enum clattn__use use, int array)
 {
     bool reached[CLATTN__EXPR_MAX_NODES];
-    reach(expr, use, reached);
+    clattn__expr_reach(expr, use, reached);
     for (int i = 0; i < expr->n_nodes; i++)
         if (reached[i] && expr->nodes[i].kind == KIND_ARRAY && expr->nodes[i].value == array)
             return true;
@@ -247,7 +246,7 @@ int clattn__expr_cost(const struct clattn__expr *expr, enum clattn__use use)
 {
     bool reached[CLATTN__EXPR_MAX_NODES];
     int cost = 0;
-    reach(expr, use, reached);
+    clattn__expr_reach(expr, use, reached);
     for (int i = 0; i < expr->n_nodes; i++) {
         const struct node *n = &expr->nodes[i];
         bool varies = reached[i] && n->depends; /* the rest is computed once */
@@ -280,7 +279,7 @@ struct clattn__table clattn__expr_table(const struct clattn__expr *expr, int arr
 {
     bool reached[CLATTN__EXPR_MAX_NODES];
     struct clattn__table table = {false, 1, 1};
-    reach(expr, CLATTN__MASK, reached);
+    clattn__expr_reach(expr, CLATTN__MASK, reached);
     for (int i = 0; i < expr->n_nodes; i++) {
         const struct node *n = &expr->nodes[i];
         if (!reached[i] || n->kind != KIND_ARRAY || n->value != array || !n->depends)
