@@ -11,7 +11,8 @@
  *     bytes:  4 * (CHUNK * (QS + BK + 1) + BK * QS + 3 * BQ)
  *
  * -D parameters beside those of forward.clh: GROUP items, 1 or more; BQ, BK any; CHUNK is 32.
- * Numerics: f32, fma, keys in rising order.  A masked pair is marked by the weight HIDDEN and left out of every sum, so what its key
+ * Numerics: f32, fma, keys of a block in rising order from 0, then blocks in rising order, so that one large weight does not
+ * swallow the many small ones after it.  A masked pair is marked by the weight HIDDEN and left out of every sum, so what its key
  * and value hold never matters.  Barriers stand in control flow that is the same for the whole group: the class of a block and
  * the bounds of its loops depend on the group alone.  Rows and keys past the end are computed from zeros and never stored.
  */
@@ -157,21 +158,21 @@ static inline void raise_max(__local const float *p, __local float *m, __local f
 /* Running sum of row r. */
 static inline void add_weights(__local const float *p, __local const float *alpha, __local float *l, int n, int r)
 {
-    float sum = l[r] * alpha[r];
+    float sum = 0.0f;
     for (int c = 0; c < n; c++) {
         float w = p[c * QS + r];
         sum += w == HIDDEN ? 0.0f : NORMALISER >= 2 ? 1.0f : w;
     }
-    l[r] = sum;
+    l[r] = fma(l[r], alpha[r], sum);
 }
 
 /* acc = alpha acc + P V over the block's n keys, an item's columns; v points to the first key's column `item`. */
 static inline void add_values(float *acc, __local const float *p, __local const float *alpha,
                               __global const STORED(T_V) *v, long stride, int n, int partial, int item)
 {
-    for (int r = 0; r < BQ; r++)
-        for (int j = 0; j < COLUMNS; j++)
-            acc[r * COLUMNS + j] *= alpha[r];
+    float part[BQ * COLUMNS];
+    for (int i = 0; i < BQ * COLUMNS; i++)
+        part[i] = 0.0f;
     for (int c = 0; c < n; c++) {
         float x[COLUMNS];
         for (int j = 0; j < COLUMNS; j++)
@@ -179,11 +180,14 @@ static inline void add_values(float *acc, __local const float *p, __local const 
         for (int r = 0; r < BQ; r++) {
             float w = p[c * QS + r];
             for (int j = 0; j < COLUMNS; j++) {
-                float sum = fma(w, x[j], acc[r * COLUMNS + j]);
-                acc[r * COLUMNS + j] = partial && w == HIDDEN ? acc[r * COLUMNS + j] : sum;
+                float sum = fma(w, x[j], part[r * COLUMNS + j]);
+                part[r * COLUMNS + j] = partial && w == HIDDEN ? part[r * COLUMNS + j] : sum;
             }
         }
     }
+    for (int r = 0; r < BQ; r++)
+        for (int j = 0; j < COLUMNS; j++)
+            acc[r * COLUMNS + j] = fma(acc[r * COLUMNS + j], alpha[r], part[r * COLUMNS + j]);
 }
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD_PARAMS)

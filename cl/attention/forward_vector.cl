@@ -18,7 +18,8 @@
  * -D parameters beside those of forward.clh: NQ 1 to 6; MK, MD with MK * NQ and MD * NQ up to 24, MD <= DIM_V; NT 1 or
  * more: tiles that share each block of keys and values while it lies in the nearest cache, for keys that outgrow the second;
  * BQ = 16 * NQ * NT; BK a multiple of MK; GROUP = 1.
- * Numerics: f32 sums by fma in rising order of keys and columns, hence the same bits whatever the number of threads.  A masked
+ * Numerics: f32 sums by fma in rising order of columns, of a block's keys, and of blocks, hence the same bits whatever the number
+ * of threads; a block is summed from 0, so that one large weight does not swallow the many small ones after it.  A masked
  * pair has weight +0 exactly; where values are not finite, masked pairs are left out of the sum, since 0 * NaN is NaN.
  * Tried and dropped (see doc/performance.md): copying f32 blocks (-8 %), prefetching (-1 to -3 %), unrolling over d (-2 %).
  */
@@ -51,6 +52,7 @@ struct rows {
     float16 m[NQ], l[NQ];     /* running maximum (base 2) and sum of weights */
     int16 position[NQ], head[NQ];
     struct rule_rows kept[NQ];        /* what rules keep of a row */
+    float16 block_l[NQ];              /* without a softmax: the sum over one block */
     int q_low, q_high, h_low, h_high; /* bounds of the tile, for its class */
 };
 
@@ -185,7 +187,7 @@ static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_
             rows->m[j] = max(rows->m[j], x);
 #else
             x = select((float16)(0.0f), x, visible);
-            rows->l[j] += NORMALISER == 1 ? x : select((float16)(0.0f), (float16)(1.0f), visible);
+            rows->block_l[j] += NORMALISER == 1 ? x : select((float16)(0.0f), (float16)(1.0f), visible);
 #endif
             p[r * NQ + j] = x;
         }
@@ -199,6 +201,8 @@ static inline int score_block(float16 *p, int used[2], struct rows *rows, const 
 {
     used[0] = n;
     used[1] = 0;
+    for (int j = 0; !SOFTMAX && j < NQ; j++)
+        rows->block_l[j] = (float16)(0.0f);
     for (int k = 0; k < n; k += MK) {
         int left = min(MK, n - k), class = 2;
         if (partial)
@@ -214,6 +218,8 @@ static inline int score_block(float16 *p, int used[2], struct rows *rows, const 
         score_tile(s, qt, keys + k * stride, stride, left);
         keep_scores(p + k * NQ, s, env, rows, class == 1, key + k, left);
     }
+    for (int j = 0; !SOFTMAX && j < NQ; j++)
+        rows->l[j] += rows->block_l[j];
     return used[0] < used[1];
 }
 
@@ -224,7 +230,7 @@ static inline void weigh(float16 *p, const int used[2], struct rows *rows, const
     float16 m[NQ], l[NQ];
     UNROLL for (int j = 0; j < NQ; j++) {
         m[j] = rows->m[j];
-        l[j] = rows->l[j] * alpha[j];
+        l[j] = (float16)(0.0f);
     }
     for (int k = used[0]; k < used[1]; k++)
         UNROLL for (int j = 0; j < NQ; j++) {
@@ -233,7 +239,7 @@ static inline void weigh(float16 *p, const int used[2], struct rows *rows, const
             p[k * NQ + j] = w;
         }
     UNROLL for (int j = 0; j < NQ; j++)
-        rows->l[j] = l[j];
+        rows->l[j] = fma(rows->l[j], alpha[j], l[j]);
 }
 
 #endif
@@ -247,7 +253,7 @@ static inline void add_values(float16 *ot, const float16 *p, const int used[2], 
         float16 s[MD][NQ];
         UNROLL for (int r = 0; r < MD; r++)
             UNROLL for (int j = 0; j < NQ; j++)
-                s[r][j] = ot[(first + r) * NQ + j] * alpha[j];
+                s[r][j] = (float16)(0.0f);
         VALUE_ROW row = values + used[0] * stride + first;
         const float16 *weights = p + used[0] * NQ;
         for (int k = used[0]; k < used[1]; k++, row += stride, weights += NQ) {
@@ -263,7 +269,7 @@ static inline void add_values(float16 *ot, const float16 *p, const int used[2], 
         UNROLL for (int r = 0; r < MD; r++)
             if (first + r >= d)
                 UNROLL for (int j = 0; j < NQ; j++)
-                    ot[(first + r) * NQ + j] = s[r][j];
+                    ot[(first + r) * NQ + j] = fma(ot[(first + r) * NQ + j], alpha[j], s[r][j]);
     }
 }
 
@@ -289,16 +295,18 @@ static inline void add_values_carefully(float16 *ot, const float16 *p, const int
                                         VALUE_ROW values, long stride, const struct rule_env *env,
                                         const struct rows *rows, int key)
 {
-    for (int i = 0; i < DIM_V * NQ; i++)
-        ot[i] *= alpha[i % NQ];
-    for (int k = used[0]; k < used[1]; k++)
-        for (int j = 0; j < NQ; j++) {
+    for (int j = 0; j < NQ; j++) {
+        float16 sum[DIM_V];
+        for (int d = 0; d < DIM_V; d++)
+            sum[d] = (float16)(0.0f);
+        for (int k = used[0]; k < used[1]; k++) {
             int16 visible = VISIBLE(env, rows, j, key + k);
-            for (int d = 0; d < DIM_V; d++) {
-                float16 sum = fma((float16)(values[k * stride + d]), p[k * NQ + j], ot[d * NQ + j]);
-                ot[d * NQ + j] = select(ot[d * NQ + j], sum, visible);
-            }
+            for (int d = 0; d < DIM_V; d++)
+                sum[d] = select(sum[d], fma((float16)(values[k * stride + d]), p[k * NQ + j], sum[d]), visible);
         }
+        for (int d = 0; d < DIM_V; d++)
+            ot[d * NQ + j] = fma(ot[d * NQ + j], alpha[j], sum[d]);
+    }
 }
 #endif
 

@@ -12,6 +12,7 @@
 #error "tables.cl: ELEMENT, LANES must be defined"
 #endif
 #include "storage.clh"
+#define I64 long
 #define I32 int
 #include "tables_args.clh"
 
@@ -123,6 +124,6 @@ __kernel void tables(__global const STORED_ELEMENT *array, __global int *table, 
     b.lo = b.has_nan ? -INFINITY : b.lo;
     b.hi = b.has_nan ? INFINITY : b.hi;
 #endif
-    table[2 * block] = BITS(b.lo);
-    table[2 * block + 1] = BITS(b.hi);
+    table[a.at + 2 * block] = BITS(b.lo);
+    table[a.at + 2 * block + 1] = BITS(b.hi);
 }

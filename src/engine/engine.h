@@ -13,7 +13,7 @@
  * reproduction line.  Meaning fields come from the problem, shape fields from the engine. */
 #define CLATTN__SPEC_LIST(X)                                                                                \
     /* meaning */                                                                                           \
-    X(T_Q) X(T_K) X(T_V) X(T_O) X(DIM) X(DIM_V) X(LSE) X(PACKED) X(KEY_LENGTHS) X(COUNT_TILES)              \
+    X(T_Q) X(T_K) X(T_V) X(T_O) X(DIM) X(DIM_V) X(LSE) X(PACKED) X(KEY_LENGTHS) X(COUNT_TILES) X(NORMALISER)              \
     /* shape: rows of a group, keys of a block, items of a group */                                         \
     X(BQ) X(BK) X(GROUP)                                                                                    \
     /* shape of the vector engine: float16 vectors of queries, keys and value columns of a register tile, */ \

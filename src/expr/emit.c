@@ -98,7 +98,7 @@ static void lane_name(const struct emitter *m, int node)
 static void range_name(const struct emitter *m, int node)
 {
     const struct node *n = &m->e->nodes[node];
-    static const char *const points[] = {"xi_int(e->u%d)", "xi_real(e->u%d)", "xi_bool(e->u%d)"};
+    static const char *const points[] = {"xi_int(e->u%d)", "xi_frange(e->u%d)", "xi_bool(e->u%d)"};
     if (is_uniform(n))
         say(m, points[n->type], node);
     else if (n->kind == KIND_INDEX)
@@ -154,7 +154,7 @@ static bool is_far(const clattn_array *array)
 
 static void emit_lookup(const struct emitter *m, const struct node *n)
 {
-    static const char *const widest[] = {", -INFINITY, INFINITY", ", INT_MIN, INT_MAX", ", -128, 127", ""};
+    static const char *const widest[] = {", -INFINITY, INFINITY", ", INT_MIN, INT_MAX", ", -128, 127", ", 0, 1"};
     const clattn_array *array = &m->e->arrays[n->value];
     const struct clattn__table table = clattn__expr_table(m->e, n->value);
     const char *kind = n->type == TYPE_BOOL ? "xi_btable" : n->type == TYPE_FLOAT ? "xi_ftable" : "xi_itable";
@@ -250,8 +250,10 @@ static void emit_params(struct clattn__text *out, const struct clattn__expr *e)
         if (e->dims_slot[i] >= 0)
             clattn__text_add(out, ", __global const %s *rule_a%d", element_types[e->arrays[i].type], i);
     for (int i = 0; i < e->n_arrays; i++)
-        if (clattn__expr_table(e, i).needed)
-            clattn__text_add(out, ", __global const int *rule_t%d", i);
+        if (clattn__expr_table(e, i).needed) {
+            clattn__text_add(out, ", __global const int *rule_tables");
+            break;
+        }
     clattn__text_add(out, "\n");
 }
 
@@ -297,7 +299,7 @@ static void emit_env_fill(struct clattn__text *out, const struct clattn__expr *e
         if (e->dims_slot[i] >= 0)
             clattn__text_add(out, "    e->a%d = rule_a%d; \\\n", i, i);
         if (clattn__expr_table(e, i).needed)
-            clattn__text_add(out, "    e->t%d = rule_t%d; \\\n", i, i);
+            clattn__text_add(out, "    e->t%d = rule_tables + a.table_at[%d]; \\\n", i, i);
     }
     for (int i = 0; i < e->n_nodes; i++)
         if (is_uniform(&e->nodes[i]))

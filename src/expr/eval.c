@@ -232,6 +232,16 @@ void clattn__expr_reach(const struct clattn__expr *expr, enum clattn__use use, b
             reached[expr->nodes[i].args[j]] = true;
 }
 
+bool clattn__expr_rule_uses_array(const struct clattn__expr *expr, enum clattn__use use, int array)
+{
+    bool reached[CLATTN__EXPR_MAX_NODES];
+    clattn__expr_reach(expr, use, reached);
+    for (int i = 0; i < expr->n_nodes; i++)
+        if (reached[i] && expr->nodes[i].kind == KIND_ARRAY && expr->nodes[i].value == array)
+            return true;
+    return false;
+}
+
 int clattn__expr_cost(const struct clattn__expr *expr, enum clattn__use use)
 {
     bool reached[CLATTN__EXPR_MAX_NODES];

@@ -61,6 +61,7 @@ enum clattn__index { CLATTN__INDEX_Q, CLATTN__INDEX_K, CLATTN__INDEX_B, CLATTN__
 bool clattn__expr_has(const struct clattn__expr *expr, enum clattn__use use);
 bool clattn__expr_uses_index(const struct clattn__expr *expr, enum clattn__index index); /* in any rule */
 bool clattn__expr_uses_array(const struct clattn__expr *expr, int array);                /* in any rule */
+bool clattn__expr_rule_uses_array(const struct clattn__expr *expr, enum clattn__use use, int array);
 /* A rough count of the operations of a rule a pair, array elements counting 4 and functions 16. */
 int clattn__expr_cost(const struct clattn__expr *expr, enum clattn__use use);
 
@@ -77,8 +78,8 @@ struct clattn__table {
 };
 struct clattn__table clattn__expr_table(const struct clattn__expr *expr, int array);
 
-/* The text that cl/common/rule.clh completes.  Kernel arguments after it: struct rule_numbers if there are numbers; then for
- * each used array its buffer; then for each table its buffer.  reader: with blanks and line breaks for people. */
+/* The text that cl/common/rule.clh completes.  Kernel arguments for it: struct rule_numbers if there are numbers; each used
+ * array's buffer; the buffer that holds all tables, if there are any. */
 clattn_status clattn__expr_kernel_text(const struct clattn__expr *expr, char *text, size_t size);
 
 /* ---- on the host ---- */
