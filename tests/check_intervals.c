@@ -23,7 +23,7 @@
 #include "rule_interval.clh"
 #include "tables_args.clh"
 
-enum { MASKS = 20000, TEXT = 1024, BYTES = 1 << 14, TYPES = 6, TABLES = 120 };
+enum { MASKS = 20000, TEXT = 1024, BYTES = 1 << 16, TYPES = 6, TABLES = 40 };
 
 static uint64_t seed;
 
@@ -64,11 +64,12 @@ static int random_int(void)
     return sometimes(0, 1) ? ends[pick(0, 3)] : pick(-4, 14);
 }
 
-static void fill(int type)
+/* The first elements of a type's store (of bits: words). */
+static void fill(int type, int count)
 {
     static const uint16_t halves[] = {0x0000, 0x3c00, 0xc000, 0x4900, 0x0001, 0x7c00, 0x7e00, 0xfbff};
     const int pattern = pick(0, 3); /* the same all over, or rising, or anything */
-    const int count = type == CLATTN_I8 ? BYTES : type == CLATTN_F16 || type == CLATTN_BF16 ? BYTES / 2 : BYTES / 4;
+    ck_assert_int_le(count, BYTES / 4);
     const int step = pick(3, 40), one = random_int();
     const float real = random_float();
     for (int i = 0; i < count; i++) {
@@ -102,7 +103,10 @@ static void random_values(void)
         if (a->n_dims < 3 && pick(0, 2) == 0)
             a->dims[a->n_dims - 1] = pick(10, 80);
         data[type] = pick(0, 9) ? &store[type] : NULL;
-        fill(type);
+        int count = 1;
+        for (int d = 0; d < a->n_dims; d++)
+            count *= (int)a->dims[d];
+        fill(type, count);
     }
 }
 
@@ -173,8 +177,8 @@ START_TEST(common_masks_are_exact)
     static const char *const texts[] = {
         "causal", "strictly_causal", "window(24)", "causal & window(24)", "causal & window(16)", "around(20)", "prefix(24)",
         "prefix_each(n)", "valid(n)", "causal & valid(n)", "documents(doc)", "causal & documents(doc)", "blocks(16)", "blocks(24)",
-        "sinks(4) | window(30)", "k_len - k > 5 & q < q_len", "true", "false", "kept(keep)", "h < 2 ^ causal",
-        "floor(q / 16) == floor(k / 16)", "q + 0.5 > k",
+        "sinks(16) | window(32)", "k_len - k > 5 & q < q_len", "true", "false", "kept(keep)", "h < 2 ^ causal",
+        "floor(q * 0.0625) == floor(k * 0.0625)", "q / 3 >= 0", "q + 0.5 > k",
     };
     enum { TILE = 16, LENGTH = 64 };
     static int32_t doc[2][LENGTH], n[2] = {20, 48};
@@ -210,7 +214,7 @@ START_TEST(corners_of_types)
         {"q + 2147483647 < 0", CLATTN__PARTIAL},
         {"abs(q - 2147483647 - 1) < 0", CLATTN__PARTIAL},       /* of INT_MIN */
         {"(q - 2147483647 - 1) // -1 < 0", CLATTN__PARTIAL},
-        {"q // 0 == 0", CLATTN__PARTIAL}, {"q // (k - k) <= 3", CLATTN__PARTIAL}, {"k % 4 == k", CLATTN__PARTIAL},
+        {"q // 0 == 0", CLATTN__PARTIAL}, {"q // (k - k) <= 3", CLATTN__FULL}, {"k % 4 == k", CLATTN__PARTIAL},
         {"(k + 4) % 4 < 4", CLATTN__FULL}, {"(k + 8) // 4 == 2", CLATTN__FULL}, {"(k - 4) // 4 == -1", CLATTN__FULL},
         {"(k - 4) % 4 >= 0", CLATTN__FULL}, {"k % -4 > 0", CLATTN__EMPTY}, {"(k + 1) // (q + 1) >= 0", CLATTN__FULL},
         {"log(q - 1) < 100", CLATTN__PARTIAL}, {"log(q - 1) != 0.5", CLATTN__PARTIAL}, /* NaN */
@@ -310,8 +314,9 @@ static void run_tables(cl_kernel kernel, int element, const struct tables_args *
 
 static struct tables_args random_shape(void)
 {
-    struct tables_args a = {{pick(1, 3), pick(1, 3), pick(1, 12), pick(1, 90)}, pick(0, 2) ? pick(1, 20) : 16,
-                            pick(0, 2) ? pick(1, 70) : 64};
+    struct tables_args a = {.dims = {pick(1, 3), pick(1, 3), pick(1, 12), pick(1, 90)},
+                            .rows = pick(0, 2) ? pick(1, 20) : 16,
+                            .columns = pick(0, 2) ? pick(1, 70) : 64};
     return a;
 }
 
@@ -403,11 +408,11 @@ START_TEST(tables_agree_with_the_host)
         cl_kernel kernel = build_tables(element, variant < TYPES ? 1 : 16);
         for (int i = 0; i < TABLES; i++) {
             const struct tables_args a = random_shape();
-            fill(element);
+            fill(element, a.dims[0] * a.dims[1] * a.dims[2] * a.dims[3]);
             memset(table, 0x55, sizeof table);
             run_tables(kernel, element, &a, table);
             check_table(element, &a, table);
-            for (int j = 0; j < 20; j++)
+            for (int j = 0; j < 8; j++)
                 check_lookup(element, &a, table);
         }
         clReleaseKernel(kernel);

@@ -20,11 +20,12 @@ static enum type type_of(const struct reader *r, int node)
 }
 
 /* ---- nodes ---- */
-static int added(struct reader *r, int node, enum tree_error error)
+/* error by address: the call that sets it is an argument too, and arguments are computed in any order. */
+static int added(struct reader *r, int node, const enum tree_error *error)
 {
-    if (error == TREE_NODES)
+    if (*error == TREE_NODES)
         return clattn__reader_fail(r, CLATTN_EXPR_LIMIT, r->at, "more than 512 operators, names and numbers");
-    if (error == TREE_DEPTH)
+    if (*error == TREE_DEPTH)
         return clattn__reader_fail(r, CLATTN_EXPR_LIMIT, r->at, "more than 64 operations inside one another");
     return node;
 }
@@ -65,19 +66,19 @@ static int make(struct reader *r, enum kind kind, const int *args, size_t at)
     enum tree_error error = TREE_OK;
     if (!step(r) || !check_operands(r, kind, args, at))
         return -1;
-    return added(r, clattn__tree_operator(r->expr, kind, args, &error), error);
+    return added(r, clattn__tree_operator(r->expr, kind, args, &error), &error);
 }
 
 static int make_leaf(struct reader *r, enum kind kind, int32_t value, const int *args, int n_args)
 {
     enum tree_error error = TREE_OK;
-    return !step(r) ? -1 : added(r, clattn__tree_leaf(r->expr, kind, value, args, n_args, &error), error);
+    return !step(r) ? -1 : added(r, clattn__tree_leaf(r->expr, kind, value, args, n_args, &error), &error);
 }
 
 static int make_literal(struct reader *r, enum type type, int32_t bits)
 {
     enum tree_error error = TREE_OK;
-    return !step(r) ? -1 : added(r, clattn__tree_literal(r->expr, type, bits, &error), error);
+    return !step(r) ? -1 : added(r, clattn__tree_literal(r->expr, type, bits, &error), &error);
 }
 
 static bool enter(struct reader *r)
@@ -386,7 +387,7 @@ static int parse_expression(struct reader *r)
     if ((type_of(r, args[1]) == TYPE_BOOL) != (type_of(r, args[2]) == TYPE_BOOL))
         return clattn__reader_fail(r, CLATTN_EXPR_TYPE, at, "both sides of ':' are numbers, or both are conditions");
     enum tree_error error = TREE_OK;
-    return added(r, clattn__tree_operator(r->expr, KIND_SELECT, args, &error), error);
+    return added(r, clattn__tree_operator(r->expr, KIND_SELECT, args, &error), &error);
 }
 
 /* ---- the whole ---- */
@@ -394,7 +395,7 @@ static int to_float(struct reader *r, int node)
 {
     enum tree_error error = TREE_OK;
     const int args[] = {node};
-    return added(r, type_of(r, node) == TYPE_FLOAT ? node : clattn__tree_operator(r->expr, KIND_FLOAT, args, &error), error);
+    return added(r, type_of(r, node) == TYPE_FLOAT ? node : clattn__tree_operator(r->expr, KIND_FLOAT, args, &error), &error);
 }
 
 static int parse_rule(struct reader *r)
