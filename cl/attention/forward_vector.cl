@@ -151,9 +151,9 @@ static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_
 }
 #else
 /* A scaled score to what the sums work on: edit_score of forward.clh for sixteen queries. */
-static inline float16 edit_scores(const struct rule_env *env, const struct rows *rows, int j, int k, float16 s)
+static inline float16 edit_scores(const struct rule_env *env, struct rows *rows, int j, int k, float16 s)
 {
-    const struct rule_rows *y = &rows->kept[j];
+    struct rule_rows *y = &rows->kept[j];
     const int16 q = rows->position[j], h = rows->head[j];
     (void)y;
     (void)q;
@@ -293,7 +293,7 @@ static inline int values_finite(const int used[2], VALUE_ROW values, long stride
 /* The same sum with masked pairs left out, for blocks where a masked value may be NaN or infinite. */
 static inline void add_values_carefully(float16 *ot, const float16 *p, const int used[2], const float16 *alpha,
                                         VALUE_ROW values, long stride, const struct rule_env *env,
-                                        const struct rows *rows, int key)
+                                        struct rows *rows, int key)
 {
     for (int j = 0; j < NQ; j++) {
         float16 sum[DIM_V];

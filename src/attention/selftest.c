@@ -226,8 +226,23 @@ static struct clattn__expr_values values_of(const struct tiny *t)
     return (struct clattn__expr_values){a->scalars, a->arrays, (const void *const *)t->array};
 }
 
-/* The weight of a pair by the formula, before the softmax's maximum is taken away; -inf: hidden, or of weight 0. */
-static double pair_score(const struct tiny *t, int64_t head, int64_t row, int64_t key, int64_t k_len)
+/* A row's pairs by the formula. */
+struct pairs {
+    double *weight; /* scores, then weights; NaN: hidden */
+    double slack;   /* what f32 may move a score by, before rules */
+    double moved;   /* what that moves the edited scores by at most (softmax), or the weights by in sum */
+};
+
+static double edited(const struct tiny *t, struct clattn__expr_point *at, double score)
+{
+    const struct clattn__expr_values values = values_of(t);
+    at->score = score;
+    at->score = clattn__expr_eval(t->problem.rules, CLATTN__SCORE, at, &values, true);
+    return t->problem.a.normaliser == CLATTN_SOFTMAX ? at->score
+                                                     : clattn__expr_eval(t->problem.rules, CLATTN__WEIGHT, at, &values, true);
+}
+
+static void score_pair(const struct tiny *t, int64_t head, int64_t row, int64_t key, int64_t k_len, struct pairs *pairs)
 {
     const clattn_attention *a = &t->problem.a;
     const struct clattn__expr_values values = values_of(t);
@@ -236,12 +251,16 @@ static double pair_score(const struct tiny *t, int64_t head, int64_t row, int64_
         dot += value_at(CLATTN__Q, (head * a->q_len + row) * a->dim + d) * value_at(CLATTN__K, key * a->dim + d);
     struct clattn__expr_point at = {
         .q = (int32_t)(row + (t->problem.bottom_right ? k_len - a->q_len : 0)), .k = (int32_t)key, .h = (int32_t)head,
-        .q_len = (int32_t)a->q_len, .k_len = (int32_t)k_len, .score = dot * a->scale,
+        .q_len = (int32_t)a->q_len, .k_len = (int32_t)k_len,
     };
+    pairs->weight[key] = NAN;
     if (clattn__expr_eval(t->problem.rules, CLATTN__MASK, &at, &values, false) == 0)
-        return NAN; /* hidden */
-    at.score = clattn__expr_eval(t->problem.rules, CLATTN__SCORE, &at, &values, true);
-    return a->normaliser == CLATTN_SOFTMAX ? at.score : clattn__expr_eval(t->problem.rules, CLATTN__WEIGHT, &at, &values, true);
+        return;
+    double score = dot * a->scale, x = edited(t, &at, score);
+    double low = fabs(edited(t, &at, score - pairs->slack) - x), high = fabs(edited(t, &at, score + pairs->slack) - x);
+    double moved = fmax(low, high) + pairs->slack * fmin(1, fabs(x));
+    pairs->moved = a->normaliser == CLATTN_SOFTMAX ? fmax(pairs->moved, moved) : pairs->moved + moved;
+    pairs->weight[key] = x;
 }
 
 /* Scores of a row to weights, hidden ones to 0; returns what the output is divided by. */
@@ -261,29 +280,26 @@ static double normalise(const struct tiny *t, double *weights, int64_t k_len)
     return normaliser == CLATTN_NO_NORMALISER && sum > 0 ? 1 : sum;
 }
 
-/* One row by the formula, in double; weights needs kv_len elements.  Returns the largest difference from what the device gave,
- * as a part of what it may be: unit of the result's size, and slack of the weights' sizes. */
+/* One row in double; weights needs kv_len elements.  Returns the largest difference from what the device gave, as a part of what
+ * it may be: with |v| <= 1 a softmax moves by twice what its scores do, sums by what their terms do. */
 static double compare_row(const struct tiny *t, int64_t head, int64_t row, double *weights)
 {
     static const double unit[] = {0x1p-24, 0x1p-11, 0x1p-8};
     const clattn_attention *a = &t->problem.a;
     int64_t k_len = a->flags & CLATTN_KEY_LENGTHS ? t->lengths[0] : a->kv_len, first = (head * a->q_len + row);
-    double worst = 0, sizes = 0, slack = 64 * 0x1p-24 * (1 + fabs(a->scale) * (double)a->dim);
-    if (clattn__expr_has(t->problem.rules, CLATTN__SCORE) || clattn__expr_has(t->problem.rules, CLATTN__WEIGHT))
-        slack *= 64; /* rules may enlarge what rounding did; a wrong kernel is off by more */
+    struct pairs pairs = {weights, 32 * 0x1p-24 * (1 + fabs(a->scale) * (double)a->dim), 0};
     for (int64_t k = 0; k < k_len; k++)
-        weights[k] = pair_score(t, head, row, k, k_len);
-    double sum = normalise(t, weights, k_len);
-    for (int64_t k = 0; k < k_len; k++)
-        sizes += fabs(weights[k]);
+        score_pair(t, head, row, k, k_len, &pairs);
+    double sum = normalise(t, weights, k_len), worst = 0;
+    double allowed = a->normaliser == CLATTN_SOFTMAX ? 2 * pairs.moved : sum != 0 ? 2 * pairs.moved / fabs(sum) : 0;
     for (int64_t d = 0; d < a->dim_v; d++) {
         double o = 0, got = load(a->type_o, t->tensor[CLATTN__O], first * a->dim_v + d);
         for (int64_t k = 0; k < k_len; k++)
             o += weights[k] * value_at(CLATTN__V, k * a->dim_v + d);
         o = sum != 0 ? o / sum : 0.0;
-        double part = fabs(o - got) / (unit[a->type_o] * fmax(1, fabs(o)) + slack * (sum != 0 ? fmax(1, sizes / fabs(sum)) : 0));
         if (isnan(o) || fabs(o) > 3e4)
             continue; /* beyond what a storage holds: nothing to compare */
+        double part = fabs(o - got) / (unit[a->type_o] * fmax(1, fabs(o)) + allowed + 16 * 0x1p-24);
         worst = part <= worst ? worst : part; /* a NaN stays */
     }
     return worst;

@@ -11,7 +11,8 @@
  *     k alone                      x16_: once a key, as a scalar               s7
  *     more                         for each pair                               v7
  *
- * The x1_ family computes all but the first kind for each pair. */
+ * The x1_ family computes all but the first kind for each pair.  An array that lies along the keys for each query, as
+ * bias[b, h, q, k] or bias[h, k - q + n], is read by x16_ in runs of sixteen keys, which a row keeps (y->r7). */
 #include "expr/tree.h"
 
 enum family { ONE, LANES, INTERVAL };
@@ -60,6 +61,38 @@ static bool is_kept_row(const struct clattn__expr *e, int node)
             if (e->nodes[i].args[j] == node && !is_row(&e->nodes[i]))
                 return true;
     return false;
+}
+
+/* How fast a number grows with k, or -1 if that is not known. */
+static int slope(const struct clattn__expr *e, int node)
+{
+    const struct node *n = &e->nodes[node];
+    if (!(n->depends & DEPENDS_K))
+        return 0;
+    if (n->kind == KIND_INDEX)
+        return 1;
+    if (n->kind != KIND_ADD && n->kind != KIND_SUB)
+        return -1;
+    int a = slope(e, n->args[0]), b = slope(e, n->args[1]);
+    int sum = n->kind == KIND_ADD ? a + b : a - b;
+    return a < 0 || b < 0 || sum < 0 || sum > 1 ? -1 : sum;
+}
+
+/* Whether each query reads an array element after element as k grows.  Bits: at the same places for all queries. */
+static bool is_run(const struct clattn__expr *e, const struct node *n)
+{
+    if (n->kind != KIND_ARRAY || !(n->depends & DEPENDS_K) || is_key(n) || slope(e, n->args[n->n_args - 1]) != 1)
+        return false;
+    for (int i = 0; i < n->n_args - 1; i++)
+        if (e->nodes[n->args[i]].depends & DEPENDS_K)
+            return false;
+    return e->arrays[n->value].type != CLATTN_BITS || is_key(&e->nodes[n->args[n->n_args - 1]]);
+}
+
+/* A quotient by what is the same for a group is a product with its reciprocal, save where whole results matter: in masks. */
+static bool is_scaled(const struct clattn__expr *e, const struct node *n)
+{
+    return n->kind == KIND_DIV && n->depends & DEPENDS_SCORE && is_uniform(&e->nodes[n->args[1]]);
 }
 
 /* ---- names of values ---- */
@@ -168,10 +201,13 @@ static void emit_lookup(const struct emitter *m, const struct node *n)
 static void emit_element(const struct emitter *m, const struct node *n)
 {
     const clattn_array *array = &m->e->arrays[n->value];
-    clattn__text_add(m->out, "%s_%s%s(e->a%d", prefixes[m->family], m->family == LANES && is_far(array) ? "far_" : "",
-                     element_words[array->type], (int)n->value);
+    bool run = m->family == LANES && is_run(m->e, n);
+    const char *how = run ? "run_" : m->family == LANES && is_far(array) ? "far_" : "";
+    clattn__text_add(m->out, "%s_%s%s(e->a%d", prefixes[m->family], how, element_words[array->type], (int)n->value);
     emit_dims(m, n->value);
     emit_indices(m, n);
+    if (run)
+        say(m, ", &y->r%d, k", (int)(n - m->e->nodes));
     clattn__text_add(m->out, ")");
 }
 
@@ -183,6 +219,12 @@ static void emit_value(const struct emitter *m, int node)
     static const char letters[] = "ifb";
     if (n->kind == KIND_ARRAY) {
         (m->family == INTERVAL ? emit_lookup : emit_element)(m, n);
+        return;
+    }
+    if (m->family != INTERVAL && is_scaled(m->e, n)) {
+        clattn__text_add(m->out, "%s_fmul(", prefixes[m->family]);
+        name(m, n->args[0]);
+        say(m, m->family == LANES ? ", x16_real(1.0f / e->u%d))" : ", 1.0f / e->u%d)", n->args[1]);
         return;
     }
     bool typed = facts->signature == SIGN_SAME || facts->signature == SIGN_COMPARE || facts->signature == SIGN_CHOICE;
@@ -307,20 +349,28 @@ static void emit_env_fill(struct clattn__text *out, const struct clattn__expr *e
     clattn__text_add(out, "\n");
 }
 
+static const char *const run_words[] = {"int", "float", "bits"};
+
 static void emit_rows(struct clattn__text *out, const struct clattn__expr *e)
 {
     const struct emitter m = {.out = out, .e = e, .family = LANES, .filling_rows = true};
     clattn__text_add(out, "#define RULE_ROW_FIELDS \\\n");
-    for (int i = 0; i < e->n_nodes; i++)
+    for (int i = 0; i < e->n_nodes; i++) {
         if (is_kept_row(e, i))
             clattn__text_add(out, "    %s y%d; \\\n", lane_types[e->nodes[i].type], i);
+        if (is_run(e, &e->nodes[i]))
+            clattn__text_add(out, "    struct x16_run_%s r%d; \\\n", run_words[e->nodes[i].type], i);
+    }
     clattn__text_add(out, "\n#define RULE_ROW_FILL \\\n");
     for (int i = 0; i < e->n_nodes; i++)
         if (is_row(&e->nodes[i]) && e->nodes[i].n_args > 0)
             emit_statement(&m, i);
-    for (int i = 0; i < e->n_nodes; i++)
+    for (int i = 0; i < e->n_nodes; i++) {
         if (is_kept_row(e, i))
             clattn__text_add(out, "    y->y%d = v%d; \\\n", i, i);
+        if (is_run(e, &e->nodes[i]))
+            clattn__text_add(out, "    y->r%d.first = INT_MIN; \\\n", i);
+    }
     clattn__text_add(out, "\n");
 }
 
@@ -339,7 +389,7 @@ static void emit_functions(struct clattn__text *out, const struct clattn__expr *
             clattn__text_add(out, "static inline int mask_class_of(const struct rule_env *e, struct irange xi_q, struct irange xi_h, "
                                   "struct irange xi_k) \\\n{ \\\n");
         else if (family == LANES)
-            clattn__text_add(out, "static inline %s %s_16(const struct rule_env *e, const struct rule_rows *y, int16 q, int16 h, "
+            clattn__text_add(out, "static inline %s %s_16(const struct rule_env *e, struct rule_rows *y, int16 q, int16 h, "
                                   "int k%s) \\\n{ \\\n", result, use_names[u], score);
         else
             clattn__text_add(out, "static inline %s %s_1(const struct rule_env *e, int q, int h, int k%s) \\\n{ \\\n", result,
