@@ -175,6 +175,21 @@ static struct slopes slopes_at(const struct clattn__expr *e, enum clattn__use us
     return (struct slopes){(f[1] - f[0]) / h, (f[2] - f[1]) / h, (f[2] - f[0]) / (2 * h)};
 }
 
+/* Whether a whole number or a condition changes near a point: steps may stand so close that quotients agree by chance. */
+static bool has_step(const struct clattn__expr *e, struct clattn__expr_point at)
+{
+    static double v[5][CLATTN__EXPR_MAX_NODES];
+    const double x = at.score;
+    for (int i = 0; i < 5; i++) {
+        at.score = x + (i - 2) * (H / 2);
+        clattn__expr_values_at(e, &at, &values, true, v[i]);
+        for (int j = 0; j < e->n_nodes; j++)
+            if (e->nodes[j].type != TYPE_FLOAT && v[i][j] != v[0][j])
+                return true;
+    }
+    return false;
+}
+
 /* Checks a point; whether it counts. */
 static bool check_point(const char *text, const struct clattn__expr *e, const struct clattn__expr *d, enum clattn__use use,
                         const struct clattn__expr_point *at)
@@ -183,7 +198,7 @@ static bool check_point(const char *text, const struct clattn__expr *e, const st
     double got = clattn__expr_eval(d, use, at, &values, true);
     double noise = 8 * rounding(e, use, at, 0) / H, bent = fabs(narrow.right - narrow.left);
     /* A smooth rule's sides differ by h f'': half as much at half the step.  A corner's keep their difference. */
-    if (bent > 0.6 * fabs(wide.right - wide.left) + noise)
+    if (has_step(e, *at) || bent > 0.6 * fabs(wide.right - wide.left) + noise)
         return false;
     /* Constants are folded in f32: each may be off by a few of its roundings. */
     double bound = 2 * fabs(wide.both - narrow.both) + noise + rounding(d, use, at, 0x1p-22);

@@ -110,20 +110,23 @@ static inline void look(struct bounds *b, __global const STORED_ELEMENT *row, in
 
 __kernel void tables(__global const STORED_ELEMENT *array, __global int *table, const struct tables_args a)
 {
-    const int across = (a.dims[3] - 1) / a.columns + 1, down = (a.dims[2] - 1) / a.rows + 1;
+    const int height = a.dims[2], width = a.dims[3];
+    const int across = (width - 1) / a.columns + 1, down = (height - 1) / a.rows + 1;
     const long block = (long)get_global_id(0), matrix = block / ((long)across * down);
-    if (matrix >= (long)a.dims[0] * a.dims[1])
-        return;
     const int in_matrix = (int)(block - matrix * across * down);
     const int row = in_matrix / across * a.rows, column = in_matrix % across * a.columns;
-    const long row_size = ELEMENT == 5 ? (a.dims[3] - 1) / 32 + 1 : a.dims[3];
+    const int row_end = row + min(a.rows, height - row), column_end = column + min(a.columns, width - column);
+    const long row_size = ELEMENT == 5 ? (width - 1) / 32 + 1 : width;
+    __global int *to = table + a.at + 2 * block;
     struct bounds b = {LEAST, MOST, 0};
-    for (int i = row; i < row + min(a.rows, a.dims[2] - row); i++)
-        look(&b, array + (matrix * a.dims[2] + i) * row_size, column, column + min(a.columns, a.dims[3] - column));
+    if (matrix >= (long)a.dims[0] * a.dims[1])
+        return;
+    for (int i = row; i < row_end; i++)
+        look(&b, array + (matrix * height + i) * row_size, column, column_end);
 #if ELEMENT <= 2
     b.lo = b.has_nan ? -INFINITY : b.lo;
     b.hi = b.has_nan ? INFINITY : b.hi;
 #endif
-    table[a.at + 2 * block] = BITS(b.lo);
-    table[a.at + 2 * block + 1] = BITS(b.hi);
+    to[0] = BITS(b.lo);
+    to[1] = BITS(b.hi);
 }
