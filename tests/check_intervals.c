@@ -178,7 +178,8 @@ START_TEST(common_masks_are_exact)
         "causal", "strictly_causal", "window(24)", "causal & window(24)", "causal & window(16)", "around(20)", "prefix(24)",
         "prefix_each(n)", "valid(n)", "causal & valid(n)", "documents(doc)", "causal & documents(doc)", "blocks(16)", "blocks(24)",
         "sinks(16) | window(32)", "k_len - k > 5 & q < q_len", "true", "false", "kept(keep)", "h < 2 ^ causal",
-        "floor(q * 0.0625) == floor(k * 0.0625)", "q / 3 >= 0", "q + 0.5 > k",
+        "floor(q * 0.0625) == floor(k * 0.0625)", "q / 3 >= 0",
+        "doc[b, q + 1000] == doc[b, 63]", "doc[b, -k] == doc[b, 0]", "q + 0.5 > k",
     };
     enum { TILE = 16, LENGTH = 64 };
     static int32_t doc[2][LENGTH], n[2] = {20, 48};
@@ -225,6 +226,8 @@ START_TEST(corners_of_types)
         {"(q < 9 ? k : k + 100) < 4", CLATTN__FULL}, {"(q < 2 ? 1 : 3) > 0", CLATTN__FULL}, {"q < 2 ? k >= 0 : k < 9", CLATTN__FULL},
         {"(k < 9) ^ (q < 9)", CLATTN__EMPTY}, {"(k < 9) ^ (q > 9)", CLATTN__FULL}, {"relu(k - 3) == 0", CLATTN__FULL},
         {"min(q, 7) + max(k, -1) <= 6", CLATTN__FULL}, {"q * 1e38 * 1e38 >= 0", CLATTN__PARTIAL},
+        {"abs(k - 5) >= 2 & abs(k - 5) <= 5", CLATTN__FULL}, {"abs(q - 1) >= 0 & abs(q - 1) <= 2", CLATTN__FULL},
+        {"abs(q - 1.0) >= 0 & abs(k - 5.0) >= 2", CLATTN__FULL},
     };
     const struct clattn__expr_box box = {0, 3, 0, 3, 0, 0, 0, 0, 4, 4};
     for (size_t i = 0; i < CLATTN__LEN(rows); i++) {
@@ -237,6 +240,35 @@ START_TEST(corners_of_types)
     ck_assert_int_eq(clattn__expr_create(&none, NULL, NULL, 0), CLATTN_OK);
     ck_assert_int_eq(clattn__expr_classify(none, &box, NULL), CLATTN__FULL);
     clattn__expr_free(none);
+}
+END_TEST
+
+/* Boxes of more elements than are scanned may hold all that the type can. */
+START_TEST(large_boxes)
+{
+    static const struct {
+        int32_t type;
+        const char *text;
+        enum clattn__class class;
+    } rows[] = {
+        {CLATTN_I8, "big[q, k] <= 127 & big[q, k] >= -128", CLATTN__FULL}, {CLATTN_I8, "big[q, k] < 127", CLATTN__PARTIAL},
+        {CLATTN_I8, "big[q, k] > -128", CLATTN__PARTIAL}, {CLATTN_I32, "big[q, k] < 2147483647", CLATTN__PARTIAL},
+        {CLATTN_I32, "big[q, k] > -2147483648", CLATTN__PARTIAL}, {CLATTN_BITS, "big[q, k]", CLATTN__PARTIAL},
+        {CLATTN_F32, "big[q, k] == big[q, k]", CLATTN__PARTIAL}, {CLATTN_F16, "big[q, k] <= 65504", CLATTN__PARTIAL},
+        {CLATTN_I32, "big[q % 32, k] == 0", CLATTN__FULL}, /* few enough */
+    };
+    const struct clattn__expr_box box = {0, 127, 0, 127, 0, 0, 0, 0, 128, 128};
+    memset(&store[0], 0, sizeof store[0]);
+    for (size_t i = 0; i < CLATTN__LEN(rows); i++) {
+        const clattn_array big = {"big", rows[i].type, 2, {128, 128}};
+        const void *const zeros = &store[0];
+        const struct clattn__names declared = {0, 1, NULL, &big};
+        const struct clattn__expr_values with = {NULL, &big, &zeros};
+        struct clattn__expr *e = expr_of(rows[i].text, &declared);
+        enum clattn__class class = clattn__expr_classify(e, &box, &with);
+        ck_assert_msg(class == rows[i].class, "'%s' of type %d: class %d", rows[i].text, (int)rows[i].type, (int)class);
+        clattn__expr_free(e);
+    }
 }
 END_TEST
 
@@ -430,6 +462,7 @@ int main(void)
     tcase_add_test(cases, classes_are_conservative);
     tcase_add_test(cases, common_masks_are_exact);
     tcase_add_test(cases, corners_of_types);
+    tcase_add_test(cases, large_boxes);
     if (find_device())
         tcase_add_test(cases, tables_agree_with_the_host);
     else
