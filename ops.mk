@@ -2,7 +2,7 @@
 # ops.mk - the only lists of operators, engines, tests and pages.  To add an operator: a word here, one .cl, one .c, one test,
 # one page.
 
-CL_SRCS = cl/attention/forward_vector.cl cl/attention/forward_portable.cl cl/attention/merge.cl cl/attention/tables.cl
+CL_SRCS = cl/attention/forward_vector.cl cl/attention/forward_few.cl cl/attention/forward_portable.cl cl/attention/merge.cl cl/attention/tables.cl
 
 CORE_SRCS = src/core/status.c src/core/version.c src/core/failure.c src/core/checked.c src/core/layout.c \
 	src/core/env.c src/core/text.c src/core/cache.c src/core/program.c src/core/device.c src/core/context.c

@@ -130,7 +130,7 @@ static clattn_status build_forward(clattn_plan *plan)
     if (status || text.cut) {
         status = clattn__fail(plan->ctx, status ? status : CLATTN_INTERNAL, CL_SUCCESS, "%s", "the rules' kernel text");
     } else {
-        struct clattn__program_request request = {plan->engine->kernel_text, options, prelude, "forward"};
+        struct clattn__program_request request = {plan->launch.kernel_text, options, prelude, "forward"};
         status = clattn__kernel_build(plan->ctx, &request, &plan->forward);
     }
     free(prelude);
@@ -265,7 +265,7 @@ clattn_status clattn_plan_explain(const clattn_plan *plan, char *text, size_t si
     clattn__text_add(&out, "workspace  %lld bytes", (long long)plan->workspace_bytes);
     clattn__text_add(&out, plan->tables.count ? ", %d table%s of minima and maxima\n" : "\n", plan->tables.count,
                      plan->tables.count > 1 ? "s" : "");
-    clattn__text_add(&out, "kernels    %s%s%s, options ", plan->engine->kernel_text, launch->splits > 1 ? ", merge" : "",
+    clattn__text_add(&out, "kernels    %s%s%s, options ", launch->kernel_text, launch->splits > 1 ? ", merge" : "",
                      plan->tables.count ? ", tables" : "");
     char options[OPTIONS_SIZE];
     struct clattn__text spec = clattn__text_into(options, sizeof options);

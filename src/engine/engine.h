@@ -37,6 +37,7 @@ struct clattn__task {
 
 /* How an engine runs a task. */
 struct clattn__launch {
+    const char *kernel_text;  /* stem of the forward kernel */
     struct clattn__spec spec; /* shape fields filled in */
     int32_t pack;             /* query heads that share a tile */
     int32_t splits, split_keys;
@@ -46,8 +47,6 @@ struct clattn__launch {
 
 struct clattn__engine {
     const char *name;
-    const char *kernel_text; /* stem of its forward kernel */
-    int preference;          /* the highest that fits is taken */
     bool (*fits)(const clattn_device_facts *facts, char *reason, size_t size);
     /* false, with the reason, if no legal shape exists (local memory, group size). */
     bool (*launch)(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch,

@@ -49,6 +49,7 @@ static bool launch(const clattn_device_facts *facts, const struct clattn__task *
                    char *reason, size_t size)
 {
     struct clattn__spec *spec = &launch->spec;
+    launch->kernel_text = "forward_portable";
     if (!choose_tile(facts, task->dim_v, spec)) {
         snprintf(reason, size, "no tile fits %llu bytes of local memory", (unsigned long long)facts->local_bytes);
         return false;
@@ -61,4 +62,4 @@ static bool launch(const clattn_device_facts *facts, const struct clattn__task *
     return true;
 }
 
-const struct clattn__engine clattn__engine_portable = {"portable", "forward_portable", 10, fits, launch};
+const struct clattn__engine clattn__engine_portable = {"portable", fits, launch};

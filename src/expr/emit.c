@@ -3,7 +3,8 @@
  *
  * The text is made of fixed words and small decimal numbers alone: names become their place among the kernel arguments,
  * literals and scalars become n0, n1, ... of struct rule_numbers.  Each node is one statement, in one of three families of
- * functions: x1_ (one pair), x16_ (sixteen queries against a key), xi_ (intervals, for the class of a tile).
+ * functions: x1_ (one pair), x16_ (sixteen queries against a key, or a query against sixteen keys), xi_ (intervals, for the
+ * class of a tile).
  *
  *     where a node depends on      it is computed                              and called
  *     neither q, h, k nor score    once a work-group, in RULE_ENV_FILL         e->u7
@@ -11,11 +12,11 @@
  *     k alone                      x16_: once a key, as a scalar               s7
  *     more                         for each pair                               v7
  *
- * The x1_ family computes all but the first kind for each pair.  An array that lies along the keys for each query, as
+ * With sixteen keys rows and keys change places, and nothing is kept.  The x1_ family computes all but the first kind for each pair.  An array that lies along the keys for each query, as
  * bias[b, h, q, k] or bias[h, k - q + n], is read by x16_ in runs of sixteen keys, which a row keeps (y->r7). */
 #include "expr/tree.h"
 
-enum family { ONE, LANES, INTERVAL };
+enum family { ONE, QUERIES, KEYS, INTERVAL };
 
 struct emitter {
     struct clattn__text *out;
@@ -23,7 +24,7 @@ struct emitter {
     enum family family;
     enum clattn__use use;
     bool filling_rows; /* inside rule_rows_fill: rows are being computed, not read */
-    bool of_key;       /* the x1_ statement of a key among x16_ ones: its operands are s, not v */
+    bool scalar;       /* an x1_ statement among x16_ ones: its operands are s, not v */
 };
 
 static void say(const struct emitter *m, const char *fmt, int number)
@@ -45,6 +46,12 @@ static bool is_row(const struct node *n)
 static bool is_key(const struct node *n)
 {
     return n->depends == DEPENDS_K;
+}
+
+/* Whether a node of an x16_ function is the same for all lanes. */
+static bool is_scalar(const struct emitter *m, const struct node *n)
+{
+    return m->family == QUERIES ? is_key(n) : m->family == KEYS && is_row(n);
 }
 
 /* Whether rule_rows_fill keeps a node: of a row, and used by what is not, or a rule itself. */
@@ -78,14 +85,22 @@ static int slope(const struct clattn__expr *e, int node)
     return a < 0 || b < 0 || sum < 0 || sum > 1 ? -1 : sum;
 }
 
-/* Whether each query reads an array element after element as k grows.  Bits: at the same places for all queries. */
-static bool is_run(const struct clattn__expr *e, const struct node *n)
+/* Whether a query reads an array element after element as k grows. */
+static bool lies_along_keys(const struct clattn__expr *e, const struct node *n)
 {
-    if (n->kind != KIND_ARRAY || !(n->depends & DEPENDS_K) || is_key(n) || slope(e, n->args[n->n_args - 1]) != 1)
+    if (n->kind != KIND_ARRAY || slope(e, n->args[n->n_args - 1]) != 1)
         return false;
     for (int i = 0; i < n->n_args - 1; i++)
         if (e->nodes[n->args[i]].depends & DEPENDS_K)
             return false;
+    return true;
+}
+
+/* Whether sixteen queries each do so, and keep what they read.  Bits: at the same places for all queries. */
+static bool is_run(const struct clattn__expr *e, const struct node *n)
+{
+    if (!lies_along_keys(e, n) || is_key(n))
+        return false;
     return e->arrays[n->value].type != CLATTN_BITS || is_key(&e->nodes[n->args[n->n_args - 1]]);
 }
 
@@ -99,7 +114,7 @@ static bool is_scaled(const struct clattn__expr *e, const struct node *n)
 static const char *const one_types[] = {"int", "float", "int"};
 static const char *const lane_types[] = {"int16", "float16", "int16"};
 static const char *const range_types[] = {"struct irange", "struct frange", "int"};
-static const char *const prefixes[] = {"x1", "x16", "xi"};
+static const char *const prefixes[] = {"x1", "x16", "x16", "xi"};
 
 static void scalar_name(const struct emitter *m, int node)
 {
@@ -109,19 +124,19 @@ static void scalar_name(const struct emitter *m, int node)
     else if (n->kind == KIND_INDEX)
         clattn__text_add(m->out, "%s", clattn__expr_indices[n->value]);
     else
-        say(m, m->family == ONE && !m->of_key ? "v%d" : "s%d", node);
+        say(m, m->family == ONE && !m->scalar ? "v%d" : "s%d", node);
 }
 
 static void lane_name(const struct emitter *m, int node)
 {
     const struct node *n = &m->e->nodes[node];
-    if (is_uniform(n) || is_key(n)) {
+    if (is_uniform(n) || is_scalar(m, n)) {
         clattn__text_add(m->out, "%s(", n->type == TYPE_BOOL ? "x16_bool" : n->type == TYPE_INT ? "x16_int" : "x16_real");
         scalar_name(m, node);
         clattn__text_add(m->out, ")");
     } else if (n->kind == KIND_INDEX) {
         clattn__text_add(m->out, "%s", clattn__expr_indices[n->value]);
-    } else if (is_row(n) && !m->filling_rows) {
+    } else if (m->family == QUERIES && is_row(n) && !m->filling_rows) {
         say(m, "y->y%d", node);
     } else {
         say(m, "v%d", node);
@@ -144,10 +159,10 @@ static void name(const struct emitter *m, int node)
 {
     if (m->family == ONE)
         scalar_name(m, node);
-    else if (m->family == LANES)
-        lane_name(m, node);
-    else
+    else if (m->family == INTERVAL)
         range_name(m, node);
+    else
+        lane_name(m, node);
 }
 
 /* ---- arrays ---- */
@@ -166,7 +181,7 @@ static void emit_dims(const struct emitter *m, int array)
 
 static void emit_indices(const struct emitter *m, const struct node *n)
 {
-    static const char *const zero[] = {", 0", ", x16_int(0)", ", xi_int(0)"};
+    static const char *const zero[] = {", 0", ", x16_int(0)", ", x16_int(0)", ", xi_int(0)"};
     for (int d = 0; d < CLATTN_MAX_DIMS - n->n_args; d++)
         clattn__text_add(m->out, "%s", zero[m->family]);
     for (int d = 0; d < n->n_args; d++) {
@@ -201,8 +216,8 @@ static void emit_lookup(const struct emitter *m, const struct node *n)
 static void emit_element(const struct emitter *m, const struct node *n)
 {
     const clattn_array *array = &m->e->arrays[n->value];
-    bool run = m->family == LANES && is_run(m->e, n);
-    const char *how = run ? "run_" : m->family == LANES && is_far(array) ? "far_" : "";
+    bool run = m->family == QUERIES && is_run(m->e, n), line = m->family == KEYS && lies_along_keys(m->e, n);
+    const char *how = run ? "run_" : line ? "line_" : m->family != ONE && is_far(array) ? "far_" : "";
     clattn__text_add(m->out, "%s_%s%s(e->a%d", prefixes[m->family], how, element_words[array->type], (int)n->value);
     emit_dims(m, n->value);
     emit_indices(m, n);
@@ -224,7 +239,7 @@ static void emit_value(const struct emitter *m, int node)
     if (m->family != INTERVAL && is_scaled(m->e, n)) {
         clattn__text_add(m->out, "%s_fmul(", prefixes[m->family]);
         name(m, n->args[0]);
-        say(m, m->family == LANES ? ", x16_real(1.0f / e->u%d))" : ", 1.0f / e->u%d)", n->args[1]);
+        say(m, m->family == ONE ? ", 1.0f / e->u%d)" : ", x16_real(1.0f / e->u%d))", n->args[1]);
         return;
     }
     bool typed = facts->signature == SIGN_SAME || facts->signature == SIGN_COMPARE || facts->signature == SIGN_CHOICE;
@@ -243,11 +258,11 @@ static void emit_statement(const struct emitter *m, int node)
 {
     const struct node *n = &m->e->nodes[node];
     struct emitter as = *m;
-    as.of_key = m->family == LANES && is_key(n);
-    if (as.of_key)
+    as.scalar = is_scalar(m, n);
+    if (as.scalar)
         as.family = ONE;
     const char *const *types = as.family == INTERVAL ? range_types : as.family == ONE ? one_types : lane_types;
-    clattn__text_add(m->out, "    const %s %c%d = ", types[n->type], as.of_key ? 's' : 'v', node);
+    clattn__text_add(m->out, "    const %s %c%d = ", types[n->type], as.scalar ? 's' : 'v', node);
     emit_value(&as, node);
     clattn__text_add(m->out, "; \\\n");
 }
@@ -259,7 +274,7 @@ static void mark(const struct emitter *m, int root, bool wanted[CLATTN__EXPR_MAX
         wanted[i] = i == root;
     for (int i = root; i >= 0; i--) {
         const struct node *n = &m->e->nodes[i];
-        bool given = is_uniform(n) || n->kind == KIND_INDEX || (m->family == LANES && !m->filling_rows && is_row(n));
+        bool given = is_uniform(n) || n->kind == KIND_INDEX || (m->family == QUERIES && !m->filling_rows && is_row(n));
         if (wanted[i] && given)
             wanted[i] = false;
         for (int j = 0; wanted[i] && j < n->n_args; j++)
@@ -353,7 +368,7 @@ static const char *const run_words[] = {"int", "float", "bits"};
 
 static void emit_rows(struct clattn__text *out, const struct clattn__expr *e)
 {
-    const struct emitter m = {.out = out, .e = e, .family = LANES, .filling_rows = true};
+    const struct emitter m = {.out = out, .e = e, .family = QUERIES, .filling_rows = true};
     clattn__text_add(out, "#define RULE_ROW_FIELDS \\\n");
     for (int i = 0; i < e->n_nodes; i++) {
         if (is_kept_row(e, i))
@@ -374,26 +389,27 @@ static void emit_rows(struct clattn__text *out, const struct clattn__expr *e)
     clattn__text_add(out, "\n");
 }
 
+/* What a rule's function is called and takes, but for the score. */
+static const char *const heads[] = {
+    "%s_1(const struct rule_env *e, int q, int h, int k",
+    "%s_16(const struct rule_env *e, struct rule_rows *y, int16 q, int16 h, int k",
+    "%s_keys(const struct rule_env *e, int q, int h, int16 k",
+    "%s_class_of(const struct rule_env *e, struct irange xi_q, struct irange xi_h, struct irange xi_k",
+};
+
 static void emit_functions(struct clattn__text *out, const struct clattn__expr *e, enum family family)
 {
     struct emitter m = {.out = out, .e = e, .family = family};
-    static const char *const macros[] = {"RULE_FUNCTIONS_1", "RULE_FUNCTIONS_16", "RULE_FUNCTIONS_CLASS"};
+    static const char *const macros[] = {"RULE_FUNCTIONS_1", "RULE_FUNCTIONS_16", "RULE_FUNCTIONS_KEYS", "RULE_FUNCTIONS_CLASS"};
     clattn__text_add(out, "#define %s \\\n", macros[family]);
     for (int u = 0; u < CLATTN__USES; u++) {
         if (e->root[u] < 0 || (family == INTERVAL && u != CLATTN__MASK))
             continue;
+        bool lanes = family == QUERIES || family == KEYS;
         m.use = (enum clattn__use)u;
-        const char *score = u == CLATTN__MASK ? "" : family == LANES ? ", float16 score" : ", float score";
-        const char *result = u == CLATTN__MASK ? (family == LANES ? "int16" : "int") : family == LANES ? "float16" : "float";
-        if (family == INTERVAL)
-            clattn__text_add(out, "static inline int mask_class_of(const struct rule_env *e, struct irange xi_q, struct irange xi_h, "
-                                  "struct irange xi_k) \\\n{ \\\n");
-        else if (family == LANES)
-            clattn__text_add(out, "static inline %s %s_16(const struct rule_env *e, struct rule_rows *y, int16 q, int16 h, "
-                                  "int k%s) \\\n{ \\\n", result, use_names[u], score);
-        else
-            clattn__text_add(out, "static inline %s %s_1(const struct rule_env *e, int q, int h, int k%s) \\\n{ \\\n", result,
-                             use_names[u], score);
+        clattn__text_add(out, "static inline %s ", (lanes ? lane_types : one_types)[u == CLATTN__MASK ? TYPE_BOOL : TYPE_FLOAT]);
+        clattn__text_add(out, heads[family], use_names[u]);
+        clattn__text_add(out, "%s) \\\n{ \\\n", u == CLATTN__MASK ? "" : lanes ? ", float16 score" : ", float score");
         emit_body(&m, e->root[u]);
     }
     clattn__text_add(out, "\n");
@@ -412,7 +428,8 @@ clattn_status clattn__expr_kernel_text(const struct clattn__expr *expr, char *te
     emit_env_fill(&out, expr);
     emit_rows(&out, expr);
     emit_functions(&out, expr, ONE);
-    emit_functions(&out, expr, LANES);
+    emit_functions(&out, expr, QUERIES);
+    emit_functions(&out, expr, KEYS);
     emit_functions(&out, expr, INTERVAL);
     return out.cut ? CLATTN_BUFFER_TOO_SHORT : CLATTN_OK;
 }
