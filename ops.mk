@@ -15,7 +15,7 @@ ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/c
 	src/attention/selftest.c src/attention/plan.c src/attention/host.c
 
 # tests/ref*.c is the double reference: `clattn verify' links it on purpose.
-WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c tests/ref_mask.c
+WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c tests/ref_rule.c
 TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
 	src/tool/bench.c src/tool/peak.c src/tool/baseline.c
 

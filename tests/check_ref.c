@@ -2,7 +2,8 @@
  * check_ref.c - the oracle itself, against results worked out by hand, C's own float and predicates written in C.
  *
  * It judges everything else, so nothing here uses the library: every bit pattern of the 16-bit types, rounding at every tie,
- * softmax of two and three keys, and the mask interpreter over all pairs of a small grid. */
+ * every normaliser of two and three keys, and the rule interpreter: masks over all pairs of a small grid, values against libm, the
+ * error that it computes against f32 arithmetic. */
 #include "tests/ref.h"
 
 #include <check.h>
@@ -11,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -119,13 +122,13 @@ START_TEST(two_keys_by_hand)
     const float q[] = {1, 0}, k[] = {0, 5, 1.0986123f, -7}, v[] = {8, 4, 0, 12};
     struct ref_problem p = small(q, k, v, 1, 2, 2, 2);
     double o[2], lse, w = exp((double)1.0986123f);
-    ref_row(&p, 0, 0, 0, o, &lse);
+    ref_row(&p, 0, 0, 0, NULL, o, &lse);
     near(o[0], 8 / (1 + w));
     near(o[1], (4 + 12 * w) / (1 + w));
     near(lse, log(1 + w));
     ck_assert(fabs(o[0] - 2) < 1e-6 && fabs(o[1] - 10) < 1e-6 && fabs(lse - log(4)) < 1e-6);
     p.scale = 0; /* every score 0: the mean */
-    ref_row(&p, 0, 0, 0, o, &lse);
+    ref_row(&p, 0, 0, 0, NULL, o, &lse);
     near(o[0], 4);
     near(o[1], 8);
     near(lse, log(2));
@@ -137,7 +140,7 @@ START_TEST(large_scores_do_not_overflow)
     const float q[] = {1e4f}, k[] = {1, 1, -1}, v[] = {1, 3, 100};
     struct ref_problem p = small(q, k, v, 1, 3, 1, 1);
     double o, lse;
-    ref_row(&p, 0, 0, 0, &o, &lse);
+    ref_row(&p, 0, 0, 0, NULL, &o, &lse);
     near(o, 2);
     near(lse, 1e4 + log(2));
 }
@@ -148,15 +151,15 @@ START_TEST(rows_that_see_nothing)
     const float q[] = {1, NAN}, k[] = {NAN, 2}, v[] = {3, NAN};
     struct ref_problem p = small(q, k, v, 2, 2, 1, 1);
     double o = 7, lse = 7;
-    p.mask.text = "k < 0";
+    p.rules.mask = "k < 0";
     for (int64_t i = 0; i < 2; i++) {
-        ref_row(&p, 0, 0, i, &o, &lse);
+        ref_row(&p, 0, 0, i, NULL, &o, &lse);
         ck_assert(o == 0 && lse == -INFINITY);
     }
     const int32_t none = 0;
-    p.mask.text = NULL;
+    p.rules.mask = NULL;
     p.key_lengths = &none;
-    ref_row(&p, 0, 0, 0, &o, &lse);
+    ref_row(&p, 0, 0, 0, NULL, &o, &lse);
     ck_assert(o == 0 && lse == -INFINITY);
 }
 END_TEST
@@ -169,19 +172,19 @@ START_TEST(nan_and_infinity)
     double o, lse;
     for (size_t i = 0; i < LEN(scores); i++) {
         struct ref_problem p = small(q, scores[i], v, 1, 3, 1, 1);
-        ref_row(&p, 0, 0, 0, &o, &lse);
+        ref_row(&p, 0, 0, 0, NULL, &o, &lse);
         ck_assert_msg(isnan(o) && isnan(lse), "scores %zu gave %g, lse %g", i, o, lse);
     }
     const float low[] = {-INFINITY, -INFINITY, -INFINITY}, one[] = {-INFINITY, 5, -INFINITY};
     struct ref_problem p = small(q, low, v, 1, 3, 1, 1);
-    ref_row(&p, 0, 0, 0, &o, &lse);
+    ref_row(&p, 0, 0, 0, NULL, &o, &lse);
     ck_assert(o == 0 && lse == -INFINITY);
     p = small(q, one, v, 1, 3, 1, 1);
-    ref_row(&p, 0, 0, 0, &o, &lse);
+    ref_row(&p, 0, 0, 0, NULL, &o, &lse);
     ck_assert(o == 2 && lse == 5);
     p = small(q, scores[0], v, 1, 3, 1, 1); /* hidden, they do not matter */
-    p.mask.text = "k == 2";
-    ref_row(&p, 0, 0, 0, &o, &lse);
+    p.rules.mask = "k == 2";
+    ref_row(&p, 0, 0, 0, NULL, &o, &lse);
     ck_assert(o == 3 && lse == 0);
 }
 END_TEST
@@ -204,7 +207,7 @@ START_TEST(heads_entries_and_strides)
                     v[OFFSET + b * ENTRY + g * HEAD + t * TOKEN + d] = (float)(1000 * b + 100 * g + 10 * t + d);
     for (int b = 0; b < BATCH; b++)
         for (int h = 0; h < 4; h++) {
-            ref_row(&p, b, h, 1, o, &lse);
+            ref_row(&p, b, h, 1, NULL, o, &lse);
             near(o[0], 1000 * b + 100 * (h / 2) + 10);
             near(o[1], 1000 * b + 100 * (h / 2) + 11);
             near(lse, log(3));
@@ -222,15 +225,15 @@ START_TEST(packed_lengths)
     p.q_offsets = q_offsets;
     p.k_offsets = k_offsets;
     ck_assert(ref_q_len(&p, 0) == 1 && ref_q_len(&p, 1) == 0 && ref_k_len(&p, 1) == 0 && ref_k_len(&p, 2) == 3);
-    ref_row(&p, 0, 0, 0, &o, &lse);
+    ref_row(&p, 0, 0, 0, NULL, &o, &lse);
     near(o, 2);
-    ref_row(&p, 2, 0, 1, &o, &lse);
+    ref_row(&p, 2, 0, 1, NULL, &o, &lse);
     near(o, 30);
-    p.mask.text = "k <= q";
-    ref_row(&p, 2, 0, 0, &o, &lse);
+    p.rules.mask = "k <= q";
+    ref_row(&p, 2, 0, 0, NULL, &o, &lse);
     near(o, 10);
-    p.mask.bottom_right = true; /* 2 rows on 3 keys: row 0 stands at position 1 */
-    ref_row(&p, 2, 0, 0, &o, &lse);
+    p.rules.bottom_right = true; /* 2 rows on 3 keys: row 0 stands at position 1 */
+    ref_row(&p, 2, 0, 0, NULL, &o, &lse);
     near(o, 15);
 }
 END_TEST
@@ -241,14 +244,14 @@ START_TEST(plain_row_rounds)
     const float q[] = {1}, k[] = {0, 0, 0}, v[] = {3, 6, 9};
     struct ref_problem p = small(q, k, v, 1, 3, 1, 1);
     double o, third = ref_round(REF_F16, 1.0 / 3.0);
-    ref_plain_row(&p, REF_F16, REF_F32, 0, 0, 0, &o);
+    ref_plain_row(&p, REF_F16, REF_F32, 0, 0, 0, NULL, &o);
     near(o, 18 * third); /* f32 holds these products and sums exactly */
     ck_assert(o != 6);
     p.kv_len = 2;
-    ref_plain_row(&p, REF_F16, REF_F16, 0, 0, 0, &o);
+    ref_plain_row(&p, REF_F16, REF_F16, 0, 0, 0, NULL, &o);
     ck_assert(o == 4.5);
-    p.mask.text = "k < 0";
-    ref_plain_row(&p, REF_BF16, REF_BF16, 0, 0, 0, &o);
+    p.rules.mask = "k < 0";
+    ref_plain_row(&p, REF_BF16, REF_BF16, 0, 0, 0, NULL, &o);
     ck_assert(o == 0);
 }
 END_TEST
@@ -311,8 +314,9 @@ START_TEST(masks_mean_what_they_say)
 {
     static const int32_t len[] = {0, 3, 7}, table[] = {9, 0, 2, 5};
     const struct rule *rule = &rules[_i];
-    struct ref_mask mask = {.text = rule->text, .n_scalars = 2, .n_arrays = 2, .scalar_names = {"w", "n"},
-                            .scalar_values = {3, 4}, .array_names = {"len", "table"}, .arrays = {len, table}};
+    struct ref_rules mask = {
+        .mask = rule->text, .n_scalars = 2, .scalars = {{"w", REF_I32, 3}, {"n", REF_I32, 4}}, .n_arrays = 2,
+        .arrays = {{"len", REF_I32, 1, {LEN(len)}, len}, {"table", REF_I32, 1, {LEN(table)}, table}}};
     int shown = 0, hidden = 0;
     for (int32_t b = 0; b < 3; b++)
         for (int32_t q = -4; q < 9; q++)
@@ -331,13 +335,315 @@ END_TEST
 
 START_TEST(no_mask_shows_all)
 {
-    struct ref_mask mask = {.text = NULL};
+    struct ref_rules mask = {.mask = NULL};
     struct ref_point at = {-5, 3, 0, 0, 0, 1, 4};
     ck_assert(ref_visible(&mask, &at));
-    mask.text = "";
+    mask.mask = "";
     ck_assert(ref_visible(&mask, &at));
 }
 END_TEST
+
+/* ---- values of rules ---- */
+static const float f32_array[] = {0.5f, -1.25f, 3};
+static const uint16_t f16_array[] = {0x3c00, 0xc000, 0x3555, 0x7bff}; /* 1, -2, 0.333251953125, 65504 */
+static const uint16_t bf16_array[] = {0x3f80, 0x3eab};                /* 1, 0.333984375 */
+static const int8_t i8_array[] = {-128, 7, 127, 0, -1, 5};
+static const int32_t i32_array[] = {INT32_MIN, -1, 0, INT32_MAX, 1000, 2, 3, 4};
+static const uint32_t bits[] = {0x80000001, 0x00000005, 0, 2}; /* 2 rows of 35 */
+
+static const struct ref_rules names = {
+    .n_scalars = 3,
+    .scalars = {{"n", REF_I32, -7}, {"cap", REF_F32, 0.1}, {"half", REF_F32, 0.5}},
+    .n_arrays = 6,
+    .arrays = {{"f", REF_F32, 1, {3}, f32_array},
+               {"hf", REF_F16, 2, {2, 2}, f16_array},
+               {"bf", REF_BF16, 3, {1, 2, 1}, bf16_array},
+               {"c", REF_I8, 2, {2, 3}, i8_array},
+               {"i", REF_I32, 4, {2, 1, 2, 2}, i32_array},
+               {"bit", REF_BITS, 2, {2, 35}, bits}}};
+static const struct ref_point somewhere = {5, 3, 1, 2, 0, 9, 11};
+
+static double value_of(const char *text, double score)
+{
+    struct ref_rules rules = names;
+    rules.score = text;
+    return ref_score(&rules, &somewhere, score);
+}
+
+#define SCORE 1.25 /* in all rows below */
+static const struct {
+    const char *text;
+    double value;
+} values[] = {
+    /* numbers and types */
+    {"7", 7}, {"1.5", 1.5}, {"2e-3", (double)2e-3f}, {"1E+2", 100}, {"0.1", (double)0.1f}, {"cap", (double)0.1f},
+    {"-2147483648", -2147483648.0}, {"2147483647 + 1", -2147483648.0}, {"2147483647 + 1.0", 2147483648.0},
+    {"16777217 + 0.0", 16777217}, {"n", -7}, {"7 / 2", 3.5}, {"3 * half", 1.5}, {"-score", -SCORE}, {"- -3", 3},
+    {"abs(-2147483647 - 1)", -2147483648.0}, {"-(-2147483647 - 1)", -2147483648.0},
+    /* precedence and grouping */
+    {"2 + 3 * 4", 14}, {"(2 + 3) * 4", 20}, {"10 - 4 - 3", 3}, {"100 // 7 // 2", 7}, {"100 // (7 // 2)", 33},
+    {"7 % 4 * 2", 6}, {"2 * 7 % 4", 2}, {"8 / 2 / 2", 2}, {"-7 // 2", -4}, {"-(7 // 2)", -3}, {"2 - -3 * 2", 8},
+    {"true ? 1 : false ? 2 : 3", 1}, {"false ? 1 : false ? 2 : 3", 3}, {"true ? false ? 1 : 2 : 3", 2},
+    {"1 < 2 & 3 < 2 | true ? 1 : 2", 1}, {"true | true ^ true ? 1 : 2", 1}, {"true ^ true & false ? 1 : 2", 1},
+    {"(true ^ true) | false ? 1 : 2", 2}, {"!false & false ? 1 : 2", 2}, {"!1 < 2 ? 1 : 2", 2}, {"!true ^ true ? 1 : 2", 1},
+    {"true?1:2", 1}, {"1 + 1 == 2 ? 1.5 : 2", 1.5}, {"false ? 1.5 : 2", 2}, {"(true ? k < q : k > q) ? 4 : 5", 4},
+    {"1 != 1.5 ? 1 : 2", 1}, {"3 >= 3.0 ? 1 : 2", 1}, {"q>k?1:2", 1}, {"!!true ? 1 : 2", 1},
+    /* indices, elements: clamped, computed, of every type */
+    {"q * 1000 + k * 100 + b * 10 + h", 5312}, {"g + q_len + k_len", 20}, {"score", SCORE},
+    {"f[0]", 0.5}, {"f[1]", -1.25}, {"f[-5]", 0.5}, {"f[99]", 3}, {"f[k - 1]", 3}, {"f[c[0, 1] - 6] * 2", -2.5},
+    {"hf[0, 0]", 1}, {"hf[0, 1]", -2}, {"hf[1, 0]", 0.333251953125}, {"hf[9, 9]", 65504}, {"hf[-1, 9]", -2},
+    {"bf[7, 1, 7]", 0.333984375}, {"bf[0, 0, 0]", 1}, {"c[0, 0]", -128}, {"c[0, 2]", 127}, {"c[1, 1]", -1}, {"c[5, 5]", 5},
+    {"i[0, 0, 0, 0]", -2147483648.0}, {"i[0, 3, 1, 1]", 2147483647}, {"i[1, 0, 0, 1]", 2}, {"i[1, 0, 1, 0]", 3},
+    {"i[0, 0, 1, 1] + 1", -2147483648.0}, {"bit[0, 0] ? 1 : 0", 1}, {"bit[0, 1] ? 1 : 0", 0}, {"bit[0, 31] ? 1 : 0", 1},
+    {"bit[0, 32] ? 1 : 0", 1}, {"bit[0, 33] ? 1 : 0", 0}, {"bit[0, 34] ? 1 : 0", 1}, {"bit[0, 99] ? 1 : 0", 1},
+    {"bit[1, 0] ? 1 : 0", 0}, {"bit[1, 33] ? 1 : 0", 1}, {"bit[7, 33] & !bit[1, 32] ? 1 : 0", 1},
+    /* functions of whole numbers and of both */
+    {"min(3, -4)", -4}, {"max(3, -4)", 3}, {"min(3, 2.5)", 2.5}, {"max(score, 1)", SCORE}, {"abs(-3)", 3}, {"abs(-score)", SCORE},
+    {"relu(-3)", 0}, {"relu(4)", 4}, {"relu(-score)", 0}, {"relu(score)", SCORE}, {"floor(score)", 1}, {"floor(-score)", -2},
+    {"floor(7)", 7}, {"floor(3e9)", 2147483647}, {"floor(-3e9)", -2147483648.0}, {"floor(log(-1.0))", 0},
+    {"floor(exp(1000))", 2147483647}, {"floor(2.5) // 2", 1}, {"7 // 2 / 2", 1.5},
+};
+
+START_TEST(values_by_hand)
+{
+    double got = value_of(values[_i].text, SCORE);
+    ck_assert_msg(got == values[_i].value, "'%s' is %.17g, not %.17g", values[_i].text, got, values[_i].value);
+}
+END_TEST
+
+START_TEST(division_and_remainder)
+{
+    static const int64_t table[][4] = {/* a, b, a // b, a % b */
+                                       {7, 2, 3, 1},   {-7, 2, -4, 1},   {7, -2, -4, -1}, {-7, -2, 3, -1}, {6, 3, 2, 0},
+                                       {-6, 3, -2, 0}, {6, -3, -2, 0},   {0, 5, 0, 0},    {0, -5, 0, 0},   {5, 0, 0, 0},
+                                       {-5, 0, 0, 0},  {INT32_MIN, -1, INT32_MIN, 0},     {INT32_MIN, 1, INT32_MIN, 0},
+                                       {INT32_MIN, 2, -1073741824, 0},   {INT32_MIN, INT32_MIN, 1, 0},
+                                       {INT32_MAX, INT32_MIN, -1, -1},   {1, INT32_MAX, 0, 1}, {-1, INT32_MAX, -1, INT32_MAX - 1}};
+    struct ref_rules rules = {.n_scalars = 2, .scalars = {{"x", REF_I32, 0}, {"y", REF_I32, 0}}};
+    for (size_t i = 0; i < LEN(table); i++) {
+        rules.scalars[0].value = (double)table[i][0];
+        rules.scalars[1].value = (double)table[i][1];
+        rules.score = "x // y";
+        double down = ref_score(&rules, &somewhere, 0);
+        rules.score = "x % y";
+        double rest = ref_score(&rules, &somewhere, 0);
+        ck_assert_msg(down == (double)table[i][2] && rest == (double)table[i][3], "%lld by %lld gave %g, rest %g",
+                      (long long)table[i][0], (long long)table[i][1], down, rest);
+    }
+}
+END_TEST
+
+/* Against other formulas of libm where there are some. */
+START_TEST(functions_of_real_numbers)
+{
+    static const double points[] = {-30, -2.5, -1, -0.125, 0, 0.1, 0.75, 1, 3.5, 30};
+    for (size_t i = 0; i < LEN(points); i++) {
+        double x = points[i];
+        near(value_of("exp(score)", x), exp(x));
+        near(value_of("exp2(score)", x), pow(2, x));
+        near(value_of("tanh(score)", x), (exp(2 * x) - 1) / (exp(2 * x) + 1));
+        near(value_of("sigmoid(score)", x), (1 + tanh(x / 2)) / 2);
+        near(value_of("softplus(score)", x), log(1 + exp(x)));
+        near(value_of("log(exp(score))", x), x);
+        near(value_of("log2(exp2(score))", x), x);
+        near(value_of("sqrt(abs(score))", x), pow(fabs(x), 0.5));
+        near(value_of("score / 3", x), x / 3);
+        near(value_of("30 * tanh(score / 30)", x), 30 * tanh(x / 30));
+    }
+    ck_assert(value_of("softplus(score)", -50) == exp(-50) && value_of("softplus(score)", 900) == 900);
+    ck_assert(value_of("sigmoid(score)", -800) == 0 && value_of("sigmoid(score)", 800) == 1);
+    ck_assert(value_of("log(score)", 0) == -INFINITY && isnan(value_of("sqrt(score)", -1)) && isnan(value_of("log2(score)", -1)));
+}
+END_TEST
+
+START_TEST(not_a_number_goes_through)
+{
+    static const char *const texts[] = {"score", "-score", "score + 1", "min(score, 2)", "min(2, score)", "max(score, 2)",
+                                        "max(2, score)", "abs(score)", "relu(score)", "exp(score)", "softplus(score)",
+                                        "sigmoid(score)", "tanh(score)", "score < 1 ? 1 : score", "0 * score"};
+    for (size_t i = 0; i < LEN(texts); i++)
+        ck_assert_msg(isnan(value_of(texts[i], NAN)), "'%s'", texts[i]);
+    ck_assert(value_of("score != score ? 1 : 0", NAN) == 1 && value_of("!(score >= 0) ? 1 : 0", NAN) == 1);
+    ck_assert(value_of("floor(score)", NAN) == 0);
+}
+END_TEST
+
+/* ---- errors ---- */
+static struct ref_number bounded(const char *text, double score, double error)
+{
+    struct ref_rules rules = names;
+    rules.score = text;
+    return ref_score_bounded(&rules, &somewhere, (struct ref_number){score, error});
+}
+
+START_TEST(errors_by_hand)
+{
+    const double u = 0x1p-24, e = 1e-4;
+    ck_assert(bounded("", 3, e).error == e && bounded("score", 3, e).error == e && bounded("-score", 3, 0).error == 0);
+    near(bounded("score + 1", 3, e).error / e, (e + 4 * u + 0x1p-126) / e);
+    near(bounded("2 * score", 3, e).error / e, (2 * e + 6 * u) / e);
+    near(bounded("score * score", 3, e).error / e, (6 * e + e * e + 9 * u) / e);
+    near(bounded("score / 4", 3, e).error / e, (e / 4 + 5 * 0.75 * u) / e);
+    near(bounded("exp(score)", 3, e).error / e, (exp(3 + e + 6 * u) - exp(3) + 6 * u * exp(3)) / e);
+    ck_assert(bounded("relu(score)", -3, e).error == e && bounded("max(score, 1)", 3, e).error == e);
+    ck_assert(bounded("k - q", 3, e).error == 0 && bounded("16777217 + 0 * q", 3, e).error > 0);
+    /* what rounding decides */
+    ck_assert(bounded("floor(score)", 3.5, e).error == 0 && bounded("floor(score)", 3, e).error == INFINITY);
+    ck_assert(bounded("score > 3 ? 2.0 : 1.0", 3, e).error == 1 && bounded("score > 3 ? 2.0 : 1.0", 2, e).error == 0);
+    ck_assert(bounded("score > 3 ? 1.5 : 1.5", 3, e).error == 0 && bounded("f[floor(score)]", 1, e).error == INFINITY);
+    ck_assert(bounded("log(score)", 0, e).error == INFINITY && bounded("1 / score", 0, e).error == INFINITY);
+    ck_assert(bounded("sqrt(score)", -1, 0).error == 0);
+}
+END_TEST
+
+/* f32 arithmetic itself, over many scores that are off, stays inside, and the bound is not a hundred times too wide. */
+START_TEST(errors_hold)
+{
+    double largest = 0;
+    for (int n = 0; n < 4000; n++) {
+        double score = (n - 2000) * 0.0151, off = (n % 7 - 3) * 1e-7;
+        float s = (float)(score + off), third = s / 30, got = 30 * (float)tanh((double)third);
+        got = got * 0.7f + 0.125f;
+        struct ref_number want = bounded("30 * tanh(score / 30) * 0.7 + 0.125", score, fabs(off) + 0x1p-24 * fabs(score));
+        double error = fabs((double)got - want.value);
+        ck_assert_msg(error <= want.error, "at %g: off by %g, bound %g", score, error, want.error);
+        largest = fmax(largest, error / want.error);
+    }
+    ck_assert_msg(largest > 0.05, "the bound is %g times too wide", 1 / largest);
+}
+END_TEST
+
+/* ---- normalisers ---- */
+START_TEST(normalisers_by_hand)
+{
+    const float q[] = {1}, k[] = {-1, 2, 4, 9}, v[] = {8, 16, 32, 1000};
+    struct ref_problem p = small(q, k, v, 1, 4, 1, 1);
+    double o, lse;
+    p.rules.mask = "k < 3";
+    p.rules.score = "score / 2";
+    p.rules.weight = "relu(score)"; /* 0, 1, 2 */
+    p.rules.normaliser = REF_L1;
+    ref_row(&p, 0, 0, 0, NULL, &o, &lse);
+    near(o, 80.0 / 3);
+    near(lse, log(3));
+    p.rules.normaliser = REF_COUNT;
+    ref_row(&p, 0, 0, 0, NULL, &o, &lse);
+    near(o, 80.0 / 3); /* three keys */
+    p.rules.mask = "k < 2 | k == 3";
+    ref_row(&p, 0, 0, 0, NULL, &o, &lse);
+    near(o, (16 + 4.5 * 1000) / 3);
+    near(lse, log(3));
+    p.rules.normaliser = REF_NO_NORMALISER;
+    ref_row(&p, 0, 0, 0, NULL, &o, &lse);
+    near(o, 16 + 4.5 * 1000);
+    ck_assert(lse == 0);
+    p.rules.normaliser = REF_SOFTMAX; /* has no weight rule */
+    p.rules.mask = "k < 2";
+    ref_row(&p, 0, 0, 0, NULL, &o, &lse);
+    near(o, (8 * exp(-0.5) + 16 * exp(1)) / (exp(-0.5) + exp(1)));
+    near(lse, log(exp(-0.5) + exp(1)));
+    p.rules.normaliser = REF_L1;
+    p.rules.weight = "exp(score)"; /* the same */
+    ref_row(&p, 0, 0, 0, NULL, &o, &lse);
+    near(o, (8 * exp(-0.5) + 16 * exp(1)) / (exp(-0.5) + exp(1)));
+    near(lse, log(exp(-0.5) + exp(1)));
+}
+END_TEST
+
+START_TEST(normalisers_of_nothing)
+{
+    const float q[] = {1}, k[] = {-1, -2, NAN}, v[] = {8, 16, NAN};
+    struct ref_problem p = small(q, k, v, 1, 3, 1, 1);
+    static const double all_zero[] = {-INFINITY, -INFINITY, 0.69314718055994530942, 0};
+    double o, lse;
+    for (int normaliser = REF_SOFTMAX; normaliser <= REF_NO_NORMALISER; normaliser++) {
+        p.rules = (struct ref_rules){.mask = "false", .weight = "relu(score)", .normaliser = normaliser};
+        ref_row(&p, 0, 0, 0, NULL, &o, &lse);
+        ck_assert(o == 0 && lse == -INFINITY);
+        p.rules.mask = "k < 2"; /* weights that are all 0 */
+        p.rules.score = normaliser == REF_SOFTMAX ? "log(0 * score)" : "";
+        ref_row(&p, 0, 0, 0, NULL, &o, &lse);
+        ck_assert_msg(o == 0 && (lse == all_zero[normaliser] || fabs(lse - all_zero[normaliser]) < 1e-15),
+                      "normaliser %d: %g, lse %g", normaliser, o, lse);
+        p.rules.mask = ""; /* a NaN that is seen */
+        p.rules.score = "";
+        ref_row(&p, 0, 0, 0, NULL, &o, &lse);
+        ck_assert(isnan(o));
+    }
+}
+END_TEST
+
+/* What an unfused pipeline stores is rounded where it is stored: raw score, edited score, divided weight. */
+START_TEST(plain_row_of_rules)
+{
+    const float q[] = {1}, k[] = {0.3f, 0.7f}, v[] = {1, 2};
+    struct ref_problem p = small(q, k, v, 1, 2, 1, 1);
+    double o, w[2];
+    p.rules.score = "score * 1.1";
+    p.rules.weight = "softplus(score)";
+    p.rules.normaliser = REF_L1;
+    for (int i = 0; i < 2; i++) {
+        double s = ref_round(REF_BF16, ref_round(REF_BF16, k[i]) * (double)1.1f);
+        w[i] = log1p(exp(s));
+    }
+    ref_plain_row(&p, REF_BF16, REF_F32, 0, 0, 0, NULL, &o);
+    near(o, ref_round(REF_BF16, w[0] / (w[0] + w[1])) + 2 * ref_round(REF_BF16, w[1] / (w[0] + w[1])));
+}
+END_TEST
+
+START_TEST(pairs_are_shared)
+{
+    const float q[] = {2}, k[] = {1, -3, 5}, v[] = {1, 2, 3};
+    struct ref_problem p = small(q, k, v, 1, 3, 1, 1);
+    struct ref_pair pairs[3];
+    double o[2], lse[2];
+    p.scale = -0.5;
+    p.rules.mask = "k != 1";
+    ref_pairs(&p, 0, 0, 0, pairs);
+    ck_assert(pairs[0].seen && !pairs[1].seen && pairs[2].seen && pairs[0].raw == -1 && pairs[2].raw == -5 && pairs[2].size == 5);
+    ref_row(&p, 0, 0, 0, NULL, &o[0], &lse[0]);
+    ref_row(&p, 0, 0, 0, pairs, &o[1], &lse[1]);
+    ck_assert(o[0] == o[1] && lse[0] == lse[1]);
+}
+END_TEST
+
+/* Texts that the reference must refuse to guess at. */
+START_TEST(unreadable_texts_abort)
+{
+    static const char *const texts[] = {"score +", "1 < 2 < 3 ? 1 : 2", "causal ? 1 : 2", "k <= q", "1 + true", "1 & 2 ? 1 : 2",
+                                        "1 ? 2 : 3", ".5", "1.5e", "2x", "1 % 2.0", "1.0 // 2", "f[score]", "f[0, 0]", "hf[0]",
+                                        "(1", "1)", "min(1)", "exp(1, 2)", "1 < !true ? 1 : 2", "true ? 1", "3000000000",
+                                        "!(1) ? 1 : 2", "-true", "true == true ? 1 : 2", "1 = 1 ? 1 : 2", "true && true ? 1 : 2",
+                                        "nothing", "true ? 1 : false", "abs(true)"};
+    for (size_t i = 0; i < LEN(texts); i++) {
+        pid_t child = fork();
+        int status = 0;
+        if (child == 0) {
+            if (!freopen("/dev/null", "w", stderr))
+                _exit(1);
+            value_of(texts[i], 1);
+            _exit(0);
+        }
+        ck_assert(waitpid(child, &status, 0) == child);
+        ck_assert_msg(WIFSIGNALED(status), "'%s' was read", texts[i]);
+    }
+}
+END_TEST
+
+static TCase *rule_case(void)
+{
+    TCase *rule = tcase_create("rules");
+    tcase_add_loop_test(rule, masks_mean_what_they_say, 0, (int)LEN(rules));
+    tcase_add_test(rule, no_mask_shows_all);
+    tcase_add_loop_test(rule, values_by_hand, 0, (int)LEN(values));
+    tcase_add_test(rule, division_and_remainder);
+    tcase_add_test(rule, functions_of_real_numbers);
+    tcase_add_test(rule, not_a_number_goes_through);
+    tcase_add_test(rule, errors_by_hand);
+    tcase_add_test(rule, errors_hold);
+    tcase_add_test(rule, unreadable_texts_abort);
+    return rule;
+}
 
 static TCase *operator_case(void)
 {
@@ -349,21 +655,23 @@ static TCase *operator_case(void)
     tcase_add_test(operator, heads_entries_and_strides);
     tcase_add_test(operator, packed_lengths);
     tcase_add_test(operator, plain_row_rounds);
+    tcase_add_test(operator, normalisers_by_hand);
+    tcase_add_test(operator, normalisers_of_nothing);
+    tcase_add_test(operator, plain_row_of_rules);
+    tcase_add_test(operator, pairs_are_shared);
     return operator;
 }
 
 int main(void)
 {
     Suite *suite = suite_create("ref");
-    TCase *storage = tcase_create("storage"), *masks = tcase_create("masks");
+    TCase *storage = tcase_create("storage");
     tcase_add_loop_test(storage, every_pattern_survives, 0, (int)LEN(narrow_types));
     tcase_add_loop_test(storage, every_tie_goes_to_even, 0, (int)LEN(narrow_types));
     tcase_add_test(storage, known_patterns);
-    tcase_add_loop_test(masks, masks_mean_what_they_say, 0, (int)LEN(rules));
-    tcase_add_test(masks, no_mask_shows_all);
     suite_add_tcase(suite, storage);
     suite_add_tcase(suite, operator_case());
-    suite_add_tcase(suite, masks);
+    suite_add_tcase(suite, rule_case());
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);

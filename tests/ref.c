@@ -103,85 +103,154 @@ static int64_t row_at(const struct ref_tensor *t, const int32_t *offsets, int64_
     return t->offset + b * t->batch + head * t->head + token * t->token;
 }
 
-/* Scaled scores of one row; -inf with seen[k] = 0 where the mask hides. */
-static void row_scores(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, int64_t k_len, double *score, bool *seen)
+struct ref_point ref_point_of(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, int64_t k)
 {
-    int64_t g = h / (p->heads / p->kv_heads), q_len = ref_q_len(p, b);
-    int64_t q0 = row_at(&p->q, p->q_offsets, b, h, i);
-    for (int64_t k = 0; k < k_len; k++) {
-        struct ref_point at = {i + (p->mask.bottom_right ? k_len - q_len : 0), k, b, h, g, q_len, k_len};
-        seen[k] = ref_visible(&p->mask, &at);
-        score[k] = -INFINITY;
-        if (!seen[k])
+    int64_t q_len = ref_q_len(p, b), k_len = ref_k_len(p, b);
+    struct ref_point at = {i + (p->rules.bottom_right ? k_len - q_len : 0), k, b, h, h / (p->heads / p->kv_heads), q_len, k_len};
+    return at;
+}
+
+static void *allocate(int64_t count, size_t each)
+{
+    void *data = calloc((size_t)count + 1, each);
+    if (!data)
+        abort();
+    return data;
+}
+
+void ref_pairs(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, struct ref_pair *pairs)
+{
+    int64_t g = h / (p->heads / p->kv_heads), q0 = row_at(&p->q, p->q_offsets, b, h, i);
+    double *q = allocate(p->dim, sizeof *q);
+    for (int64_t d = 0; d < p->dim; d++)
+        q[d] = ref_widen(p->q.type, p->q.data, q0 + d);
+    for (int64_t k = 0; k < ref_k_len(p, b); k++) {
+        struct ref_point at = ref_point_of(p, b, h, i, k);
+        double dot = 0, size = 0;
+        pairs[k] = (struct ref_pair){ref_visible(&p->rules, &at), 0, 0};
+        if (!pairs[k].seen)
             continue;
         int64_t k0 = row_at(&p->k, p->k_offsets, b, g, k);
-        double dot = 0;
-        for (int64_t d = 0; d < p->dim; d++)
-            dot += ref_widen(p->q.type, p->q.data, q0 + d) * ref_widen(p->k.type, p->k.data, k0 + d);
-        score[k] = dot * p->scale;
+        for (int64_t d = 0; d < p->dim; d++) {
+            double term = q[d] * ref_widen(p->k.type, p->k.data, k0 + d);
+            dot += term;
+            size += fabs(term);
+        }
+        pairs[k].raw = dot * p->scale;
+        pairs[k].size = size * fabs(p->scale);
     }
+    free(q);
 }
 
-/* Weights by the stable softmax; returns their sum and the maximum taken off. */
-static double softmax(double *score, const bool *seen, int64_t k_len, double *largest)
+/* What the weights are divided by: 0 for a row whose result is 0. */
+struct divisor {
+    double n, lse;
+};
+
+/* Weights from scores by the stable softmax. */
+static struct divisor softmax(double *score, const struct ref_pair *pairs, int64_t k_len)
 {
-    double sum = 0;
-    *largest = -INFINITY;
+    double sum = 0, largest = -INFINITY;
     for (int64_t k = 0; k < k_len; k++)
-        if (seen[k] && !isnan(*largest) && !(score[k] <= *largest)) /* a NaN becomes the largest and stays it */
-            *largest = score[k];
+        if (pairs[k].seen && !isnan(largest) && !(score[k] <= largest)) /* a NaN becomes the largest and stays it */
+            largest = score[k];
     for (int64_t k = 0; k < k_len; k++) {
-        score[k] = !seen[k] || *largest == -INFINITY ? 0 : exp(score[k] - *largest);
+        score[k] = !pairs[k].seen || largest == -INFINITY ? 0 : exp(score[k] - largest);
         sum += score[k];
     }
-    return sum;
+    return (struct divisor){sum, sum == 0 ? -INFINITY : largest + log(sum)};
 }
 
-void ref_row(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, double *o, double *lse)
+/* Without a softmax.  Weights that are all 0 have the sum 0, but a row's keys count whatever they weigh: parts of a row could not
+ * be merged otherwise. */
+static struct divisor other_normaliser(int normaliser, const double *weight, const struct ref_pair *pairs, int64_t k_len)
+{
+    double sum = 0, seen = 0;
+    for (int64_t k = 0; k < k_len; k++) {
+        sum += weight[k];
+        seen += pairs[k].seen;
+    }
+    double n = normaliser == REF_L1 ? sum : normaliser == REF_COUNT || seen == 0 ? seen : 1;
+    return (struct divisor){n, log(n)};
+}
+
+#define EXACT (-1) /* no storage type: nothing is rounded */
+
+static double stored(int type, double x)
+{
+    return type == EXACT ? x : ref_round(type, x);
+}
+
+/* Weights of a row, not yet divided; what an unfused pipeline stores between its steps is rounded to type. */
+static struct divisor row_weights(const struct ref_problem *p, int type, int64_t b, int64_t h, int64_t i,
+                                  const struct ref_pair *pairs, double *weight)
+{
+    int64_t k_len = ref_k_len(p, b);
+    for (int64_t k = 0; k < k_len; k++) {
+        weight[k] = 0;
+        if (!pairs[k].seen)
+            continue;
+        struct ref_point at = ref_point_of(p, b, h, i, k);
+        weight[k] = stored(type, ref_score(&p->rules, &at, stored(type, pairs[k].raw)));
+        if (p->rules.normaliser != REF_SOFTMAX)
+            weight[k] = ref_weight(&p->rules, &at, weight[k]);
+    }
+    return p->rules.normaliser == REF_SOFTMAX ? softmax(weight, pairs, k_len)
+                                              : other_normaliser(p->rules.normaliser, weight, pairs, k_len);
+}
+
+/* The caller's pairs, or a row's own in *made. */
+static const struct ref_pair *pairs_of(const struct ref_problem *p, int64_t b, int64_t h, int64_t i,
+                                       const struct ref_pair *pairs, struct ref_pair **made)
+{
+    *made = NULL;
+    if (pairs)
+        return pairs;
+    *made = allocate(ref_k_len(p, b), sizeof **made);
+    ref_pairs(p, b, h, i, *made);
+    return *made;
+}
+
+void ref_row(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, const struct ref_pair *pairs, double *o, double *lse)
 {
     int64_t k_len = ref_k_len(p, b), g = h / (p->heads / p->kv_heads);
-    double *weight = malloc((size_t)(k_len + 1) * sizeof *weight), largest;
-    bool *seen = malloc((size_t)(k_len + 1) * sizeof *seen);
-    if (!weight || !seen)
-        abort();
-    row_scores(p, b, h, i, k_len, weight, seen);
-    double sum = softmax(weight, seen, k_len, &largest);
+    struct ref_pair *made;
+    double *weight = allocate(k_len, sizeof *weight);
+    pairs = pairs_of(p, b, h, i, pairs, &made);
+    struct divisor by = row_weights(p, EXACT, b, h, i, pairs, weight);
     if (lse)
-        *lse = sum == 0 ? -INFINITY : largest + log(sum);
+        *lse = by.lse;
     for (int64_t d = 0; d < p->dim_v; d++)
         o[d] = 0;
     for (int64_t k = 0; k < k_len; k++) {
         int64_t v0 = row_at(&p->v, p->k_offsets, b, g, k);
-        if (seen[k])
+        if (pairs[k].seen)
             for (int64_t d = 0; d < p->dim_v; d++)
                 o[d] += weight[k] * ref_widen(p->v.type, p->v.data, v0 + d);
     }
     for (int64_t d = 0; d < p->dim_v; d++)
-        o[d] = sum == 0 ? 0 : o[d] / sum;
+        o[d] = by.n == 0 ? 0 : o[d] / by.n;
     free(weight);
-    free(seen);
+    free(made);
 }
 
-void ref_plain_row(const struct ref_problem *p, int type, int type_o, int64_t b, int64_t h, int64_t i, double *o)
+void ref_plain_row(const struct ref_problem *p, int type, int type_o, int64_t b, int64_t h, int64_t i,
+                   const struct ref_pair *pairs, double *o)
 {
     int64_t k_len = ref_k_len(p, b), g = h / (p->heads / p->kv_heads);
-    double *weight = malloc((size_t)(k_len + 1) * sizeof *weight), largest;
-    bool *seen = malloc((size_t)(k_len + 1) * sizeof *seen);
-    if (!weight || !seen)
-        abort();
-    row_scores(p, b, h, i, k_len, weight, seen);
+    struct ref_pair *made;
+    double *weight = allocate(k_len, sizeof *weight);
+    pairs = pairs_of(p, b, h, i, pairs, &made);
+    struct divisor by = row_weights(p, type, b, h, i, pairs, weight);
     for (int64_t k = 0; k < k_len; k++)
-        weight[k] = ref_round(type, weight[k]);
-    double sum = softmax(weight, seen, k_len, &largest);
-    for (int64_t k = 0; k < k_len; k++)
-        weight[k] = sum == 0 ? 0 : ref_round(type, weight[k] / sum);
+        weight[k] = by.n == 0 ? 0 : ref_round(type, weight[k] / by.n);
     for (int64_t d = 0; d < p->dim_v; d++) {
         float total = 0;
         for (int64_t k = 0; k < k_len; k++)
-            if (seen[k])
+            if (pairs[k].seen)
                 total += (float)(weight[k] * ref_widen(p->v.type, p->v.data, row_at(&p->v, p->k_offsets, b, g, k) + d));
         o[d] = ref_round(type_o, total);
     }
     free(weight);
-    free(seen);
+    free(made);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * ref.h - the oracle: attention in double precision, written from the formula; depends on nothing of clattn.
  *
- * It reads tensors as they are stored, has its own f16 and bf16 widening, and its own interpreter of mask texts (no tree,
+ * It reads tensors as they are stored, has its own f16 and bf16 widening, and its own interpreter of rule texts (no tree,
  * no generated code), so that a wrong library cannot lend it a bug.
  */
 #ifndef REF_H
@@ -10,9 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum ref_type { REF_F32 = 0, REF_F16 = 1, REF_BF16 = 2 };
+enum ref_type { REF_F32 = 0, REF_F16 = 1, REF_BF16 = 2, REF_I32 = 3, REF_I8 = 4, REF_BITS = 5 };
 
-double ref_widen(int type, const void *data, int64_t index);   /* element as a double */
+double ref_widen(int type, const void *data, int64_t index);   /* element of a float type as a double */
 void ref_narrow(int type, double value, void *data, int64_t index); /* round to nearest even and store */
 double ref_round(int type, double value);                       /* narrow, then widen */
 
@@ -22,40 +22,78 @@ struct ref_tensor { /* element [b][head][t][d] is data[offset + b*batch + head*h
     int64_t offset, batch, head, token;
 };
 
-struct ref_mask { /* NULL or "" text: every key */
-    const char *text;
-    bool bottom_right;
-    int n_scalars, n_arrays;
-    const char *scalar_names[8];
-    int32_t scalar_values[8];
-    const char *array_names[4];
-    const int32_t *arrays[4];
+/* ---- rules ---- */
+struct ref_scalar {
+    const char *name;
+    int type; /* REF_I32 or REF_F32; the value of an f32 is rounded to it */
+    double value;
 };
 
-struct ref_problem {
-    int64_t batch, heads, kv_heads, q_len, kv_len, dim, dim_v;
-    double scale; /* a number, never "default" */
-    struct ref_tensor q, k, v;
-    struct ref_mask mask;
-    const int32_t *key_lengths;           /* NULL: kv_len each */
-    const int32_t *q_offsets, *k_offsets; /* NULL: not packed */
+struct ref_array { /* dense, the last index fastest; REF_BITS: each row of the last index begins with a 32-bit word */
+    const char *name;
+    int type, n_dims;
+    int64_t dims[4];
+    const void *data;
+};
+
+enum ref_normaliser { REF_SOFTMAX = 0, REF_L1 = 1, REF_COUNT = 2, REF_NO_NORMALISER = 3 };
+
+struct ref_rules {
+    const char *mask, *score, *weight; /* without named rules; NULL or "": every key, the score itself, the score itself */
+    bool bottom_right;
+    int normaliser;
+    int n_scalars, n_arrays;
+    struct ref_scalar scalars[8];
+    struct ref_array arrays[8];
 };
 
 struct ref_point {
     int64_t q, k, b, h, g, q_len, k_len; /* q: absolute position */
 };
-/* Whether the mask shows a pair.  Aborts the program on a text it cannot read: tests must not guess. */
-bool ref_visible(const struct ref_mask *mask, const struct ref_point *at);
 
-/* This batch entry's lengths. */
+/* Whether the mask shows a pair; the score that the score rule makes of a raw one; the weight of an edited score.  They abort
+ * the program on a text they cannot read or whose types do not fit: tests must not guess. */
+bool ref_visible(const struct ref_rules *rules, const struct ref_point *at);
+double ref_score(const struct ref_rules *rules, const struct ref_point *at, double raw);
+double ref_weight(const struct ref_rules *rules, const struct ref_point *at, double score);
+
+/* The same for a score that is known up to an error: besides the value what an evaluation in f32 may be off by, infinite where
+ * nothing can be said (doc/numerics.md, "Rules"). */
+struct ref_number {
+    double value, error;
+};
+struct ref_number ref_score_bounded(const struct ref_rules *rules, const struct ref_point *at, struct ref_number raw);
+struct ref_number ref_weight_bounded(const struct ref_rules *rules, const struct ref_point *at, struct ref_number score);
+
+/* ---- the operator ---- */
+struct ref_problem {
+    int64_t batch, heads, kv_heads, q_len, kv_len, dim, dim_v;
+    double scale; /* a number, never "default" */
+    struct ref_tensor q, k, v;
+    struct ref_rules rules;
+    const int32_t *key_lengths;           /* NULL: kv_len each */
+    const int32_t *q_offsets, *k_offsets; /* NULL: not packed */
+};
+
+/* This batch entry's lengths, and where a pair stands. */
 int64_t ref_q_len(const struct ref_problem *p, int64_t b);
 int64_t ref_k_len(const struct ref_problem *p, int64_t b);
+struct ref_point ref_point_of(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, int64_t k);
 
-/* One row: o[dim_v] and, if not NULL, *lse (-inf for a row that sees nothing, whose o is 0). */
-void ref_row(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, double *o, double *lse);
+/* The pairs of one row, ref_k_len of them: what several questions about the row share. */
+struct ref_pair {
+    bool seen;
+    double raw, size; /* scale q . k and sum_d |scale q_d k_d|; 0 for a pair that is not seen */
+};
+void ref_pairs(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, struct ref_pair *pairs);
 
-/* The same row by a plain computation in a storage type: scores and weights f32, both rounded to `type` as an unfused
+/* One row: o[dim_v] and, if not NULL, *lse.  o is 0 and *lse -inf for a row that sees nothing and, where the weights' sum is what
+ * they are divided by, for one whose weights are all 0.  pairs: of this row, or NULL. */
+void ref_row(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, const struct ref_pair *pairs, double *o, double *lse);
+
+/* The same row by a plain computation in a storage type: raw scores, edited scores and weights rounded to `type` as an unfused
  * pipeline stores them, sums in f32, result rounded to type_o.  Its error is the b of the accuracy rule. */
-void ref_plain_row(const struct ref_problem *p, int type, int type_o, int64_t b, int64_t h, int64_t i, double *o);
+void ref_plain_row(const struct ref_problem *p, int type, int type_o, int64_t b, int64_t h, int64_t i,
+                   const struct ref_pair *pairs, double *o);
 
 #endif

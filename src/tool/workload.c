@@ -90,6 +90,62 @@ static int32_t *random_lengths(int64_t count, int64_t longest, uint64_t *state)
     return lengths;
 }
 
+static int64_t element_count(const clattn_array *array)
+{
+    int64_t count = 1;
+    for (int d = 0; d < array->n_dims; d++)
+        count *= array->dims[d] > 0 ? array->dims[d] : 0;
+    return count;
+}
+
+int64_t workload_array_bytes(const clattn_array *array)
+{
+    static const int8_t bytes[] = {4, 2, 2, 4, 1};
+    if (array->n_dims < 1 || array->n_dims > CLATTN_MAX_DIMS || element_count(array) == 0)
+        return 0;
+    int64_t last = array->dims[array->n_dims - 1];
+    return array->type == CLATTN_BITS ? element_count(array) / last * ((last + 31) / 32) * 4
+                                      : element_count(array) * bytes[array->type];
+}
+
+static void store_whole(int32_t type, int64_t value, void *data, int64_t index)
+{
+    if (type == CLATTN_I32)
+        ((int32_t *)data)[index] = (int32_t)value;
+    else
+        ((int8_t *)data)[index] = (int8_t)(value < 127 ? value : 127);
+}
+
+/* Documents where the last index runs over positions, else lengths. */
+static void fill_whole(const clattn_attention *a, const clattn_array *array, void *data, uint64_t *state)
+{
+    int64_t last = array->dims[array->n_dims - 1], value = 0;
+    bool positions = last > 1 && last >= (a->q_len < a->kv_len ? a->q_len : a->kv_len) && (array->n_dims > 1 || last > a->batch);
+    for (int64_t i = 0; i < element_count(array); i++) {
+        if (i % last == 0)
+            value = 0;
+        uint64_t roll = next_random(state);
+        value = positions ? value + (roll % 24 == 0) : (int64_t)(roll % (uint64_t)(a->kv_len + 1));
+        store_whole(array->type, value, data, i);
+    }
+}
+
+static void *random_array(const clattn_attention *a, const clattn_array *array, uint64_t *state)
+{
+    int64_t bytes = workload_array_bytes(array);
+    void *data = calloc((size_t)bytes + 1, 1);
+    if (!data || bytes == 0)
+        return data;
+    if (array->type == CLATTN_BITS)
+        for (int64_t i = 0; i < bytes / 4; i++) /* those after a row's end too: nobody may read them */
+            ((uint32_t *)data)[i] = (uint32_t)(next_random(state) | next_random(state));
+    else if (array->type == CLATTN_I32 || array->type == CLATTN_I8)
+        fill_whole(a, array, data, state);
+    else
+        fill(data, array->type, element_count(array), 0.5, state);
+    return data;
+}
+
 static bool make_lengths(struct workload *w, uint64_t *state)
 {
     const clattn_attention *a = &w->problem;
@@ -104,27 +160,28 @@ static bool make_lengths(struct workload *w, uint64_t *state)
         good = good && w->key_lengths;
     }
     for (int i = 0; i < a->n_arrays; i++) {
-        w->arrays[i] = random_lengths(a->arrays[i].count, a->kv_len, state);
+        w->arrays[i] = random_array(a, &a->arrays[i], state);
         good = good && w->arrays[i];
     }
     return good;
 }
 
 /* ---- poison: NaN and infinities where no row, or only some rows, may see them ---- */
-static struct ref_mask mask_of(const struct workload *w)
+static struct ref_rules rules_of(const struct workload *w)
 {
     const clattn_attention *a = &w->problem;
-    struct ref_mask mask = {.text = a->pattern.text, .bottom_right = a->pattern.corner == CLATTN_BOTTOM_RIGHT,
-                            .n_scalars = a->n_scalars, .n_arrays = a->n_arrays};
-    for (int i = 0; i < a->n_scalars; i++) {
-        mask.scalar_names[i] = a->scalars[i].name;
-        mask.scalar_values[i] = a->scalars[i].value;
-    }
+    struct ref_rules rules = {.mask = w->mask ? w->mask : a->pattern.text, .score = w->score ? w->score : a->score.text,
+                              .weight = w->weight ? w->weight : a->weight.text,
+                              .bottom_right = a->pattern.corner == CLATTN_BOTTOM_RIGHT, .normaliser = a->normaliser,
+                              .n_scalars = a->n_scalars, .n_arrays = a->n_arrays};
+    for (int i = 0; i < a->n_scalars; i++)
+        rules.scalars[i] = (struct ref_scalar){a->scalars[i].name, a->scalars[i].type, a->scalars[i].value};
     for (int i = 0; i < a->n_arrays; i++) {
-        mask.array_names[i] = a->arrays[i].name;
-        mask.arrays[i] = w->arrays[i];
+        rules.arrays[i] = (struct ref_array){.name = a->arrays[i].name, .type = a->arrays[i].type,
+                                             .n_dims = a->arrays[i].n_dims, .data = w->arrays[i]};
+        memcpy(rules.arrays[i].dims, a->arrays[i].dims, sizeof rules.arrays[i].dims);
     }
-    return mask;
+    return rules;
 }
 
 struct ref_problem workload_reference(const struct workload *w)
@@ -136,7 +193,7 @@ struct ref_problem workload_reference(const struct workload *w)
         .q = {w->q, a->type_q, a->q.offset, a->q.batch, a->q.head, a->q.token},
         .k = {w->k, a->type_k, a->k.offset, a->k.batch, a->k.head, a->k.token},
         .v = {w->v, a->type_v, a->v.offset, a->v.batch, a->v.head, a->v.token},
-        .mask = mask_of(w), .key_lengths = w->key_lengths, .q_offsets = w->q_offsets, .k_offsets = w->k_offsets,
+        .rules = rules_of(w), .key_lengths = w->key_lengths, .q_offsets = w->q_offsets, .k_offsets = w->k_offsets,
     };
     return p;
 }
@@ -144,11 +201,11 @@ struct ref_problem workload_reference(const struct workload *w)
 /* Whether any row of any head of the group sees a key. */
 static bool key_is_seen(const struct ref_problem *p, int64_t b, int64_t g, int64_t k)
 {
-    int64_t group = p->heads / p->kv_heads, q_len = ref_q_len(p, b), k_len = ref_k_len(p, b);
+    int64_t group = p->heads / p->kv_heads, q_len = ref_q_len(p, b);
     for (int64_t h = g * group; h < (g + 1) * group; h++)
         for (int64_t i = 0; i < q_len; i++) {
-            struct ref_point at = {i + (p->mask.bottom_right ? k_len - q_len : 0), k, b, h, g, q_len, k_len};
-            if (ref_visible(&p->mask, &at))
+            struct ref_point at = ref_point_of(p, b, h, i, k);
+            if (ref_visible(&p->rules, &at))
                 return true;
         }
     return false;

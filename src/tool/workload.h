@@ -25,14 +25,20 @@ struct workload {
     /* host tensors; o and lse start as NaN; each has guard zones before and after, checked by workload_guards_intact */
     void *q, *k, *v, *o;
     float *lse;
-    int32_t *q_offsets, *k_offsets, *key_lengths, *arrays[CLATTN_MAX_ARRAYS];
+    int32_t *q_offsets, *k_offsets, *key_lengths;
+    void *arrays[CLATTN_MAX_ARRAYS]; /* workload_array_bytes each */
+    const char *mask, *score, *weight; /* texts without named rules, for the reference; NULL: those of the problem */
     int64_t q_count, k_count, v_count, o_count, lse_count; /* elements, by clattn_attention_extent */
     void *private_state;
 };
 
-/* Make host tensors.  Named arrays get values from 0 to kv_len, lengths likewise, packed offsets rise to the totals. */
+/* Make host tensors.  Lengths go from 0 to kv_len, packed offsets rise to the totals.  Named arrays: floats normal(0, 1/2); bits
+ * 3/4 ones; i32 and i8 values from 0 to kv_len (i8: 127), but rising from 0 by steps of 1 now and then, as documents do, along
+ * a last index as long as the queries or keys. */
 clattn_status workload_make(struct workload *w, const clattn_attention *problem, uint64_t seed, enum workload_fill fill);
 void workload_free(struct workload *w);
+/* Bytes of an array on host and device; 0 for dimensions that make no array. */
+int64_t workload_array_bytes(const clattn_array *array);
 /* The same problem for the double reference; borrows the tensors. */
 struct ref_problem workload_reference(const struct workload *w);
 
@@ -45,6 +51,7 @@ bool workload_guards_intact(const struct workload *w);
 struct verdict {
     bool pass;
     int64_t rows;              /* compared */
+    int64_t unbounded;         /* rows whose rounding lets nothing be said: divided by weights that sum to nearly 0 */
     double error, bound;       /* largest |o - o64| and what it may be */
     double ratio;              /* largest error / bound over rows: what pass is about */
     double lse_error, lse_bound;
@@ -57,7 +64,12 @@ void workload_check(const struct workload *w, int64_t max_rows, struct verdict *
 /* What f32 arithmetic may be off by in one row of o, whatever the storage (doc/numerics.md). */
 double workload_f32_bound(const struct workload *w, int64_t b, int64_t h, int64_t i);
 
-/* Make a random problem for a sweep: sizes at tile edges above all, every type, pattern, layout and flag in turn. */
+/* Its part that all rows of a head share (the rest follows the row's scores and weights, and takes a row's time to compute), and
+ * what rounded scores and weights add to the bound of a row's lse. */
+double workload_bar(const struct workload *w, int64_t b, int64_t h);
+double workload_lse_spread(const struct workload *w, int64_t b, int64_t h, int64_t i);
+
+/* Make a random problem for a sweep: sizes at tile edges above all, every type, rule, normaliser, layout and flag in turn. */
 void workload_random_problem(uint64_t seed, clattn_attention *problem);
 
 #endif

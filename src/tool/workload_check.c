@@ -14,9 +14,9 @@ struct row {
     int64_t b, h, i;
 };
 
-/* What the f32 rounding of large scores may move a row's o and lse by. */
+/* What rounding may move a row's o and lse by: of sums (bar), of scores and weights. */
 struct spread {
-    double o, lse;
+    double bar, o, lse;
 };
 
 struct checker {
@@ -24,7 +24,8 @@ struct checker {
     struct ref_problem p;
     struct verdict *verdict;
     double *exact, *plain;
-    struct spread spread; /* of the row */
+    struct ref_pair *pairs; /* of the row */
+    struct spread spread;
 };
 
 /* The largest finite |v| that a row's kv head holds. */
@@ -48,65 +49,104 @@ static int64_t element_at(const struct ref_tensor *t, const int32_t *offsets, in
     return t->offset + head * t->head + (offsets ? (offsets[b] + token) * t->token : b * t->batch + token * t->token);
 }
 
-/* The score of key j for a row, and in *size the sum of its terms' magnitudes; NaN for a key that the row does not see. */
-static double score_of(const struct ref_problem *p, const struct row *r, int64_t j, double *size)
-{
-    int64_t g = r->h / (p->heads / p->kv_heads), q_len = ref_q_len(p, r->b), k_len = ref_k_len(p, r->b);
-    struct ref_point at = {r->i + (p->mask.bottom_right ? k_len - q_len : 0), j, r->b, r->h, g, q_len, k_len};
-    double sum = 0, sizes = 0;
-    if (!ref_visible(&p->mask, &at))
-        return NAN;
-    int64_t q0 = element_at(&p->q, p->q_offsets, r->b, r->h, r->i), k0 = element_at(&p->k, p->k_offsets, r->b, g, j);
-    for (int64_t d = 0; d < p->dim; d++) {
-        double term = ref_widen(p->q.type, p->q.data, q0 + d) * ref_widen(p->k.type, p->k.data, k0 + d);
-        sum += term;
-        sizes += fabs(term);
-    }
-    *size = fabs(p->scale) * sizes;
-    return p->scale * sum;
-}
-
-/* The largest distance of a value from the row's result; columns that are not finite have none. */
+/* The largest distance of a value from what it is compared with (NULL: 0); columns that are not finite have none. */
 static double value_distance(const struct ref_problem *p, const struct row *r, int64_t j, const double *o)
 {
     int64_t v0 = element_at(&p->v, p->k_offsets, r->b, r->h / (p->heads / p->kv_heads), j);
     double most = 0;
     for (int64_t d = 0; d < p->dim_v; d++) {
-        double distance = fabs(ref_widen(p->v.type, p->v.data, v0 + d) - o[d]);
+        double distance = fabs(ref_widen(p->v.type, p->v.data, v0 + d) - (o ? o[d] : 0));
         if (isfinite(distance) && distance > most)
             most = distance;
     }
     return most;
 }
 
-/* The spread of a row with the exact results o and lse (doc/numerics.md):
- *     delta_j = (dim / 2 + 3) u sum_d |scale q_d k_jd|
- *     sum_j p_j (e^delta_j - 1) |v_j - o| / sum_j p_j e^-delta_j        and        log sum_j p_j e^delta_j
- * 0 while sum_d |scale q_d k_jd| of the keys that the row sees stays within 16: the bar covers that. */
-static struct spread score_spread(const struct ref_problem *p, const struct row *r, const double *o, double lse)
+/* A pair's edited score, off by the rounding of its products and of the rule. */
+static struct ref_number score_number(const struct ref_problem *p, const struct row *r, const struct ref_pair *pairs, int64_t j)
 {
-    struct spread none = {0, 0};
-    double steps = (double)p->dim / 2 + 3, largest = 0, size = 0, moved = 0, least = 0, most = 0;
+    struct ref_number raw = {pairs[j].raw, ((double)p->dim / 2 + 3) * UNIT * pairs[j].size};
+    struct ref_point at = ref_point_of(p, r->b, r->h, r->i, j);
+    if (!p->rules.score || !p->rules.score[0])
+        return raw;
+    struct ref_number s = ref_score_bounded(&p->rules, &at, raw);
+    if (p->rules.normaliser == REF_SOFTMAX) /* times log2(e), after the rule */
+        s.error += 2 * UNIT * fabs(s.value);
+    return s;
+}
+
+static double nan_as_infinity(double x)
+{
+    return isnan(x) ? INFINITY : x;
+}
+
+/* Whether rows' scores are small enough for the bar to cover their rounding. */
+static bool scores_are_small(const struct ref_problem *p, const struct ref_pair *pairs, int64_t k_len)
+{
+    double largest = 0;
+    for (int64_t j = 0; j < k_len; j++)
+        largest = pairs[j].size > largest ? pairs[j].size : largest;
+    return (!p->rules.score || !p->rules.score[0]) && largest <= 16;
+}
+
+/* With delta_j the error of score j (doc/numerics.md):
+ *     sum_j p_j (e^delta_j - 1) |v_j - o| / sum_j p_j e^-delta_j        and        log sum_j p_j e^delta_j */
+static void softmax_spread(const struct ref_problem *p, const struct row *r, const struct ref_pair *pairs, const double *o,
+                           double lse, struct spread *spread)
+{
+    double moved = 0, least = 0, most = 0;
     int64_t k_len = ref_k_len(p, r->b);
-    double *scores = malloc((size_t)(2 * k_len + 1) * sizeof *scores);
-    if (!scores)
-        abort();
+    if (!isfinite(lse) || scores_are_small(p, pairs, k_len))
+        return;
     for (int64_t j = 0; j < k_len; j++) {
-        scores[2 * j] = score_of(p, r, j, &size);
-        scores[2 * j + 1] = steps * UNIT * size;
-        if (!isnan(scores[2 * j]) && size > largest)
-            largest = size;
-    }
-    for (int64_t j = 0; largest > 16 && isfinite(lse) && j < k_len; j++) {
-        double weight = exp(scores[2 * j] - lse), delta = scores[2 * j + 1];
-        if (!(weight > 0))
+        if (!pairs[j].seen)
             continue;
-        moved += weight * expm1(delta) * value_distance(p, r, j, o);
-        least += weight * exp(-delta);
-        most += weight * exp(delta);
+        struct ref_number s = score_number(p, r, pairs, j);
+        double weight = exp(s.value - lse), rise = weight > 0 ? weight * expm1(s.error) : exp(s.value + s.error - lse);
+        if (rise != 0)
+            moved += rise * value_distance(p, r, j, o);
+        least += weight * exp(-s.error);
+        most += weight + rise;
     }
-    free(scores);
-    return least > 0 ? (struct spread){moved / least, log(most)} : none;
+    spread->o = least > 0 ? nan_as_infinity(moved / least) : INFINITY;
+    spread->lse = fmax(nan_as_infinity(log(most)), 0);
+}
+
+/* The same for weights w_j with errors E_j.  Divided by their sum W: sum_j E_j |v_j - o| / (W - sum_j E_j) and
+ * log(W / (W - sum_j E_j)); by another n: sum_j E_j |v_j| / n and 0, and the bar is that of all weights, sum_j |w_j| / n. */
+static void weight_spread(const struct ref_problem *p, const struct row *r, const struct ref_pair *pairs, const double *o,
+                          struct spread *spread)
+{
+    bool l1 = p->rules.normaliser == REF_L1;
+    double moved = 0, sum = 0, error = 0, seen = 0;
+    for (int64_t j = 0; j < ref_k_len(p, r->b); j++) {
+        if (!pairs[j].seen)
+            continue;
+        struct ref_point at = ref_point_of(p, r->b, r->h, r->i, j);
+        struct ref_number w = ref_weight_bounded(&p->rules, &at, score_number(p, r, pairs, j));
+        if (!isfinite(w.value)) /* the row is no number */
+            return;
+        sum += fabs(w.value);
+        error += w.error;
+        if (w.error > 0)
+            moved += w.error * value_distance(p, r, j, l1 ? o : NULL);
+        seen++;
+    }
+    double n = l1 ? sum - error : p->rules.normaliser == REF_COUNT ? seen : 1;
+    spread->o = moved == 0 && error == 0 ? 0 : n > 0 ? nan_as_infinity(moved / n) : INFINITY;
+    spread->lse = !l1 || error == 0 ? 0 : n > 0 ? log(sum / n) : INFINITY;
+    spread->bar *= l1 || seen == 0 ? 1 : sum / n;
+}
+
+/* The spread of a row with the exact results o and lse. */
+static struct spread row_spread(const struct checker *c, const struct row *r, const double *o, double lse)
+{
+    struct spread spread = {16 * UNIT * largest_value(c, r->b, r->h / (c->p.heads / c->p.kv_heads)), 0, 0};
+    if (c->p.rules.normaliser == REF_SOFTMAX)
+        softmax_spread(&c->p, r, c->pairs, o, lse, &spread);
+    else
+        weight_spread(&c->p, r, c->pairs, o, &spread);
+    return spread;
 }
 
 static int64_t output_at(const struct checker *c, const clattn_layout *at, const struct row *r)
@@ -115,31 +155,74 @@ static int64_t output_at(const struct checker *c, const clattn_layout *at, const
     return at->offset + (c->p.q_offsets ? 0 : r->b * at->batch) + r->h * at->head + token * at->token;
 }
 
-double workload_f32_bound(const struct workload *w, int64_t b, int64_t h, int64_t i)
+static void open_checker(struct checker *c, const struct workload *w)
+{
+    *c = (struct checker){.w = w, .p = workload_reference(w)};
+    int64_t longest = c->p.kv_len;
+    c->exact = malloc((size_t)c->p.dim_v * sizeof *c->exact);
+    c->plain = malloc((size_t)c->p.dim_v * sizeof *c->plain);
+    c->pairs = calloc((size_t)longest + 1, sizeof *c->pairs);
+    if (!c->exact || !c->plain || !c->pairs)
+        abort();
+}
+
+static void close_checker(struct checker *c)
+{
+    free(c->exact);
+    free(c->plain);
+    free(c->pairs);
+}
+
+/* The exact row, its pairs and its spread; returns the lse. */
+static double open_row(struct checker *c, const struct row *r)
+{
+    double lse;
+    ref_pairs(&c->p, r->b, r->h, r->i, c->pairs);
+    ref_row(&c->p, r->b, r->h, r->i, c->pairs, c->exact, &lse);
+    c->spread = row_spread(c, r, c->exact, lse);
+    return lse;
+}
+
+static struct spread spread_alone(const struct workload *w, int64_t b, int64_t h, int64_t i)
+{
+    struct checker c;
+    struct row row = {b, h, i};
+    open_checker(&c, w);
+    open_row(&c, &row);
+    close_checker(&c);
+    return c.spread;
+}
+
+double workload_bar(const struct workload *w, int64_t b, int64_t h)
 {
     struct checker c = {.w = w, .p = workload_reference(w)};
-    struct row row = {b, h, i};
-    double lse, *o = malloc((size_t)c.p.dim_v * sizeof *o);
-    if (!o)
-        abort();
-    ref_row(&c.p, b, h, i, o, &lse);
-    double bound = 16 * UNIT * largest_value(&c, b, h / (c.p.heads / c.p.kv_heads)) + score_spread(&c.p, &row, o, lse).o;
-    free(o);
-    return bound;
+    bool shared = c.p.rules.normaliser == REF_SOFTMAX || c.p.rules.normaliser == REF_L1;
+    return shared ? 16 * UNIT * largest_value(&c, b, h / (c.p.heads / c.p.kv_heads)) : 0;
+}
+
+double workload_f32_bound(const struct workload *w, int64_t b, int64_t h, int64_t i)
+{
+    struct spread spread = spread_alone(w, b, h, i);
+    return spread.bar + spread.o;
+}
+
+double workload_lse_spread(const struct workload *w, int64_t b, int64_t h, int64_t i)
+{
+    return spread_alone(w, b, h, i).lse;
 }
 
 /* 2 b + 2 |(o + 0.3 - 0.3) - o| in the output type (the FlashAttention rule), on top of the f32 bar. */
 static double row_bound(struct checker *c, const struct row *r)
 {
     const clattn_attention *a = &c->w->problem;
-    double bound = 16 * UNIT * largest_value(c, r->b, r->h / (c->p.heads / c->p.kv_heads)) + c->spread.o;
+    double bound = c->spread.bar + c->spread.o;
     int type = a->type_o;
     int storage = a->type_v != CLATTN_F32 ? a->type_v : a->type_k != CLATTN_F32 ? a->type_k : a->type_q;
     if (type == CLATTN_F32 && storage == CLATTN_F32)
         return bound;
     double plain_error = 0, rounding = 0;
     if (storage != CLATTN_F32)
-        ref_plain_row(&c->p, storage, type, r->b, r->h, r->i, c->plain);
+        ref_plain_row(&c->p, storage, type, r->b, r->h, r->i, c->pairs, c->plain);
     for (int64_t d = 0; d < c->p.dim_v; d++) {
         double o = ref_round(type, c->exact[d]);
         if (storage != CLATTN_F32)
@@ -177,13 +260,11 @@ static void check_lse(struct checker *c, const struct row *r, double expected)
 static void check_row(struct checker *c, const struct row *r)
 {
     struct verdict *v = c->verdict;
-    double lse;
-    ref_row(&c->p, r->b, r->h, r->i, c->exact, &lse);
-    c->spread = score_spread(&c->p, r, c->exact, lse);
-    double bound = row_bound(c, r);
+    double lse = open_row(c, r), bound = row_bound(c, r);
     int64_t first = output_at(c, &c->w->problem.o, r);
     v->rows++;
-    for (int64_t d = 0; d < c->p.dim_v; d++) {
+    v->unbounded += isinf(bound);
+    for (int64_t d = 0; !isinf(bound) && d < c->p.dim_v; d++) {
         double got = ref_widen(c->w->problem.type_o, c->w->o, first + d), expected = c->exact[d];
         double error = isfinite(expected) ? fabs(got - expected) : isnan(got) || got == expected ? 0 : INFINITY;
         double ratio = error == 0 ? 0 : error / bound;
@@ -199,7 +280,7 @@ static void check_row(struct checker *c, const struct row *r)
                 note(v, r, d, got, expected);
         }
     }
-    if (c->w->problem.flags & CLATTN_WANT_LSE)
+    if ((c->w->problem.flags & CLATTN_WANT_LSE) && !isinf(c->spread.lse))
         check_lse(c, r, lse);
 }
 
@@ -214,18 +295,15 @@ static struct row pick_row(const struct ref_problem *p, int64_t n, int64_t total
 
 void workload_check(const struct workload *w, int64_t max_rows, struct verdict *verdict)
 {
+    struct checker c;
     *verdict = (struct verdict){.pass = true};
-    struct checker c = {.w = w, .p = workload_reference(w), .verdict = verdict};
+    open_checker(&c, w);
+    c.verdict = verdict;
     int64_t total = c.p.batch * c.p.heads * c.p.q_len, wanted = max_rows > 0 && max_rows < total ? max_rows : total;
-    c.exact = malloc((size_t)c.p.dim_v * sizeof *c.exact);
-    c.plain = malloc((size_t)c.p.dim_v * sizeof *c.plain);
-    if (!c.exact || !c.plain)
-        abort();
     for (int64_t n = 0; n < wanted; n++) {
         struct row r = pick_row(&c.p, n, total, wanted);
         if (r.i < ref_q_len(&c.p, r.b))
             check_row(&c, &r);
     }
-    free(c.exact);
-    free(c.plain);
+    close_checker(&c);
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * workload_random.c - random problems for a sweep: tile edges, types, patterns, layouts and flags from one seed. */
+ * workload_random.c - random problems for a sweep: tile edges, types, rules, layouts and flags from one seed. */
 #include "tool/workload.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 struct dice {
@@ -21,8 +23,9 @@ static int64_t pick(struct dice *dice, const int16_t *values, size_t count)
     return values[roll(dice, count)];
 }
 
-/* Distinct specialisations of a sweep: each costs a compilation, lengths and layouts cost none. */
-#define SPECIALISATIONS 24
+/* Distinct specialisations of a sweep: each costs a compilation; lengths, numbers in rules and layouts cost none.  Rules are
+ * dealt by turn, so that each is there several times, in company that differs. */
+#define SPECIALISATIONS 64
 
 #define PICK(dice, ...) pick(dice, (const int16_t[]){__VA_ARGS__}, sizeof((const int16_t[]){__VA_ARGS__}) / sizeof(int16_t))
 
@@ -47,33 +50,185 @@ static void random_types(struct dice *dice, clattn_attention *a)
     a->dim_v = dims[d][1];
 }
 
-static clattn_pattern random_pattern(struct dice *dice, uint64_t kind, clattn_attention *a)
+/* ---- names ---- */
+static int64_t at_least_1(int64_t x)
 {
-    clattn_corner corner = roll(dice, 2) ? CLATTN_TOP_LEFT : CLATTN_BOTTOM_RIGHT;
-    clattn_pattern causal = clattn_causal(corner);
-    int32_t n = (int32_t)PICK(dice, 1, 2, 16, 33, 64, 100, 128, 200);
-    switch (kind) {
+    return x > 0 ? x : 1;
+}
+
+static void name_array(clattn_attention *a, const char *name, int32_t type, int n_dims, const int64_t *dims)
+{
+    clattn_array *array = &a->arrays[a->n_arrays++];
+    strcpy(array->name, name);
+    array->type = type;
+    array->n_dims = n_dims;
+    for (int d = 0; d < n_dims; d++)
+        array->dims[d] = at_least_1(dims[d]);
+}
+#define NAME_ARRAY(a, name, type, ...)                                                                    \
+    name_array(a, name, type, (int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]){__VA_ARGS__})
+
+static void name_scalar(clattn_attention *a, const char *name, int32_t type, double value)
+{
+    clattn_scalar *scalar = &a->scalars[a->n_scalars++];
+    strcpy(scalar->name, name);
+    scalar->type = type;
+    scalar->value = value;
+}
+
+/* A dimension that one row may serve for. */
+static int64_t all_or_1(struct dice *dice, int64_t n)
+{
+    return roll(dice, 2) ? n : 1;
+}
+
+static int32_t float_type(struct dice *kind)
+{
+    static const int8_t types[] = {CLATTN_F32, CLATTN_F16, CLATTN_BF16};
+    return types[roll(kind, 3)];
+}
+
+static int64_t longest(const clattn_attention *a)
+{
+    return a->q_len > a->kv_len ? a->q_len : a->kv_len;
+}
+
+/* ---- masks ---- */
+struct mask {
+    clattn_corner corner;
+    int32_t n; /* a width, length or period */
+};
+
+static clattn_pattern write_mask(clattn_corner corner, const char *fmt, ...)
+{
+    char text[CLATTN_PATTERN_TEXT];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    return clattn_mask(text, corner);
+}
+
+#define PLAIN_MASKS 8
+static clattn_pattern plain_mask(uint64_t number, const struct mask *m, clattn_attention *a)
+{
+    clattn_pattern causal = clattn_causal(m->corner);
+    switch (number) {
     case 0:
         return clattn_full();
     case 1:
     case 2:
         return causal;
     case 3:
-        return clattn_prefix(n, corner);
+        return clattn_prefix(m->n, m->corner);
     case 4:
-        return clattn_both(causal, clattn_window(n, 0, corner));
+        return clattn_both(causal, clattn_window(m->n, 0, m->corner));
     case 5:
-        return clattn_window(n, 1, corner);
+        return clattn_window(m->n, 1, m->corner);
     case 6:
-        strcpy(a->arrays[0].name, "len");
-        a->arrays[0].count = a->batch > 0 ? a->batch : 1;
-        a->n_arrays = 1;
-        return clattn_both(clattn_prefix_each("len", corner), clattn_mask("k != 3", CLATTN_NO_CORNER));
+        NAME_ARRAY(a, "len", CLATTN_I32, a->batch);
+        return clattn_both(clattn_prefix_each("len", m->corner), clattn_mask("k != 3", CLATTN_NO_CORNER));
     default:
-        strcpy(a->scalars[0].name, "w");
-        a->scalars[0].value = n;
-        a->n_scalars = 1;
-        return clattn_mask("k <= q & (q - k < w | k < 4) & !(k == 7)", corner);
+        name_scalar(a, "w", CLATTN_I32, m->n);
+        return clattn_mask("k <= q & (q - k < w | k < 4) & !(k == 7)", m->corner);
+    }
+}
+
+/* No mask compares floats that rounding may change: the reference could not say which pairs are visible. */
+#define ARRAY_MASKS 9
+static clattn_pattern array_mask(uint64_t number, const struct mask *m, struct dice *dice, clattn_attention *a)
+{
+    int64_t batch = all_or_1(dice, a->batch), heads = all_or_1(dice, a->heads);
+    switch (number) {
+    case 0:
+        NAME_ARRAY(a, "doc", CLATTN_I32, batch, longest(a));
+        return clattn_mask("doc[b, q] == doc[b, k] & k <= q", m->corner);
+    case 1:
+        NAME_ARRAY(a, "keep", CLATTN_BITS, batch, a->kv_len);
+        return clattn_mask("keep[b, k]", CLATTN_NO_CORNER);
+    case 2:
+        NAME_ARRAY(a, "seen", CLATTN_BITS, batch, heads, all_or_1(dice, a->q_len), a->kv_len);
+        return clattn_mask("seen[b, h, q, k]", m->corner);
+    case 3:
+        NAME_ARRAY(a, "span", CLATTN_I8, batch, longest(a));
+        return clattn_mask("k <= q | span[b, q] == span[b, k] & span[b, k] % 2 == 0", m->corner);
+    case 4:
+        return write_mask(m->corner, "k <= q & (q - k) %% %d == 0 & q - k < 150", m->n % 7 + 1);
+    case 5:
+        return write_mask(m->corner, "q // %d == k // %d | (k // 16) %% 4 == 1", m->n, m->n);
+    case 6:
+        NAME_ARRAY(a, "gate", CLATTN_F16, heads, a->kv_len);
+        return clattn_mask("gate[h, k] > -0.25 | k == q", m->corner);
+    case 7:
+        return write_mask(m->corner, "h %% 2 == 0 ? k <= q : (k < q ^ k %% %d == 2)", m->n % 9 + 3);
+    default:
+        NAME_ARRAY(a, "rank", CLATTN_I8, a->kv_len);
+        return clattn_mask("rank[k] <= rank[min(q, k_len // 2)]", m->corner);
+    }
+}
+
+/* ---- score rules, weights, normalisers ---- */
+static clattn_rule write_score(const char *fmt, ...)
+{
+    char text[CLATTN_PATTERN_TEXT];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    return clattn_score(text);
+}
+
+#define SCORES 9
+static clattn_rule random_score(uint64_t number, struct dice *dice, struct dice *kind, clattn_attention *a)
+{
+    int32_t n = (int32_t)PICK(dice, 1, 2, 8, 16, 33, 64);
+    switch (number) {
+    case 0:
+        NAME_ARRAY(a, "slope", CLATTN_F32, all_or_1(dice, a->heads));
+        return clattn_score("score - slope[h] * abs(q - k)");
+    case 1:
+        name_scalar(a, "cap", CLATTN_F32, (double)n + 0.3);
+        return clattn_score("cap * tanh(score / cap)");
+    case 2:
+        NAME_ARRAY(a, "bias", float_type(kind), all_or_1(dice, a->batch), all_or_1(dice, a->heads), all_or_1(dice, a->q_len),
+                   all_or_1(dice, a->kv_len));
+        return clattn_score("score + bias[b, h, q, k]");
+    case 3:
+        NAME_ARRAY(a, "table", float_type(kind), all_or_1(dice, a->heads), 2 * n + 1);
+        return write_score("score + table[h, min(max(k - q + %d, 0), %d)]", n, 2 * n);
+    case 4:
+        return write_score("score * 0.75 + (k < %d ? 1.5 : -0.25)", n);
+    case 5:
+        return write_score("q // %d == k // %d ? score : 0.5 * score - 2.0", n, n);
+    case 6:
+        return write_score("score * log2(2 + k_len / %d) - 0.125 * floor(log2(1 + abs(q - k)) + 0.01)", n);
+    default:
+        return clattn_score("");
+    }
+}
+
+#define WEIGHTS 7
+static const struct {
+    const char *text;
+    clattn_normaliser normaliser;
+} weights[WEIGHTS] = {{"softplus(score)", CLATTN_L1},
+                      {"relu(score)", CLATTN_COUNT},
+                      {"sigmoid(score)", CLATTN_NO_NORMALISER},
+                      {"relu(score) * relu(score)", CLATTN_COUNT},
+                      {"exp(min(score, 4.0))", CLATTN_L1},
+                      {"sigmoid(score - 0.5) + 0.01", CLATTN_L1},
+                      {"exp2(-abs(score)) / (1 + sqrt(abs(score)))", CLATTN_NO_NORMALISER}};
+
+static void random_rules(uint64_t number, struct dice *dice, struct dice *kind, clattn_attention *a)
+{
+    struct mask mask = {roll(dice, 2) ? CLATTN_TOP_LEFT : CLATTN_BOTTOM_RIGHT,
+                        (int32_t)PICK(dice, 1, 2, 16, 33, 64, 100, 128, 200)};
+    uint64_t turn = number % (PLAIN_MASKS + ARRAY_MASKS);
+    a->pattern = turn < PLAIN_MASKS ? plain_mask(turn, &mask, a) : array_mask(turn - PLAIN_MASKS, &mask, dice, a);
+    a->score = random_score(number % SCORES, dice, kind, a);
+    if (number % 4 == 1) {
+        a->weight = clattn_weight(weights[number / 4 % WEIGHTS].text);
+        a->normaliser = (int32_t)weights[number / 4 % WEIGHTS].normaliser;
     }
 }
 
@@ -102,7 +257,8 @@ void workload_random_problem(uint64_t seed, clattn_attention *a)
 {
     static const clattn_attention init = CLATTN_ATTENTION_INIT;
     struct dice dice = {seed * 0x2545f4914f6cdd1du + 99};
-    struct dice kind = {roll(&dice, SPECIALISATIONS)}; /* rolls what the kernel is compiled for */
+    uint64_t number = roll(&dice, SPECIALISATIONS);
+    struct dice kind = {number}; /* rolls what the kernel is compiled for */
     *a = init;
     random_types(&kind, a);
     a->batch = PICK(&dice, 1, 1, 1, 2, 3, 0);
@@ -112,7 +268,7 @@ void workload_random_problem(uint64_t seed, clattn_attention *a)
     a->kv_len = random_length(&dice);
     if (roll(&dice, 4) == 0)
         a->kv_len = a->q_len;
-    a->pattern = random_pattern(&dice, roll(&kind, 8), a);
+    random_rules(number, &dice, &kind, a);
     if (roll(&kind, 2))
         a->flags |= CLATTN_WANT_LSE;
     switch (roll(&kind, 6)) {
