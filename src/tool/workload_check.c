@@ -115,17 +115,33 @@ static int64_t output_at(const struct checker *c, const clattn_layout *at, const
     return at->offset + (c->p.q_offsets ? 0 : r->b * at->batch) + r->h * at->head + token * at->token;
 }
 
+static struct spread row_spread(const struct checker *c, const struct row *row)
+{
+    double lse, *o = malloc((size_t)c->p.dim_v * sizeof *o);
+    if (!o)
+        abort();
+    ref_row(&c->p, row->b, row->h, row->i, o, &lse);
+    struct spread spread = score_spread(&c->p, row, o, lse);
+    free(o);
+    return spread;
+}
+
+double workload_bar(const struct workload *w, int64_t b, int64_t h)
+{
+    struct checker c = {.w = w, .p = workload_reference(w)};
+    return 16 * UNIT * largest_value(&c, b, h / (c.p.heads / c.p.kv_heads));
+}
+
 double workload_f32_bound(const struct workload *w, int64_t b, int64_t h, int64_t i)
 {
     struct checker c = {.w = w, .p = workload_reference(w)};
-    struct row row = {b, h, i};
-    double lse, *o = malloc((size_t)c.p.dim_v * sizeof *o);
-    if (!o)
-        abort();
-    ref_row(&c.p, b, h, i, o, &lse);
-    double bound = 16 * UNIT * largest_value(&c, b, h / (c.p.heads / c.p.kv_heads)) + score_spread(&c.p, &row, o, lse).o;
-    free(o);
-    return bound;
+    return workload_bar(w, b, h) + row_spread(&c, &(struct row){b, h, i}).o;
+}
+
+double workload_lse_spread(const struct workload *w, int64_t b, int64_t h, int64_t i)
+{
+    struct checker c = {.w = w, .p = workload_reference(w)};
+    return row_spread(&c, &(struct row){b, h, i}).lse;
 }
 
 /* 2 b + 2 |(o + 0.3 - 0.3) - o| in the output type (the FlashAttention rule), on top of the f32 bar. */
