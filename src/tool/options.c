@@ -25,21 +25,30 @@ int read_count(const char *option, const char *text, long long least, long long 
 }
 
 /* ---- the options themselves ---- */
+/* What getopt_long did not take: it says '?' for all three. */
+static void explain_option(const char *command, const char *given, const struct option *options)
+{
+    size_t n = strcspn(given, "="), matches = 0;
+    for (int i = 0; !strncmp(given, "--", 2) && options[i].name; i++)
+        matches += !strncmp(options[i].name, given + 2, n - 2);
+    if (matches == 0)
+        mistake("'%s' is not an option of `clattn %s'; `clattn %s --help' lists them", given, command, command);
+    else if (matches == 1)
+        mistake("%.*s takes no value, and '%s' is given", (int)n, given, given + n + (given[n] == '='));
+    else
+        mistake("'%s' begins several options of `clattn %s'; write it out", given, command);
+}
+
 int next_option(int argc, char **argv, const struct option *options)
 {
     int before = optind;
-    opterr = 0; /* getopt's own sentences say neither the program nor what would be right */
+    opterr = 0; /* getopt's own sentences do not say what would be right */
     int c = getopt_long(argc, argv, ":", options, NULL);
-    if (c == ':') {
-        mistake("%s needs a value; `clattn %s --help' lists the options", argv[optind - 1], argv[0]);
-        return '?';
-    }
-    if (c == '?') {
-        const char *given = argv[optind > before ? optind - 1 : optind];
-        mistake("'%s' is not an option of `clattn %s', or takes no value, or is cut too short; `clattn %s --help' lists them",
-                given, argv[0], argv[0]);
-    }
-    return c;
+    if (c == ':')
+        mistake("%s needs a value; `clattn %s --help' says which", argv[optind - 1], argv[0]);
+    if (c == '?')
+        explain_option(argv[0], argv[optind > before ? optind - 1 : optind], options);
+    return c == ':' ? '?' : c;
 }
 
 static int add_name(const char **list, int *count, int most, const char *option)
