@@ -248,8 +248,9 @@ for record, row, line in zip(records, rows, table):
             assert abs(float(row[key]) - value) <= 1e-8 * abs(value), (key, value)
     assert line[0] == record["problem"] and line[1] == record["engine"] and record["failed"] is None
     assert abs(float(line[2]) - 1e3 * record["median_seconds"]) <= 1e-3 + 1e-3 * float(line[2]), line
-    if record["baseline_seconds"] is not None:
-        times = record["baseline_seconds"] / record["median_seconds"]
+    times = record["baseline_times"]
+    assert (times is None) == (record["baseline_seconds"] is None) == (line[9] == "-"), line
+    if times is not None:
         assert abs(float(line[9].rstrip("x")) - times) <= 0.051 + 1e-3 * times, line
     assert record["error"] <= record["bound"] and record["runs"] > 0
 devices = json.load(open(folder + "/devices.json"))

@@ -30,11 +30,12 @@ double peak_bytes(struct peak *peak); /* bytes read a second */
 /* ---- baseline.c: the unfused pipeline, two matrix products by CLBlast with a softmax between ---- */
 struct baseline {
     double seconds;  /* median of one run; 0: see why */
+    double peak_operations; /* median of what the device's peak makes in the time of a run; 0: its peak is not known */
     int runs;
     const char *why; /* a word or two: why there is none */
 };
 /* w holds our result, which the pipeline's must agree with. */
-struct baseline measure_baseline(clattn_context *ctx, const struct workload *w);
+struct baseline measure_baseline(clattn_context *ctx, struct peak *peak, const struct workload *w);
 
 /* ---- measure.c ---- */
 struct result {
@@ -45,6 +46,7 @@ struct result {
     double seconds, spread, gflops, gbytes, error, bound;
     double of_peak, peak_gflops, of_read; /* 0: the device's peak is not known */
     struct baseline baseline;
+    double baseline_times; /* how many times as long the baseline takes; 0: there is none */
 };
 struct bench {
     struct problem_options options;

@@ -57,6 +57,7 @@ static json_t *record_of(const struct bench *b, const struct result *r)
     json_object_set_new(o, "error", number(r->bound > 0, r->error));
     json_object_set_new(o, "bound", number(r->bound > 0, r->bound));
     json_object_set_new(o, "baseline_seconds", number(r->baseline.seconds > 0, r->baseline.seconds));
+    json_object_set_new(o, "baseline_times", number(r->baseline_times > 0, r->baseline_times));
     json_object_set_new(o, "baseline_runs", json_integer(r->baseline.runs));
     json_object_set_new(o, "no_baseline", text(r->baseline.why));
     return o;

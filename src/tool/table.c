@@ -79,9 +79,9 @@ void print_device_head(const struct bench *b, int device, const char *name, stru
 }
 
 /* Why a line has no number from the unfused pipeline, after its note. */
-static void print_note(const struct result *r)
+static void print_note(const struct bench *b, const struct result *r)
 {
-    bool reason = r->baseline.why && r->baseline.why[0];
+    bool reason = r->baseline.why && !b->no_baseline;
     if (r->note[0] || reason)
         printf("  %s", r->note);
     if (reason)
@@ -104,11 +104,11 @@ void print_result(const struct bench *b, const struct result *r)
     put_fraction(c[OF_PEAK], r->of_peak);
     put_fraction(c[OF_READ], r->of_read);
     snprintf(c[ERROR], sizeof c[0], "%.1e", r->error);
-    put_times(c[UNFUSED], r->baseline.seconds / r->seconds);
+    put_times(c[UNFUSED], r->baseline_times);
     printf("%-*s", engine_width(), r->engine);
     for (int i = 0; i < COLUMNS; i++)
         printf("  %*s", columns[i].width, c[i]);
-    print_note(r);
+    print_note(b, r);
     fflush(stdout);
 }
 
@@ -128,7 +128,7 @@ void print_comparison(const struct bench *b)
         return;
     printf("\nms, and how many times as long as on the fastest device\n%-*s", problem_width(b), "problem");
     for (size_t i = 0; i < b->n_results; i += b->n_lines)
-        printf("  %*s %-2d      ", columns[MS].width - 3, "device", b->results[i].device);
+        printf("  %*s %d", columns[MS].width + (b->results[i].device < 10 ? 6 : 5), "device", b->results[i].device);
     printf("\n");
     for (size_t line = 0; line < b->n_lines; line++) {
         printf("%-*s", problem_width(b), b->lines[line].problem);
@@ -149,5 +149,5 @@ void print_legend(void)
     printf("\nms: median from enqueue to finish, with the spread of the middle half; of peak, of read: fraction of the device's\n"
            "rates, measured around each repetition; error: largest against double precision, on %d rows (stored results of\n"
            "real tensors are compared whole); unfused: how many times as long two CLBlast products with a softmax between\n"
-           "take on the same numbers in f32.\n", SAMPLE_ROWS);
+           "take on the same numbers in f32, both by the peaks measured around them.\n", SAMPLE_ROWS);
 }
