@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * baseline.c - what a program without a fused operator does: S = scale Q K^T, softmax of each row, O = P V, in f32, the two
- * products by CLBlast.
+ * baseline.c - what a program without a fused operator does: S = scale Q K^T, softmax of each row, O = P V,
+ * in f32, the two products by CLBlast.
  *
- * Inputs are widened to f32 once, outside the timing.  The query heads of a group lie one after the other, so that their rows are
- * one matrix: a product per key/value head, and nothing is copied for sharing. */
+ * Inputs are widened to f32 once, outside the timing.  The query heads of a group lie one after the other, so
+ * that their rows are one matrix: a product per key/value head, and nothing is copied for sharing. */
 #include "tool/bench.h"
 
 #ifndef HAVE_CLBLAST
@@ -43,7 +43,8 @@ struct pipeline {
     cl_program program;
     cl_kernel softmax;
     cl_mem q, k, v, o, s;
-    size_t products, rows, keys, dim, dim_v; /* a product for each key/value head: its group's rows by its keys */
+    size_t products, rows, keys; /* a product for each key/value head: its group's rows by its keys */
+    size_t dim, dim_v;
     size_t heads, q_len;
     float scale;
     struct rule rule;
@@ -55,7 +56,8 @@ static bool read_rule(const clattn_attention *a, struct rule *rule)
 {
     const char *text = a->pattern.text;
     int n = 0, prefix = 0;
-    *rule = (struct rule){.causal = text[0] != 0, .shift = a->pattern.corner == CLATTN_BOTTOM_RIGHT ? a->kv_len - a->q_len : 0};
+    *rule = (struct rule){.causal = text[0] != 0,
+                          .shift = a->pattern.corner == CLATTN_BOTTOM_RIGHT ? a->kv_len - a->q_len : 0};
     if (!text[0] || !strcmp(text, "k <= q"))
         return true;
     if ((sscanf(text, "k < %d | k <= q%n", &prefix, &n) == 1 && n > 0 && !text[n]) ||
@@ -72,7 +74,8 @@ static const char *refusal(const clattn_attention *a, struct rule *rule)
         return "lengths";
     if (!read_rule(a, rule))
         return "pattern";
-    if ((double)a->batch * (double)a->heads * (double)a->q_len * (double)a->kv_len * 4 > (double)MAX_SCORE_BYTES)
+    if ((double)a->batch * (double)a->heads * (double)a->q_len * (double)a->kv_len * 4 >
+        (double)MAX_SCORE_BYTES)
         return "scores over 1 GiB";
     return a->batch * a->q_len * a->kv_len == 0 ? "empty" : NULL;
 }
@@ -83,7 +86,8 @@ static float *widen(const struct ref_tensor *t, int64_t batch, int64_t heads, in
 {
     float *to = malloc((size_t)(batch * heads * tokens * width) * sizeof *to), *at = to;
     for (int64_t row = 0; to && row < batch * heads * tokens; row++) {
-        int64_t first = t->offset + row / tokens / heads * t->batch + row / tokens % heads * t->head + row % tokens * t->token;
+        int64_t first = t->offset + row / tokens / heads * t->batch + row / tokens % heads * t->head +
+                        row % tokens * t->token;
         for (int64_t d = 0; d < width; d++)
             *at++ = (float)ref_widen(t->type, t->data, first + d);
     }
@@ -166,7 +170,8 @@ static void close_pipeline(struct pipeline *p)
 }
 
 /* ---- one run ---- */
-/* Rows first to first + count - 1 of all scores; row i sees (i mod period) + 1 + shift keys, all of them without a limit. */
+/* Rows first to first + count - 1 of all scores; row i sees (i mod period) + 1 + shift keys, all of them
+ * without a limit. */
 static cl_int weigh(struct pipeline *p, size_t first, size_t count, bool limit, size_t period, int64_t shift)
 {
     cl_int rows = (cl_int)period, limited = limit, by = (cl_int)shift, code;
@@ -177,10 +182,13 @@ static cl_int weigh(struct pipeline *p, size_t first, size_t count, bool limit, 
         code = clSetKernelArg(p->softmax, 3, sizeof limited, &limited);
     if (code == CL_SUCCESS)
         code = clSetKernelArg(p->softmax, 4, sizeof by, &by);
-    return code == CL_SUCCESS ? clEnqueueNDRangeKernel(p->queue, p->softmax, 1, &first, &count, NULL, 0, NULL, NULL) : code;
+    return code == CL_SUCCESS
+               ? clEnqueueNDRangeKernel(p->queue, p->softmax, 1, &first, &count, NULL, 0, NULL, NULL)
+               : code;
 }
 
-/* The rows of a head up to the prefix see just it (a period of 1 makes every row the first); the others are causal. */
+/* The rows of a head up to the prefix see just it (a period of 1 makes every row the first); the others are
+ * causal. */
 static cl_int softmax(struct pipeline *p)
 {
     const struct rule *r = &p->rule;
@@ -203,15 +211,15 @@ static double run_once(struct pipeline *p)
 {
     size_t m = p->rows, n = p->keys, dk = p->dim, dv = p->dim_v;
     double begin = now_seconds();
-    CLBlastStatusCode code = CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeYes, m, n,
-                                                        dk, p->scale, p->q, 0, dk, m * dk, p->k, 0, dk, n * dk, 0.0f, p->s,
-                                                        0, n, m * n, p->products, &p->queue, NULL);
+    CLBlastStatusCode code = CLBlastSgemmStridedBatched(
+        CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeYes, m, n, dk, p->scale, p->q, 0, dk,
+        m * dk, p->k, 0, dk, n * dk, 0.0f, p->s, 0, n, m * n, p->products, &p->queue, NULL);
     if (code == CLBlastSuccess && softmax(p) != CL_SUCCESS)
         return 0;
     if (code == CLBlastSuccess)
-        code = CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeNo, m, dv, n, 1.0f, p->s,
-                                          0, n, m * n, p->v, 0, dv, n * dv, 0.0f, p->o, 0, dv, m * dv, p->products, &p->queue,
-                                          NULL);
+        code = CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeNo, m,
+                                          dv, n, 1.0f, p->s, 0, n, m * n, p->v, 0, dv, n * dv, 0.0f, p->o, 0,
+                                          dv, m * dv, p->products, &p->queue, NULL);
     if (code != CLBlastSuccess || clFinish(p->queue) != CL_SUCCESS)
         return 0;
     return now_seconds() - begin;
@@ -239,15 +247,16 @@ static double largest(const float *values, size_t count)
     return most;
 }
 
-/* What two f32 pipelines may differ by at most, in any order of their sums: each score is off by (dim + 4) u |q| |k| scale, which
- * moves weights by as much in the ratio, and sums of n weighted values by n + 8 u; both pipelines, twice for numerator and
- * denominator. */
+/* What two f32 pipelines may differ by at most, in any order of their sums: each score is off by (dim + 4) u
+ * |q| |k| scale, which moves weights by as much in the ratio, and sums of n weighted values by n + 8 u; both
+ * pipelines, twice for numerator and denominator. */
 static double allowed(const struct pipeline *p, const struct workload *w)
 {
     const clattn_attention *a = &w->problem;
     struct ref_problem r = workload_reference(w);
     size_t rows = p->heads * p->q_len, keys = p->products * p->keys;
-    float *q = widen(&r.q, a->batch, a->heads, a->q_len, a->dim), *k = widen(&r.k, a->batch, a->kv_heads, a->kv_len, a->dim);
+    float *q = widen(&r.q, a->batch, a->heads, a->q_len, a->dim),
+          *k = widen(&r.k, a->batch, a->kv_heads, a->kv_len, a->dim);
     float *v = widen(&r.v, a->batch, a->kv_heads, a->kv_len, a->dim_v);
     double bound = 0;
     if (q && k && v) {
@@ -270,7 +279,8 @@ static bool agrees(struct pipeline *p, const struct workload *w)
     float *ours = widen(&o, a->batch, a->heads, a->q_len, a->dim_v), *theirs = malloc(count * sizeof *theirs);
     double bound = allowed(p, w);
     bool same = ours && theirs &&
-                clEnqueueReadBuffer(p->queue, p->o, CL_TRUE, 0, count * sizeof *theirs, theirs, 0, NULL, NULL) == CL_SUCCESS;
+                clEnqueueReadBuffer(p->queue, p->o, CL_TRUE, 0, count * sizeof *theirs, theirs, 0, NULL,
+                                    NULL) == CL_SUCCESS;
     for (size_t i = 0; same && i < count; i++) /* a NaN is not the same */
         same = fabs((double)ours[i] - (double)theirs[i]) <= bound + unit[a->type_o] * fabs((double)ours[i]);
     free(ours);

@@ -28,7 +28,8 @@ static int bench_lines(struct bench *b, clattn_context *ctx, struct peak *peak, 
     for (size_t i = 0; i < b->n_lines && !code; i++) {
         const struct bench_line *line = &b->lines[i];
         struct result *result = &b->results[b->n_results++];
-        *result = (struct result){.device = device_number(ctx), .device_name = name, .problem = line->problem, .note = line->note};
+        *result = (struct result){
+            .device = device_number(ctx), .device_name = name, .problem = line->problem, .note = line->note};
         if (b->progress)
             fprintf(stderr, "clattn bench: problem %zu of %zu ...\r", i + 1, b->n_lines);
         code = measure_line(b, ctx, peak, line, result);
@@ -131,9 +132,9 @@ static int bench(struct bench *b, int n_texts, char **texts)
 static const char help[] =
     "usage: clattn bench [OPTIONS] [PROBLEM...]\n\n"
     "Measures problems on every device, beside the device's own peak and an unfused pipeline.\n\n"
-    "  --preset P         without PROBLEM: quick (the default), standard (quick and more), attention (real tensors)\n"
+    "  --preset P         without PROBLEM: quick (the default), standard (quick and more), attention (real)\n"
     "  --list             print the presets' problems\n"
-    "  --device S         only this device: number, cpu, gpu, accelerator, or part of a name; may be repeated\n" PROBLEM_HELP
+    "  --device S         only this device: number, cpu, gpu, accelerator, part of a name; may be repeated\n" PROBLEM_HELP
     "  --array NAME=F     an int32 .npy that the mask names, one element a batch entry; random without =F\n"
     "  --seconds S        time a problem for S seconds (1)\n"
     "  --no-baseline      leave out the unfused pipeline\n"

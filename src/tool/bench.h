@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * bench.h - what the parts of clattn bench share: a line to measure, its result, and who makes and shows it. */
+ * bench.h - what the parts of clattn bench share: a line to measure, its result, who makes and shows it. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -18,7 +18,8 @@ void list_presets(void);
 /* A line's tensors into the workload, if it has any: 0, or EXIT_MISTAKE after a sentence. */
 int load_line(const struct bench_line *line, const char *folder, struct workload *w);
 /* Compares with what is stored beside a line's tensors; the sentence of what differs goes to why. */
-bool line_agrees(const struct bench_line *line, const char *folder, const struct workload *w, char *why, size_t size);
+bool line_agrees(const struct bench_line *line, const char *folder, const struct workload *w, char *why,
+                 size_t size);
 
 /* ---- peak.c: a device's own rates, measured in this process ---- */
 struct peak;
@@ -30,7 +31,7 @@ double peak_bytes(struct peak *peak); /* bytes read a second */
 /* ---- baseline.c: the unfused pipeline, two matrix products by CLBlast with a softmax between ---- */
 struct baseline {
     double seconds;  /* median of one run; 0: see why */
-    double peak_operations; /* median of what the device's peak makes in the time of a run; 0: its peak is not known */
+    double peak_operations; /* median of what the peak makes in the time of a run; 0: it is not known */
     int runs;
     const char *why; /* a word or two: why there is none */
 };

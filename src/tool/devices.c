@@ -34,7 +34,8 @@ static void print_engines(const clattn_device_facts *f)
         width = n > width ? n : width;
     }
     for (size_t i = 0; clattn_engine_describe(f, i, &fit) == CLATTN_OK; i++)
-        printf("  engine    %-*s  %s: %s\n", width, fit.engine, fit.fits ? "fits" : "does not fit", fit.reason);
+        printf("  engine    %-*s  %s: %s\n", width, fit.engine, fit.fits ? "fits" : "does not fit",
+               fit.reason);
 }
 
 static void print_device(size_t index, const clattn_device_facts *f)
@@ -42,8 +43,8 @@ static void print_device(size_t index, const clattn_device_facts *f)
     char memory[32], buffer[32], local[32];
     printf("%sdevice %zu  %s\n", index ? "\n" : "", index, f->name);
     printf("  platform  %s, driver %s\n", f->platform, f->driver);
-    printf("  hardware  %s by %s; OpenCL %u.%u; %u compute units at %u MHz\n", type_word(f->type), f->vendor, f->opencl_major,
-           f->opencl_minor, f->compute_units, f->clock_mhz);
+    printf("  hardware  %s by %s; OpenCL %u.%u; %u compute units at %u MHz\n", type_word(f->type), f->vendor,
+           f->opencl_major, f->opencl_minor, f->compute_units, f->clock_mhz);
     printf("  memory    %s, largest buffer %s; local %s (%s)\n", size_text(f->global_bytes, memory),
            size_text(f->largest_buffer_bytes, buffer), size_text(f->local_bytes, local),
            f->local_is_dedicated ? "its own" : "in global memory");
@@ -77,8 +78,8 @@ static json_t *engines_json(const clattn_device_facts *f)
     clattn_engine_fit fit = CLATTN_ENGINE_FIT_INIT;
     json_t *list = json_array();
     for (size_t i = 0; clattn_engine_describe(f, i, &fit) == CLATTN_OK; i++)
-        json_array_append_new(list, json_pack("{s:s, s:b, s:o}", "engine", fit.engine, "fits", fit.fits, "reason",
-                                              text_json(fit.reason)));
+        json_array_append_new(list, json_pack("{s:s, s:b, s:o}", "engine", fit.engine, "fits", fit.fits,
+                                              "reason", text_json(fit.reason)));
     return list;
 }
 
@@ -97,9 +98,10 @@ static void set_number(json_t *object, const char *key, uint64_t value)
 
 static json_t *device_json(size_t index, const clattn_device_facts *f)
 {
-    json_t *d = json_pack("{s:o, s:o, s:o, s:o, s:o, s:s}", "name", text_json(f->name), "vendor", text_json(f->vendor),
-                          "platform", text_json(f->platform), "platform_version", text_json(f->platform_version), "driver",
-                          text_json(f->driver), "type", type_word(f->type));
+    json_t *d =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:s}", "name", text_json(f->name), "vendor",
+                  text_json(f->vendor), "platform", text_json(f->platform), "platform_version",
+                  text_json(f->platform_version), "driver", text_json(f->driver), "type", type_word(f->type));
     set_number(d, "index", index);
     set_number(d, "opencl_major", f->opencl_major);
     set_number(d, "opencl_minor", f->opencl_minor);
@@ -149,15 +151,16 @@ static int list_devices(bool as_json)
     return EXIT_GOOD;
 }
 
-static const char help[] =
-    "usage: clattn devices [--json]\n\n"
-    "Lists every OpenCL device: its limits, which engines fit it and why not, and known traps of its driver.\n\n"
-    "  --json             the same and more as JSON\n" HELP_HELP
-    "\nExit status: 0, or 2 when there is no device or after a mistake in the call.\n";
+static const char help[] = "usage: clattn devices [--json]\n\n"
+                           "Lists every OpenCL device: its limits, which engines fit it and why not, and "
+                           "known traps of its driver.\n\n"
+                           "  --json             the same and more as JSON\n" HELP_HELP
+                           "\nExit status: 0, or 2 when there is no device or after a mistake in the call.\n";
 
 int command_devices(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, OPTION_HELP}, {0}};
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, OPTION_HELP}, {0}};
     bool as_json = false;
     for (int c; (c = next_option(argc, argv, options)) != -1;) {
         if (c == OPTION_HELP) {
@@ -168,5 +171,6 @@ int command_devices(int argc, char **argv)
             return EXIT_MISTAKE;
         as_json = true;
     }
-    return optind < argc ? mistake("devices takes no arguments, and '%s' is given", argv[optind]) : list_devices(as_json);
+    return optind < argc ? mistake("devices takes no arguments, and '%s' is given", argv[optind])
+                         : list_devices(as_json);
 }

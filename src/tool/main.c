@@ -10,7 +10,8 @@ static const struct {
     const char *name, *what;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"devices", "list the devices, which engines fit them, and known traps of their drivers", command_devices},
+    {"devices", "list the devices, which engines fit them, and known traps of their drivers",
+     command_devices},
     {"run", "run one problem, on files or random input; compare with an expected output", command_run},
     {"verify", "compare random problems with the double-precision reference", command_verify},
     {"bench", "measure problems on all devices", command_bench},
@@ -41,7 +42,8 @@ int close_written(FILE *file, const char *path)
     bool whole = !ferror(file);
     errno = 0;
     if (fclose(file) || !whole)
-        return mistake("%s: it cannot be written: %s", path, errno ? strerror(errno) : "not all of it arrived");
+        return mistake("%s: it cannot be written: %s", path,
+                       errno ? strerror(errno) : "not all of it arrived");
     return 0;
 }
 

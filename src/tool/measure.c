@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * measure.c - one problem on one device, as a median and as a fraction of the device's own peak.
  *
- * A repetition is: peak, problem (as often as 50 ms take), peak.  Its fraction is the problem's rate over the mean of the two peaks:
- * a machine whose clock or neighbours change between repetitions shows it in the peaks too.  The median of the fractions is
- * printed.  Times are wall clock from enqueue to finish. */
+ * A repetition is: peak, problem (as often as 50 ms take), peak.  Its fraction is the problem's rate over the
+ * mean of the two peaks: a machine whose clock or neighbours change between repetitions shows it in the peaks
+ * too.  The median of the fractions is printed.  Times are wall clock from enqueue to finish. */
 #include "tool/bench.h"
 
 #include <stdlib.h>
@@ -96,7 +96,8 @@ static double time_runs(struct device_run *r, int n)
 {
     double begin = now_seconds();
     for (int i = 0; i < n; i++)
-        if (clattn_enqueue_forward(r->plan, r->queue, &r->io, 0, NULL, NULL) || clFinish(r->queue) != CL_SUCCESS)
+        if (clattn_enqueue_forward(r->plan, r->queue, &r->io, 0, NULL, NULL) ||
+            clFinish(r->queue) != CL_SUCCESS)
             return 0;
     return (now_seconds() - begin) / n;
 }
@@ -107,9 +108,11 @@ struct series {
     double times[MAX_REPETITIONS], of_peak[MAX_REPETITIONS], of_read[MAX_REPETITIONS], peaks[MAX_REPETITIONS];
 };
 
-static bool repeat(struct device_run *r, struct peak *peak, int inner, double flops, double bytes, struct series *s)
+static bool repeat(struct device_run *r, struct peak *peak, int inner, double flops, double bytes,
+                   struct series *s)
 {
-    double before = peak_flops(peak), read = peak_bytes(peak), t = time_runs(r, inner), after = peak_flops(peak);
+    double before = peak_flops(peak), read = peak_bytes(peak), t = time_runs(r, inner),
+           after = peak_flops(peak);
     if (t <= 0)
         return false;
     s->times[s->n] = t;
@@ -123,11 +126,12 @@ static bool repeat(struct device_run *r, struct peak *peak, int inner, double fl
 /* Five repetitions at least, unless they would take ten times as long as was asked for. */
 static bool enough(int n, double gone, double seconds)
 {
-    return n >= MAX_REPETITIONS || (n >= LEAST_REPETITIONS && gone >= seconds) || (n > 0 && gone >= 10 * seconds);
+    return n >= MAX_REPETITIONS || (n >= LEAST_REPETITIONS && gone >= seconds) ||
+           (n > 0 && gone >= 10 * seconds);
 }
 
-static clattn_status measure(struct device_run *r, struct peak *peak, const clattn_attention *problem, double seconds,
-                             struct result *result)
+static clattn_status measure(struct device_run *r, struct peak *peak, const clattn_attention *problem,
+                             double seconds, struct result *result)
 {
     struct series s = {.n = 0};
     double flops = clattn_problem_flops(problem), bytes = clattn_problem_bytes(problem);
@@ -158,7 +162,8 @@ static void refuse(struct result *result, const clattn_context *ctx, clattn_stat
 }
 
 /* What is wrong is not timed. */
-static void check_result(const struct bench *b, const struct bench_line *line, const struct workload *w, struct result *result)
+static void check_result(const struct bench *b, const struct bench_line *line, const struct workload *w,
+                         struct result *result)
 {
     struct verdict verdict;
     workload_check(w, SAMPLE_ROWS, &verdict);
@@ -170,8 +175,8 @@ static void check_result(const struct bench *b, const struct bench_line *line, c
         line_agrees(line, b->data, w, result->why, sizeof result->why);
 }
 
-static void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
-                             struct workload *w, struct result *result)
+static void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak,
+                             const struct bench_line *line, struct workload *w, struct result *result)
 {
     struct device_run r = {.ctx = ctx};
     clattn_status status = clattn_plan_create(&r.plan, ctx, &w->problem);
@@ -190,7 +195,8 @@ static void measure_workload(const struct bench *b, clattn_context *ctx, struct 
     close_run(&r);
 }
 
-/* A machine that is slower now than when ours was timed is no merit of ours: both are measured by the peaks around them. */
+/* A machine that is slower now than when ours was timed is no merit of ours: both are measured by the peaks
+ * around them. */
 static double compare_baseline(const struct result *r)
 {
     double operations = r->gflops * 1e9 * r->seconds;

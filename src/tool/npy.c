@@ -77,7 +77,8 @@ static void read_word(const char *at, char word[8])
     size_t n = 0;
     if (*at == '\'' || *at == '"')
         n = strcspn(at + 1, "'\"");
-    if (n >= 8 || n == 0 || at[n + 1] != *at || strspn(at + 1, "<>|=abcdefghijklmnopqrstuvwxyzSUVOM0123456789") < n)
+    if (n >= 8 || n == 0 || at[n + 1] != *at ||
+        strspn(at + 1, "<>|=abcdefghijklmnopqrstuvwxyzSUVOM0123456789") < n)
         n = 0;
     memcpy(word, at + 1, n);
     word[n] = 0;
@@ -85,7 +86,8 @@ static void read_word(const char *at, char word[8])
 
 static int parse_header(struct npy *array, const char *header, struct reason *why)
 {
-    const char *descr = value_of(header, "descr"), *order = value_of(header, "fortran_order"), *shape = value_of(header, "shape");
+    const char *descr = value_of(header, "descr"), *order = value_of(header, "fortran_order"),
+               *shape = value_of(header, "shape");
     char word[8];
     if (!descr || !order || !shape)
         return refuse(why, "its header lacks descr, fortran_order or shape");
@@ -99,7 +101,8 @@ static int parse_header(struct npy *array, const char *header, struct reason *wh
     array->type = (enum npy_type)type;
     if (strncmp(order, "False", 5))
         return refuse(why, "it is in Fortran order; save it in C order (numpy.ascontiguousarray)");
-    return parse_shape(array, shape) ? refuse(why, "its shape cannot be read, or has more than 8 dimensions") : 0;
+    return parse_shape(array, shape) ? refuse(why, "its shape cannot be read, or has more than 8 dimensions")
+                                     : 0;
 }
 
 /* The length of the header, from the file's first bytes; more than MAX_HEADER if they are cut short. */
@@ -109,7 +112,8 @@ static size_t header_length(const unsigned char start[10], FILE *file)
     size_t length = start[8] | (size_t)start[9] << 8;
     if (start[6] == 1)
         return length;
-    return fread(more, 1, 2, file) == 2 ? length | (size_t)more[0] << 16 | (size_t)more[1] << 24 : MAX_HEADER + 1;
+    return fread(more, 1, 2, file) == 2 ? length | (size_t)more[0] << 16 | (size_t)more[1] << 24
+                                        : MAX_HEADER + 1;
 }
 
 /* The header's text, at the file's start; NULL with the reason. */
@@ -171,7 +175,8 @@ int npy_read(struct npy *array, const char *path, char *message, size_t size)
     return code;
 }
 
-int npy_write(const char *path, enum npy_type type, int n_dims, const int64_t *dims, const void *data, char *message, size_t size)
+int npy_write(const char *path, enum npy_type type, int n_dims, const int64_t *dims, const void *data,
+              char *message, size_t size)
 {
     char text[512], shape[256] = "";
     int64_t count = 1;
@@ -180,9 +185,11 @@ int npy_write(const char *path, enum npy_type type, int n_dims, const int64_t *d
         used += (size_t)snprintf(shape + used, sizeof shape - used, "%lld, ", (long long)dims[i]);
         count *= dims[i];
     }
-    int n = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", type_words[type], shape);
+    int n = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
+                     type_words[type], shape);
     int padded = (10 + n + 1 + 63) / 64 * 64 - 10; /* data begin at a multiple of 64 */
-    unsigned char start[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(padded & 255), (unsigned char)(padded >> 8)};
+    unsigned char start[10] = {
+        0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(padded & 255), (unsigned char)(padded >> 8)};
     memset(text + n, ' ', (size_t)(padded - n));
     text[padded - 1] = '\n';
     struct reason why = {path, message, size};

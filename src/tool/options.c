@@ -32,7 +32,8 @@ static void explain_option(const char *command, const char *given, const struct 
     for (int i = 0; !strncmp(given, "--", 2) && options[i].name; i++)
         matches += !strncmp(options[i].name, given + 2, n - 2);
     if (matches == 0)
-        mistake("'%s' is not an option of `clattn %s'; `clattn %s --help' lists them", given, command, command);
+        mistake("'%s' is not an option of `clattn %s'; `clattn %s --help' lists them", given, command,
+                command);
     else if (matches == 1)
         mistake("%.*s takes no value, and '%s' is given", (int)n, given, given + n + (given[n] == '='));
     else
@@ -135,7 +136,8 @@ static int read_names(clattn_attention *problem, const struct problem_options *o
     problem->n_scalars = o->n_scalars;
     for (int i = 0; i < o->n_arrays; i++) {
         if (!split_name(o->arrays[i], problem->arrays[i].name))
-            return mistake("--array '%s' is not NAME or NAME=FILE.npy with a name of 15 letters at most", o->arrays[i]);
+            return mistake("--array '%s' is not NAME or NAME=FILE.npy with a name of 15 letters at most",
+                           o->arrays[i]);
         problem->arrays[i].count = problem->batch > 0 ? problem->batch : 1;
     }
     problem->n_arrays = o->n_arrays;
@@ -152,7 +154,9 @@ static int read_mask(clattn_attention *problem, const struct problem_options *o)
     else if (o->corner)
         return mistake("--corner takes tl or br, not '%s'", o->corner);
     if (o->corner && !o->mask)
-        return mistake("--corner goes with --mask; the problem's own pattern ends in its corner, as causal-%s", o->corner);
+        return mistake(
+            "--corner goes with --mask; the problem's own pattern ends in its corner, as causal-%s",
+            o->corner);
     if (o->mask)
         problem->pattern = clattn_both(problem->pattern, clattn_mask(o->mask, corner));
     return 0;

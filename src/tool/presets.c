@@ -10,7 +10,8 @@ static const struct {
     struct bench_line line;
 } presets[] = {
     {"attention", {"attn:f16-f32:h6/2:q512:k512:d64:causal-tl:lse", "causal", "a language model reading"}},
-    {"attention", {"attn:f16-f32:h6/2:q896:k896:d64:prefix768-tl:lse", "mixed", "a prefix seen whole, then causal"}},
+    {"attention",
+     {"attn:f16-f32:h6/2:q896:k896:d64:prefix768-tl:lse", "mixed", "a prefix seen whole, then causal"}},
     {"attention", {"attn:f16-f32:h3/1:q1000:k1000:d64:lse", "bidirectional", "an encoder"}},
     {"attention", {"attn:f16-f32:h6/2:q548:k1500:d64:lse", "cross", "queries of one text, keys of another"}},
     {"attention", {"attn:f32:h8:q2048:k2048:d64", NULL, "random numbers"}},
@@ -37,7 +38,8 @@ static const struct {
 /* standard is quick and more. */
 static bool belongs(size_t i, const char *preset)
 {
-    return !strcmp(presets[i].preset, preset) || (!strcmp(preset, "standard") && !strcmp(presets[i].preset, "quick"));
+    return !strcmp(presets[i].preset, preset) ||
+           (!strcmp(preset, "standard") && !strcmp(presets[i].preset, "quick"));
 }
 
 size_t preset_lines(const char *preset, struct bench_line *lines, size_t capacity)
@@ -57,16 +59,19 @@ void list_presets(void)
             width = (int)strlen(presets[i].line.problem);
     for (size_t i = 0; i < N_PRESETS; i++) {
         const char *note = presets[i].line.note;
-        printf("%-9s  %-*s%s%s\n", presets[i].preset, note[0] ? width : 0, presets[i].line.problem, note[0] ? "  " : "", note);
+        printf("%-9s  %-*s%s%s\n", presets[i].preset, note[0] ? width : 0, presets[i].line.problem,
+               note[0] ? "  " : "", note);
     }
 }
 
 /* ---- real tensors ---- */
 /* A file of a line's folder; NULL if it is nowhere. */
-static const char *data_path(const struct bench_line *line, const char *folder, const char *file, char *path, size_t size)
+static const char *data_path(const struct bench_line *line, const char *folder, const char *file, char *path,
+                             size_t size)
 {
     const char *places[] = {folder, "tests/data", "../tests/data", PRESET_DIR "/data"};
-    size_t n = folder ? 1 : sizeof places / sizeof places[0]; /* a folder that is named is the one that is meant */
+    size_t n =
+        folder ? 1 : sizeof places / sizeof places[0]; /* a folder that is named is the one that is meant */
     for (size_t i = folder ? 0 : 1; i < n; i++) {
         snprintf(path, size, "%s/%s/%s.npy", places[i], line->data, file);
         if (access(path, R_OK) == 0)
@@ -81,15 +86,17 @@ int load_line(const struct bench_line *line, const char *folder, struct workload
     char path[1024];
     for (int i = 0; line->data && i < 3; i++) {
         if (!data_path(line, folder, files[i], path, sizeof path))
-            return mistake("%s/%s.npy is not in %s; call from the source folder or name the folder with --data", line->data,
-                           files[i], folder ? folder : "tests/data");
+            return mistake(
+                "%s/%s.npy is not in %s; call from the source folder or name the folder with --data",
+                line->data, files[i], folder ? folder : "tests/data");
         if (load_tensor(path, w, files[i][0]))
             return EXIT_MISTAKE;
     }
     return 0;
 }
 
-bool line_agrees(const struct bench_line *line, const char *folder, const struct workload *w, char *why, size_t size)
+bool line_agrees(const struct bench_line *line, const char *folder, const struct workload *w, char *why,
+                 size_t size)
 {
     static const char *const files[] = {"o", "lse"};
     char path[1024];
@@ -105,7 +112,8 @@ bool line_agrees(const struct bench_line *line, const char *folder, const struct
             return false;
         }
         if (!c.pass) {
-            snprintf(why, size, "%s of %s differs by %.3g, %.2f times what is allowed", files[i], at, c.error, c.part);
+            snprintf(why, size, "%s of %s differs by %.3g, %.2f times what is allowed", files[i], at, c.error,
+                     c.part);
             return false;
         }
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * record.c - the results of clattn bench for programs: CSV and JSON of the same columns, in seconds and operations a second. */
+ * record.c - the results of clattn bench for programs: CSV and JSON of the same columns, in seconds and
+ * operations a second. */
 #include "tool/bench.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * run.c - clattn run: one problem on files or random input, its result to files or compared with expected ones. */
+ * run.c - clattn run: one problem on files or random input, its result to files or compared with expected
+ * ones. */
 #include "tool/tool.h"
 
 #include <math.h>
@@ -26,14 +27,14 @@ static int check(const char *path, const struct workload *w, char name)
         return EXIT_GOOD;
     if (compare_tensor(path, w, name, &c))
         return EXIT_MISTAKE;
-    printf("check    %s: largest error %.3g, %.2f of what is allowed: %s\n", name == 'l' ? "lse" : "o", c.error, c.part,
-           c.pass ? "passed" : "FAILED");
+    printf("check    %s: largest error %.3g, %.2f of what is allowed: %s\n", name == 'l' ? "lse" : "o",
+           c.error, c.part, c.pass ? "passed" : "FAILED");
     return c.pass ? EXIT_GOOD : EXIT_CHECK_FAILED;
 }
 
 /* Problem, device, engine, time. */
-static void print_run(const struct run_options *o, clattn_context *ctx, const clattn_plan *plan, const clattn_attention *problem,
-                      double seconds)
+static void print_run(const struct run_options *o, clattn_context *ctx, const clattn_plan *plan,
+                      const clattn_attention *problem, double seconds)
 {
     char text[1024];
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
@@ -42,7 +43,8 @@ static void print_run(const struct run_options *o, clattn_context *ctx, const cl
     printf("problem  %s", text);
     if (o->problem.mask)
         printf("   mask %s", problem->pattern.text);
-    printf("\ndevice   %s\nengine   %s\ntime     %.3f ms", facts.name, clattn_plan_engine(plan), seconds * 1e3);
+    printf("\ndevice   %s\nengine   %s\ntime     %.3f ms", facts.name, clattn_plan_engine(plan),
+           seconds * 1e3);
     if (seconds > 0)
         printf(", %.1f GFLOP/s", clattn_problem_flops(problem) / seconds * 1e-9);
     printf("\n");
@@ -148,6 +150,7 @@ int command_run(int argc, char **argv)
             return EXIT_MISTAKE;
     }
     if (argc - optind != 1)
-        return mistake("run takes one problem, as attn:f32:h8:q2048:k2048:d64, and %d are given", argc - optind);
+        return mistake("run takes one problem, as attn:f32:h8:q2048:k2048:d64, and %d are given",
+                       argc - optind);
     return run_problem(&o, argv[optind]);
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * table.c - the results of clattn bench for people: a table for each device while it is measured, and one that compares them.
+ * table.c - the results of clattn bench for people: a table for each device while it is measured, and one
+ * that compares them.
  *
- * Lines are printed as they are measured, so widths come from what is known before: texts, and numbers of bounded length. */
+ * Lines are printed as they are measured, so widths come from what is known before: texts, and numbers of
+ * bounded length. */
 #include "tool/bench.h"
 
 #include <string.h>
@@ -63,7 +65,8 @@ void print_device_head(const struct bench *b, int device, const char *name, stru
 {
     printf("\ndevice %d: %s\n", device, name);
     if (peak)
-        printf("multiply-add peak %.1f GFLOP/s, read %.1f GB/s\n", peak_flops(peak) * 1e-9, peak_bytes(peak) * 1e-9);
+        printf("multiply-add peak %.1f GFLOP/s, read %.1f GB/s\n", peak_flops(peak) * 1e-9,
+               peak_bytes(peak) * 1e-9);
     else
         printf("its peak is not measured: its compiler would take minutes for it, or failed\n");
     if (options_need_problem(&b->options) || b->options.engine) {
@@ -128,7 +131,8 @@ void print_comparison(const struct bench *b)
         return;
     printf("\nms, and how many times as long as on the fastest device\n%-*s", problem_width(b), "problem");
     for (size_t i = 0; i < b->n_results; i += b->n_lines)
-        printf("  %*s %d", columns[MS].width + (b->results[i].device < 10 ? 6 : 5), "device", b->results[i].device);
+        printf("  %*s %d", columns[MS].width + (b->results[i].device < 10 ? 6 : 5), "device",
+               b->results[i].device);
     printf("\n");
     for (size_t line = 0; line < b->n_lines; line++) {
         printf("%-*s", problem_width(b), b->lines[line].problem);
@@ -146,8 +150,12 @@ void print_comparison(const struct bench *b)
 
 void print_legend(void)
 {
-    printf("\nms: median from enqueue to finish, with the spread of the middle half; of peak, of read: fraction of the device's\n"
-           "rates, measured around each repetition; error: largest against double precision, on %d rows (stored results of\n"
-           "real tensors are compared whole); unfused: how many times as long two CLBlast products with a softmax between\n"
-           "take on the same numbers in f32, both by the peaks measured around them.\n", SAMPLE_ROWS);
+    printf("\nms: median from enqueue to finish, with the spread of the middle half; of peak, of read: "
+           "fraction of the device's\n"
+           "rates, measured around each repetition; error: largest against double precision, on %d rows "
+           "(stored results of\n"
+           "real tensors are compared whole); unfused: how many times as long two CLBlast products with a "
+           "softmax between\n"
+           "take on the same numbers in f32, both by the peaks measured around them.\n",
+           SAMPLE_ROWS);
 }

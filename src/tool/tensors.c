@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tensors.c - .npy files and the tensors of a workload: shapes are those of the problem, places those of its layouts. */
+ * tensors.c - .npy files and the tensors of a workload: shapes are those of the problem, places those of its
+ * layouts. */
 #include "tool/tool.h"
 
 #include "tool/npy.h"
@@ -29,7 +30,8 @@ static int64_t element_bytes(const struct tensor *t)
     return t->type == CLATTN_F32 ? 4 : 2;
 }
 
-/* The file's shape: [batch,] heads, tokens[, width]; a packed problem has one run of tokens for all entries. */
+/* The file's shape: [batch,] heads, tokens[, width]; a packed problem has one run of tokens for all entries.
+ */
 static void set_shape(struct tensor *t, bool packed)
 {
     if (!packed)
@@ -102,8 +104,9 @@ static int check_shape(const char *path, const struct tensor *t, const struct np
 static int check_tensor(const char *path, const struct tensor *t, const struct npy *file)
 {
     if (t->type == CLATTN_BF16)
-        return mistake("%s: %s of this problem is bf16, which .npy cannot hold; leave it random or choose another type", path,
-                       t->name);
+        return mistake(
+            "%s: %s of this problem is bf16, which .npy cannot hold; leave it random or choose another type",
+            path, t->name);
     if (file->type != (t->type == CLATTN_F32 ? NPY_F4 : NPY_F2))
         return mistake("%s: it holds %s, and %s of this problem is %s", path, file_words[file->type], t->name,
                        type_words[t->type]);
@@ -137,8 +140,8 @@ static int load_ints(const char *path, const char *name, int32_t *to, int64_t co
     if (file.type != NPY_I4)
         code = mistake("%s: it holds %s, and %s needs int32", path, file_words[file.type], name);
     else if (file.count != count)
-        code = mistake("%s: it holds %lld elements, and %s needs %lld, one a batch entry", path, (long long)file.count, name,
-                       (long long)count);
+        code = mistake("%s: it holds %lld elements, and %s needs %lld, one a batch entry", path,
+                       (long long)file.count, name, (long long)count);
     else
         memcpy(to, file.data, (size_t)count * sizeof *to);
     npy_free(&file);
@@ -155,8 +158,8 @@ int load_lengths(const char *path, struct workload *w)
         return EXIT_MISTAKE;
     for (int64_t b = 0; b < w->problem.batch; b++)
         if (w->key_lengths[b] < 0 || w->key_lengths[b] > w->problem.kv_len)
-            return mistake("%s: length %d of batch entry %lld is not from 0 to %lld", path, (int)w->key_lengths[b], (long long)b,
-                           (long long)w->problem.kv_len);
+            return mistake("%s: length %d of batch entry %lld is not from 0 to %lld", path,
+                           (int)w->key_lengths[b], (long long)b, (long long)w->problem.kv_len);
     return 0;
 }
 
@@ -164,7 +167,8 @@ int load_arrays(const struct problem_options *options, struct workload *w)
 {
     for (int i = 0; i < w->problem.n_arrays; i++) {
         const char *file = strchr(options->arrays[i], '=');
-        if (file && file[1] && load_ints(file + 1, options->arrays[i], w->arrays[i], w->problem.arrays[i].count))
+        if (file && file[1] &&
+            load_ints(file + 1, options->arrays[i], w->arrays[i], w->problem.arrays[i].count))
             return EXIT_MISTAKE;
     }
     return 0;
@@ -187,14 +191,15 @@ int save_tensor(const char *path, const struct workload *w, char name)
         return mistake("%s: out of memory", path);
     for (int64_t row = 0; row < row_count(&t); row++)
         memcpy(rows + (size_t)row * bytes, t.data + row_at(&t, row) * element_bytes(&t), bytes);
-    int code = npy_write(path, t.type == CLATTN_F32 ? NPY_F4 : NPY_F2, t.n_dims, t.dims, rows, message, sizeof message);
+    int code = npy_write(path, t.type == CLATTN_F32 ? NPY_F4 : NPY_F2, t.n_dims, t.dims, rows, message,
+                         sizeof message);
     free(rows);
     return code ? mistake("%s", message) : 0;
 }
 
 /* ---- comparison ---- */
-/* What an element may be off by beyond its row's f32 arithmetic: one rounding to its type, and that of the file to f32; for lse
- * its own size. */
+/* What an element may be off by beyond its row's f32 arithmetic: one rounding to its type, and that of the
+ * file to f32; for lse its own size. */
 static double element_slack(const struct tensor *t, bool lse, double want)
 {
     static const double unit[] = {0, 0x1p-11, 0x1p-8};
@@ -202,7 +207,8 @@ static double element_slack(const struct tensor *t, bool lse, double want)
 }
 
 /* The largest difference of a row, and the largest as a part of what it may be; a NaN stays. */
-static struct comparison compare_row(const struct tensor *t, const float *want, int64_t row, bool lse, double bound)
+static struct comparison compare_row(const struct tensor *t, const float *want, int64_t row, bool lse,
+                                     double bound)
 {
     struct comparison c = {.pass = true};
     for (int64_t d = 0; d < t->width; d++) {
@@ -216,7 +222,8 @@ static struct comparison compare_row(const struct tensor *t, const float *want, 
 }
 
 /* The spread takes as long as the row's reference: only rows that need it are given it. */
-static void compare_rows(const struct tensor *t, const struct workload *w, const float *want, bool lse, struct comparison *all)
+static void compare_rows(const struct tensor *t, const struct workload *w, const float *want, bool lse,
+                         struct comparison *all)
 {
     double bar = 0;
     for (int64_t row = 0; row < row_count(t); row++) {
@@ -225,7 +232,8 @@ static void compare_rows(const struct tensor *t, const struct workload *w, const
             bar = workload_bar(w, b, h);
         struct comparison c = compare_row(t, want, row, lse, bar);
         if (!(c.part <= 1))
-            c = compare_row(t, want, row, lse, lse ? workload_lse_spread(w, b, h, i) : workload_f32_bound(w, b, h, i));
+            c = compare_row(t, want, row, lse,
+                            lse ? workload_lse_spread(w, b, h, i) : workload_f32_bound(w, b, h, i));
         all->error = c.error <= all->error ? all->error : c.error;
         all->part = c.part <= all->part ? all->part : c.part;
     }
@@ -244,8 +252,9 @@ int compare_tensor(const char *path, const struct workload *w, char name, struct
         return mistake("--check and --check-lse do not go with packed problems");
     if (npy_read(&file, path, message, sizeof message))
         return mistake("%s", message);
-    int code = file.type == NPY_F4 ? check_shape(path, &t, &file)
-                                   : mistake("%s: it holds %s, and a comparison needs float32", path, file_words[file.type]);
+    int code = file.type == NPY_F4
+                   ? check_shape(path, &t, &file)
+                   : mistake("%s: it holds %s, and a comparison needs float32", path, file_words[file.type]);
     if (!code)
         compare_rows(&t, w, file.data, name == 'l', c);
     npy_free(&file);

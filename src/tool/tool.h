@@ -31,21 +31,28 @@ struct problem_options {
     const char *scalars[CLATTN_MAX_SCALARS]; /* "NAME=V" as given */
     const char *arrays[CLATTN_MAX_ARRAYS];   /* "NAME=FILE" as given; "NAME" and "NAME=" are random */
 };
-/* The options beside a problem: rows for getopt_long, lines for --help.  Another such option is a word here, a row, a line, and
- * a case in take_problem_option. */
+/* The options beside a problem: rows for getopt_long, lines for --help.  Another such option is a word here,
+ * a row, a line, and a case in take_problem_option. */
 enum { OPTION_ENGINE = 256, OPTION_MASK, OPTION_CORNER, OPTION_SCALAR, OPTION_ARRAY, OPTION_HELP };
-#define PROBLEM_OPTIONS                                                                                              \
-    {"engine", required_argument, NULL, OPTION_ENGINE}, {"mask", required_argument, NULL, OPTION_MASK},              \
-        {"corner", required_argument, NULL, OPTION_CORNER}, {"scalar", required_argument, NULL, OPTION_SCALAR},      \
-        {"array", required_argument, NULL, OPTION_ARRAY}, {"help", no_argument, NULL, OPTION_HELP}
-#define PROBLEM_HELP                                                                                                 \
-    "  --engine E         force an engine; `clattn devices' names them\n"                                            \
-    "  --mask EXPR        a condition beside the problem's pattern, as 'k <= q & q - k < w' (clattn_expr(7))\n"      \
-    "  --corner tl|br     where query 0 stands for the mask: top left, or so that the ends meet, bottom right\n"    \
+#define PROBLEM_OPTIONS                                                                                      \
+    {"engine", required_argument, NULL, OPTION_ENGINE}, {"mask", required_argument, NULL, OPTION_MASK},      \
+        {"corner", required_argument, NULL, OPTION_CORNER},                                                  \
+        {"scalar", required_argument, NULL, OPTION_SCALAR},                                                  \
+        {"array", required_argument, NULL, OPTION_ARRAY},                                                    \
+    {                                                                                                        \
+        "help", no_argument, NULL, OPTION_HELP                                                               \
+    }
+#define PROBLEM_HELP                                                                                         \
+    "  --engine E         force an engine; `clattn devices' names them\n"                                    \
+    "  --mask EXPR        a condition beside the problem's pattern, as 'k <= q & q - k < w' "                \
+    "(clattn_expr(7))\n"                                                                                     \
+    "  --corner tl|br     where query 0 stands for the mask: top left, or so that the ends meet, bottom "    \
+    "right\n"                                                                                                \
     "  --scalar NAME=V    a whole number that the mask names\n"
 #define HELP_HELP "  --help             this\n"
 
-/* The next option as getopt_long gives it, -1 after the last; '?' after a sentence about one that is not right. */
+/* The next option as getopt_long gives it, -1 after the last; '?' after a sentence about one that is not
+ * right. */
 int next_option(int argc, char **argv, const struct option *options);
 /* Takes one of PROBLEM_OPTIONS (help excepted): 0, or EXIT_MISTAKE after a sentence. */
 int take_problem_option(struct problem_options *options, int option);
@@ -56,7 +63,8 @@ void print_problem_options(FILE *to, const struct problem_options *options);
 
 /* A problem from its text and the options beside it; 0, or EXIT_MISTAKE after a sentence. */
 int read_problem(clattn_attention *problem, const char *text, const struct problem_options *options);
-int read_count(const char *option, const char *text, long long least, long long *value); /* 0, or EXIT_MISTAKE */
+int read_count(const char *option, const char *text, long long least,
+               long long *value); /* 0, or EXIT_MISTAKE */
 double now_seconds(void);
 
 /* ---- tensors.c: .npy files and the tensors of a workload ---- */
@@ -71,7 +79,8 @@ struct comparison {
     double error; /* largest difference */
     double part;  /* largest difference as a part of what its row may be off by */
 };
-/* Compares o or lse with a float32 file; a row is given more than the bar (doc/numerics.md) only if it needs it. */
+/* Compares o or lse with a float32 file; a row is given more than the bar (doc/numerics.md) only if it needs
+ * it. */
 int compare_tensor(const char *path, const struct workload *w, char name, struct comparison *c);
 
 #endif

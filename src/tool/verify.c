@@ -17,7 +17,8 @@ struct sweep {
 };
 
 /* given: the problem's text on the command line, NULL in a random sweep. */
-static void report_failure(struct sweep *s, const clattn_attention *problem, uint64_t seed, const char *given, const char *what)
+static void report_failure(struct sweep *s, const clattn_attention *problem, uint64_t seed, const char *given,
+                           const char *what)
 {
     char text[1024];
     if (clattn_problem_print(problem, text, sizeof text))
@@ -31,7 +32,8 @@ static void report_failure(struct sweep *s, const clattn_attention *problem, uin
     s->failures++;
 }
 
-static void check_workload(struct sweep *s, struct workload *w, clattn_plan *plan, uint64_t seed, const char *given)
+static void check_workload(struct sweep *s, struct workload *w, clattn_plan *plan, uint64_t seed,
+                           const char *given)
 {
     struct verdict verdict;
     char text[512];
@@ -45,8 +47,8 @@ static void check_workload(struct sweep *s, struct workload *w, clattn_plan *pla
     if (verdict.ratio > s->worst)
         s->worst = verdict.ratio;
     if (!verdict.pass) {
-        snprintf(text, sizeof text, "%s (error %.3g, bound %.3g; lse error %.3g, bound %.3g)", verdict.where, verdict.error,
-                 verdict.bound, verdict.lse_error, verdict.lse_bound);
+        snprintf(text, sizeof text, "%s (error %.3g, bound %.3g; lse error %.3g, bound %.3g)", verdict.where,
+                 verdict.error, verdict.bound, verdict.lse_error, verdict.lse_bound);
         report_failure(s, &w->problem, seed, given, text);
     } else if (!workload_guards_intact(w)) {
         report_failure(s, &w->problem, seed, given, "memory outside the output's rows was written");
@@ -57,7 +59,8 @@ static void check_workload(struct sweep *s, struct workload *w, clattn_plan *pla
 
 static void verify_one(struct sweep *s, const clattn_attention *problem, uint64_t seed, const char *given)
 {
-    static const enum workload_fill fills[] = {WORKLOAD_NORMAL, WORKLOAD_POISON, WORKLOAD_NORMAL, WORKLOAD_LARGE};
+    static const enum workload_fill fills[] = {WORKLOAD_NORMAL, WORKLOAD_POISON, WORKLOAD_NORMAL,
+                                               WORKLOAD_LARGE};
     struct workload w;
     clattn_plan *plan;
     char text[1024];
@@ -82,7 +85,8 @@ static bool go_on(struct sweep *s)
 {
     double now = now_seconds();
     if (s->progress && now - s->told > 1) {
-        fprintf(stderr, "\033[2K\rclattn verify: %d passed, %d failed, %.0f s\r", s->passed, s->failures, now - s->begin);
+        fprintf(stderr, "\033[2K\rclattn verify: %d passed, %d failed, %.0f s\r", s->passed, s->failures,
+                now - s->begin);
         s->told = now;
     }
     return s->seconds == 0 || now - s->begin <= (double)s->seconds;
@@ -154,7 +158,8 @@ static int check_options(const struct sweep *s, int n_texts)
     for (int i = 0; i < s->options.n_arrays; i++) {
         const char *file = strchr(s->options.arrays[i], '=');
         if (file && file[1])
-            return mistake("verify fills arrays with random numbers: --array takes NAME alone, not '%s'", s->options.arrays[i]);
+            return mistake("verify fills arrays with random numbers: --array takes NAME alone, not '%s'",
+                           s->options.arrays[i]);
     }
     return 0;
 }
