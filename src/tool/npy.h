@@ -16,9 +16,11 @@ struct npy {
     void *data;    /* owned; npy_free */
 };
 
-/* Return 0, or -1 with a sentence in message.  Nothing in the file is trusted: sizes are checked against the file's own. */
+/* Return 0, or -1 with a sentence in message.  Nothing in the file is trusted: sizes are checked against the
+ * file's own. */
 int npy_read(struct npy *array, const char *path, char *message, size_t size);
-int npy_write(const char *path, enum npy_type type, int n_dims, const int64_t *dims, const void *data, char *message, size_t size);
+int npy_write(const char *path, enum npy_type type, int n_dims, const int64_t *dims, const void *data,
+              char *message, size_t size);
 void npy_free(struct npy *array);
 
 #endif
