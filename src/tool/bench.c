@@ -135,7 +135,6 @@ static const char help[] =
     "  --preset P         without PROBLEM: quick (the default), standard (quick and more), attention (real)\n"
     "  --list             print the presets' problems\n"
     "  --device S         only this device: number, cpu, gpu, accelerator, part of a name; may be repeated\n" PROBLEM_HELP
-    "  --array NAME=F     an int32 .npy that the mask names, one element a batch entry; random without =F\n"
     "  --seconds S        time a problem for S seconds (1)\n"
     "  --no-baseline      leave out the unfused pipeline\n"
     "  --csv F --json F   write the results to files\n"

@@ -12,8 +12,9 @@
 #define MAX_HEADER 65536
 #define MAX_ELEMENTS ((int64_t)1 << 40)
 
-static const char *const type_words[] = {"<f4", "<f2", "<i4"};
-static const int type_bytes[] = {4, 2, 4};
+static const char *const type_words[] = {"<f4", "<f2", "<i4", "|i1", "|b1"};
+static const int type_bytes[] = {4, 2, 4, 1, 1};
+#define N_TYPES (sizeof type_words / sizeof type_words[0])
 
 /* Where the sentence about a file goes. */
 struct reason {
@@ -92,11 +93,11 @@ static int parse_header(struct npy *array, const char *header, struct reason *wh
     if (!descr || !order || !shape)
         return refuse(why, "its header lacks descr, fortran_order or shape");
     read_word(descr, word);
-    int type = 0;
-    while (type < 3 && strcmp(word, type_words[type]))
+    size_t type = 0;
+    while (type < N_TYPES && strcmp(word, type_words[type]))
         type++;
-    if (type == 3)
-        return refuse(why, "its type is %s, not little-endian float32 (<f4), float16 (<f2) or int32 (<i4)",
+    if (type == N_TYPES)
+        return refuse(why, "its type is %s, not little-endian float32 (<f4), float16 (<f2), int32 (<i4), int8 or bool",
                       word[0] ? word : "no plain one");
     array->type = (enum npy_type)type;
     if (strncmp(order, "False", 5))

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * npy.h - read and write NumPy's .npy files (format 1.0 and 2.0): C order, little endian f2, f4, i4. */
+ * npy.h - read and write NumPy's .npy files (format 1.0 and 2.0): C order, little endian f2, f4, i4, and i1, b1. */
 #ifndef NPY_H
 #define NPY_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-enum npy_type { NPY_F4, NPY_F2, NPY_I4 };
+enum npy_type { NPY_F4, NPY_F2, NPY_I4, NPY_I1, NPY_B1 };
 
 struct npy {
     enum npy_type type;

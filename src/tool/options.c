@@ -66,6 +66,9 @@ int take_problem_option(struct problem_options *o, int option)
     case OPTION_ENGINE: o->engine = optarg; return 0;
     case OPTION_MASK: o->mask = optarg; return 0;
     case OPTION_CORNER: o->corner = optarg; return 0;
+    case OPTION_SCORE: o->score = optarg; return 0;
+    case OPTION_WEIGHT: o->weight = optarg; return 0;
+    case OPTION_NORMALISER: o->normaliser = optarg; return 0;
     case OPTION_SCALAR: return add_name(o->scalars, &o->n_scalars, CLATTN_MAX_SCALARS, "--scalar");
     case OPTION_ARRAY: return add_name(o->arrays, &o->n_arrays, CLATTN_MAX_ARRAYS, "--array");
     default: return EXIT_MISTAKE; /* '?': next_option has said it */
@@ -74,7 +77,7 @@ int take_problem_option(struct problem_options *o, int option)
 
 bool options_need_problem(const struct problem_options *o)
 {
-    return o->mask || o->corner || o->n_scalars || o->n_arrays;
+    return o->mask || o->corner || o->score || o->weight || o->normaliser || o->n_scalars || o->n_arrays;
 }
 
 static void print_option(FILE *to, const char *name, const char *value)
@@ -96,6 +99,12 @@ void print_problem_options(FILE *to, const struct problem_options *o)
         print_option(to, "--mask", o->mask);
     if (o->corner)
         print_option(to, "--corner", o->corner);
+    if (o->score)
+        print_option(to, "--score", o->score);
+    if (o->weight)
+        print_option(to, "--weight", o->weight);
+    if (o->normaliser)
+        print_option(to, "--normaliser", o->normaliser);
     for (int i = 0; i < o->n_scalars; i++)
         print_option(to, "--scalar", o->scalars[i]);
     for (int i = 0; i < o->n_arrays; i++)
@@ -116,16 +125,68 @@ static const char *split_name(const char *text, char name[CLATTN_NAME_SIZE])
 
 static int read_scalar(clattn_scalar *scalar, const char *text)
 {
-    long long value;
     const char *rest = split_name(text, scalar->name);
+    char *end;
     if (!rest || !strchr(text, '='))
         return mistake("--scalar '%s' is not NAME=VALUE with a name of 15 letters at most", text);
-    if (read_count("--scalar", rest, INT32_MIN, &value))
-        return EXIT_MISTAKE;
-    if (value > INT32_MAX)
-        return mistake("--scalar '%s' does not fit 32 bits", text);
-    scalar->value = (int32_t)value;
+    scalar->value = strtod(rest, &end);
+    scalar->type = rest[strspn(rest, "+-0123456789")] ? CLATTN_F32 : CLATTN_I32;
+    if (end == rest || *end)
+        return mistake("--scalar '%s': the value is neither a whole number nor a decimal one", text);
+    return 0; /* the library says what does not fit */
+}
+
+static const char *const element_words[] = {"f32", "f16", "bf16", "i32", "i8", "bits"};
+
+bool is_declared_array(const char *rest)
+{
+    size_t n = strcspn(rest, "[");
+    for (size_t i = 0; i < sizeof element_words / sizeof element_words[0]; i++)
+        if (rest[n] && strlen(element_words[i]) == n && !strncmp(rest, element_words[i], n))
+            return true;
+    return rest[0] == 0;
+}
+
+/* A dimension: a number, or b h g q k of the problem. */
+static const char *read_dimension(const clattn_attention *problem, const char *p, int64_t *dimension)
+{
+    const int64_t sizes[] = {problem->batch, problem->heads, problem->kv_heads, problem->q_len, problem->kv_len};
+    const char *letter = *p ? strchr("bhgqk", *p) : NULL;
+    char *end;
+    if (letter) {
+        int64_t size = sizes[letter - "bhgqk"];
+        *dimension = size > 0 ? size : 1;
+        return p + 1;
+    }
+    *dimension = strtoll(p, &end, 10);
+    return end > p ? end : NULL;
+}
+
+/* "TYPE[d0,d1,...]" */
+static int declare_array(const clattn_attention *problem, clattn_array *array, const char *rest)
+{
+    const char *p = rest + strcspn(rest, "[");
+    while (array->type < CLATTN_BITS && strncmp(rest, element_words[array->type], (size_t)(p - rest)))
+        array->type++;
+    do {
+        if (array->n_dims == CLATTN_MAX_DIMS)
+            return mistake("--array ...=%s: four dimensions are the most", rest);
+        p = read_dimension(problem, p + 1, &array->dims[array->n_dims++]);
+    } while (p && *p == ',');
+    if (!p || strcmp(p, "]"))
+        return mistake("--array ...=%s: dimensions are numbers or b h g q k between '[' and ']', as in i32[b,k]", rest);
     return 0;
+}
+
+/* NAME=FILE.npy takes type and dimensions from the file (load_arrays its content); NAME=TYPE[dims] is random. */
+static int read_array(const clattn_attention *problem, clattn_array *array, const char *text)
+{
+    const char *rest = split_name(text, array->name);
+    if (!rest)
+        return mistake("--array '%s' is not NAME=FILE.npy or NAME=TYPE[dims] with a name of 15 letters at most", text);
+    if (is_declared_array(rest))
+        return declare_array(problem, array, rest[0] ? rest : "i32[b]");
+    return describe_array(rest, array);
 }
 
 static int read_names(clattn_attention *problem, const struct problem_options *o)
@@ -134,12 +195,9 @@ static int read_names(clattn_attention *problem, const struct problem_options *o
         if (read_scalar(&problem->scalars[i], o->scalars[i]))
             return EXIT_MISTAKE;
     problem->n_scalars = o->n_scalars;
-    for (int i = 0; i < o->n_arrays; i++) {
-        if (!split_name(o->arrays[i], problem->arrays[i].name))
-            return mistake("--array '%s' is not NAME or NAME=FILE.npy with a name of 15 letters at most",
-                           o->arrays[i]);
-        problem->arrays[i].count = problem->batch > 0 ? problem->batch : 1;
-    }
+    for (int i = 0; i < o->n_arrays; i++)
+        if (read_array(problem, &problem->arrays[i], o->arrays[i]))
+            return EXIT_MISTAKE;
     problem->n_arrays = o->n_arrays;
     return 0;
 }
@@ -162,6 +220,23 @@ static int read_mask(clattn_attention *problem, const struct problem_options *o)
     return 0;
 }
 
+static int read_rules(clattn_attention *problem, const struct problem_options *o)
+{
+    static const char *const words[] = {"softmax", "l1", "count", "none"};
+    if (o->score)
+        problem->score = clattn_score(o->score);
+    if (o->weight) {
+        problem->weight = clattn_weight(o->weight);
+        problem->normaliser = CLATTN_L1;
+    }
+    for (int i = 0; o->normaliser && i < 4; i++)
+        if (!strcmp(o->normaliser, words[i])) {
+            problem->normaliser = i;
+            return 0;
+        }
+    return o->normaliser ? mistake("--normaliser takes softmax, l1, count or none, not '%s'", o->normaliser) : 0;
+}
+
 int read_problem(clattn_attention *problem, const char *text, const struct problem_options *o)
 {
     static const clattn_attention init = CLATTN_ATTENTION_INIT;
@@ -170,7 +245,7 @@ int read_problem(clattn_attention *problem, const char *text, const struct probl
     clattn_status status = clattn_problem_parse(problem, text, message, sizeof message);
     if (status)
         return mistake("problem '%s': %s", text, message);
-    if (read_names(problem, o) || read_mask(problem, o))
+    if (read_names(problem, o) || read_mask(problem, o) || read_rules(problem, o))
         return EXIT_MISTAKE;
     if (o->engine) {
         if (strlen(o->engine) >= sizeof problem->engine)

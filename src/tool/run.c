@@ -105,7 +105,6 @@ static const char help[] =
     "  --check-lse F      the same for lse\n"
     "  --key-lengths F    int32 .npy, with the problem's option keylens; random without it\n"
     "  --device S         number, cpu, gpu, accelerator, or part of a name\n" PROBLEM_HELP
-    "  --array NAME=F     an int32 .npy that the mask names, one element a batch entry; random without =F\n"
     "  --seed N           of the random input (0)\n"
     "  --repeat N         run N times (1); the best time is printed\n"
     "  --explain          say what the plan does and why\n" HELP_HELP

@@ -11,7 +11,7 @@
 
 #define UNIT 0x1p-24
 
-static const char *const file_words[] = {"float32", "float16", "int32"};
+static const char *const file_words[] = {"float32", "float16", "int32", "int8", "bool"};
 static const char *const type_words[] = {"f32", "f16", "bf16"};
 
 /* One of a workload's tensors: where it is, and what shape its file has. */
@@ -163,12 +163,67 @@ int load_lengths(const char *path, struct workload *w)
     return 0;
 }
 
+/* ---- arrays that rules name ---- */
+static const int32_t array_types[] = {CLATTN_F32, CLATTN_F16, CLATTN_I32, CLATTN_I8, CLATTN_BITS}; /* by enum npy_type */
+
+static int check_array(const char *path, const struct npy *file)
+{
+    if (file->n_dims < 1 || file->n_dims > CLATTN_MAX_DIMS || file->count < 1)
+        return mistake("%s: an array has 1 to %d dimensions of 1 or more", path, CLATTN_MAX_DIMS);
+    return 0;
+}
+
+int describe_array(const char *path, clattn_array *array)
+{
+    struct npy file;
+    char message[512];
+    if (npy_read(&file, path, message, sizeof message))
+        return mistake("%s", message);
+    int code = check_array(path, &file);
+    if (!code) {
+        array->type = array_types[file.type];
+        array->n_dims = file.n_dims;
+        memcpy(array->dims, file.dims, (size_t)file.n_dims * sizeof file.dims[0]);
+    }
+    npy_free(&file);
+    return code;
+}
+
+/* Bools to bits, every row of the last dimension from a new word on. */
+static void pack_bits(const struct npy *file, uint32_t *words)
+{
+    int64_t width = file->dims[file->n_dims - 1], row_words = (width + 31) / 32;
+    memset(words, 0, (size_t)(file->count / width * row_words) * sizeof *words);
+    for (int64_t i = 0; i < file->count; i++)
+        if (((const char *)file->data)[i])
+            words[i / width * row_words + i % width / 32] |= 1u << (i % width % 32);
+}
+
+static int load_array(const char *path, const clattn_array *array, void *to)
+{
+    static const size_t bytes[] = {4, 2, 2, 4, 1};
+    struct npy file;
+    char message[512];
+    if (npy_read(&file, path, message, sizeof message))
+        return mistake("%s", message);
+    int code = check_array(path, &file);
+    bool same = !code && array_types[file.type] == array->type && file.n_dims == array->n_dims &&
+                !memcmp(file.dims, array->dims, (size_t)file.n_dims * sizeof file.dims[0]);
+    if (!code && !same)
+        code = mistake("%s: it has changed since it was opened", path);
+    else if (!code && array->type == CLATTN_BITS)
+        pack_bits(&file, to);
+    else if (!code)
+        memcpy(to, file.data, (size_t)file.count * bytes[array->type]);
+    npy_free(&file);
+    return code;
+}
+
 int load_arrays(const struct problem_options *options, struct workload *w)
 {
     for (int i = 0; i < w->problem.n_arrays; i++) {
         const char *file = strchr(options->arrays[i], '=');
-        if (file && file[1] &&
-            load_ints(file + 1, options->arrays[i], w->arrays[i], w->problem.arrays[i].count))
+        if (file && !is_declared_array(file + 1) && load_array(file + 1, &w->problem.arrays[i], w->arrays[i]))
             return EXIT_MISTAKE;
     }
     return 0;

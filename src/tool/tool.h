@@ -26,17 +26,19 @@ int close_written(FILE *file, const char *path);
 
 /* ---- options.c: what run, verify and bench say about a problem ---- */
 struct problem_options {
-    const char *mask, *corner, *engine;
+    const char *mask, *corner, *score, *weight, *normaliser, *engine;
     int n_scalars, n_arrays;
     const char *scalars[CLATTN_MAX_SCALARS]; /* "NAME=V" as given */
-    const char *arrays[CLATTN_MAX_ARRAYS];   /* "NAME=FILE" as given; "NAME" and "NAME=" are random */
+    const char *arrays[CLATTN_MAX_ARRAYS];   /* "NAME=FILE" or "NAME=TYPE[dims]" as given */
 };
 /* The options beside a problem: rows for getopt_long, lines for --help.  Another such option is a word here,
  * a row, a line, and a case in take_problem_option. */
-enum { OPTION_ENGINE = 256, OPTION_MASK, OPTION_CORNER, OPTION_SCALAR, OPTION_ARRAY, OPTION_HELP };
+enum { OPTION_ENGINE = 256, OPTION_MASK, OPTION_CORNER, OPTION_SCORE, OPTION_WEIGHT, OPTION_NORMALISER, OPTION_SCALAR, OPTION_ARRAY, OPTION_HELP };
 #define PROBLEM_OPTIONS                                                                                      \
     {"engine", required_argument, NULL, OPTION_ENGINE}, {"mask", required_argument, NULL, OPTION_MASK},      \
-        {"corner", required_argument, NULL, OPTION_CORNER},                                                  \
+        {"corner", required_argument, NULL, OPTION_CORNER}, {"score", required_argument, NULL, OPTION_SCORE},    \
+        {"weight", required_argument, NULL, OPTION_WEIGHT},                                                  \
+        {"normaliser", required_argument, NULL, OPTION_NORMALISER},                                          \
         {"scalar", required_argument, NULL, OPTION_SCALAR},                                                  \
         {"array", required_argument, NULL, OPTION_ARRAY},                                                    \
     {                                                                                                        \
@@ -48,7 +50,12 @@ enum { OPTION_ENGINE = 256, OPTION_MASK, OPTION_CORNER, OPTION_SCALAR, OPTION_AR
     "(clattn_expr(7))\n"                                                                                     \
     "  --corner tl|br     where query 0 stands for the mask: top left, or so that the ends meet, bottom "    \
     "right\n"                                                                                                \
-    "  --scalar NAME=V    a whole number that the mask names\n"
+    "  --score EXPR       a new score from `score', as '30 * tanh(score / 30)'\n"                              \
+    "  --weight EXPR      a weight from `score' instead of the softmax, as 'softplus(score)'\n"                \
+    "  --normaliser N     what weights are divided by: softmax, l1 (with --weight the default), count, none\n" \
+    "  --scalar NAME=V    a number that these name: whole, or with a point a real one\n"                       \
+    "  --array NAME=A     an array that these name: a .npy file (int32, int8, float32, float16; bool: bits), or\n" \
+    "                     random as i32[b,k], f32[h], bits[1,h,q,k] (types f32 f16 bf16 i32 i8 bits)\n"
 #define HELP_HELP "  --help             this\n"
 
 /* The next option as getopt_long gives it, -1 after the last; '?' after a sentence about one that is not
@@ -72,6 +79,8 @@ double now_seconds(void);
 int load_tensor(const char *path, struct workload *w, char name); /* 'q', 'k', 'v' */
 int load_lengths(const char *path, struct workload *w);
 int load_arrays(const struct problem_options *options, struct workload *w); /* those that name a file */
+int describe_array(const char *path, clattn_array *array); /* type and dimensions of a file */
+bool is_declared_array(const char *rest); /* whether what stands behind NAME= is TYPE[dims] or nothing */
 int save_tensor(const char *path, const struct workload *w, char name); /* 'o', 'l' (lse) */
 
 struct comparison {

@@ -135,7 +135,7 @@ static const char help[] =
     "  --seed N           first seed (0)\n"
     "  --rows N           compare N rows of each problem instead of all\n"
     "  --device S         number, cpu, gpu, accelerator, or part of a name\n" PROBLEM_HELP
-    "  --array NAME       an array that the mask names; its numbers are random\n" HELP_HELP
+    HELP_HELP
     "\nExit status: 0 all passed, 1 some failed, 2 a mistake in the call or an error.\n";
 
 static int take_option(struct sweep *s, int c)
