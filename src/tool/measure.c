@@ -73,7 +73,7 @@ static clattn_status open_run(struct device_run *r, const struct workload *w)
     r->io.k_offsets = upload(r, w->k_offsets, lengths + sizeof(int32_t), &status);
     r->io.key_lengths = upload(r, w->key_lengths, lengths, &status);
     for (int i = 0; i < a->n_arrays; i++)
-        r->io.arrays[i] = upload(r, w->arrays[i], (size_t)a->arrays[i].count * sizeof(int32_t), &status);
+        r->io.arrays[i] = upload(r, w->arrays[i], (size_t)workload_array_bytes(&a->arrays[i]), &status);
     if (a->flags & CLATTN_COUNT_TILES)
         r->io.counters = upload(r, zero, sizeof zero, &status);
     if (status)

@@ -157,8 +157,8 @@ static int check_options(const struct sweep *s, int n_texts)
         return mistake("--mask, --corner, --scalar and --array go with a problem, and none is given");
     for (int i = 0; i < s->options.n_arrays; i++) {
         const char *file = strchr(s->options.arrays[i], '=');
-        if (file && file[1])
-            return mistake("verify fills arrays with random numbers: --array takes NAME alone, not '%s'",
+        if (file && !is_declared_array(file + 1))
+            return mistake("verify fills arrays with random numbers: --array takes NAME=TYPE[dims], not '%s'",
                            s->options.arrays[i]);
     }
     return 0;
