@@ -258,7 +258,7 @@ static void score_pair(const struct tiny *t, int64_t head, int64_t row, int64_t 
         return;
     double score = dot * a->scale, x = edited(t, &at, score);
     double low = fabs(edited(t, &at, score - pairs->slack) - x), high = fabs(edited(t, &at, score + pairs->slack) - x);
-    double moved = fmax(low, high) + pairs->slack * fmin(1, fabs(x));
+    double moved = fmax(low, high) + 4 * 0x1p-24 * fabs(x); /* the last is the rule's own rounding */
     pairs->moved = a->normaliser == CLATTN_SOFTMAX ? fmax(pairs->moved, moved) : pairs->moved + moved;
     pairs->weight[key] = x;
 }

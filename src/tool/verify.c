@@ -16,6 +16,17 @@ struct sweep {
     double worst; /* largest error / bound */
 };
 
+static void print_rules(const clattn_attention *a)
+{
+    static const char *const normalisers[] = {"softmax", "l1", "count", "none"};
+    const char *const words[] = {"mask", "score", "weight"}, *const texts[] = {a->pattern.text, a->score.text, a->weight.text};
+    for (int i = 0; i < 3; i++)
+        if (texts[i][0])
+            printf("  %s '%s'", words[i], texts[i]);
+    if (a->normaliser > 0 && a->normaliser < 4)
+        printf("  normaliser %s", normalisers[a->normaliser]);
+}
+
 /* given: the problem's text on the command line, NULL in a random sweep. */
 static void report_failure(struct sweep *s, const clattn_attention *problem, uint64_t seed, const char *given,
                            const char *what)
@@ -23,7 +34,9 @@ static void report_failure(struct sweep *s, const clattn_attention *problem, uin
     char text[1024];
     if (clattn_problem_print(problem, text, sizeof text))
         snprintf(text, sizeof text, "(a problem that does not print)");
-    printf("FAILED  %s  mask '%s'\n        %s\n", text, problem->pattern.text, what);
+    printf("FAILED  %s", text);
+    print_rules(problem);
+    printf("\n        %s\n", what);
     printf("        again: clattn verify --problems 1 --seed %llu", (unsigned long long)seed);
     if (s->device)
         printf(" --device '%s'", s->device);

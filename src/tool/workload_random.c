@@ -225,6 +225,7 @@ static void random_rules(uint64_t number, struct dice *dice, struct dice *kind, 
                         (int32_t)PICK(dice, 1, 2, 16, 33, 64, 100, 128, 200)};
     uint64_t turn = number % (PLAIN_MASKS + ARRAY_MASKS);
     a->pattern = turn < PLAIN_MASKS ? plain_mask(turn, &mask, a) : array_mask(turn - PLAIN_MASKS, &mask, dice, a);
+    a->pattern.corner = (int32_t)mask.corner; /* score rules speak of q too */
     a->score = random_score(number % SCORES, dice, kind, a);
     if (number % 4 == 1) {
         a->weight = clattn_weight(weights[number / 4 % WEIGHTS].text);
@@ -268,6 +269,8 @@ void workload_random_problem(uint64_t seed, clattn_attention *a)
     a->kv_len = random_length(&dice);
     if (roll(&dice, 4) == 0)
         a->kv_len = a->q_len;
+    if (a->q_len <= 4 && roll(&dice, 3) == 0) /* few queries take longer blocks */
+        a->kv_len = PICK(&dice, 1000, 1023, 1024, 1025, 1040, 2047, 2049, 3500);
     random_rules(number, &dice, &kind, a);
     if (roll(&kind, 2))
         a->flags |= CLATTN_WANT_LSE;
