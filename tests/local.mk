@@ -29,7 +29,6 @@ AM_CPPFLAGS += $(CHECK_CFLAGS)
 
 LDADD = libworkload.la libclattn.la $(CHECK_LIBS) $(OPENCL_LIBS) -lm
 INNER_LDADD = libclattn_core.la $(CHECK_LIBS)
-tests_check_expr_LDADD = $(INNER_LDADD)
 tests_check_intervals_LDADD = $(INNER_LDADD)
 tests_check_intervals_SOURCES = tests/check_intervals.c tests/random_rule.c tests/random_rule.h
 tests_check_derivative_LDADD = $(INNER_LDADD)

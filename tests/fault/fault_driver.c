@@ -92,8 +92,11 @@ static void describe(clattn_attention *a, int64_t splits)
     a->flags = CLATTN_WANT_LSE;
     a->n_arrays = 1;
     strcpy(a->arrays[0].name, "valid");
-    a->arrays[0].count = 1;
+    a->arrays[0].type = CLATTN_I32;
+    a->arrays[0].n_dims = 1;
+    a->arrays[0].dims[0] = 1;
     a->pattern = clattn_both(clattn_causal(CLATTN_BOTTOM_RIGHT), clattn_valid_keys("valid"));
+    a->pattern = clattn_both(a->pattern, clattn_mask("valid[k] > 0", CLATTN_NO_CORNER)); /* always: it wants a table */
 }
 
 static float sample(uint32_t index)
