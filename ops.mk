@@ -5,7 +5,7 @@
 CL_SRCS = cl/attention/forward_vector.cl cl/attention/forward_few.cl cl/attention/forward_portable.cl cl/attention/merge.cl cl/attention/tables.cl
 
 CORE_SRCS = src/core/status.c src/core/version.c src/core/failure.c src/core/checked.c src/core/layout.c \
-	src/core/env.c src/core/text.c src/core/cache.c src/core/program.c src/core/device.c src/core/context.c
+	src/core/env.c src/core/text.c src/core/cache.c src/core/kept.c src/core/program.c src/core/device.c src/core/context.c
 EXPR_SRCS = src/expr/tree.c src/expr/names.c src/expr/reader.c src/expr/parse.c src/expr/print.c src/expr/emit.c \
 	src/expr/eval.c src/expr/interval.c src/expr/derive.c
 ENGINE_SRCS = src/engine/spec.c src/engine/geometry.c src/engine/traps.c src/engine/vector.c \

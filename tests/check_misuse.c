@@ -224,6 +224,15 @@ static void add_array(clattn_attention *a, const char *name, int64_t count)
     array->dims[0] = count;
 }
 
+/* 2^124 elements. */
+static void huge_array(clattn_attention *a)
+{
+    add_array(a, "len", INT32_MAX);
+    a->arrays[0].n_dims = 4;
+    for (int d = 1; d < 4; d++)
+        a->arrays[0].dims[d] = INT32_MAX;
+}
+
 static void add_scalar(clattn_attention *a, const char *name)
 {
     a->scalars[a->n_scalars].type = CLATTN_I32;

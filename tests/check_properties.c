@@ -573,7 +573,7 @@ START_TEST(counted_tiles)
         {"full", 0, 0, 0, 0},
         {"causal-tl", 0.35, 0.50, 0.005, 0.20},
         {"window64-causal-tl", 0.70, 0.97, 0.01, 0.30},
-        {"prefix512-tl", 0.08, 0.13, 0.001, 0.10},
+        {"prefix512-tl", 0.28, 0.375, 0.001, 0.10}, /* hidden: a square of 1/4 and a triangle of 1/8 */
         {"around64-tl", 0.60, 0.95, 0.02, 0.40},
     };
     for (int e = 0; e < n_engines; e++)

@@ -165,6 +165,35 @@ static clattn_status make_workspace(clattn_plan *plan)
     return clattn__fail_cl(plan->ctx, "clCreateBuffer for the workspace", code);
 }
 
+/* A plan's programs; unused ones are NULL. */
+static void list_programs(const clattn_plan *plan, cl_program programs[2 + CLATTN_MAX_ARRAYS])
+{
+    programs[0] = plan->forward.program;
+    programs[1] = plan->merge.program;
+    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
+        programs[2 + i] = i < plan->tables.count ? plan->tables.kernel[i].program : NULL;
+}
+
+/* Whether an earlier plan of this context launched the same programs, and they gave right numbers. */
+static bool is_proved(const clattn_plan *plan)
+{
+    cl_program programs[2 + CLATTN_MAX_ARRAYS];
+    list_programs(plan, programs);
+    for (size_t i = 0; i < CLATTN__LEN(programs); i++)
+        if (programs[i] && !clattn__kept_is_proved(plan->ctx, programs[i]))
+            return false;
+    return true;
+}
+
+static void prove(const clattn_plan *plan)
+{
+    cl_program programs[2 + CLATTN_MAX_ARRAYS];
+    list_programs(plan, programs);
+    for (size_t i = 0; i < CLATTN__LEN(programs); i++)
+        if (programs[i] && !(plan->problem.a.flags & CLATTN_NO_SELF_TEST))
+            clattn__kept_prove(plan->ctx, programs[i]);
+}
+
 static clattn_status prepare(clattn_plan *plan, const clattn_attention *a)
 {
     char details[CLATTN__MESSAGE_SIZE];
@@ -183,7 +212,11 @@ static clattn_status prepare(clattn_plan *plan, const clattn_attention *a)
         status = build_merge(plan);
     if (!status)
         status = clattn__tables_build(plan->ctx, &plan->problem, &plan->tables);
-    return status ? status : clattn__self_test(plan);
+    if (!status && !is_proved(plan))
+        status = clattn__self_test(plan);
+    if (!status)
+        prove(plan);
+    return status;
 }
 
 clattn_status clattn_plan_create(clattn_plan **plan, clattn_context *ctx, const clattn_attention *problem)

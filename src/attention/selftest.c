@@ -95,7 +95,7 @@ static bool shape_tiny(const clattn_plan *plan, struct tiny *t)
             return false;
     }
     t->launch.splits = plan->launch.splits > 1 ? 2 : 1;
-    t->launch.split_keys = t->launch.splits > 1 ? spec->BK : 2 * spec->BK;
+    t->launch.split_keys = t->launch.splits > 1 ? spec->BK : 2 * spec->BK; /* the parts: a block, and 3 keys */
     t->launch.q_tiles = (int32_t)((a->q_len * plan->launch.pack + spec->BQ - 1) / spec->BQ);
     t->launch.groups = (size_t)(t->launch.q_tiles * t->launch.splits);
     clattn__forward_args_fill(&t->args, &t->problem, &t->launch);

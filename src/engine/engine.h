@@ -62,10 +62,10 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
                                     bool strict, const struct clattn__engine **engine, struct clattn__launch *launch,
                                     struct clattn__text *why);
 
-/* Fill pack, splits, split_keys, q_tiles and groups from BQ, BK and the task: the same arithmetic for every engine.
- * wanted_groups: with few rows the keys are split until there are about so many groups. */
-void clattn__launch_geometry(const clattn_device_facts *facts, const struct clattn__task *task, int32_t pack,
-                             struct clattn__launch *launch, int64_t wanted_groups);
+/* Fill pack, splits, split_keys, q_tiles and groups from BQ and the task: the same arithmetic for every engine.
+ * grain: keys of which a part is a multiple; wanted_groups: with few rows the keys are split until there are about so many. */
+void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int32_t grain, int64_t wanted_groups,
+                             struct clattn__launch *launch);
 
 /* traps.c, what is known about drivers, is the only place of the library that knows names of vendors. */
 

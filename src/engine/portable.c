@@ -58,7 +58,7 @@ static bool launch(const clattn_device_facts *facts, const struct clattn__task *
     int32_t pack = group > 1 && task->q_len * group <= spec->BQ ? (int32_t)group : 1;
     while (spec->BQ > 1 && spec->BQ / 2 >= task->q_len * pack)
         spec->BQ /= 2; /* no empty rows */
-    clattn__launch_geometry(facts, task, pack, launch, 8 * (int64_t)facts->compute_units);
+    clattn__launch_geometry(task, pack, spec->BK, 8 * (int64_t)facts->compute_units, launch);
     return true;
 }
 

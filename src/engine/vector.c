@@ -52,7 +52,7 @@ static void launch_few(const clattn_device_facts *facts, const struct clattn__ta
     spec->BQ = rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 ? 4 : 8;
     spec->BK = 1024;
     spec->NQ = spec->MK = spec->MD = spec->NT = 1;
-    clattn__launch_geometry(facts, task, pack, launch, 4 * (int64_t)facts->compute_units);
+    clattn__launch_geometry(task, pack, 128, 4 * (int64_t)facts->compute_units, launch);
 }
 
 static void launch_many(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows, int32_t pack,
@@ -70,7 +70,7 @@ static void launch_many(const clattn_device_facts *facts, const struct clattn__t
     spec->NT = rows > 64 ? tiles_of_group(facts, task, task->batch * task->heads * ((rows + 63) / 64)) : 1;
     spec->BQ = 16 * spec->NQ * spec->NT;
     spec->BK = block_keys(task);
-    clattn__launch_geometry(facts, task, pack, launch, 4 * (int64_t)facts->compute_units);
+    clattn__launch_geometry(task, pack, spec->BK, 4 * (int64_t)facts->compute_units, launch);
 }
 
 static bool launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch,

@@ -264,8 +264,10 @@ void workload_random_problem(uint64_t seed, clattn_attention *a)
     random_types(&kind, a);
     a->batch = PICK(&dice, 1, 1, 1, 2, 3, 0);
     a->kv_heads = PICK(&dice, 1, 2, 3);
-    a->heads = a->kv_heads * PICK(&dice, 1, 1, 2, 3, 4);
-    a->q_len = roll(&dice, 3) == 0 ? (int64_t)roll(&dice, 17) : random_length(&dice);
+    /* rows decide the tile's shape, which is compiled: few queries of one number, or any number that fills a tile */
+    int64_t few = PICK(&kind, 0, 0, 0, 1, 1, 2, 3, 5, 8, 9, 16, 17, 31);
+    a->heads = a->kv_heads * PICK(&kind, 1, 1, 2, 3, 4);
+    a->q_len = few ? few : PICK(&dice, 65, 66, 79, 80, 81, 95, 96, 97, 127, 128, 129, 130, 191, 255, 256, 257);
     a->kv_len = random_length(&dice);
     if (roll(&dice, 4) == 0)
         a->kv_len = a->q_len;

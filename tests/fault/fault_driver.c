@@ -373,7 +373,7 @@ static const struct stage stages[] = {
 
 /* ---- one injection ---- */
 
-/* Calls that only ask, push on, or end something may fail without harm: then the numbers decide.  With a
+/* Calls that only ask, push on, end or keep something may fail without harm: then the numbers decide.  With a
  * program cache a binary that does not build is built from text instead. */
 static bool may_be_absorbed(const char *call)
 {
@@ -382,7 +382,7 @@ static bool may_be_absorbed(const char *call)
         return true;
     static const char *const starts[] = {
         "clRelease",          "clGetPlatform", "clGetDevice", "clGetProgram", "clCreateProgramWithBinary",
-        "clGetMemObjectInfo", "clFlush"};
+        "clGetMemObjectInfo", "clFlush", "clRetainProgram"};
     for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
         if (!strncmp(call, starts[i], strlen(starts[i])))
             return true;
