@@ -24,7 +24,7 @@ TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c
 # RUNTIME_CHECKS run again on the other CPU runtime.
 PUBLIC_CHECKS = tests/check_ref tests/check_forward tests/check_properties tests/check_data tests/check_misuse \
 	tests/check_threads tests/check_guard
-INNER_CHECKS = tests/check_intervals tests/check_derivative tests/check_layout tests/check_cache \
+INNER_CHECKS = tests/check_parse tests/check_intervals tests/check_derivative tests/check_layout tests/check_cache \
 	tests/check_program tests/check_plan
 RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties tests/check_data tests/check_threads tests/check_guard \
 	tests/check_program

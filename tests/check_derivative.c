@@ -60,7 +60,7 @@ static const struct {
     {"exp(score)", "exp(score)"},
     {"exp2(score)", "0.6931472 * exp2(score)"},
     {"log(score)", "1.0 / score"},
-    {"log2(score)", "1.0 / (score * 0.6931472)"},
+    {"log2(score)", "1.0 / (0.6931472 * score)"},
     {"sqrt(score)", "1.0 / (sqrt(score) + sqrt(score))"},
     {"sigmoid(score)", "(1.0 - sigmoid(score)) * sigmoid(score)"},
     {"softplus(score)", "sigmoid(score)"},

@@ -33,7 +33,7 @@ mistake() { # words of the one sentence, arguments
     words=$1
     shift
     expect 2 "$words" "$@"
-    if [ "$(wc -l < "$tmp/err")" -ne 1 ] || ! grep -q '^clattn: ' "$tmp/err"; then
+    if [ "$(grep -c -v '^    ' "$tmp/err")" -ne 1 ] || ! grep -q '^clattn: ' "$tmp/err"; then
         fail "clattn $* did not say one sentence:"
         cat "$tmp/err"
     fi
@@ -131,7 +131,7 @@ done
 mistake 'whole number of 0 or more' run --seed -1 $small
 mistake 'go with a problem' verify --mask 'k <= q' --corner tl
 mistake 'go with a problem' bench --scalar w=3
-mistake 'takes NAME alone' verify --array n=file.npy $small
+mistake 'takes NAME=TYPE\[dims\]' verify --array n=file.npy $small
 mistake 'takes attention, quick or standard' bench --preset huge
 mistake 'exclude each other' bench --preset quick $small
 mistake 'with --data' bench --preset attention --no-baseline --data "$tmp/nowhere"
@@ -191,8 +191,14 @@ mistake 'needs float32' run --check "$tmp/half.npy" $small
 mistake 'packed' run --check "$tmp/dense.npy" attn:f32:h2:q5:k7:d8:packed:qtotal=5:ktotal=7
 mistake 'packed' run --o "$tmp/p.npy" attn:f32:h2:q5:k7:d8:packed:qtotal=5:ktotal=7
 mistake 'cannot hold bf16' run --o "$tmp/p.npy" attn:bf16:h2:q5:k7:d8
-mistake 'needs int32' run --array n="$tmp/half.npy" --mask 'k < n[b]' $small
-mistake '2 elements' run --array n="$tmp/lens.npy" --mask 'k < n[b]' $small
+mistake 'next index' run --array n="$tmp/half.npy" --mask 'k < n[b]' $small
+expect 0 'time' run --array n="$tmp/lens.npy" --mask 'k < n[b]' $small
+expect 0 'time' run --array n="$tmp/half.npy" --mask 'k < n[b, h, 0]' $small
+expect 0 '1 passed' verify --array 'doc=i32[b,k]' --array 'slope=f32[h]' --mask 'documents(doc)' --corner tl --score 'alibi(slope)' $small
+expect 0 '1 passed' verify --weight 'relu(score)' --normaliser count --scalar c=0.5 --mask 'k < 2 + floor(c)' $small
+mistake 'softmax, l1, count or none' run --normaliser mean $small
+mistake 'dimensions are numbers' run --array 'n=i32[b' --mask 'k < n[b]' $small
+mistake 'four dimensions' run --array 'n=i32[b,h,q,k,2]' --mask 'k < n[b]' $small
 mistake 'option keylens' run --key-lengths "$tmp/lens.npy" $small
 mistake '2 elements' run --key-lengths "$tmp/lens.npy" $small:keylens
 expect 0 'time' run --key-lengths "$tmp/lens.npy" attn:f32:b2:h2:q5:k7:d8:keylens

@@ -77,6 +77,35 @@ static inline void find_rows(struct rows *rows, const struct place *at, int pack
     }
 }
 
+#ifdef PLAIN_SUMS /* the same sums lane by lane, for checkers of memory that do not follow shuffles */
+static inline float sum_of(float16 x)
+{
+    float lane[16];
+    vstore16(x, 0, lane);
+    for (int n = 8; n > 0; n /= 2)
+        for (int i = 0; i < n; i++)
+            lane[i] += lane[i + n];
+    return lane[0];
+}
+
+static inline float max_of(float16 x)
+{
+    float lane[16], most;
+    vstore16(x, 0, lane);
+    most = lane[0];
+    for (int i = 1; i < 16; i++)
+        most = max(most, lane[i]);
+    return most;
+}
+
+static inline float16 sums_of(const float16 *v)
+{
+    float lane[16];
+    for (int i = 0; i < 16; i++)
+        lane[i] = sum_of(v[i]);
+    return vload16(0, lane);
+}
+#else
 /* Lane i of the result is the sum of v[i]'s lanes. */
 static inline float16 sums_of(const float16 *v)
 {
@@ -112,6 +141,8 @@ static inline float max_of(float16 x)
     float2 c = max(b.lo, b.hi);
     return max(c.x, c.y);
 }
+
+#endif
 
 /* Raw scores of sixteen keys for every row; past the last of n the last key is read again. */
 static inline void score_keys_raw(float16 s[BQ], const float16 *q, __global const STORED(T_K) *keys, long stride, int n)

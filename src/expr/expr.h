@@ -9,10 +9,10 @@
  *     primary     := number | index | scalar | array '[' expression (',' expression)* ']' | function '(' ... ')'
  *                  | named rule | true | false | '(' expression ')'
  *     index       := q k b h g q_len k_len, and score in score and weight rules
- *     function    := min max abs relu floor exp exp2 log log2 sqrt tanh sigmoid softplus
+ *     function    := min max abs relu floor float exp exp2 log log2 sqrt tanh sigmoid softplus
  *
- * Types are int (32 bits, arithmetic wraps), float (f32) and bool.  An int becomes a float where its partner is one, and under
- * '/' and the functions of real numbers; nothing else converts.  '//' is division rounded down and '%' its remainder, both
+ * Types are int (32 bits, arithmetic wraps), float (f32) and bool.  An int becomes a float where its partner is one, under '/',
+ * the functions of real numbers and float(); nothing else converts.  '//' is division rounded down and '%' its remainder, both
  * 0 when the divisor is 0; floor gives an int.  The index of an array is clamped to its dimension.
  *
  * The rules of one operator - mask, score, weight - are one graph, so that what they share is computed once.  Text never

@@ -46,17 +46,31 @@ static void print_float(struct clattn__text *out, float x)
     }
 }
 
-/* A conversion shows its operand: whoever reads the text converts it again. */
-static enum level level_of(const struct clattn__expr *e, int node)
+/* Whether whoever reads the text converts operand i of a node again without being told: under an operator of reals, and beside
+ * an operand that is shown as a float. */
+static bool is_implied(const struct clattn__expr *e, const struct node *n, int i)
 {
-    while (e->nodes[node].kind == KIND_FLOAT)
-        node = e->nodes[node].args[0];
-    return clattn__expr_kinds[e->nodes[node].kind].level;
+    enum signature sign = clattn__expr_kinds[n->kind].signature;
+    int first = sign == SIGN_CHOICE ? 1 : 0;
+    if (sign == SIGN_REAL || sign == SIGN_FLOOR)
+        return true;
+    for (int j = first; j < n->n_args; j++)
+        if (e->nodes[n->args[j]].type == TYPE_FLOAT && e->nodes[n->args[j]].kind != KIND_FLOAT)
+            return true;
+    return i != first; /* all are converted: the first says so */
 }
 
-static void print_operand(struct clattn__text *out, const struct clattn__expr *e, int node, enum level least)
+/* What is shown of operand i: without its conversion if that is implied. */
+static int shown(const struct clattn__expr *e, const struct node *n, int i)
 {
-    bool parentheses = level_of(e, node) < least;
+    int node = n->args[i];
+    return e->nodes[node].kind == KIND_FLOAT && is_implied(e, n, i) ? e->nodes[node].args[0] : node;
+}
+
+static void print_operand(struct clattn__text *out, const struct clattn__expr *e, const struct node *n, int i, enum level least)
+{
+    int node = shown(e, n, i);
+    bool parentheses = clattn__expr_kinds[e->nodes[node].kind].level < least;
     clattn__text_add(out, "%s", parentheses ? "(" : "");
     print_node(out, e, node);
     clattn__text_add(out, "%s", parentheses ? ")" : "");
@@ -67,7 +81,7 @@ static void print_list(struct clattn__text *out, const struct clattn__expr *e, c
 {
     for (int i = 0; i < n->n_args; i++) {
         clattn__text_add(out, "%s", i ? ", " : open);
-        print_node(out, e, n->args[i]);
+        print_node(out, e, n->kind == KIND_ARRAY || n->kind == KIND_FLOAT ? n->args[i] : shown(e, n, i));
     }
     clattn__text_add(out, "%s", close);
 }
@@ -97,24 +111,22 @@ static void print_node(struct clattn__text *out, const struct clattn__expr *e, i
         print_list(out, e, n, "[", "]");
     } else if (n->n_args == 0) {
         print_leaf(out, e, n);
-    } else if (n->kind == KIND_FLOAT) {
-        print_node(out, e, n->args[0]);
     } else if (n->kind == KIND_SELECT) {
-        print_operand(out, e, n->args[0], LEVEL_SELECT + 1);
+        print_operand(out, e, n, 0, LEVEL_SELECT + 1);
         clattn__text_add(out, " ? ");
-        print_node(out, e, n->args[1]);
+        print_operand(out, e, n, 1, LEVEL_SELECT);
         clattn__text_add(out, " : ");
-        print_node(out, e, n->args[2]);
+        print_operand(out, e, n, 2, LEVEL_SELECT);
     } else if (facts->level == LEVEL_PRIMARY) {
         clattn__text_add(out, "%s", facts->symbol);
         print_list(out, e, n, "(", ")");
     } else if (n->n_args == 1) {
         clattn__text_add(out, "%s", facts->symbol);
-        print_operand(out, e, n->args[0], facts->level);
+        print_operand(out, e, n, 0, facts->level);
     } else {
-        print_operand(out, e, n->args[0], facts->level);
+        print_operand(out, e, n, 0, facts->level);
         clattn__text_add(out, " %s ", facts->symbol);
-        print_operand(out, e, n->args[1], facts->level + 1);
+        print_operand(out, e, n, 1, facts->level + 1);
     }
 }
 
@@ -123,7 +135,8 @@ clattn_status clattn__expr_print(const struct clattn__expr *expr, enum clattn__u
     if (!expr || !text || size == 0)
         return CLATTN_NULL_ARGUMENT;
     struct clattn__text out = clattn__text_into(text, size);
-    if (expr->root[use] >= 0)
-        print_node(&out, expr, expr->root[use]);
+    int root = expr->root[use];
+    if (root >= 0) /* a score and a weight are floats: their conversion is implied */
+        print_node(&out, expr, expr->nodes[root].kind == KIND_FLOAT ? expr->nodes[root].args[0] : root);
     return out.cut ? CLATTN_BUFFER_TOO_SHORT : CLATTN_OK;
 }

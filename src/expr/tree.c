@@ -118,7 +118,7 @@ static int simplify(const struct clattn__expr *e, const struct node *node)
 /* Literals come last, as in q + 1, save in products, as in 2 * x. */
 static int rank(const struct node *n, bool literal_first)
 {
-    return n->kind == KIND_LITERAL ? (literal_first ? -1 : KIND_COUNT) : n->kind == KIND_INDEX ? -1 : (int)n->kind;
+    return n->kind == KIND_LITERAL ? (literal_first ? -2 : KIND_COUNT) : n->kind == KIND_INDEX ? -1 : (int)n->kind;
 }
 
 static int compare_nodes(const struct clattn__expr *e, int a, int b, bool literal_first)
@@ -201,6 +201,8 @@ static enum type result_type(const struct clattn__expr *e, const struct node *no
 int clattn__tree_operator(struct clattn__expr *e, enum kind kind, const int *args, enum tree_error *error)
 {
     struct node node = {.kind = kind, .slot = -1, .n_args = clattn__expr_kinds[kind].operands};
+    if (kind == KIND_FLOAT)
+        return to_float(e, args[0], error);
     memcpy(node.args, args, (size_t)node.n_args * sizeof *args);
     if (!convert(e, &node, error))
         return -1;
@@ -213,30 +215,41 @@ int clattn__tree_operator(struct clattn__expr *e, enum kind kind, const int *arg
 }
 
 /* ---- sealing ---- */
-/* Move what rules use to the front, in the same order. */
-static void compact(struct clattn__expr *e)
+/* The order in which the rules need their nodes, operands first: it depends on the canonical graph alone, not on the text. */
+struct order {
+    int to[CLATTN__EXPR_MAX_NODES]; /* a node's place; -1: no rule needs it */
+    int from[CLATTN__EXPR_MAX_NODES], n;
+};
+
+static void visit(const struct clattn__expr *e, int node, struct order *order)
 {
-    bool used[CLATTN__EXPR_MAX_NODES] = {false};
-    int to[CLATTN__EXPR_MAX_NODES], n = 0;
+    if (order->to[node] >= 0)
+        return;
+    for (int j = 0; j < e->nodes[node].n_args; j++)
+        visit(e, e->nodes[node].args[j], order);
+    order->to[node] = order->n;
+    order->from[order->n++] = node;
+}
+
+/* Leave out what no rule uses, and put the rest in order.  nodes is scratch. */
+static void compact(struct clattn__expr *e, struct node *nodes)
+{
+    struct order order = {.n = 0};
+    for (int i = 0; i < e->n_nodes; i++)
+        order.to[i] = -1;
     for (int u = 0; u < CLATTN__USES; u++)
         if (e->root[u] >= 0)
-            used[e->root[u]] = true;
-    for (int i = e->n_nodes - 1; i >= 0; i--)
-        for (int j = 0; used[i] && j < e->nodes[i].n_args; j++)
-            used[e->nodes[i].args[j]] = true;
-    for (int i = 0; i < e->n_nodes; i++) {
-        if (!used[i])
-            continue;
-        to[i] = n;
-        e->nodes[n] = e->nodes[i];
-        for (int j = 0; j < e->nodes[n].n_args; j++)
-            e->nodes[n].args[j] = to[e->nodes[n].args[j]];
-        n++;
+            visit(e, e->root[u], &order);
+    for (int i = 0; i < order.n; i++) {
+        nodes[i] = e->nodes[order.from[i]];
+        for (int j = 0; j < nodes[i].n_args; j++)
+            nodes[i].args[j] = order.to[nodes[i].args[j]];
     }
-    e->n_nodes = n;
+    memcpy(e->nodes, nodes, (size_t)order.n * sizeof *nodes);
+    e->n_nodes = order.n;
     for (int u = 0; u < CLATTN__USES; u++)
         if (e->root[u] >= 0)
-            e->root[u] = to[e->root[u]];
+            e->root[u] = order.to[e->root[u]];
 }
 
 static int add_number(struct clattn__expr *e, enum kind kind, int32_t value, int32_t dimension)
@@ -273,9 +286,10 @@ static bool number_nodes(struct clattn__expr *e)
 
 bool clattn__tree_seal(struct clattn__expr *e)
 {
+    struct node nodes[CLATTN__EXPR_MAX_NODES];
     e->n_numbers = 0;
     for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
         e->dims_slot[i] = -1;
-    compact(e);
+    compact(e, nodes);
     return number_nodes(e);
 }

@@ -26,7 +26,7 @@ enum signature { SIGN_LEAF, SIGN_SAME, SIGN_REAL, SIGN_WHOLE, SIGN_FLOOR, SIGN_C
     X(SCALAR, "", "", LEVEL_PRIMARY, 0, SIGN_LEAF)                                                        \
     X(INDEX, "", "", LEVEL_PRIMARY, 0, SIGN_LEAF)                                                         \
     X(ARRAY, "", "", LEVEL_PRIMARY, 0, SIGN_LEAF)                                                         \
-    X(FLOAT, "float", "", LEVEL_PRIMARY, 1, SIGN_CONVERT)                                                 \
+    X(FLOAT, "float", "float", LEVEL_PRIMARY, 1, SIGN_CONVERT)                                            \
     X(NEG, "neg", "-", LEVEL_NEGATE, 1, SIGN_SAME)                                                        \
     X(ADD, "add", "+", LEVEL_SUM, 2, SIGN_SAME)                                                           \
     X(SUB, "sub", "-", LEVEL_SUM, 2, SIGN_SAME)                                                           \

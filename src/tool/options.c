@@ -211,12 +211,13 @@ static int read_mask(clattn_attention *problem, const struct problem_options *o)
         corner = CLATTN_BOTTOM_RIGHT;
     else if (o->corner)
         return mistake("--corner takes tl or br, not '%s'", o->corner);
-    if (o->corner && !o->mask)
-        return mistake(
-            "--corner goes with --mask; the problem's own pattern ends in its corner, as causal-%s",
-            o->corner);
+    if (o->corner && !o->mask && !o->score && !o->weight)
+        return mistake("--corner goes with --mask, --score or --weight; the problem's own pattern ends in its corner, as causal-%s",
+                       o->corner);
     if (o->mask)
         problem->pattern = clattn_both(problem->pattern, clattn_mask(o->mask, corner));
+    else if (problem->pattern.corner == CLATTN_NO_CORNER)
+        problem->pattern.corner = (int32_t)corner;
     return 0;
 }
 
@@ -237,6 +238,47 @@ static int read_rules(clattn_attention *problem, const struct problem_options *o
     return o->normaliser ? mistake("--normaliser takes softmax, l1, count or none, not '%s'", o->normaliser) : 0;
 }
 
+/* ---- named rules, written out: the reference reads the language, not the library's names ---- */
+static bool is_known(const clattn_attention *a, const char *word, size_t n)
+{
+    static const char words[] = " q k b h g q_len k_len score true false min max abs relu floor float exp exp2 log log2 sqrt tanh "
+                                "sigmoid softplus ";
+    char padded[CLATTN_NAME_SIZE + 2] = " ";
+    if (n >= CLATTN_NAME_SIZE)
+        return true; /* the library has refused it */
+    memcpy(padded + 1, word, n);
+    padded[n + 1] = ' ';
+    bool known = strstr(words, padded) != NULL;
+    for (int i = 0; i < a->n_scalars; i++)
+        known = known || (strlen(a->scalars[i].name) == n && !strncmp(a->scalars[i].name, word, n));
+    for (int i = 0; i < a->n_arrays; i++)
+        known = known || (strlen(a->arrays[i].name) == n && !strncmp(a->arrays[i].name, word, n));
+    return known;
+}
+
+static bool has_named_rule(const clattn_attention *a, const char *text)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
+    for (const char *p = text; *p;) {
+        size_t n = strspn(p, letters);
+        if (n && (*p < '0' || *p > '9') && !is_known(a, p, n))
+            return true;
+        p += n ? n : 1;
+    }
+    return false;
+}
+
+static int write_out(clattn_attention *problem, clattn_use use, char *text)
+{
+    char whole[CLATTN_PATTERN_TEXT];
+    if (!has_named_rule(problem, text))
+        return 0;
+    if (clattn_rule_print(problem, use, whole, sizeof whole))
+        return mistake("'%s' is longer than %d characters when its named rules are written out", text, CLATTN_PATTERN_TEXT - 1);
+    strcpy(text, whole);
+    return 0;
+}
+
 int read_problem(clattn_attention *problem, const char *text, const struct problem_options *o)
 {
     static const clattn_attention init = CLATTN_ATTENTION_INIT;
@@ -253,5 +295,12 @@ int read_problem(clattn_attention *problem, const char *text, const struct probl
         strcpy(problem->engine, o->engine);
     }
     status = clattn_attention_check(problem, message, sizeof message);
-    return status ? mistake("problem '%s': %s", text, message) : 0;
+    if (status)
+        return mistake("problem '%s': %s", text, message);
+    clattn_attention given = *problem;
+    return write_out(&given, CLATTN_MASK_RULE, problem->pattern.text) ||
+                   write_out(&given, CLATTN_SCORE_RULE, problem->score.text) ||
+                   write_out(&given, CLATTN_WEIGHT_RULE, problem->weight.text)
+               ? EXIT_MISTAKE
+               : 0;
 }
