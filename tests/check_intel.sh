@@ -16,7 +16,7 @@ check() {
 for program in $RUNTIME_CHECKS; do
     [ -x "$top_builddir/$program" ] && check "$top_builddir/$program"
 done
-check sh "$top_srcdir/tests/check_data.sh"
+check sh "$top_srcdir/tests/check_run.sh"
 check sh "$top_srcdir/tests/check_determinism.sh"
 check "$top_builddir/clattn" verify --problems 400 --seed 9000
 check "$top_builddir/clattn" verify --problems 40 --seed 9500 --engine portable

@@ -10,6 +10,7 @@ struct run_options {
     const char *q, *k, *v, *o, *lse, *key_lengths, *check, *check_lse, *device;
     long long seed, repeat;
     bool explain;
+    double plan_seconds; /* out: how long the plan took */
 };
 
 static int load_inputs(const struct run_options *o, struct workload *w)
@@ -43,8 +44,12 @@ static void print_run(const struct run_options *o, clattn_context *ctx, const cl
     printf("problem  %s", text);
     if (o->problem.mask)
         printf("   mask %s", problem->pattern.text);
-    printf("\ndevice   %s\nengine   %s\ntime     %.3f ms", facts.name, clattn_plan_engine(plan),
-           seconds * 1e3);
+    if (problem->score.text[0])
+        printf("   score %s", problem->score.text);
+    if (problem->weight.text[0])
+        printf("   weight %s", problem->weight.text);
+    printf("\ndevice   %s\nengine   %s\nplan     %.3f s\ntime     %.3f ms", facts.name, clattn_plan_engine(plan),
+           o->plan_seconds, seconds * 1e3);
     if (seconds > 0)
         printf(", %.1f GFLOP/s", clattn_problem_flops(problem) / seconds * 1e-9);
     printf("\n");
@@ -86,7 +91,9 @@ static int run_problem(struct run_options *o, const char *text)
     if (!code && (status = clattn_context_open(&ctx, o->device)))
         code = failed(NULL, status, o->device ? o->device : "devices");
     if (!code) {
+        double begin = now_seconds();
         status = clattn_plan_create(&plan, ctx, &w.problem);
+        o->plan_seconds = now_seconds() - begin;
         code = status ? failed(ctx, status, text) : run_plan(o, ctx, plan, &w);
         if (!status)
             clattn_plan_destroy(plan);
