@@ -29,6 +29,7 @@
 #include <clattn/pattern.h>
 #include <clattn/attention.h>
 #include <clattn/merge.h>
+#include <clattn/rule.h>
 #include <clattn/problem.h>
 
 #endif

@@ -221,9 +221,12 @@ static clattn_attention masked(const char *text, clattn_corner corner, int q_len
     clattn_attention a = problem_of("attn:f32:b2:h2:q%d:k%d:d16:lse", q_len, kv_len);
     a.pattern = clattn_mask(text, corner);
     strcpy(a.scalars[0].name, "w");
+    a.scalars[0].type = CLATTN_I32;
     a.scalars[0].value = 20;
     strcpy(a.arrays[0].name, "len");
-    a.arrays[0].count = 2;
+    a.arrays[0].type = CLATTN_I32;
+    a.arrays[0].n_dims = 1;
+    a.arrays[0].dims[0] = 2;
     a.n_scalars = strchr(text, 'w') != NULL;
     a.n_arrays = strstr(text, "len[") != NULL;
     return a;

@@ -203,7 +203,7 @@ static void make_lengths(struct case_io *c, const clattn_attention *a, enum side
     if (a->flags & CLATTN_KEY_LENGTHS)
         make_ints(&c->lengths, lengths, (size_t)a->batch, side);
     if (a->n_arrays)
-        make_ints(&c->array, lengths, (size_t)a->arrays[0].count, side);
+        make_ints(&c->array, lengths, (size_t)a->arrays[0].dims[0], side);
 }
 
 static void make_case(struct case_io *c, const clattn_attention *a, uint64_t workspace, enum side side)
@@ -375,7 +375,9 @@ static clattn_attention make_problem(const struct kernel_case *c, int64_t q_len,
     a.pattern = clattn_causal(CLATTN_BOTTOM_RIGHT);
     if (c->array) {
         strcpy(a.arrays[0].name, "seen");
-        a.arrays[0].count = a.batch;
+        a.arrays[0].type = CLATTN_I32;
+        a.arrays[0].n_dims = 1;
+        a.arrays[0].dims[0] = a.batch;
         a.n_arrays = 1;
         a.pattern = clattn_either(a.pattern, clattn_valid_keys("seen"));
     }

@@ -110,7 +110,9 @@ static void make_plans(void)
     a.splits = 2;
     a.n_arrays = 1;
     strcpy(a.arrays[0].name, "valid");
-    a.arrays[0].count = 2;
+    a.arrays[0].type = CLATTN_I32;
+    a.arrays[0].n_dims = 1;
+    a.arrays[0].dims[0] = 2;
     a.pattern = clattn_valid_keys("valid");
     full = make_plan(&a);
     ck_assert_int_eq(clattn_workspace_size(full, &workspace_bytes), CLATTN_OK);
@@ -215,12 +217,25 @@ static void expect_nothing_enqueued(const char *name)
 
 static void add_array(clattn_attention *a, const char *name, int64_t count)
 {
-    strncpy(a->arrays[a->n_arrays].name, name, CLATTN_NAME_SIZE);
-    a->arrays[a->n_arrays++].count = count;
+    clattn_array *array = &a->arrays[a->n_arrays++];
+    strncpy(array->name, name, CLATTN_NAME_SIZE);
+    array->type = CLATTN_I32;
+    array->n_dims = 1;
+    array->dims[0] = count;
+}
+
+/* 2^124 elements. */
+static void huge_array(clattn_attention *a)
+{
+    add_array(a, "len", INT32_MAX);
+    a->arrays[0].n_dims = 4;
+    for (int d = 1; d < 4; d++)
+        a->arrays[0].dims[d] = INT32_MAX;
 }
 
 static void add_scalar(clattn_attention *a, const char *name)
 {
+    a->scalars[a->n_scalars].type = CLATTN_I32;
     strncpy(a->scalars[a->n_scalars++].name, name, CLATTN_NAME_SIZE);
 }
 

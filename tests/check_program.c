@@ -54,7 +54,8 @@ static const char probe_text[] = "#if VALUE != 7 || PRELUDE != 3\n"
                                  "#error VALUE and PRELUDE are wrong\n"
                                  "#endif\n"
                                  "kernel void probe(global int *x) { x[0] = VALUE; }\n";
-static int hits, builds;
+static int hits, builds, kept;
+static bool forget = true; /* what the context keeps in memory, so that the cache on disk is asked */
 static clattn_context *ctx;
 
 static void count_line(void *cookie, const char *line)
@@ -62,6 +63,7 @@ static void count_line(void *cookie, const char *line)
     ck_assert_ptr_eq(cookie, &hits);
     hits += !strcmp(line, "program probe: cache hit");
     builds += !strcmp(line, "program probe: built");
+    kept += !strcmp(line, "program probe: kept");
 }
 
 static void set_up(void)
@@ -93,6 +95,8 @@ static clattn_status build(const char *name, const char *options, const char *pr
     const struct clattn__program_request request = {name, options, prelude, kernel};
     cl_program program = NULL;
     hits = builds = 0;
+    if (forget)
+        clattn__kept_free(ctx);
     clattn_status status = clattn__program_build(ctx, &request, &program);
     ck_assert_int_eq(status == CLATTN_OK, program != NULL);
     if (program)
@@ -135,6 +139,35 @@ START_TEST(second_build_hits)
     ck_assert_int_eq(build("probe", "-DVALUE=7", "#define PRELUDE 3\n#define MORE 1\n", "probe"), CLATTN_OK);
     ck_assert_int_eq(builds, 1); /* another prelude, another entry */
     ck_assert_int_eq(count_files(where), 3);
+}
+END_TEST
+
+/* The context itself keeps what it built; with the cache off it keeps nothing. */
+START_TEST(context_keeps_programs)
+{
+    forget = false;
+    kept = 0;
+    expect(0, 1);
+    expect(0, 0);
+    ck_assert_int_eq(kept, 1);
+    clattn_context_set_cache(ctx, CLATTN_CACHE_OFF, where);
+    expect(0, 1);
+    expect(0, 1);
+    clattn_context_set_cache(ctx, CLATTN_CACHE_ALWAYS, where);
+    for (int i = 0; i < 2 * CLATTN__MAX_KEPT; i++) { /* more than it keeps: the oldest go */
+        struct clattn__cache_key key = {{(unsigned char)i, 1}};
+        cl_program program = clattn__kept_find(ctx, &key);
+        ck_assert_ptr_null(program);
+        ck_assert_int_eq(build("probe", "-DVALUE=7", "#define PRELUDE 3\n", "probe"), CLATTN_OK);
+        const struct clattn__program_request request = {"probe", "-DVALUE=7", "#define PRELUDE 3\n", "probe"};
+        ck_assert_int_eq(clattn__program_build(ctx, &request, &program), CLATTN_OK);
+        clattn__kept_add(ctx, &key, program);
+        ck_assert_ptr_eq(clattn__kept_find(ctx, &key), program);
+        clReleaseProgram(program);
+        clReleaseProgram(program);
+    }
+    ck_assert_int_eq(ctx->n_kept, CLATTN__MAX_KEPT);
+    forget = true;
 }
 END_TEST
 
@@ -244,6 +277,7 @@ int main(void)
     tcase_add_checked_fixture(cases, set_up, tear_down);
     tcase_set_timeout(cases, 120);
     tcase_add_test(cases, second_build_hits);
+    tcase_add_test(cases, context_keeps_programs);
     tcase_add_test(cases, injured_entry_is_rebuilt);
     tcase_add_test(cases, entry_of_another_program_is_rebuilt);
     tcase_add_test(cases, modes);

@@ -359,7 +359,7 @@ START_TEST(the_future_changes_no_bit)
         struct tensors t = make(engines[e], "attn:f32:q200:k200:d24/20:causal-tl");
         run(&t);
         float *o = copy_of(t.o, t.o_count), *lse = copy_of(t.lse, t.rows);
-        static const size_t at[] = {1, 15, 16, 63, 64, 65, 127, 128, 199};
+        static const size_t at[] = {199, 128, 127, 65, 64, 63, 16, 15, 1}; /* falling: what changed before stays in the future */
         for (size_t n = 0; n < LEN(at); n++) {
             fill(t.k + at[n] * 24, (200 - at[n]) * 24, (uint32_t)(100 + n));
             fill(t.v + at[n] * 20, (200 - at[n]) * 20, (uint32_t)(200 + n));
@@ -573,7 +573,7 @@ START_TEST(counted_tiles)
         {"full", 0, 0, 0, 0},
         {"causal-tl", 0.35, 0.50, 0.005, 0.20},
         {"window64-causal-tl", 0.70, 0.97, 0.01, 0.30},
-        {"prefix512-tl", 0.08, 0.13, 0.001, 0.10},
+        {"prefix512-tl", 0.28, 0.375, 0.001, 0.10}, /* hidden: a square of 1/4 and a triangle of 1/8 */
         {"around64-tl", 0.60, 0.95, 0.02, 0.40},
     };
     for (int e = 0; e < n_engines; e++)

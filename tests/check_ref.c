@@ -290,7 +290,7 @@ RULE(rule_never, k < 0)
 static const struct rule {
     const char *text;
     bool (*holds)(const struct world *);
-} rules[] = {
+} masks[] = {
     {"k <= q", rule_causal},
     {"k<=q&q-k<w", rule_window},
     {"k < len[b] | k <= q", rule_prefix},
@@ -313,7 +313,7 @@ static const struct rule {
 START_TEST(masks_mean_what_they_say)
 {
     static const int32_t len[] = {0, 3, 7}, table[] = {9, 0, 2, 5};
-    const struct rule *rule = &rules[_i];
+    const struct rule *rule = &masks[_i];
     struct ref_rules mask = {
         .mask = rule->text, .n_scalars = 2, .scalars = {{"w", REF_I32, 3}, {"n", REF_I32, 4}}, .n_arrays = 2,
         .arrays = {{"len", REF_I32, 1, {LEN(len)}, len}, {"table", REF_I32, 1, {LEN(table)}, table}}};
@@ -634,7 +634,7 @@ END_TEST
 static TCase *rule_case(void)
 {
     TCase *rule = tcase_create("rules");
-    tcase_add_loop_test(rule, masks_mean_what_they_say, 0, (int)LEN(rules));
+    tcase_add_loop_test(rule, masks_mean_what_they_say, 0, (int)LEN(masks));
     tcase_add_test(rule, no_mask_shows_all);
     tcase_add_loop_test(rule, values_by_hand, 0, (int)LEN(values));
     tcase_add_test(rule, division_and_remainder);

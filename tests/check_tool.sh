@@ -1,71 +1,296 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_tool.sh - the program from end to end: good calls end in 0, mistakes in 2 with one sentence that says what is wrong.
+# check_tool.sh - the program from end to end: good calls end in 0, mistakes in 2 with one sentence that says what is wrong and
+# what would be right; what it writes for programs parses; its help and its pages name the same options.
 set -u
 clattn=$top_builddir/clattn
 tmp=$(mktemp -d) || exit 99
 trap 'rm -rf "$tmp"' EXIT
+LC_ALL=C
+export LC_ALL
 bad=0
 count=0
+small=attn:f32:h2:q5:k7:d8
+
+fail() { # words
+    echo "FAILED: $*"
+    bad=$((bad + 1))
+}
 
 expect() { # status, words that the output must hold, arguments
     want=$1 words=$2
     shift 2
     count=$((count + 1))
-    "$clattn" "$@" > "$tmp/out" 2>&1 < /dev/null
+    "$clattn" "$@" > "$tmp/out" 2> "$tmp/err" < /dev/null
     got=$?
-    if [ $got -ne "$want" ] || ! grep -q -- "$words" "$tmp/out"; then
-        echo "FAILED: clattn $* gave $got, wanted $want and '$words'; it said:"
-        cat "$tmp/out"
-        bad=$((bad + 1))
+    if [ $got -ne "$want" ] || ! cat "$tmp/out" "$tmp/err" | grep -q -- "$words"; then
+        fail "clattn $* gave $got, wanted $want and '$words'; it said:"
+        cat "$tmp/out" "$tmp/err"
     fi
 }
 
-printf 'not an array' > "$tmp/bad.npy"
-printf '\223NUMPY\001\000\377\377{' > "$tmp/cut.npy"
-small=attn:f32:h2:q5:k7:d8
+mistake() { # words of the one sentence, arguments
+    words=$1
+    shift
+    expect 2 "$words" "$@"
+    if [ "$(grep -c -v '^    ' "$tmp/err")" -ne 1 ] || ! grep -q '^clattn: ' "$tmp/err"; then
+        fail "clattn $* did not say one sentence:"
+        cat "$tmp/err"
+    fi
+}
 
+full_stdout() { # arguments: what does not arrive is an error
+    count=$((count + 1))
+    "$clattn" "$@" > /dev/full 2> "$tmp/err" < /dev/null
+    got=$?
+    if [ $got -ne 2 ] || ! grep -q '^clattn: standard output: it cannot be written' "$tmp/err"; then
+        fail "clattn $* > /dev/full gave $got"
+    fi
+}
+
+npy() { # file, header, bytes of data
+    n=${#2}
+    {
+        printf '\223NUMPY\001\000'
+        # shellcheck disable=SC2059
+        printf "\\$(printf %03o $((n % 256)))\\$(printf %03o $((n / 256)))"
+        printf '%s' "$2"
+        head -c "$3" /dev/zero
+    } > "$tmp/$1.npy"
+}
+
+dict() { # type, order, shape
+    echo "{'descr': '$1', 'fortran_order': $2, 'shape': $3, }"
+}
+
+# ---- good calls
 expect 0 'usage: clattn' --help
 expect 0 '^clattn [0-9]' --version
-expect 0 'engine' devices
+expect 0 '^  engine ' devices
 expect 0 '"engines"' devices --json
-for c in devices run verify bench; do expect 0 'usage: clattn' $c --help; done
+for c in devices run verify bench; do expect 0 "^usage: clattn $c" $c --help; done
 expect 0 'GFLOP/s' run $small
 expect 0 'takes vector\|takes portable' run --explain $small
 expect 0 'mask k <= q' run --mask 'k <= q' --corner br $small
-expect 0 'w' run --mask 'q - k < w' --corner tl --scalar w=3 $small
-expect 0 'time' run --o "$tmp/o.npy" --lse "$tmp/lse.npy" $small
-expect 0 'passed' run --check "$tmp/o.npy" --check-lse "$tmp/lse.npy" $small
+expect 0 'mask q - k < w' run --mask 'q - k < w' --corner tl --scalar w=3 $small
+expect 0 'time' run --mask 'k < n[b]' --array n $small
+expect 0 'time' run --seed 3 --repeat 2 --o "$tmp/o.npy" --lse "$tmp/lse.npy" $small
+expect 0 '^check    lse.*passed' run --seed 3 --check "$tmp/o.npy" --check-lse "$tmp/lse.npy" $small
 expect 1 'FAILED' run --seed 7 --check "$tmp/o.npy" $small
 expect 0 '6 passed, 0 failed' verify --problems 6 --seed 4
 expect 0 '2 passed, 0 failed' verify --problems 2 $small
-expect 0 'of peak' bench --seconds 1 --no-baseline --csv "$tmp/b.csv" --json "$tmp/b.json" $small
-expect 0 'attention' bench --list
-grep -q median_seconds "$tmp/b.csv" && grep -q '"gflops"' "$tmp/b.json" || { echo "FAILED: bench files"; bad=$((bad + 1)); }
+expect 0 '3 passed, 0 failed' verify --problems 3 --rows 4 --mask 'k < n[b] & q - k < w' --corner tl --scalar w=3 --array n $small
+expect 0 'quick  *attn:' bench --list
+expect 0 "options --mask 'q - k < w'" bench --no-baseline --mask 'q - k < w' --corner tl --scalar w=3 $small
 
+# A file is the problem's tensor whatever its layout in memory, and the leading batch of 1 may be missing.
+npy dense "$(dict '<f4' False '(2, 5, 8)')" 320
+expect 0 'time' run --q "$tmp/dense.npy" --o "$tmp/a.npy" $small:engine=portable
+expect 0 'time' run --seed 1 --o "$tmp/k.npy" attn:f32:h2:q7:k7:d8
+expect 0 'time' run --seed 2 --o "$tmp/v.npy" attn:f32:h2:q7:k7:d8
+expect 0 'time' run --k "$tmp/k.npy" --q "$tmp/dense.npy" --v "$tmp/v.npy" --o "$tmp/a.npy" $small
+expect 0 'passed' run --k "$tmp/k.npy" --q "$tmp/dense.npy" --v "$tmp/v.npy" --check "$tmp/a.npy" $small:layout=bthd
+
+# ---- mistakes in the call
 expect 2 'usage: clattn'
-expect 2 'not a command' frobnicate
-expect 2 'takes no arguments' devices extra
-expect 2 'one problem' run
-expect 2 'column' run attn:f33:h2
-expect 2 'column 10' run attn:f32:zebra
-expect 2 'kv_heads must divide heads' run attn:f32:h3/2:q4:k4:d8
-expect 2 'dim must be' run attn:f32:h1:q4:k4:d1000
-expect 2 'no OpenCL device' run --device no-such-device $small
-expect 2 'engine' run --engine warp $small
-expect 2 'No such file' run --q "$tmp/missing.npy" $small
-expect 2 'not a .npy' run --q "$tmp/bad.npy" $small
-expect 2 'cut short' run --q "$tmp/cut.npy" $small
-expect 2 'elements' run --k "$tmp/o.npy" $small
-expect 2 'cannot be written\|No such file' run --o "$tmp/no/such/folder/o.npy" $small
-expect 2 'column' run --mask 'k <= ' --corner tl $small
-expect 2 'names' run --mask 'k <= zebra' --corner tl $small
-expect 2 'corner' run --mask 'k <= q' $small
-expect 2 'tl or br' run --mask 'k <= q' --corner top $small
-expect 2 'NAME=VALUE' run --scalar 7 $small
-expect 2 'whole number' verify --problems many
-expect 2 'takes attention, quick or standard' bench --preset huge
-expect 2 'unrecognized option' bench --frobnicate
-OCL_ICD_VENDORS=$tmp expect 2 'no OpenCL platform' devices
+mistake 'not a command; `clattn --help' frobnicate
+mistake 'takes no arguments' devices extra
+mistake 'one problem' run
+mistake 'one problem' run $small $small
+mistake 'column' run attn:f33:h2
+mistake 'column 10' run attn:f32:zebra
+mistake 'kv_heads must divide heads' run attn:f32:h3/2:q4:k4:d8
+mistake 'dim must be' run attn:f32:h1:q4:k4:d1000
+for c in run verify bench; do
+    if [ $c = bench ]; then only=--no-baseline; else only=--seed=0; fi
+    mistake "not an option of .clattn $c" $c --frobnicate $small
+    mistake 'needs a value' $c $small --mask
+    mistake 'no OpenCL device' $c $only --device no-such-device $small
+    mistake 'engine' $c $only --engine much-too-long-a-name $small
+    mistake 'column' $c $only --mask 'k <= ' --corner tl $small
+    mistake 'names' $c $only --mask 'k <= zebra' --corner tl $small
+    mistake 'corner' $c $only --mask 'k <= q' $small
+    mistake 'tl or br' $c $only --mask 'k <= q' --corner top $small
+    mistake 'goes with --mask' $c $only --corner tl $small
+    mistake 'NAME=VALUE' $c $only --scalar 7 $small
+    mistake 'whole number' $c $only --scalar w=many $small
+    mistake '32 bits' $c $only --scalar w=4294967296 $small
+    mistake '8 times' $c --scalar a=1 --scalar b=1 --scalar c=1 --scalar d=1 --scalar e=1 --scalar f=1 --scalar g=1 --scalar h=1 \
+        --scalar i=1 $small
+    mistake 'NAME' $c $only --array =x $small
+done
+mistake 'begins several options' verify --p 3 --s 4
+mistake 'takes no value' bench --list=3
+mistake 'engine' run --engine warp $small
+mistake 'not an option' devices --verbose
+for n in many 0 -3 1.5 9999999999999999999 ''; do
+    mistake 'whole number of 1 or more' verify --problems "$n"
+    mistake 'whole number of 1 or more' bench --seconds "$n"
+    mistake 'whole number of 1 or more' run --repeat "$n" $small
+done
+mistake 'whole number of 0 or more' run --seed -1 $small
+mistake 'go with a problem' verify --mask 'k <= q' --corner tl
+mistake 'go with a problem' bench --scalar w=3
+mistake 'takes NAME=TYPE\[dims\]' verify --array n=file.npy $small
+mistake 'takes attention, quick or standard' bench --preset huge
+mistake 'exclude each other' bench --preset quick $small
+mistake 'with --data' bench --preset attention --no-baseline --data "$tmp/nowhere"
+OCL_ICD_VENDORS=$tmp mistake 'no OpenCL platform' devices
+OCL_ICD_VENDORS=$tmp mistake 'no OpenCL platform' bench $small
+
+# ---- files that cannot be used
+mkdir "$tmp/folder.npy"
+printf 'not an array' > "$tmp/text.npy"
+: > "$tmp/empty.npy"
+printf '\223NUMPY\001' > "$tmp/magic.npy"
+printf '\223NUMPY\001\000\377\377{' > "$tmp/cut.npy"
+printf '\223NUMPY\003\000\004\000\000\000{}  ' > "$tmp/version.npy"
+printf '\223NUMPY\002\000\377\377\377\177{}' > "$tmp/long.npy"
+npy lacks "{'descr': '<f4', 'fortran_order': False, }" 320
+npy ends "{'fortran_order': False, 'shape': (2, 5, 8), 'descr':" 320
+npy double "$(dict '<f8' False '(2, 5, 8)')" 640
+npy big "$(dict '>f4' False '(2, 5, 8)')" 320
+npy object "$(dict '|O' False '(2, 5, 8)')" 320
+npy fields "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 5, 8), }" 320
+npy fortran "$(dict '<f4' True '(2, 5, 8)')" 320
+npy words "$(dict '<f4' False '(2, five, 8)')" 320
+npy negative "$(dict '<f4' False '(-2, -5, 8)')" 320
+npy many "$(dict '<f4' False '(1, 1, 1, 1, 1, 1, 2, 5, 8)')" 320
+npy huge "$(dict '<f4' False '(4294967296, 4294967296, 8)')" 320
+npy open "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 5" 320
+npy short "$(dict '<f4' False '(2, 5, 8)')" 300
+npy more "$(dict '<f4' False '(2, 5, 8)')" 324
+for f in text empty magic version; do mistake 'not a .npy file' run --q "$tmp/$f.npy" $small; done
+for f in cut long; do mistake 'cut short or too long' run --q "$tmp/$f.npy" $small; done
+mistake 'lacks descr' run --q "$tmp/lacks.npy" $small
+for f in ends fields; do mistake 'no plain one' run --q "$tmp/$f.npy" $small; done
+for f in double:f8 big:f4 object:O; do mistake "type is .${f#*:}, not" run --q "$tmp/${f%:*}.npy" $small; done
+mistake 'C order' run --q "$tmp/fortran.npy" $small
+for f in words negative many huge open; do mistake 'shape cannot be read' run --q "$tmp/$f.npy" $small; done
+for f in short more; do mistake 'asks for 320 bytes' run --q "$tmp/$f.npy" $small; done
+mistake 'Is a directory' run --q "$tmp/folder.npy" $small
+for o in q k v check check-lse; do mistake 'No such file' run --$o "$tmp/missing.npy" $small; done
+mistake 'No such file' run --array n="$tmp/missing.npy" --mask 'k < n[b]' $small
+mistake 'No such file' bench --array n="$tmp/missing.npy" --mask 'k < n[b]' $small
+
+# ---- files of another type or shape
+npy half "$(dict '<f2' False '(2, 5, 8)')" 160
+npy int "$(dict '<i4' False '(2, 5, 8)')" 320
+npy wide "$(dict '<f4' False '(2, 5, 9)')" 360
+npy flat "$(dict '<f4' False '(80,)')" 320
+npy lens "$(dict '<i4' False '(2,)')" 8
+mistake 'holds float16, and q of this problem is f32' run --q "$tmp/half.npy" $small
+mistake 'holds float32, and q of this problem is f16' run --q "$tmp/dense.npy" attn:f16:h2:q5:k7:d8
+mistake 'holds int32' run --q "$tmp/int.npy" $small
+mistake 'bf16, which .npy cannot hold' run --q "$tmp/dense.npy" attn:bf16:h2:q5:k7:d8
+mistake 'shape is .2, 5, 9., and q of this problem has .1, 2, 5, 8.' run --q "$tmp/wide.npy" $small
+mistake 'shape is .80.' run --q "$tmp/flat.npy" $small
+mistake 'shape is .2, 5, 8., and k' run --k "$tmp/dense.npy" $small
+mistake 'shape' run --check "$tmp/wide.npy" $small
+mistake 'needs float32' run --check "$tmp/half.npy" $small
+mistake 'packed' run --check "$tmp/dense.npy" attn:f32:h2:q5:k7:d8:packed:qtotal=5:ktotal=7
+mistake 'packed' run --o "$tmp/p.npy" attn:f32:h2:q5:k7:d8:packed:qtotal=5:ktotal=7
+mistake 'cannot hold bf16' run --o "$tmp/p.npy" attn:bf16:h2:q5:k7:d8
+mistake 'next index' run --array n="$tmp/half.npy" --mask 'k < n[b]' $small
+expect 0 'time' run --array n="$tmp/lens.npy" --mask 'k < n[b]' $small
+expect 0 'time' run --array n="$tmp/half.npy" --mask 'k < n[b, h, 0]' $small
+expect 0 '1 passed' verify --array 'doc=i32[b,k]' --array 'slope=f32[h]' --mask 'documents(doc)' --corner tl --score 'alibi(slope)' $small
+expect 0 '1 passed' verify --weight 'relu(score)' --normaliser count --scalar c=0.5 --mask 'k < 2 + floor(c)' $small
+mistake 'softmax, l1, count or none' run --normaliser mean $small
+mistake 'dimensions are numbers' run --array 'n=i32[b' --mask 'k < n[b]' $small
+mistake 'four dimensions' run --array 'n=i32[b,h,q,k,2]' --mask 'k < n[b]' $small
+mistake 'option keylens' run --key-lengths "$tmp/lens.npy" $small
+mistake '2 elements' run --key-lengths "$tmp/lens.npy" $small:keylens
+expect 0 'time' run --key-lengths "$tmp/lens.npy" attn:f32:b2:h2:q5:k7:d8:keylens
+
+# ---- output that does not arrive
+for o in o lse; do mistake 'cannot be written' run --$o "$tmp/no/such/folder/o.npy" $small; done
+for o in csv json; do mistake 'cannot be written' bench --no-baseline --$o "$tmp/no/such/folder/b" $small; done
+if [ -c /dev/full ]; then
+    for o in o lse; do mistake 'cannot be written: No space' run --$o /dev/full $small; done
+    for o in csv json; do mistake 'cannot be written' bench --no-baseline --$o /dev/full $small; done
+    full_stdout devices
+    full_stdout devices --json
+    full_stdout run $small
+    full_stdout verify --problems 1
+    full_stdout bench --list
+    full_stdout --help
+else
+    echo "skipped: outputs on a full disk, for want of /dev/full"
+fi
+
+# ---- the baseline: a number or a word
+expect 0 'of peak' bench --csv "$tmp/b.csv" --json "$tmp/b.json" $small attn:f16:b2:h6/2:q33:k65:d40/24:causal-br \
+    attn:bf16-f32:h4/2:q64:k64:d64:prefix20-tl:layout=bthd attn:f16:h3:q70:k30:d16:prefix5-br attn:f32:h2:q9:k9:d8:window4-causal-tl \
+    attn:f32:b2:h2:q9:k9:d8:keylens attn:f32:h1:q40000:k40000:d1
+cp "$tmp/out" "$tmp/table"
+if grep -q 'without CLBlast' "$tmp/table"; then
+    echo "skipped: the baseline, which was not built"
+else
+    [ "$(grep -c '[0-9]x$' "$tmp/table")" -eq 4 ] || { fail "the baseline's numbers"; cat "$tmp/table"; }
+    for word in pattern lengths 'scores over 1 GiB'; do
+        grep -q "(unfused: $word)\$" "$tmp/table" || { fail "no word '$word'"; cat "$tmp/table"; }
+    done
+fi
+
+# ---- what is written for programs
+if command -v python3 > /dev/null; then
+    "$clattn" devices --json > "$tmp/devices.json"
+    python3 - "$tmp" <<'PYTHON' || fail "CSV or JSON"
+import csv, json, sys
+folder = sys.argv[1]
+records = json.load(open(folder + "/b.json"))
+rows = list(csv.DictReader(open(folder + "/b.csv")))
+table = [l.split() for l in open(folder + "/table") if l.startswith("attn:")]
+assert len(records) == len(rows) == len(table) >= 7, (len(records), len(rows), len(table))
+for record, row, line in zip(records, rows, table):
+    assert list(record) == list(row), (list(record), list(row))
+    for key, value in record.items():
+        if value is None:
+            assert row[key] == "", (key, row[key])
+        elif isinstance(value, str):
+            assert row[key] == value, (key, value)
+        else:
+            assert abs(float(row[key]) - value) <= 1e-8 * abs(value), (key, value)
+    assert line[0] == record["problem"] and line[1] == record["engine"] and record["failed"] is None
+    assert abs(float(line[2]) - 1e3 * record["median_seconds"]) <= 1e-3 + 1e-3 * float(line[2]), line
+    times = record["baseline_times"]
+    assert (times is None) == (record["baseline_seconds"] is None) == (line[9] == "-"), line
+    if times is not None:
+        assert abs(float(line[9].rstrip("x")) - times) <= 0.051 + 1e-3 * times, line
+    assert record["error"] <= record["bound"] and record["runs"] > 0
+devices = json.load(open(folder + "/devices.json"))
+assert devices and [d["index"] for d in devices] == list(range(len(devices)))
+for key in ("name", "type", "opencl_major", "global_bytes", "local_is_dedicated", "engines", "traps"):
+    assert all(key in d for d in devices), key
+PYTHON
+else
+    echo "skipped: CSV and JSON, for want of python3"
+fi
+
+# ---- the table stands in columns: a line ends where its heading does, up to the notes
+awk '/^problem /{ at = index($0, "unfused") + 6 }
+     /^attn:/ && substr($0, at, 1) !~ /[x-]/ { print "FAILED: not in columns: " $0; n++ }
+     END { exit n > 0 || !at }' "$tmp/table" || bad=$((bad + 1))
+[ -z "$(sed -n 1p "$tmp/table")" ] || fail "no empty line begins the device's output"
+
+# ---- help and pages name the same options
+options_of() { grep -o -e '--[a-z][a-z-]*' | sort -u; }
+page_options() { for p in "$@"; do sed 's/\\-/-/g' "$top_srcdir/doc/$p.1"; done | options_of; }
+"$clattn" --help | options_of > "$tmp/all"
+for c in devices run verify bench; do
+    "$clattn" $c --help | options_of > "$tmp/help"
+    cat "$tmp/help" >> "$tmp/all"
+    page_options clattn-$c clattn > "$tmp/pages"
+    page_options clattn-$c > "$tmp/page"
+    missing=$(comm -23 "$tmp/help" "$tmp/pages")
+    [ -z "$missing" ] || fail "in clattn $c --help and in no page: $missing"
+    missing=$(comm -23 "$tmp/page" "$tmp/help")
+    [ -z "$missing" ] || fail "in clattn-$c.1 and not in clattn $c --help: $missing"
+done
+page_options clattn > "$tmp/page"
+missing=$(sort -u "$tmp/all" | comm -23 "$tmp/page" -)
+[ -z "$missing" ] || fail "in clattn.1 and in no help: $missing"
+
 echo "$count calls, $bad failed"
 [ $bad -eq 0 ]

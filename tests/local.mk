@@ -29,7 +29,12 @@ AM_CPPFLAGS += $(CHECK_CFLAGS)
 
 LDADD = libworkload.la libclattn.la $(CHECK_LIBS) $(OPENCL_LIBS) -lm
 INNER_LDADD = libclattn_core.la $(CHECK_LIBS)
-tests_check_expr_LDADD = $(INNER_LDADD)
+tests_check_intervals_LDADD = $(INNER_LDADD)
+tests_check_intervals_SOURCES = tests/check_intervals.c tests/random_rule.c tests/random_rule.h
+tests_check_parse_LDADD = $(INNER_LDADD)
+tests_check_parse_SOURCES = tests/check_parse.c tests/random_rule.c tests/random_rule.h
+tests_check_derivative_LDADD = $(INNER_LDADD)
+tests_check_derivative_SOURCES = tests/check_derivative.c tests/random_rule.c tests/random_rule.h
 tests_check_layout_LDADD = $(INNER_LDADD)
 tests_check_cache_LDADD = $(INNER_LDADD)
 tests_check_program_LDADD = $(INNER_LDADD)

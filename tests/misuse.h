@@ -61,9 +61,33 @@
     X(splits_huge, a->splits = INT64_MAX, BAD_COUNT, "splits")                                               \
     X(too_many_scalars, a->n_scalars = CLATTN_MAX_SCALARS + 1, BAD_COUNT, "n_scalars is 9")                  \
     X(scalars_negative, a->n_scalars = -1, BAD_COUNT, "n_scalars is -1")                                     \
-    X(too_many_arrays, a->n_arrays = CLATTN_MAX_ARRAYS + 1, BAD_COUNT, "n_arrays is 5")                      \
-    X(array_shorter_than_batch, (a->batch = 3, add_array(a, "len", 2)), BAD_COUNT, "'len' has count 2")      \
-    X(array_count_negative, add_array(a, "len", -1), BAD_COUNT, "count -1")                                  \
+    X(too_many_arrays, a->n_arrays = CLATTN_MAX_ARRAYS + 1, BAD_COUNT, "n_arrays is 9")                      \
+    X(array_dim_zero, add_array(a, "len", 0), BAD_ARRAY, "dims[0] of array 'len' is 0")                      \
+    X(array_dim_negative, add_array(a, "len", -1), BAD_ARRAY, "dims[0] of array 'len' is -1")                \
+    X(array_dim_large, add_array(a, "len", (int64_t)1 << 31), BAD_ARRAY, "2147483648")                       \
+    X(array_without_dims, (add_array(a, "len", 2), a->arrays[0].n_dims = 0), BAD_ARRAY, "0 dimensions")      \
+    X(array_of_five_dims, (add_array(a, "len", 2), a->arrays[0].n_dims = 5), BAD_ARRAY, "5 dimensions")      \
+    X(array_type_unknown, (add_array(a, "len", 2), a->arrays[0].type = 6), BAD_ARRAY, "type 6")              \
+    X(array_overflows, huge_array(a), SIZE_OVERFLOW, "'len'")                                                \
+    X(array_index_missing, (add_array(a, "len", 2), mask(a, "k < len")), EXPR_SYNTAX, "'['")                 \
+    X(array_index_too_many, (add_array(a, "len", 2), mask(a, "k < len[b, k]")), EXPR_SYNTAX, "']'")          \
+    X(array_index_real, (add_array(a, "len", 2), mask(a, "k < len[b / 2]")), EXPR_TYPE, "floor")             \
+    X(scalar_type_unknown, (add_scalar(a, "w"), a->scalars[0].type = CLATTN_F16), BAD_SCALAR, "type 1")      \
+    X(scalar_fraction, (add_scalar(a, "w"), a->scalars[0].value = 0.5), BAD_SCALAR, "whole number")          \
+    X(scalar_too_large, (add_scalar(a, "w"), a->scalars[0].value = 1e10), BAD_SCALAR, "whole number")        \
+    X(scalar_nan, (add_scalar(a, "w"), a->scalars[0].type = CLATTN_F32, a->scalars[0].value = NAN),          \
+      BAD_SCALAR, "finite")                                                                                  \
+    X(normaliser_unknown, a->normaliser = 4, BAD_NORMALISER, "normaliser is 4")                              \
+    X(normaliser_negative, a->normaliser = -1, BAD_NORMALISER, "normaliser is -1")                           \
+    X(weight_under_softmax, a->weight = clattn_weight("relu(score)"), BAD_NORMALISER, "CLATTN_COUNT")        \
+    X(l1_without_weight, a->normaliser = CLATTN_L1, BAD_NORMALISER, "softplus")                              \
+    X(score_null, a->score = clattn_score(NULL), NULL_ARGUMENT, "score")                                     \
+    X(score_is_a_condition, a->score = clattn_score("score < 1"), EXPR_TYPE, "2 * score")                    \
+    X(score_unknown_function, a->score = clattn_score("sin(score)"), EXPR_NAME, "'sin'")                     \
+    X(mask_reads_the_score, mask(a, "score > 0"), EXPR_NAME, "score")                                        \
+    X(mask_is_a_score_rule, mask(a, "soft_cap(30)"), EXPR_TYPE, "score rule")                                \
+    X(named_rule_too_few, mask(a, "window()"), EXPR_SYNTAX, "column 8")                                      \
+    X(named_rule_no_array, mask(a, "documents(q)"), EXPR_SYNTAX, "declared array")                           \
     X(name_empty, add_scalar(a, ""), BAD_NAME, "''")                                                         \
     X(name_starts_with_digit, add_scalar(a, "2nd"), BAD_NAME, "'2nd'")                                       \
     X(name_with_space, add_scalar(a, "my name"), BAD_NAME, "'my name'")                                      \

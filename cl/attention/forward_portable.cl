@@ -11,7 +11,8 @@
  *     bytes:  4 * (CHUNK * (QS + BK + 1) + BK * QS + 3 * BQ)
  *
  * -D parameters beside those of forward.clh: GROUP items, 1 or more; BQ, BK any; CHUNK is 32.
- * Numerics: f32, fma, keys in rising order.  A masked pair is marked by the weight -1 and left out of every sum, so what its key
+ * Numerics: f32, fma, keys of a block in rising order from 0, then blocks in rising order, so that one large weight does not
+ * swallow the many small ones after it.  A masked pair is marked by the weight HIDDEN and left out of every sum, so what its key
  * and value hold never matters.  Barriers stand in control flow that is the same for the whole group: the class of a block and
  * the bounds of its loops depend on the group alone.  Rows and keys past the end are computed from zeros and never stored.
  */
@@ -37,7 +38,7 @@
 #define TILES_Q (BQ / RQ)
 #define TILES_K (BK / RK)
 #define TILES ((TILES_Q * TILES_K + GROUP - 1) / GROUP) /* of an item, at most */
-#define HIDDEN (-1.0f)
+#define HIDDEN MASKED_SCORE
 
 /* The bounds of a tile's tokens and heads, for its class. */
 struct span {
@@ -102,8 +103,14 @@ static inline void add_scores(float *s, __local const float *q_tile, __local con
     }
 }
 
-/* Scale and mask an item's scores, and show them to the group in p. */
-static inline void share_scores(float *s, __local float *p, const struct pattern_env *env, const struct place *at, int pack,
+#if MASK_RULE
+#define IS_VISIBLE(env, q, h, k) mask_1(env, q, h, k)
+#else
+#define IS_VISIBLE(env, q, h, k) 1
+#endif
+
+/* Scale, edit and mask an item's scores, and show them to the group in p. */
+static inline void share_scores(float *s, __local float *p, const struct rule_env *env, const struct place *at, int pack,
                                 int key, int partial, float scale, int item)
 {
     for (int i = 0; i < TILES; i++) {
@@ -114,8 +121,9 @@ static inline void share_scores(float *s, __local float *p, const struct pattern
             int row = at->row0 + tile_row(t) + r, token = row / pack, head = row - token * pack;
             for (int c = 0; c < RK; c++) {
                 int j = (i * RQ + r) * RK + c, column = tile_key(t) + c * TILES_K;
-                int visible = !partial || pattern_1(env, token + at->q_shift, at->head0 + head, key + column);
-                s[j] = visible ? s[j] * scale : MASKED_SCORE;
+                int q = token + at->q_shift, h = at->head0 + head, k = key + column;
+                int visible = !partial || IS_VISIBLE(env, q, h, k);
+                s[j] = visible ? edit_score(env, q, h, k, s[j] * scale) : MASKED_SCORE;
                 p[column * QS + tile_row(t) + r] = s[j];
             }
         }
@@ -131,7 +139,7 @@ static inline void share_weights(const float *s, __local float *p, __local const
             continue;
         for (int r = 0; r < RQ; r++)
             for (int c = 0; c < RK; c++) {
-                float x = s[(i * RQ + r) * RK + c], w = exp2_neg(x - m[tile_row(t) + r]);
+                float x = s[(i * RQ + r) * RK + c], w = SOFTMAX ? exp2_neg(x - m[tile_row(t) + r]) : x;
                 p[(tile_key(t) + c * TILES_K) * QS + tile_row(t) + r] = partial && x == MASKED_SCORE ? HIDDEN : w;
             }
     }
@@ -141,7 +149,7 @@ static inline void share_weights(const float *s, __local float *p, __local const
 static inline void raise_max(__local const float *p, __local float *m, __local float *alpha, int n, int r)
 {
     float largest = m[r];
-    for (int c = 0; c < n; c++)
+    for (int c = 0; SOFTMAX && c < n; c++)
         largest = fmax(largest, p[c * QS + r]);
     alpha[r] = exp2_neg(m[r] - largest);
     m[r] = largest;
@@ -150,21 +158,21 @@ static inline void raise_max(__local const float *p, __local float *m, __local f
 /* Running sum of row r. */
 static inline void add_weights(__local const float *p, __local const float *alpha, __local float *l, int n, int r)
 {
-    float sum = l[r] * alpha[r];
+    float sum = 0.0f;
     for (int c = 0; c < n; c++) {
         float w = p[c * QS + r];
-        sum += w < 0.0f ? 0.0f : w; /* NaN is added */
+        sum += w == HIDDEN ? 0.0f : NORMALISER >= 2 ? 1.0f : w;
     }
-    l[r] = sum;
+    l[r] = fma(l[r], alpha[r], sum);
 }
 
 /* acc = alpha acc + P V over the block's n keys, an item's columns; v points to the first key's column `item`. */
 static inline void add_values(float *acc, __local const float *p, __local const float *alpha,
                               __global const STORED(T_V) *v, long stride, int n, int partial, int item)
 {
-    for (int r = 0; r < BQ; r++)
-        for (int j = 0; j < COLUMNS; j++)
-            acc[r * COLUMNS + j] *= alpha[r];
+    float part[BQ * COLUMNS];
+    for (int i = 0; i < BQ * COLUMNS; i++)
+        part[i] = 0.0f;
     for (int c = 0; c < n; c++) {
         float x[COLUMNS];
         for (int j = 0; j < COLUMNS; j++)
@@ -172,11 +180,14 @@ static inline void add_values(float *acc, __local const float *p, __local const 
         for (int r = 0; r < BQ; r++) {
             float w = p[c * QS + r];
             for (int j = 0; j < COLUMNS; j++) {
-                float sum = fma(w, x[j], acc[r * COLUMNS + j]);
-                acc[r * COLUMNS + j] = partial && w < 0.0f ? acc[r * COLUMNS + j] : sum;
+                float sum = fma(w, x[j], part[r * COLUMNS + j]);
+                part[r * COLUMNS + j] = partial && w == HIDDEN ? part[r * COLUMNS + j] : sum;
             }
         }
     }
+    for (int r = 0; r < BQ; r++)
+        for (int j = 0; j < COLUMNS; j++)
+            acc[r * COLUMNS + j] = fma(acc[r * COLUMNS + j], alpha[r], part[r * COLUMNS + j]);
 }
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD_PARAMS)
@@ -187,7 +198,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     const struct place at = find_place(&a, get_group_id(0) LENGTH_ARGS);
     if (at.row0 >= at.rows)
         return;
-    PATTERN_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
+    RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
     const struct span span = find_span(&at, a.pack);
     float acc[BQ * COLUMNS];
     for (int i = 0; i < BQ * COLUMNS; i++)
@@ -199,7 +210,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
 
     for (int key = at.key0; key < at.key1; key += BK) {
         const int n = min(BK, at.key1 - key);
-        const int class = pattern_class(&env, span.q_low, span.q_high, span.h_low, span.h_high, key, key + n - 1);
+        const int class = mask_class(&env, span.q_low, span.q_high, span.h_low, span.h_high, key, key + n - 1);
         const int partial = class == 1;
         if (item == 0) {
             COUNT_TILE(class);
@@ -218,7 +229,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
             barrier(CLK_LOCAL_MEM_FENCE);
             add_scores(s, q_tile, k_tile, width, item);
         }
-        share_scores(s, p, &env, &at, a.pack, key, partial, a.scale_log2, item);
+        share_scores(s, p, &env, &at, a.pack, key, partial, a.scale, item);
         barrier(CLK_LOCAL_MEM_FENCE);
         for (int r = item; r < BQ; r += GROUP)
             raise_max(p, m, alpha, n, r);
@@ -234,12 +245,12 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     for (int r = 0; r < BQ; r++)
         for (int j = 0; j < COLUMNS; j++) {
             const int d = item + j * GROUP;
-            const float x = l[r] == 0.0f ? 0.0f : acc[r * COLUMNS + j] / l[r];
+            const float x = l[r] == 0.0f ? 0.0f : NORMALISER == 3 ? acc[r * COLUMNS + j] : acc[r * COLUMNS + j] / l[r];
             if (r < span.count && d < DIM_V)
                 STORE1(T_O, x, o, at.o0 + row_offset(a.o_at, a.pack, at.row0 + r) + d);
         }
 #if LSE
     for (int r = item; r < span.count; r += GROUP)
-        lse[at.lse0 + row_offset(a.lse_at, a.pack, at.row0 + r)] = l[r] == 0.0f ? -INFINITY : (m[r] + log2(l[r])) * LN2;
+        lse[at.lse0 + row_offset(a.lse_at, a.pack, at.row0 + r)] = row_lse(m[r], l[r]);
 #endif
 }

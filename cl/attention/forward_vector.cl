@@ -18,11 +18,12 @@
  * -D parameters beside those of forward.clh: NQ 1 to 6; MK, MD with MK * NQ and MD * NQ up to 24, MD <= DIM_V; NT 1 or
  * more: tiles that share each block of keys and values while it lies in the nearest cache, for keys that outgrow the second;
  * BQ = 16 * NQ * NT; BK a multiple of MK; GROUP = 1.
- * Numerics: f32 sums by fma in rising order of keys and columns, hence the same bits whatever the number of threads.  A masked
+ * Numerics: f32 sums by fma in rising order of columns, of a block's keys, and of blocks, hence the same bits whatever the number
+ * of threads; a block is summed from 0, so that one large weight does not swallow the many small ones after it.  A masked
  * pair has weight +0 exactly; where values are not finite, masked pairs are left out of the sum, since 0 * NaN is NaN.
  * Tried and dropped (see doc/performance.md): copying f32 blocks (-8 %), prefetching (-1 to -3 %), unrolling over d (-2 %).
  */
-#define PATTERN_LANES 16
+#define RULE_LANES 16
 #include "forward.clh"
 
 #define TILE (16 * NQ)
@@ -50,10 +51,12 @@ struct rows {
     int row0, count;          /* first row, and how many there are */
     float16 m[NQ], l[NQ];     /* running maximum (base 2) and sum of weights */
     int16 position[NQ], head[NQ];
+    struct rule_rows kept[NQ];        /* what rules keep of a row */
+    float16 block_l[NQ];              /* without a softmax: the sum over one block */
     int q_low, q_high, h_low, h_high; /* bounds of the tile, for its class */
 };
 
-static inline void find_rows(struct rows *rows, const struct place *at, int pack, int tile)
+static inline void find_rows(struct rows *rows, const struct place *at, const struct rule_env *env, int pack, int tile)
 {
     rows->row0 = at->row0 + tile * TILE;
     rows->count = min(TILE, at->rows - rows->row0);
@@ -63,6 +66,7 @@ static inline void find_rows(struct rows *rows, const struct place *at, int pack
         rows->head[j] = (int16)(at->head0) + r % (int16)(pack);
         rows->m[j] = (float16)(LOWEST_MAX);
         rows->l[j] = (float16)(0.0f);
+        rule_rows_fill(env, &rows->kept[j], rows->position[j], rows->head[j]);
     }
     int last = rows->row0 + rows->count - 1;
     rows->q_low = rows->row0 / pack + at->q_shift;
@@ -79,7 +83,7 @@ static inline void load_queries(float16 *qt, __global const STORED(T_Q) *q, cons
     for (int i = 0; i < TILE; i++) {
         __global const STORED(T_Q) *row = q + at->q0 + row_offset(a->q_at, a->pack, min(row0 + i, at->rows - 1));
         for (int d = 0; d < DIM; d++)
-            lane[d * TILE + i] = LOAD1(T_Q, row, d) * a->scale_log2;
+            lane[d * TILE + i] = LOAD1(T_Q, row, d) * a->scale;
     }
 }
 
@@ -122,53 +126,111 @@ static inline void score_tile(float16 s[MK][NQ], const float16 *qt, KEY_ROW keys
     }
 }
 
-/* Hide the pairs of a tile that the pattern hides; a repeated last key is hidden where it is, or it would count in the maximum. */
-static inline void mask_tile(float16 s[MK][NQ], const struct pattern_env *env, const struct rows *rows, int key, int n)
+#if MASK_RULE
+#define VISIBLE(env, rows, j, k) mask_16(env, &(rows)->kept[j], (rows)->position[j], (rows)->head[j], k)
+#else
+#define VISIBLE(env, rows, j, k) ((int16)(-1))
+#endif
+
+#if !EDITED
+/* Raw scores of MK keys into p, masked where partial, and into the running maxima; a repeated last key is hidden where it is,
+ * or it would count in the maximum. */
+static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_env *env, struct rows *rows, int partial,
+                               int key, int n)
 {
-    for (int r = 0; r < MK; r++)
+    if (partial)
+        for (int r = 0; r < MK; r++)
+            UNROLL for (int j = 0; j < NQ; j++)
+                s[r][j] = select((float16)(MASKED_SCORE), s[r][j], VISIBLE(env, rows, j, key + min(r, n - 1)));
+    UNROLL for (int r = 0; r < MK; r++)
         UNROLL for (int j = 0; j < NQ; j++)
-            s[r][j] = select((float16)(MASKED_SCORE), s[r][j], pattern_16(env, rows->position[j], rows->head[j], key + min(r, n - 1)));
+            p[r * NQ + j] = s[r][j];
+    UNROLL for (int r = 0; r < MK; r++) /* a repeated last key changes no maximum */
+        UNROLL for (int j = 0; j < NQ; j++)
+            rows->m[j] = max(rows->m[j], s[r][j]);
+}
+#else
+/* A scaled score to what the sums work on: edit_score of forward.clh for sixteen queries. */
+static inline float16 edit_scores(const struct rule_env *env, struct rows *rows, int j, int k, float16 s)
+{
+    struct rule_rows *y = &rows->kept[j];
+    const int16 q = rows->position[j], h = rows->head[j];
+    (void)y;
+    (void)q;
+    (void)h;
+#if SCORE_RULE
+    s = score_16(env, y, q, h, k, s);
+#endif
+#if SOFTMAX && SCORE_RULE
+    s *= (float16)(LOG2E);
+#elif WEIGHT_RULE
+    s = weight_16(env, y, q, h, k, s);
+#endif
+    return s;
 }
 
-/* Scores of a block's n keys from first key `key` into p, running maxima into rows->m.  used: the keys between the
- * first and the last tile that is not EMPTY; returns 0 if there is none. */
-static inline int score_block(float16 *p, int used[2], struct rows *rows, const struct pattern_env *env, int partial,
+/* The same with edits: for the softmax the new scores go into p and the maxima, else the weights, into p and the sums. */
+static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_env *env, struct rows *rows, int partial,
+                               int key, int n)
+{
+    UNROLL for (int r = 0; r < MK; r++)
+        UNROLL for (int j = 0; j < NQ; j++)
+            p[r * NQ + j] = s[r][j];
+    for (int r = 0; r < n; r++)
+        UNROLL for (int j = 0; j < NQ; j++) {
+            float16 x = edit_scores(env, rows, j, key + r, p[r * NQ + j]);
+            int16 visible = (int16)(-1);
+            if (partial)
+                visible = VISIBLE(env, rows, j, key + r);
+#if SOFTMAX
+            x = select((float16)(MASKED_SCORE), x, visible);
+            rows->m[j] = max(rows->m[j], x);
+#else
+            x = select((float16)(0.0f), x, visible);
+            rows->block_l[j] += NORMALISER == 1 ? x : select((float16)(0.0f), (float16)(1.0f), visible);
+#endif
+            p[r * NQ + j] = x;
+        }
+}
+#endif
+
+/* Scores of a block's n keys from first key `key` into p, running maxima into rows->m; without a softmax weights, and their sums
+ * into rows->l.  used: the keys between the first and the last tile that is not EMPTY; returns 0 if there is none. */
+static inline int score_block(float16 *p, int used[2], struct rows *rows, const struct rule_env *env, int partial,
                               const float16 *qt, KEY_ROW keys, long stride, int key, int n)
 {
     used[0] = n;
     used[1] = 0;
+    for (int j = 0; !SOFTMAX && j < NQ; j++)
+        rows->block_l[j] = (float16)(0.0f);
     for (int k = 0; k < n; k += MK) {
         int left = min(MK, n - k), class = 2;
         if (partial)
-            class = pattern_class(env, rows->q_low, rows->q_high, rows->h_low, rows->h_high, key + k, key + k + left - 1);
+            class = mask_class(env, rows->q_low, rows->q_high, rows->h_low, rows->h_high, key + k, key + k + left - 1);
         float16 s[MK][NQ];
         if (class == 0) {
             UNROLL for (int i = 0; i < MK * NQ; i++)
-                p[k * NQ + i] = (float16)(MASKED_SCORE);
+                p[k * NQ + i] = (float16)(SOFTMAX ? MASKED_SCORE : 0.0f);
             continue;
         }
         used[0] = min(used[0], k);
         used[1] = k + left;
         score_tile(s, qt, keys + k * stride, stride, left);
-        if (class == 1)
-            mask_tile(s, env, rows, key + k, left);
-        UNROLL for (int r = 0; r < MK; r++)
-            UNROLL for (int j = 0; j < NQ; j++)
-                p[(k + r) * NQ + j] = s[r][j];
-        UNROLL for (int r = 0; r < MK; r++) /* a repeated last key changes no maximum */
-            UNROLL for (int j = 0; j < NQ; j++)
-                rows->m[j] = max(rows->m[j], s[r][j]);
+        keep_scores(p + k * NQ, s, env, rows, class == 1, key + k, left);
     }
+    for (int j = 0; !SOFTMAX && j < NQ; j++)
+        rows->l[j] += rows->block_l[j];
     return used[0] < used[1];
 }
 
+#if SOFTMAX
 /* Scores of keys used[0] <= k < used[1] to weights; the sum of weights grows by them. */
 static inline void weigh(float16 *p, const int used[2], struct rows *rows, const float16 *alpha)
 {
     float16 m[NQ], l[NQ];
     UNROLL for (int j = 0; j < NQ; j++) {
         m[j] = rows->m[j];
-        l[j] = rows->l[j] * alpha[j];
+        l[j] = (float16)(0.0f);
     }
     for (int k = used[0]; k < used[1]; k++)
         UNROLL for (int j = 0; j < NQ; j++) {
@@ -177,8 +239,10 @@ static inline void weigh(float16 *p, const int used[2], struct rows *rows, const
             p[k * NQ + j] = w;
         }
     UNROLL for (int j = 0; j < NQ; j++)
-        rows->l[j] = l[j];
+        rows->l[j] = fma(rows->l[j], alpha[j], l[j]);
 }
+
+#endif
 
 /* O^T = alpha O^T + V^T P over keys used[0] <= k < used[1]. */
 static inline void add_values(float16 *ot, const float16 *p, const int used[2], const float16 *alpha, VALUE_ROW values,
@@ -189,7 +253,7 @@ static inline void add_values(float16 *ot, const float16 *p, const int used[2], 
         float16 s[MD][NQ];
         UNROLL for (int r = 0; r < MD; r++)
             UNROLL for (int j = 0; j < NQ; j++)
-                s[r][j] = ot[(first + r) * NQ + j] * alpha[j];
+                s[r][j] = (float16)(0.0f);
         VALUE_ROW row = values + used[0] * stride + first;
         const float16 *weights = p + used[0] * NQ;
         for (int k = used[0]; k < used[1]; k++, row += stride, weights += NQ) {
@@ -205,11 +269,11 @@ static inline void add_values(float16 *ot, const float16 *p, const int used[2], 
         UNROLL for (int r = 0; r < MD; r++)
             if (first + r >= d)
                 UNROLL for (int j = 0; j < NQ; j++)
-                    ot[(first + r) * NQ + j] = s[r][j];
+                    ot[(first + r) * NQ + j] = fma(ot[(first + r) * NQ + j], alpha[j], s[r][j]);
     }
 }
 
-#if !PATTERN_ALWAYS
+#if MASK_RULE
 /* Whether every value of keys used[0] <= k < used[1] is finite.  1 / (4 MD) of the work of add_values. */
 static inline int values_finite(const int used[2], VALUE_ROW values, long stride)
 {
@@ -228,19 +292,21 @@ static inline int values_finite(const int used[2], VALUE_ROW values, long stride
 
 /* The same sum with masked pairs left out, for blocks where a masked value may be NaN or infinite. */
 static inline void add_values_carefully(float16 *ot, const float16 *p, const int used[2], const float16 *alpha,
-                                        VALUE_ROW values, long stride, const struct pattern_env *env,
-                                        const struct rows *rows, int key)
+                                        VALUE_ROW values, long stride, const struct rule_env *env,
+                                        struct rows *rows, int key)
 {
-    for (int i = 0; i < DIM_V * NQ; i++)
-        ot[i] *= alpha[i % NQ];
-    for (int k = used[0]; k < used[1]; k++)
-        for (int j = 0; j < NQ; j++) {
-            int16 visible = pattern_16(env, rows->position[j], rows->head[j], key + k);
-            for (int d = 0; d < DIM_V; d++) {
-                float16 sum = fma((float16)(values[k * stride + d]), p[k * NQ + j], ot[d * NQ + j]);
-                ot[d * NQ + j] = select(ot[d * NQ + j], sum, visible);
-            }
+    for (int j = 0; j < NQ; j++) {
+        float16 sum[DIM_V];
+        for (int d = 0; d < DIM_V; d++)
+            sum[d] = (float16)(0.0f);
+        for (int k = used[0]; k < used[1]; k++) {
+            int16 visible = VISIBLE(env, rows, j, key + k);
+            for (int d = 0; d < DIM_V; d++)
+                sum[d] = select(sum[d], fma((float16)(values[k * stride + d]), p[k * NQ + j], sum[d]), visible);
         }
+        for (int d = 0; d < DIM_V; d++)
+            ot[d * NQ + j] = fma(ot[d * NQ + j], alpha[j], sum[d]);
+    }
 }
 #endif
 
@@ -250,7 +316,7 @@ static inline void store_rows(__global STORED(T_O) *o, float16 *ot, const struct
 {
     for (int j = 0; j < NQ; j++) {
         int16 none = rows->l[j] == (float16)(0.0f);
-        float16 inverse = (float16)(1.0f) / rows->l[j];
+        float16 inverse = NORMALISER == 3 ? (float16)(1.0f) : (float16)(1.0f) / rows->l[j];
         for (int d = 0; d < DIM_V; d++)
             ot[d * NQ + j] = select(ot[d * NQ + j] * inverse, (float16)(0.0f), none);
     }
@@ -268,24 +334,26 @@ static inline void store_lse(__global float *lse, const struct rows *rows, const
 {
     const float *m = (const float *)rows->m, *l = (const float *)rows->l;
     for (int i = 0; i < rows->count; i++)
-        lse[at->lse0 + row_offset(a->lse_at, a->pack, rows->row0 + i)] = l[i] == 0.0f ? -INFINITY : (m[i] + log2(l[i])) * LN2;
+        lse[at->lse0 + row_offset(a->lse_at, a->pack, rows->row0 + i)] = row_lse(m[i], l[i]);
 }
 #endif
 
 /* One tile against one block of n keys from `key` on: keys and values point at the block. */
-static inline void attend(struct rows *rows, float16 *ot, float16 *p, const float16 *qt, const struct pattern_env *env,
+static inline void attend(struct rows *rows, float16 *ot, float16 *p, const float16 *qt, const struct rule_env *env,
                           int class, KEY_ROW keys, long key_stride, VALUE_ROW values, long value_stride, int key, int n)
 {
     int used[2];
     float16 alpha[NQ];
     UNROLL for (int j = 0; j < NQ; j++)
-        alpha[j] = rows->m[j];
+        alpha[j] = SOFTMAX ? rows->m[j] : (float16)(1.0f);
     if (!score_block(p, used, rows, env, class == 1, qt, keys, key_stride, key, n))
         return;
+#if SOFTMAX
     UNROLL for (int j = 0; j < NQ; j++)
         alpha[j] = exp2_neg16(alpha[j] - rows->m[j]);
     weigh(p, used, rows, alpha);
-#if !PATTERN_ALWAYS
+#endif
+#if MASK_RULE
     if (class == 1 && !values_finite(used, values, value_stride)) {
         add_values_carefully(ot, p, used, alpha, values, value_stride, env, rows, key);
         return;
@@ -295,14 +363,14 @@ static inline void attend(struct rows *rows, float16 *ot, float16 *p, const floa
 }
 
 /* The class of a block for each tile that has rows; returns whether any of them is not EMPTY. */
-static inline int classify(int class[NT], const struct rows *rows, const struct pattern_env *env, int key, int n COUNT_PARAM)
+static inline int classify(int class[NT], const struct rows *rows, const struct rule_env *env, int key, int n COUNT_PARAM)
 {
     int any_visible = 0;
     for (int t = 0; t < NT; t++) {
         class[t] = 0;
         if (rows[t].count <= 0)
             continue;
-        class[t] = pattern_class(env, rows[t].q_low, rows[t].q_high, rows[t].h_low, rows[t].h_high, key, key + n - 1);
+        class[t] = mask_class(env, rows[t].q_low, rows[t].q_high, rows[t].h_low, rows[t].h_high, key, key + n - 1);
         COUNT_TILE(class[t]);
         any_visible |= class[t];
     }
@@ -314,11 +382,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PAR
     const struct place at = find_place(&a, get_group_id(0) LENGTH_ARGS);
     if (at.row0 >= at.rows)
         return;
-    PATTERN_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
+    RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
     float16 qt[NT * DIM * NQ], ot[NT * DIM_V * NQ], p[BK * NQ];
     struct rows rows[NT];
     for (int t = 0; t < NT; t++) {
-        find_rows(&rows[t], &at, a.pack, t);
+        find_rows(&rows[t], &at, &env, a.pack, t);
         load_queries(qt + t * DIM * NQ, q, &at, &a, rows[t].row0);
     }
     for (int i = 0; i < NT * DIM_V * NQ; i++)

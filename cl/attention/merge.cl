@@ -4,12 +4,13 @@
  *     lse[r] = log sum_p exp(lse_p[r]),   o[r,:] = sum_p exp(lse_p[r] - lse[r]) o_p[r,:]
  *
  * One work-group of GROUP items per row; items share its columns.  Layouts: merge_args.clh.
- * -D parameters: T_P storage of the parts, T_O of the result; DIM_V; LSE, PACKED 0 or 1; GROUP items.
+ * With SUM the parts are sums that nothing was divided by: o[r,:] = sum_p o_p[r,:], lse[r] = 0, or -inf where no part saw a key.
+ * -D parameters: T_P storage of the parts, T_O of the result; DIM_V; LSE, PACKED, SUM 0 or 1; GROUP items.
  * Numerics: f32, parts in rising order; a part with lse = -inf counts nothing, whatever its o holds; all parts -inf gives
  * o = 0 and lse = -inf; a NaN in a part's lse makes the row NaN.  Source: Dao et al. 2022; Rabe and Staats 2021.
  */
-#if !defined(T_P) || !defined(T_O) || !defined(DIM_V) || !defined(LSE) || !defined(PACKED) || !defined(GROUP)
-#error "merge.cl: T_P, T_O, DIM_V, LSE, PACKED, GROUP must be defined"
+#if !defined(T_P) || !defined(T_O) || !defined(DIM_V) || !defined(LSE) || !defined(PACKED) || !defined(SUM) || !defined(GROUP)
+#error "merge.cl: T_P, T_O, DIM_V, LSE, PACKED, SUM, GROUP must be defined"
 #endif
 #include "storage.clh"
 #include "exp2.clh"
@@ -59,7 +60,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void merge(const str
     for (int p = 0; p < a.parts; p++)
         sum += part_weight(lses[p * a.part_lse_stride], largest);
 
-    float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
+    float inverse = sum == 0.0f ? 0.0f : SUM ? 1.0f : 1.0f / sum;
     long to = a.o_at[0] + batch * a.o_at[1] + head * a.o_at[2] + (first + token) * a.o_at[3];
     for (int d = (int)get_local_id(0); d < DIM_V; d += GROUP) {
         float x = 0.0f;
@@ -74,7 +75,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void merge(const str
 #if LSE
     if (get_local_id(0) == 0) {
         long at = a.lse_at[0] + batch * a.lse_at[1] + head * a.lse_at[2] + (first + token) * a.lse_at[3];
-        lse[at] = sum == 0.0f ? -INFINITY : largest + log(sum);
+        lse[at] = sum == 0.0f ? -INFINITY : SUM ? 0.0f : largest + log(sum);
     }
 #endif
 }

@@ -11,10 +11,11 @@ typedef struct clattn_context clattn_context;
 /* Called with one line at a time, without newline; from any thread that is inside a clattn call. */
 typedef void (*clattn_log_callback)(void *cookie, const char *line);
 
-/* What the program cache on disk does (clattn(3), FILES). */
+/* What is done with compiled programs.  A context keeps the last ones that it built, and the cache on disk (clattn(3),
+ * FILES) serves later processes. */
 typedef enum clattn_cache_mode {
-    CLATTN_CACHE_AUTO = 0, /* on, except where the driver caches programs by itself            */
-    CLATTN_CACHE_OFF = 1,
+    CLATTN_CACHE_AUTO = 0, /* on disk too, except where the driver caches programs by itself   */
+    CLATTN_CACHE_OFF = 1,  /* nothing is kept: every plan builds its programs and checks them  */
     CLATTN_CACHE_ALWAYS = 2
 } clattn_cache_mode;
 

@@ -46,6 +46,9 @@
     X(BAD_FLAGS, -10057, "an unknown flag bit is set")                                                   \
     X(BAD_CORNER, -10058, "the corner must be CLATTN_TOP_LEFT or CLATTN_BOTTOM_RIGHT")                   \
     X(BAD_COUNT, -10059, "a count is out of its range")                                                  \
+    X(BAD_NORMALISER, -10060, "the normaliser is not known, or does not go with the weight rule")        \
+    X(BAD_SCALAR, -10061, "a scalar's type or value is not one that expressions have")                   \
+    X(BAD_ARRAY, -10062, "an array's type or dimensions are not ones that expressions have")             \
     /* expressions and names */                                                                          \
     X(EXPR_SYNTAX, -10070, "the expression does not parse")                                              \
     X(EXPR_TYPE, -10071, "the expression mixes numbers and conditions")                                  \

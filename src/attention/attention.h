@@ -12,6 +12,7 @@
 #define F32 cl_float
 #include "forward_args.clh"
 #include "merge_args.clh"
+#include "tables_args.clh"
 #undef I64
 #undef I32
 #undef F32
@@ -19,10 +20,10 @@
 enum clattn__tensor { CLATTN__Q, CLATTN__K, CLATTN__V, CLATTN__O, CLATTN__LSE, CLATTN__TENSORS };
 
 /* ---- check.c ---- */
-/* A problem that has passed every check: no default scale, no dense strides, the pattern parsed. */
+/* A problem that has passed every check: no default scale, no dense strides, the rules parsed. */
 struct clattn__problem {
     clattn_attention a;
-    struct clattn__expr *pattern;
+    struct clattn__expr *rules;
     bool bottom_right;
     int64_t extents[CLATTN__TENSORS]; /* elements, offset included */
     int n_numbers;
@@ -30,8 +31,9 @@ struct clattn__problem {
 };
 /* On failure the details (not the status's own sentence) go to message. */
 clattn_status clattn__problem_resolve(struct clattn__problem *problem, const clattn_attention *a, char *message, size_t size);
-/* Fill numbers again, after a change of scalars or array counts. */
+/* Fill numbers again, after a change of array dimensions. */
 void clattn__problem_numbers(struct clattn__problem *problem);
+int64_t clattn__array_bytes(const clattn_array *array); /* of its buffer */
 void clattn__problem_free(struct clattn__problem *problem);
 struct clattn__shape clattn__tensor_shape(const clattn_attention *a, enum clattn__tensor tensor);
 clattn_layout *clattn__tensor_layout(clattn_attention *a, enum clattn__tensor tensor);
@@ -53,11 +55,12 @@ struct clattn__wait {
 
 /* One forward launch.  Unused buffers are NULL. */
 struct clattn__forward_run {
-    const struct clattn__problem *problem; /* whose numbers and arrays the pattern reads */
+    const struct clattn__problem *problem; /* whose numbers and arrays the rules read */
     const struct forward_args *args;
     size_t groups;
     cl_mem q, k, v, o, lse, q_offsets, k_offsets, key_lengths, counters;
     cl_mem arrays[CLATTN_MAX_ARRAYS];
+    cl_mem tables; /* the buffer of args->table_at */
 };
 struct clattn_plan;
 cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue queue, const struct clattn__forward_run *run,
@@ -66,7 +69,7 @@ cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue q
 /* ---- merge.c ---- */
 struct clattn__merge_spec {
     int32_t type_parts, type_o, dim_v;
-    bool lse, packed;
+    bool lse, packed, sum; /* sum: of parts that nothing was divided by */
 };
 struct clattn__merge_run {
     const struct merge_args *args;
@@ -75,6 +78,24 @@ struct clattn__merge_run {
 clattn_status clattn__merge_build(clattn_context *ctx, const struct clattn__merge_spec *spec, struct clattn__kernel *kernel);
 cl_int clattn__launch_merge(const clattn_device_facts *facts, cl_kernel kernel, const struct clattn__merge_spec *spec,
                             cl_command_queue queue, const struct clattn__merge_run *run, struct clattn__wait wait, cl_event *event);
+
+/* ---- tables.c: minima and maxima of arrays, for the classes of tiles ---- */
+struct clattn__tables {
+    int count;                              /* arrays that need one */
+    int array[CLATTN_MAX_ARRAYS];           /* which */
+    struct tables_args args[CLATTN_MAX_ARRAYS];
+    size_t blocks[CLATTN_MAX_ARRAYS];       /* work-items of each */
+    struct clattn__kernel kernel[CLATTN_MAX_ARRAYS];
+    int64_t first, ints;                    /* where they begin in the workspace, and how many ints they take */
+};
+/* Lay out the tables of a problem from int `first` of the workspace on, and tell the forward kernel. */
+void clattn__tables_fill(struct clattn__tables *tables, const struct clattn__problem *problem, int64_t first,
+                         struct forward_args *args);
+clattn_status clattn__tables_build(clattn_context *ctx, const struct clattn__problem *problem, struct clattn__tables *tables);
+void clattn__tables_free(struct clattn__tables *tables);
+/* Enqueue them all after `wait`; shift: ints that the workspace begins later.  *last is the event of the last one. */
+cl_int clattn__launch_tables(const clattn_context *ctx, const struct clattn__tables *tables, cl_command_queue queue,
+                             const cl_mem *arrays, cl_mem workspace, int64_t shift, struct clattn__wait wait, cl_event *last);
 
 /* ---- buffers.c: checks of what an enqueue is given ---- */
 struct clattn__buffer_rule {
@@ -101,7 +122,8 @@ struct clattn_plan {
     struct merge_args merge_args;
     struct clattn__kernel forward, merge; /* merge: when launch.splits > 1 */
     struct clattn__merge_spec merge_spec;
-    int64_t workspace_bytes, workspace_lse; /* bytes in all; byte offset of the parts' lse */
+    struct clattn__tables tables;
+    int64_t workspace_bytes; /* the parts' o, the parts' lse, the tables; all of 4-byte words */
     char why[CLATTN__WHY_SIZE];
     pthread_mutex_t lock; /* guards the kernels' arguments and all that follows */
     cl_mem workspace;     /* the plan's own, NULL with CLATTN_CALLER_WORKSPACE */
@@ -112,9 +134,12 @@ clattn_status clattn__plan_check(const clattn_plan *plan);
 /* Arguments of a launch for a resolved problem. */
 void clattn__forward_args_fill(struct forward_args *args, const struct clattn__problem *problem,
                                const struct clattn__launch *launch);
-/* With splits the parts go to a workspace of [part][batch][head][token][dim_v] f32, then [part][batch][head][token] lse. */
-void clattn__split_args_fill(struct forward_args *args, struct merge_args *merge, const struct clattn__problem *problem,
-                             const struct clattn__launch *launch, int64_t *workspace_lse, int64_t *workspace_bytes);
+/* With splits the parts go to a workspace of [part][batch][head][token][dim_v] f32, then [part][batch][head][token] lse.
+ * Returns how many words that is. */
+int64_t clattn__split_args_fill(struct forward_args *args, struct merge_args *merge, const struct clattn__problem *problem,
+                                const struct clattn__launch *launch);
+/* Move a run's place in the workspace by words. */
+void clattn__shift_workspace(struct forward_args *args, struct merge_args *merge, int64_t words);
 
 /* ---- selftest.c ---- */
 /* Launch a plan's kernels on a tiny problem and compare with a scalar computation on the host. */

@@ -2,6 +2,7 @@
  * check.c - a caller's problem to a resolved one: every field is checked here, and nowhere else. */
 #include "attention/attention.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -144,7 +145,7 @@ static bool terminated(const char *text, size_t size)
 }
 
 /* Names are C strings inside their fields, legal, and all different. */
-static clattn_status check_names(const clattn_attention *a, struct clattn__names *names, struct details d)
+static clattn_status check_names(const clattn_attention *a, struct details d)
 {
     if (a->n_scalars < 0 || a->n_scalars > CLATTN_MAX_SCALARS || a->n_arrays < 0 || a->n_arrays > CLATTN_MAX_ARRAYS)
         return refuse(d, CLATTN_BAD_COUNT, "n_scalars is %d (at most %d) and n_arrays is %d (at most %d)",
@@ -152,9 +153,9 @@ static clattn_status check_names(const clattn_attention *a, struct clattn__names
     const char *all[CLATTN_MAX_SCALARS + CLATTN_MAX_ARRAYS];
     int n = 0;
     for (int i = 0; i < a->n_scalars; i++)
-        all[n++] = names->scalars[names->n_scalars++] = a->scalars[i].name;
+        all[n++] = a->scalars[i].name;
     for (int i = 0; i < a->n_arrays; i++)
-        all[n++] = names->arrays[names->n_arrays++] = a->arrays[i].name;
+        all[n++] = a->arrays[i].name;
     for (int i = 0; i < n; i++) {
         if (!terminated(all[i], CLATTN_NAME_SIZE))
             return refuse(d, CLATTN_BAD_NAME, "scalar or array number %d", i);
@@ -168,50 +169,118 @@ static clattn_status check_names(const clattn_attention *a, struct clattn__names
     return CLATTN_OK;
 }
 
-static clattn_status check_arrays(const struct clattn__problem *p, struct details d)
+static clattn_status check_scalars(const clattn_attention *a, struct details d)
 {
-    for (int i = 0; i < p->a.n_arrays; i++) {
-        int64_t count = p->a.arrays[i].count;
-        if (count < p->a.batch || count < 1 || count > INT32_MAX)
-            return refuse(d, CLATTN_BAD_COUNT, "array '%s' has count %lld; it needs one element a batch entry at least",
-                          p->a.arrays[i].name, (long long)count);
+    for (int i = 0; i < a->n_scalars; i++) {
+        const clattn_scalar *s = &a->scalars[i];
+        if ((s->type != CLATTN_I32 && s->type != CLATTN_F32) || s->reserved)
+            return refuse(d, CLATTN_BAD_SCALAR, "'%s' has type %d; CLATTN_I32 or CLATTN_F32", s->name, (int)s->type);
+        bool whole = s->value >= INT32_MIN && s->value <= INT32_MAX && s->value == floor(s->value);
+        if (s->type == CLATTN_I32 ? !whole : !(fabs(s->value) <= FLT_MAX))
+            return refuse(d, CLATTN_BAD_SCALAR, "'%s' is %g, which is no %s", s->name, s->value,
+                          s->type == CLATTN_I32 ? "whole number of 32 bits" : "finite f32");
     }
     return CLATTN_OK;
 }
 
-static clattn_status check_pattern(struct clattn__problem *p, struct details d)
+static clattn_status check_arrays(const clattn_attention *a, struct details d)
+{
+    for (int i = 0; i < a->n_arrays; i++) {
+        const clattn_array *array = &a->arrays[i];
+        if (array->type < CLATTN_F32 || array->type > CLATTN_BITS)
+            return refuse(d, CLATTN_BAD_ARRAY, "array '%s' has type %d", array->name, (int)array->type);
+        if (array->n_dims < 1 || array->n_dims > CLATTN_MAX_DIMS)
+            return refuse(d, CLATTN_BAD_ARRAY, "array '%s' has %d dimensions; from 1 to %d", array->name, (int)array->n_dims,
+                          CLATTN_MAX_DIMS);
+        for (int j = 0; j < array->n_dims; j++)
+            if (array->dims[j] < 1 || array->dims[j] > INT32_MAX)
+                return refuse(d, CLATTN_BAD_ARRAY, "dims[%d] of array '%s' is %lld; from 1 to 2^31 - 1", j, array->name,
+                              (long long)array->dims[j]);
+        if (clattn__array_bytes(array) < 0)
+            return refuse(d, CLATTN_SIZE_OVERFLOW, "array '%s'", array->name);
+    }
+    return CLATTN_OK;
+}
+
+static clattn_status check_normaliser(const clattn_attention *a, struct details d)
+{
+    bool weighted = a->weight.text[0] != 0;
+    if (a->normaliser < CLATTN_SOFTMAX || a->normaliser > CLATTN_NO_NORMALISER || a->reserved2)
+        return refuse(d, CLATTN_BAD_NORMALISER, "normaliser is %d, reserved2 is %d", (int)a->normaliser, (int)a->reserved2);
+    if (a->normaliser == CLATTN_SOFTMAX && weighted)
+        return refuse(d, CLATTN_BAD_NORMALISER, "a weight rule needs CLATTN_L1, CLATTN_COUNT or CLATTN_NO_NORMALISER");
+    if (a->normaliser == CLATTN_L1 && !weighted)
+        return refuse(d, CLATTN_BAD_NORMALISER, "CLATTN_L1 needs a weight rule, such as softplus(score)");
+    return CLATTN_OK;
+}
+
+/* The rules' texts are C strings, and their constructors made no mistake. */
+static clattn_status check_texts(const clattn_attention *a, struct details d)
+{
+    const struct {
+        const char *name, *text;
+        int32_t error;
+    } texts[] = {{"pattern", a->pattern.text, a->pattern.error}, {"score", a->score.text, a->score.error},
+                 {"weight", a->weight.text, a->weight.error}};
+    for (size_t i = 0; i < CLATTN__LEN(texts); i++) {
+        if (texts[i].error)
+            return refuse(d, (clattn_status)texts[i].error, "%s", texts[i].name);
+        if (!terminated(texts[i].text, CLATTN_PATTERN_TEXT))
+            return refuse(d, CLATTN_EXPR_LIMIT, "%s.text is not terminated", texts[i].name);
+    }
+    return CLATTN_OK;
+}
+
+static clattn_status parse_rules(struct clattn__problem *p, struct details d)
 {
     const clattn_attention *a = &p->a;
-    const clattn_pattern *pattern = &a->pattern;
-    struct clattn__names names = {0};
-    clattn_status status = check_names(a, &names, d);
-    if (status)
-        return status;
-    if (pattern->error)
-        return refuse(d, (clattn_status)pattern->error, "pattern");
-    if (pattern->corner < CLATTN_NO_CORNER || pattern->corner > CLATTN_BOTTOM_RIGHT)
-        return refuse(d, CLATTN_BAD_CORNER, "pattern.corner is %d", (int)pattern->corner);
-    if (!terminated(pattern->text, sizeof pattern->text))
-        return refuse(d, CLATTN_EXPR_LIMIT, "pattern.text is not terminated");
-    status = clattn__expr_parse(&p->pattern, pattern->text, &names, d.text, d.size);
+    const struct clattn__names names = {a->n_scalars, a->n_arrays, a->scalars, a->arrays};
+    const char *const texts[] = {a->pattern.text, a->score.text, a->weight.text};
+    clattn_status status = clattn__expr_create(&p->rules, &names, d.text, d.size);
+    for (int use = CLATTN__MASK; !status && use < CLATTN__USES; use++)
+        status = clattn__expr_add(p->rules, (enum clattn__use)use, texts[use], d.text, d.size);
+    return status;
+}
+
+static clattn_status check_rules(struct clattn__problem *p, struct details d)
+{
+    const clattn_attention *a = &p->a;
+    clattn_status status = check_names(a, d);
+    if (!status)
+        status = check_scalars(a, d);
+    if (!status)
+        status = check_arrays(a, d);
+    if (!status)
+        status = check_texts(a, d);
+    if (!status && (a->pattern.corner < CLATTN_NO_CORNER || a->pattern.corner > CLATTN_BOTTOM_RIGHT))
+        status = refuse(d, CLATTN_BAD_CORNER, "pattern.corner is %d", (int)a->pattern.corner);
+    if (!status)
+        status = check_normaliser(a, d);
+    if (!status)
+        status = parse_rules(p, d);
     if (status)
         return status;
     bool square = a->q_len == a->kv_len && !(a->flags & (CLATTN_PACKED | CLATTN_KEY_LENGTHS));
-    if (clattn__expr_uses_index(p->pattern, CLATTN__INDEX_Q) && pattern->corner == CLATTN_NO_CORNER && !square)
-        return refuse(d, CLATTN_BAD_CORNER, "the pattern speaks of q, and queries and keys may differ in number");
-    p->bottom_right = pattern->corner == CLATTN_BOTTOM_RIGHT;
-    return check_arrays(p, d);
+    if (clattn__expr_uses_index(p->rules, CLATTN__INDEX_Q) && a->pattern.corner == CLATTN_NO_CORNER && !square)
+        return refuse(d, CLATTN_BAD_CORNER, "a rule speaks of q, and queries and keys may differ in number");
+    p->bottom_right = a->pattern.corner == CLATTN_BOTTOM_RIGHT;
+    return CLATTN_OK;
+}
+
+/* -1 if it overflows. */
+int64_t clattn__array_bytes(const clattn_array *array)
+{
+    int64_t width = array->dims[array->n_dims - 1], elements = array->type == CLATTN_BITS ? (width + 31) / 32 : width;
+    static const int bytes[] = {4, 2, 2, 4, 1, 4};
+    for (int d = 0; d < array->n_dims - 1; d++)
+        if (!clattn__mul(elements, array->dims[d], &elements))
+            return -1;
+    return elements <= (int64_t)1 << 60 ? elements * bytes[array->type] : -1;
 }
 
 void clattn__problem_numbers(struct clattn__problem *p)
 {
-    int32_t scalars[CLATTN_MAX_SCALARS] = {0};
-    int64_t counts[CLATTN_MAX_ARRAYS] = {0};
-    for (int i = 0; i < p->a.n_scalars; i++)
-        scalars[i] = p->a.scalars[i].value;
-    for (int i = 0; i < p->a.n_arrays; i++)
-        counts[i] = p->a.arrays[i].count;
-    p->n_numbers = clattn__expr_numbers(p->pattern, scalars, counts, p->numbers);
+    p->n_numbers = clattn__expr_numbers(p->rules, p->a.scalars, p->a.arrays, p->numbers);
 }
 
 clattn_status clattn__problem_resolve(struct clattn__problem *problem, const clattn_attention *a, char *message, size_t size)
@@ -231,7 +300,7 @@ clattn_status clattn__problem_resolve(struct clattn__problem *problem, const cla
     if (!status && !terminated(a->engine, sizeof a->engine))
         status = refuse(d, CLATTN_BAD_ENGINE, "engine is not terminated");
     if (!status)
-        status = check_pattern(problem, d);
+        status = check_rules(problem, d);
     if (!status)
         status = check_layouts(problem, d);
     if (status) {
@@ -246,8 +315,8 @@ clattn_status clattn__problem_resolve(struct clattn__problem *problem, const cla
 
 void clattn__problem_free(struct clattn__problem *problem)
 {
-    clattn__expr_free(problem->pattern);
-    problem->pattern = NULL;
+    clattn__expr_free(problem->rules);
+    problem->rules = NULL;
 }
 
 clattn_status clattn_attention_check(const clattn_attention *problem, char *text, size_t size)

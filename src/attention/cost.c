@@ -5,7 +5,7 @@
 #define LEAF 8 /* tiles of LEAF x LEAF pairs are counted pair by pair */
 
 struct counter {
-    const struct clattn__expr *pattern;
+    const struct clattn__expr *rules;
     struct clattn__expr_values values;
     struct clattn__expr_box box; /* q and k bounds are set for each tile */
 };
@@ -15,8 +15,8 @@ static double count_pairs(struct counter *c)
     double pairs = 0;
     for (int32_t q = c->box.q0; q <= c->box.q1; q++)
         for (int32_t k = c->box.k0; k <= c->box.k1; k++) {
-            struct clattn__expr_point at = {q, k, c->box.b, c->box.h0, c->box.g, c->box.q_len, c->box.k_len};
-            pairs += clattn__expr_eval(c->pattern, &at, &c->values);
+            struct clattn__expr_point at = {q, k, c->box.b, c->box.h0, c->box.g, c->box.q_len, c->box.k_len, 0};
+            pairs += clattn__expr_eval(c->rules, CLATTN__MASK, &at, &c->values, false);
         }
     return pairs;
 }
@@ -30,7 +30,7 @@ static double count_box(struct counter *c, int32_t q0, int32_t q1, int32_t k0, i
     c->box.q1 = q1;
     c->box.k0 = k0;
     c->box.k1 = k1;
-    enum clattn__class class = clattn__expr_classify(c->pattern, &c->box, &c->values);
+    enum clattn__class class = clattn__expr_classify(c->rules, &c->box, &c->values);
     if (class == CLATTN__EMPTY)
         return 0;
     if (class == CLATTN__FULL)
@@ -50,14 +50,11 @@ static double count_box(struct counter *c, int32_t q0, int32_t q1, int32_t k0, i
 static double visible_pairs(const struct clattn__problem *p)
 {
     const clattn_attention *a = &p->a;
-    int32_t scalars[CLATTN_MAX_SCALARS] = {0};
     for (int i = 0; i < a->n_arrays; i++)
-        if (clattn__expr_uses_array(p->pattern, i))
+        if (clattn__expr_rule_uses_array(p->rules, CLATTN__MASK, i))
             return (double)a->q_len * (double)a->kv_len; /* unknown before the arrays are */
-    for (int i = 0; i < a->n_scalars; i++)
-        scalars[i] = a->scalars[i].value;
     int32_t shift = (int32_t)(p->bottom_right ? a->kv_len - a->q_len : 0);
-    struct counter c = {.pattern = p->pattern, .values = {.scalars = scalars}};
+    struct counter c = {.rules = p->rules, .values = {.scalars = a->scalars, .arrays = a->arrays}};
     c.box.h1 = (int32_t)a->heads - 1;
     c.box.q_len = (int32_t)a->q_len;
     c.box.k_len = (int32_t)a->kv_len;

@@ -47,8 +47,8 @@ static void collect_rules(const clattn_plan *plan, const clattn_io *io, struct r
     if (a->flags & CLATTN_KEY_LENGTHS)
         add_rule(rules, "key_lengths", io->key_lengths, 0, a->batch * word, CLATTN_LENGTHS_TOO_SMALL, false);
     for (int i = 0; i < a->n_arrays; i++)
-        if (clattn__expr_uses_array(p->pattern, i))
-            add_rule(rules, a->arrays[i].name, io->arrays[i], 0, a->arrays[i].count * word, CLATTN_ARRAY_TOO_SMALL, false);
+        if (clattn__expr_uses_array(p->rules, i))
+            add_rule(rules, a->arrays[i].name, io->arrays[i], 0, clattn__array_bytes(&a->arrays[i]), CLATTN_ARRAY_TOO_SMALL, false);
     if (a->flags & CLATTN_COUNT_TILES)
         add_rule(rules, "counters", io->counters, 0, 4 * word, CLATTN_COUNTERS_TOO_SMALL, true);
 }
@@ -154,49 +154,89 @@ static void keep_busy(clattn_plan *plan, cl_command_queue queue, cl_event last)
     clFlush(queue); /* work in other queues may wait for it, and OpenCL promises progress only after a flush */
 }
 
-/* Forward into the workspace, then merge; the lock is held. */
-static cl_int enqueue_split(clattn_plan *plan, cl_command_queue queue, const clattn_io *io, struct clattn__wait wait,
-                            cl_event *event)
+/* What an enqueue of a plan with a workspace puts into the queue, one after the other. */
+struct chain {
+    clattn_plan *plan;
+    cl_command_queue queue;
+    const clattn_io *io;
+    cl_mem workspace;
+    int64_t shift;  /* words before this enqueue's part of it */
+    cl_event last;  /* of the latest kernel */
+};
+
+/* The event of the next kernel takes the place of the latest one's. */
+static void follow(struct chain *c, cl_event next)
 {
-    bool own = plan->workspace != NULL;
-    cl_event joined[2] = {NULL, NULL}, parts = NULL, done = NULL;
+    if (!next)
+        return;
+    if (c->last)
+        clReleaseEvent(c->last);
+    c->last = next;
+}
+
+static struct clattn__wait after(const struct chain *c, struct clattn__wait first)
+{
+    return c->last ? (struct clattn__wait){1, &c->last} : first;
+}
+
+/* Tables, forward, merge, as far as the plan has them; wait is what the first one waits for. */
+static cl_int enqueue_kernels(struct chain *c, struct clattn__wait wait)
+{
+    const clattn_plan *plan = c->plan;
+    bool split = plan->launch.splits > 1;
+    cl_event next = NULL;
     struct forward_args args = plan->args;
     struct merge_args merge_args = plan->merge_args;
-    struct clattn__forward_run run = make_run(plan, io);
-    int64_t first = own ? 0 : io->workspace_offset / (int64_t)sizeof(cl_float);
-    run.o = run.lse = own ? plan->workspace : io->workspace;
-    args.o_at[0] += first;
-    args.lse_at[0] += first;
-    merge_args.part_o_at += first;
-    merge_args.part_lse_at += first;
+    struct clattn__forward_run run = make_run(plan, c->io);
+    cl_int code = CL_SUCCESS;
+    if (plan->tables.count) {
+        code = clattn__launch_tables(plan->ctx, &plan->tables, c->queue, c->io->arrays, c->workspace, c->shift, wait, &next);
+        follow(c, next);
+        run.tables = c->workspace;
+        for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
+            args.table_at[i] += c->shift;
+    }
+    if (split) {
+        clattn__shift_workspace(&args, &merge_args, c->shift);
+        run.o = run.lse = c->workspace;
+    }
     run.args = &args;
-    struct clattn__merge_run merge = {&merge_args, run.o, run.o, io->o, io->lse, io->q_offsets};
+    next = NULL;
+    if (code == CL_SUCCESS)
+        code = clattn__launch_forward(plan, c->queue, &run, after(c, wait), &next);
+    follow(c, next);
+    if (code != CL_SUCCESS || !split)
+        return code;
+    struct clattn__merge_run merge = {&merge_args, run.o, run.o, c->io->o, c->io->lse, c->io->q_offsets};
+    next = NULL;
+    code = clattn__launch_merge(&plan->ctx->facts, plan->merge.kernel, &plan->merge_spec, c->queue, &merge, after(c, wait), &next);
+    follow(c, next);
+    return code;
+}
 
+/* The lock is held. */
+static cl_int enqueue_with_workspace(clattn_plan *plan, cl_command_queue queue, const clattn_io *io, struct clattn__wait wait,
+                                     cl_event *event)
+{
+    bool own = plan->workspace != NULL;
+    cl_event joined[2] = {NULL, NULL};
+    struct chain c = {
+        .plan = plan, .queue = queue, .io = io, .workspace = own ? plan->workspace : io->workspace,
+        .shift = own ? 0 : io->workspace_offset / (int64_t)sizeof(cl_float),
+    };
     cl_int code = own ? wait_with_busy(plan, queue, &wait, joined) : CL_SUCCESS;
     if (code == CL_SUCCESS)
-        code = clattn__launch_forward(plan, queue, &run, wait, &parts);
+        code = enqueue_kernels(&c, wait);
     if (joined[0] && joined[0] != plan->busy)
         clReleaseEvent(joined[0]); /* the marker */
-    if (code != CL_SUCCESS)
-        return code;
-    code = clattn__launch_merge(&plan->ctx->facts, plan->merge.kernel, &plan->merge_spec, queue, &merge,
-                                (struct clattn__wait){1, &parts}, &done);
-    if (code != CL_SUCCESS) { /* the first kernel is on its way and still writes the workspace */
-        if (own)
-            keep_busy(plan, queue, parts);
-        else
-            clReleaseEvent(parts);
-        return code;
-    }
-    clReleaseEvent(parts);
-    if (event && own)
-        code = clRetainEvent(done); /* one for the caller, one for the plan */
-    if (own)
-        keep_busy(plan, queue, done);
-    else if (!event)
-        clReleaseEvent(done);
+    if (event && code == CL_SUCCESS && own)
+        code = clRetainEvent(c.last); /* one for the caller, one for the plan */
     if (event && code == CL_SUCCESS)
-        *event = done;
+        *event = c.last;
+    if (own && c.last) /* also after a failure: what is on its way still writes the workspace */
+        keep_busy(plan, queue, c.last);
+    else if (c.last && !(event && code == CL_SUCCESS))
+        clReleaseEvent(c.last);
     return code;
 }
 
@@ -205,8 +245,8 @@ static cl_int enqueue_locked(clattn_plan *plan, cl_command_queue queue, const cl
 {
     if (plan->launch.groups == 0) /* no rows: nothing to do but to be an event */
         return event ? clEnqueueMarkerWithWaitList(queue, wait.count, wait.events, event) : CL_SUCCESS;
-    if (plan->launch.splits > 1)
-        return enqueue_split(plan, queue, io, wait, event);
+    if (plan->workspace_bytes > 0)
+        return enqueue_with_workspace(plan, queue, io, wait, event);
     struct clattn__forward_run run = make_run(plan, io);
     return clattn__launch_forward(plan, queue, &run, wait, event);
 }

@@ -44,8 +44,8 @@ static void collect(const struct clattn__problem *p, const clattn_host_io *host,
     if (a->flags & CLATTN_KEY_LENGTHS)
         add_copy(copies, "key_lengths", host->key_lengths, a->batch * word, false, &io->key_lengths);
     for (int i = 0; i < a->n_arrays; i++)
-        if (clattn__expr_uses_array(p->pattern, i))
-            add_copy(copies, a->arrays[i].name, host->arrays[i], a->arrays[i].count * word, false, &io->arrays[i]);
+        if (clattn__expr_uses_array(p->rules, i))
+            add_copy(copies, a->arrays[i].name, host->arrays[i], clattn__array_bytes(&a->arrays[i]), false, &io->arrays[i]);
     if (a->flags & CLATTN_COUNT_TILES)
         add_copy(copies, "counters", host->counters, 4 * word, true, &io->counters);
 }

@@ -72,11 +72,13 @@ cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue q
     }
     if (spec->COUNT_TILES)
         set_buffer(&s, run->counters);
-    for (int i = 0; i < problem->n_numbers; i++)
-        set(&s, sizeof(cl_int), &problem->numbers[i]);
+    if (problem->n_numbers)
+        set(&s, (size_t)problem->n_numbers * sizeof(cl_int), problem->numbers);
     for (int i = 0; i < problem->a.n_arrays; i++)
-        if (clattn__expr_uses_array(problem->pattern, i))
+        if (clattn__expr_uses_array(problem->rules, i))
             set_buffer(&s, run->arrays[i]);
+    if (run->tables)
+        set_buffer(&s, run->tables);
     if (s.code != CL_SUCCESS)
         return s.code;
     size_t local = (size_t)spec->GROUP, global = run->groups * local;

@@ -17,8 +17,8 @@ clattn_status clattn__merge_build(clattn_context *ctx, const struct clattn__merg
 {
     char options[160];
     struct clattn__text text = clattn__text_into(options, sizeof options);
-    clattn__text_add(&text, "-DT_P=%d -DT_O=%d -DDIM_V=%d -DLSE=%d -DPACKED=%d -DGROUP=%d", (int)spec->type_parts,
-                     (int)spec->type_o, (int)spec->dim_v, spec->lse, spec->packed, (int)group_items(&ctx->facts));
+    clattn__text_add(&text, "-DT_P=%d -DT_O=%d -DDIM_V=%d -DLSE=%d -DPACKED=%d -DSUM=%d -DGROUP=%d", (int)spec->type_parts,
+                     (int)spec->type_o, (int)spec->dim_v, spec->lse, spec->packed, spec->sum, (int)group_items(&ctx->facts));
     struct clattn__program_request request = {"merge", options, NULL, "merge"};
     return clattn__kernel_build(ctx, &request, kernel);
 }
@@ -95,7 +95,7 @@ static clattn_status prepare(clattn_merge_plan *plan)
     const clattn_merge *p = &plan->problem;
     fill_args(&plan->args, p);
     for (int i = 0; i < 2; i++) {
-        plan->specs[i] = (struct clattn__merge_spec){p->type_parts, p->type_o, (int32_t)p->dim_v, i == 1, false};
+        plan->specs[i] = (struct clattn__merge_spec){p->type_parts, p->type_o, (int32_t)p->dim_v, i == 1, false, false};
         clattn_status status = clattn__merge_build(plan->ctx, &plan->specs[i], &plan->kernels[i]);
         if (status)
             return status;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * pattern.c - the named patterns: each writes its condition in the expression language.
+ * pattern.c - rules as values: the named patterns, each of which writes its condition in the expression language, and free texts.
  *
  * An empty text is the condition that always holds: clattn_both leaves it out, clattn_either gives it back.
  */
@@ -96,6 +96,25 @@ clattn_pattern clattn_mask(const char *condition, clattn_corner corner)
     if (n < sizeof p.text)
         memcpy(p.text, condition, n);
     return finish(p, n >= sizeof p.text);
+}
+
+static clattn_rule rule_of(const char *expression)
+{
+    clattn_rule rule = {.error = expression ? CLATTN_OK : CLATTN_NULL_ARGUMENT};
+    clattn_pattern text = clattn_mask(expression, CLATTN_NO_CORNER); /* the same trimming and the same limit */
+    rule.error = text.error;
+    memcpy(rule.text, text.text, sizeof rule.text);
+    return rule;
+}
+
+clattn_rule clattn_score(const char *expression)
+{
+    return rule_of(expression);
+}
+
+clattn_rule clattn_weight(const char *expression)
+{
+    return rule_of(expression);
 }
 
 /* Whether text keeps its meaning between parentheses: terminated, and none of its own closes early. */

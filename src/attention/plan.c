@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PRELUDE_SIZE 32768
+#define PRELUDE_SIZE (512 * 1024)
 #define OPTIONS_SIZE 1024
 
 clattn_status clattn__plan_check(const clattn_plan *plan)
@@ -49,11 +49,12 @@ void clattn__forward_args_fill(struct forward_args *args, const struct clattn__p
     args->splits = launch->splits;
     args->split_keys = launch->split_keys;
     args->bottom_right = problem->bottom_right;
-    args->scale_log2 = (cl_float)(a->scale * 1.44269504088896340736);
+    bool base_2 = a->normaliser == CLATTN_SOFTMAX && !clattn__expr_has(problem->rules, CLATTN__SCORE);
+    args->scale = (cl_float)(a->scale * (base_2 ? 1.44269504088896340736 : 1.0));
 }
 
-void clattn__split_args_fill(struct forward_args *args, struct merge_args *merge, const struct clattn__problem *problem,
-                             const struct clattn__launch *launch, int64_t *workspace_lse, int64_t *workspace_bytes)
+int64_t clattn__split_args_fill(struct forward_args *args, struct merge_args *merge, const struct clattn__problem *problem,
+                                const struct clattn__launch *launch)
 {
     const clattn_attention *a = &problem->a;
     int64_t rows = a->batch * a->heads * a->q_len, width = a->dim_v;
@@ -77,8 +78,15 @@ void clattn__split_args_fill(struct forward_args *args, struct merge_args *merge
     memcpy(args->o_at, o_at, sizeof o_at);
     memcpy(args->lse_at, lse_at, sizeof lse_at);
     args->by_entry = 1;
-    *workspace_lse = lse_first * (int64_t)sizeof(cl_float);
-    *workspace_bytes = rows * (width + 1) * launch->splits * (int64_t)sizeof(cl_float);
+    return rows * (width + 1) * launch->splits;
+}
+
+void clattn__shift_workspace(struct forward_args *args, struct merge_args *merge, int64_t words)
+{
+    args->o_at[0] += words;
+    args->lse_at[0] += words;
+    merge->part_o_at += words;
+    merge->part_lse_at += words;
 }
 
 static clattn_status choose(clattn_plan *plan, struct clattn__text *why)
@@ -106,6 +114,7 @@ static clattn_status choose(clattn_plan *plan, struct clattn__text *why)
     spec->PACKED = !!(a->flags & CLATTN_PACKED);
     spec->KEY_LENGTHS = !!(a->flags & CLATTN_KEY_LENGTHS);
     spec->COUNT_TILES = !!(a->flags & CLATTN_COUNT_TILES);
+    spec->NORMALISER = a->normaliser;
     return CLATTN_OK;
 }
 
@@ -117,11 +126,11 @@ static clattn_status build_forward(clattn_plan *plan)
         return clattn__fail(plan->ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "plan");
     struct clattn__text text = clattn__text_into(options, sizeof options);
     clattn__spec_options(&plan->launch.spec, &text);
-    clattn_status status = clattn__expr_kernel_text(plan->problem.pattern, prelude, PRELUDE_SIZE);
+    clattn_status status = clattn__expr_kernel_text(plan->problem.rules, prelude, PRELUDE_SIZE);
     if (status || text.cut) {
-        status = clattn__fail(plan->ctx, status ? status : CLATTN_INTERNAL, CL_SUCCESS, "%s", "the pattern's kernel text");
+        status = clattn__fail(plan->ctx, status ? status : CLATTN_INTERNAL, CL_SUCCESS, "%s", "the rules' kernel text");
     } else {
-        struct clattn__program_request request = {plan->engine->kernel_text, options, prelude, "forward"};
+        struct clattn__program_request request = {plan->launch.kernel_text, options, prelude, "forward"};
         status = clattn__kernel_build(plan->ctx, &request, &plan->forward);
     }
     free(prelude);
@@ -131,21 +140,58 @@ static clattn_status build_forward(clattn_plan *plan)
 static clattn_status build_merge(clattn_plan *plan)
 {
     const clattn_attention *a = &plan->problem.a;
-    clattn__split_args_fill(&plan->args, &plan->merge_args, &plan->problem, &plan->launch, &plan->workspace_lse,
-                            &plan->workspace_bytes);
     plan->merge_spec = (struct clattn__merge_spec){
-        .type_parts = CLATTN_F32, .type_o = a->type_o, .dim_v = (int32_t)a->dim_v,
-        .lse = a->flags & CLATTN_WANT_LSE, .packed = a->flags & CLATTN_PACKED,
+        .type_parts = CLATTN_F32, .type_o = a->type_o, .dim_v = (int32_t)a->dim_v, .lse = a->flags & CLATTN_WANT_LSE,
+        .packed = a->flags & CLATTN_PACKED, .sum = a->normaliser == CLATTN_NO_NORMALISER,
     };
-    clattn_status status = clattn__merge_build(plan->ctx, &plan->merge_spec, &plan->merge);
-    if (status || a->flags & CLATTN_CALLER_WORKSPACE || plan->workspace_bytes == 0)
-        return status;
+    return clattn__merge_build(plan->ctx, &plan->merge_spec, &plan->merge);
+}
+
+/* Lay out the workspace, and make it unless every enqueue brings one. */
+static clattn_status make_workspace(clattn_plan *plan)
+{
+    int64_t words = 0;
+    if (plan->launch.splits > 1)
+        words = clattn__split_args_fill(&plan->args, &plan->merge_args, &plan->problem, &plan->launch);
+    clattn__tables_fill(&plan->tables, &plan->problem, words, &plan->args);
+    plan->workspace_bytes = (words + plan->tables.ints) * (int64_t)sizeof(cl_float);
+    if (plan->problem.a.flags & CLATTN_CALLER_WORKSPACE || plan->workspace_bytes == 0)
+        return CLATTN_OK;
     cl_int code;
     plan->workspace = clCreateBuffer(plan->ctx->cl, CL_MEM_READ_WRITE, (size_t)plan->workspace_bytes, NULL, &code);
     if (code == CL_SUCCESS)
         return CLATTN_OK;
     plan->workspace = NULL;
     return clattn__fail_cl(plan->ctx, "clCreateBuffer for the workspace", code);
+}
+
+/* A plan's programs; unused ones are NULL. */
+static void list_programs(const clattn_plan *plan, cl_program programs[2 + CLATTN_MAX_ARRAYS])
+{
+    programs[0] = plan->forward.program;
+    programs[1] = plan->merge.program;
+    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
+        programs[2 + i] = i < plan->tables.count ? plan->tables.kernel[i].program : NULL;
+}
+
+/* Whether an earlier plan of this context launched the same programs, and they gave right numbers. */
+static bool is_proved(const clattn_plan *plan)
+{
+    cl_program programs[2 + CLATTN_MAX_ARRAYS];
+    list_programs(plan, programs);
+    for (size_t i = 0; i < CLATTN__LEN(programs); i++)
+        if (programs[i] && !clattn__kept_is_proved(plan->ctx, programs[i]))
+            return false;
+    return true;
+}
+
+static void prove(const clattn_plan *plan)
+{
+    cl_program programs[2 + CLATTN_MAX_ARRAYS];
+    list_programs(plan, programs);
+    for (size_t i = 0; i < CLATTN__LEN(programs); i++)
+        if (programs[i] && !(plan->problem.a.flags & CLATTN_NO_SELF_TEST))
+            clattn__kept_prove(plan->ctx, programs[i]);
 }
 
 static clattn_status prepare(clattn_plan *plan, const clattn_attention *a)
@@ -159,10 +205,18 @@ static clattn_status prepare(clattn_plan *plan, const clattn_attention *a)
     if (status)
         return status;
     clattn__forward_args_fill(&plan->args, &plan->problem, &plan->launch);
-    status = build_forward(plan);
+    status = make_workspace(plan);
+    if (!status)
+        status = build_forward(plan);
     if (!status && plan->launch.splits > 1)
         status = build_merge(plan);
-    return status ? status : clattn__self_test(plan);
+    if (!status)
+        status = clattn__tables_build(plan->ctx, &plan->problem, &plan->tables);
+    if (!status && !is_proved(plan))
+        status = clattn__self_test(plan);
+    if (!status)
+        prove(plan);
+    return status;
 }
 
 clattn_status clattn_plan_create(clattn_plan **plan, clattn_context *ctx, const clattn_attention *problem)
@@ -200,10 +254,26 @@ void clattn_plan_destroy(clattn_plan *plan)
         clReleaseMemObject(plan->workspace);
     clattn__kernel_free(&plan->forward);
     clattn__kernel_free(&plan->merge);
+    clattn__tables_free(&plan->tables);
     clattn__problem_free(&plan->problem);
     pthread_mutex_destroy(&plan->lock);
     clattn__context_release(plan->ctx);
     free(plan);
+}
+
+static void explain_rules(const clattn_plan *plan, struct clattn__text *out)
+{
+    static const char *const labels[] = {"mask       ", "score      ", "weight     "};
+    static const char *const normalisers[] = {"softmax", "sum of the weights", "number of visible keys", "none"};
+    char text[4 * CLATTN_PATTERN_TEXT];
+    for (int use = CLATTN__MASK; use < CLATTN__USES; use++) {
+        if (use != CLATTN__MASK && !clattn__expr_has(plan->problem.rules, (enum clattn__use)use))
+            continue;
+        if (clattn__expr_print(plan->problem.rules, (enum clattn__use)use, text, sizeof text))
+            text[0] = 0;
+        clattn__text_add(out, "%s%s\n", labels[use], clattn__expr_has(plan->problem.rules, (enum clattn__use)use) ? text : "every key");
+    }
+    clattn__text_add(out, "normaliser %s\n", normalisers[plan->problem.a.normaliser]);
 }
 
 clattn_status clattn_plan_explain(const clattn_plan *plan, char *text, size_t size)
@@ -213,22 +283,23 @@ clattn_status clattn_plan_explain(const clattn_plan *plan, char *text, size_t si
         return status;
     if (!text || size == 0)
         return clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "%s", "text");
-    char problem[512], pattern[CLATTN_PATTERN_TEXT * 2];
+    char problem[512];
     if (clattn_problem_print(&plan->problem.a, problem, sizeof problem))
         problem[0] = 0;
-    if (clattn__expr_print(plan->problem.pattern, pattern, sizeof pattern))
-        pattern[0] = 0;
     const struct clattn__launch *launch = &plan->launch;
     struct clattn__text out = clattn__text_into(text, size);
     clattn__text_add(&out, "problem    %s\n", problem);
-    clattn__text_add(&out, "pattern    %s\n", clattn__expr_is_always(plan->problem.pattern) ? "every key" : pattern);
+    explain_rules(plan, &out);
     clattn__text_add(&out, "device     %s\n", plan->ctx->facts.name);
     clattn__text_add(&out, "engine     %s: tile of %d rows x %d keys, groups of %d items\n", plan->engine->name,
                      (int)launch->spec.BQ, (int)launch->spec.BK, (int)launch->spec.GROUP);
     clattn__text_add(&out, "launch     %zu groups; %d query heads a tile; keys in %d part%s\n", launch->groups,
                      (int)launch->pack, (int)launch->splits, launch->splits > 1 ? "s, merged in order" : "");
-    clattn__text_add(&out, "workspace  %lld bytes\n", (long long)plan->workspace_bytes);
-    clattn__text_add(&out, "kernels    %s%s, options ", plan->engine->kernel_text, launch->splits > 1 ? " and merge" : "");
+    clattn__text_add(&out, "workspace  %lld bytes", (long long)plan->workspace_bytes);
+    clattn__text_add(&out, plan->tables.count ? ", %d table%s of minima and maxima\n" : "\n", plan->tables.count,
+                     plan->tables.count > 1 ? "s" : "");
+    clattn__text_add(&out, "kernels    %s%s%s, options ", launch->kernel_text, launch->splits > 1 ? ", merge" : "",
+                     plan->tables.count ? ", tables" : "");
     char options[OPTIONS_SIZE];
     struct clattn__text spec = clattn__text_into(options, sizeof options);
     clattn__spec_options(&launch->spec, &spec);

@@ -2,30 +2,32 @@
  * selftest.c - the first launch of a plan's kernels, on a tiny problem, compared with a scalar computation.
  *
  * Compilers are wrong now and then, and some generate code only at the first launch: both come to light here, inside
- * clattn_plan_create.  The tiny problem has the plan's specialisation (types, head sizes, flags, pattern, tile) and
- * lengths one past a tile.  Its values are multiples of 1/8 from -1 to 1, exact in every storage. */
+ * clattn_plan_create.  The tiny problem has the plan's specialisation (types, head sizes, flags, rules, tile) and
+ * lengths one past a tile.  Its values are multiples of 1/8 from -1 to 1, exact in every storage; its arrays have dimensions of 8
+ * at most, since indices are clamped. */
 #include "attention/attention.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ARRAY_COUNT 8 /* elements of every named array: the tiny problem has one batch entry */
+#define LARGEST_DIM 8 /* of an array */
 
 /* The tiny problem with its tensors, here and on the device. */
 struct tiny {
-    struct clattn__problem problem; /* shares the plan's parsed pattern */
+    struct clattn__problem problem; /* shares the plan's parsed rules */
     struct clattn__launch launch;
     struct forward_args args;
     struct merge_args merge_args;
-    int64_t workspace_lse, workspace_bytes;
+    struct clattn__tables tables; /* laid out anew; the kernels are the plan's */
+    int64_t workspace_bytes;
     unsigned char *tensor[CLATTN__TENSORS];
     cl_mem mem[CLATTN__TENSORS];
     cl_int lengths[2]; /* offsets {0, q_len}; or the key length in [0] */
     cl_int k_offsets_values[2];
-    cl_int *array;     /* every named array holds the same */
-    int64_t array_count;
-    cl_mem q_offsets, k_offsets, key_lengths, counters, array_mem, workspace;
+    unsigned char *array[CLATTN_MAX_ARRAYS];
+    cl_mem array_mem[CLATTN_MAX_ARRAYS];
+    cl_mem q_offsets, k_offsets, key_lengths, counters, workspace;
     cl_command_queue queue;
 };
 
@@ -93,19 +95,40 @@ static bool shape_tiny(const clattn_plan *plan, struct tiny *t)
             return false;
     }
     t->launch.splits = plan->launch.splits > 1 ? 2 : 1;
-    t->launch.split_keys = t->launch.splits > 1 ? spec->BK : 2 * spec->BK;
+    t->launch.split_keys = t->launch.splits > 1 ? spec->BK : 2 * spec->BK; /* the parts: a block, and 3 keys */
     t->launch.q_tiles = (int32_t)((a->q_len * plan->launch.pack + spec->BQ - 1) / spec->BQ);
     t->launch.groups = (size_t)(t->launch.q_tiles * t->launch.splits);
     clattn__forward_args_fill(&t->args, &t->problem, &t->launch);
-    if (t->launch.splits > 1)
-        clattn__split_args_fill(&t->args, &t->merge_args, &t->problem, &t->launch, &t->workspace_lse, &t->workspace_bytes);
     for (int i = 0; i < a->n_arrays; i++)
-        a->arrays[i].count = ARRAY_COUNT;
+        for (int d = 0; d < a->arrays[i].n_dims; d++)
+            a->arrays[i].dims[d] = a->arrays[i].dims[d] < LARGEST_DIM ? a->arrays[i].dims[d] : LARGEST_DIM;
     clattn__problem_numbers(&t->problem);
+    int64_t words = t->launch.splits > 1 ? clattn__split_args_fill(&t->args, &t->merge_args, &t->problem, &t->launch) : 0;
+    t->tables = plan->tables;
+    clattn__tables_fill(&t->tables, &t->problem, words, &t->args);
+    t->workspace_bytes = (words + t->tables.ints) * (int64_t)sizeof(cl_float);
     t->lengths[0] = a->flags & CLATTN_PACKED ? 0 : (cl_int)a->kv_len - 1;
     t->lengths[1] = (cl_int)a->q_len;
     t->k_offsets_values[1] = (cl_int)a->kv_len;
     return true;
+}
+
+/* Whole numbers around `about`, halves from -1 on, or bits of which two in three are set. */
+static unsigned char *make_array(const clattn_array *array, int64_t about)
+{
+    int64_t bytes = clattn__array_bytes(array);
+    static const int element_bytes[] = {4, 2, 2, 4, 1, 1};
+    unsigned char *data = malloc((size_t)bytes);
+    for (int64_t i = 0; data && i < bytes / element_bytes[array->type]; i++) {
+        int whole = (int)(about + i % 5);
+        if (array->type <= CLATTN_BF16)
+            store_exact(array->type, (double)(i % 5) / 2 - 1, data, i);
+        else if (array->type == CLATTN_I32)
+            memcpy(data + 4 * i, &whole, 4);
+        else
+            data[i] = (unsigned char)(array->type == CLATTN_I8 ? whole % 100 : 0xb6);
+    }
+    return data;
 }
 
 static bool fill_tiny(struct tiny *t)
@@ -119,13 +142,10 @@ static bool fill_tiny(struct tiny *t)
         for (int64_t j = 0; i < CLATTN__O && j < t->problem.extents[i]; j++)
             store_exact(type, value_at(i, j), t->tensor[i], j);
     }
-    if (a->n_arrays == 0)
-        return true;
-    t->array_count = ARRAY_COUNT;
-    t->array = malloc((size_t)t->array_count * sizeof *t->array);
-    for (int64_t i = 0; t->array && i < t->array_count; i++)
-        t->array[i] = (cl_int)(a->kv_len / 2 + i % 5);
-    return t->array != NULL;
+    for (int i = 0; i < a->n_arrays; i++)
+        if (!(t->array[i] = make_array(&a->arrays[i], a->kv_len / 2)))
+            return false;
+    return true;
 }
 
 static cl_mem buffer(const clattn_plan *plan, size_t bytes, void *data, cl_int *code)
@@ -152,8 +172,8 @@ static cl_int make_buffers(const clattn_plan *plan, struct tiny *t)
         t->key_lengths = buffer(plan, sizeof t->lengths[0], t->lengths, &code);
     if (a->flags & CLATTN_COUNT_TILES)
         t->counters = buffer(plan, sizeof zero, zero, &code);
-    if (t->array)
-        t->array_mem = buffer(plan, (size_t)t->array_count * sizeof *t->array, t->array, &code);
+    for (int i = 0; i < a->n_arrays; i++)
+        t->array_mem[i] = buffer(plan, (size_t)clattn__array_bytes(&a->arrays[i]), t->array[i], &code);
     if (t->workspace_bytes)
         t->workspace = buffer(plan, (size_t)t->workspace_bytes, NULL, &code);
     if (code == CL_SUCCESS) {
@@ -170,13 +190,19 @@ static cl_int launch_tiny(const clattn_plan *plan, struct tiny *t)
         .v = t->mem[CLATTN__V], .o = t->mem[CLATTN__O], .lse = t->mem[CLATTN__LSE], .q_offsets = t->q_offsets,
         .k_offsets = t->k_offsets, .key_lengths = t->key_lengths, .counters = t->counters,
     };
-    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
-        run.arrays[i] = t->array_mem;
+    memcpy(run.arrays, t->array_mem, sizeof run.arrays);
     bool split = t->launch.splits > 1;
     if (split)
         run.o = run.lse = t->workspace;
-    cl_event parts = NULL;
-    cl_int code = clattn__launch_forward(plan, t->queue, &run, (struct clattn__wait){0, NULL}, split ? &parts : NULL);
+    if (t->tables.count)
+        run.tables = t->workspace;
+    cl_event ready = NULL, parts = NULL;
+    cl_int code = clattn__launch_tables(plan->ctx, &t->tables, t->queue, run.arrays, t->workspace, 0,
+                                        (struct clattn__wait){0, NULL}, &ready);
+    if (code == CL_SUCCESS)
+        code = clattn__launch_forward(plan, t->queue, &run, (struct clattn__wait){ready != NULL, &ready}, split ? &parts : NULL);
+    if (ready)
+        clReleaseEvent(ready);
     if (code == CL_SUCCESS && split) {
         struct clattn__merge_run merge = {&t->merge_args, t->workspace, t->workspace, t->mem[CLATTN__O],
                                           t->mem[CLATTN__LSE], t->q_offsets};
@@ -194,79 +220,113 @@ static cl_int launch_tiny(const clattn_plan *plan, struct tiny *t)
     return code;
 }
 
-static bool visible(const struct tiny *t, int64_t head, int64_t row, int64_t key, int64_t k_len)
+static struct clattn__expr_values values_of(const struct tiny *t)
 {
     const clattn_attention *a = &t->problem.a;
-    int32_t scalars[CLATTN_MAX_SCALARS] = {0};
-    const int32_t *arrays[CLATTN_MAX_ARRAYS];
-    int64_t counts[CLATTN_MAX_ARRAYS];
-    for (int i = 0; i < a->n_scalars; i++)
-        scalars[i] = a->scalars[i].value;
-    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++) {
-        arrays[i] = t->array;
-        counts[i] = t->array_count;
-    }
-    struct clattn__expr_values values = {scalars, arrays, counts};
+    return (struct clattn__expr_values){a->scalars, a->arrays, (const void *const *)t->array};
+}
+
+/* A row's pairs by the formula. */
+struct pairs {
+    double *weight; /* scores, then weights; NaN: hidden */
+    double slack;   /* what f32 may move a score by, before rules */
+    double moved;   /* what that moves the edited scores by at most (softmax), or the weights by in sum */
+};
+
+static double edited(const struct tiny *t, struct clattn__expr_point *at, double score)
+{
+    const struct clattn__expr_values values = values_of(t);
+    at->score = score;
+    at->score = clattn__expr_eval(t->problem.rules, CLATTN__SCORE, at, &values, true);
+    return t->problem.a.normaliser == CLATTN_SOFTMAX ? at->score
+                                                     : clattn__expr_eval(t->problem.rules, CLATTN__WEIGHT, at, &values, true);
+}
+
+static void score_pair(const struct tiny *t, int64_t head, int64_t row, int64_t key, int64_t k_len, struct pairs *pairs)
+{
+    const clattn_attention *a = &t->problem.a;
+    const struct clattn__expr_values values = values_of(t);
+    double dot = 0;
+    for (int64_t d = 0; d < a->dim; d++)
+        dot += value_at(CLATTN__Q, (head * a->q_len + row) * a->dim + d) * value_at(CLATTN__K, key * a->dim + d);
     struct clattn__expr_point at = {
         .q = (int32_t)(row + (t->problem.bottom_right ? k_len - a->q_len : 0)), .k = (int32_t)key, .h = (int32_t)head,
         .q_len = (int32_t)a->q_len, .k_len = (int32_t)k_len,
     };
-    return clattn__expr_eval(t->problem.pattern, &at, &values);
+    pairs->weight[key] = NAN;
+    if (clattn__expr_eval(t->problem.rules, CLATTN__MASK, &at, &values, false) == 0)
+        return;
+    double score = dot * a->scale, x = edited(t, &at, score);
+    double low = fabs(edited(t, &at, score - pairs->slack) - x), high = fabs(edited(t, &at, score + pairs->slack) - x);
+    double moved = fmax(low, high) + 4 * 0x1p-24 * fabs(x); /* the last is the rule's own rounding */
+    pairs->moved = a->normaliser == CLATTN_SOFTMAX ? fmax(pairs->moved, moved) : pairs->moved + moved;
+    pairs->weight[key] = x;
 }
 
-/* One row by the formula, in double; weights needs kv_len elements.  Returns the largest difference from what the device gave. */
+/* Scores of a row to weights, hidden ones to 0; returns what the output is divided by. */
+static double normalise(const struct tiny *t, double *weights, int64_t k_len)
+{
+    double largest = -INFINITY, sum = 0;
+    int32_t normaliser = t->problem.a.normaliser;
+    for (int64_t k = 0; k < k_len; k++)
+        largest = fmax(largest, weights[k]); /* NaN is left out */
+    for (int64_t k = 0; k < k_len; k++) {
+        bool hidden = isnan(weights[k]);
+        if (normaliser == CLATTN_SOFTMAX)
+            weights[k] = largest == -INFINITY ? 0 : exp(weights[k] - largest);
+        weights[k] = hidden ? 0 : weights[k];
+        sum += normaliser <= CLATTN_L1 ? weights[k] : !hidden;
+    }
+    return normaliser == CLATTN_NO_NORMALISER && sum > 0 ? 1 : sum;
+}
+
+/* One row in double; weights needs kv_len elements.  Returns the largest difference from what the device gave, as a part of what
+ * it may be: with |v| <= 1 a softmax moves by twice what its scores do, sums by what their terms do. */
 static double compare_row(const struct tiny *t, int64_t head, int64_t row, double *weights)
 {
+    static const double unit[] = {0x1p-24, 0x1p-11, 0x1p-8};
     const clattn_attention *a = &t->problem.a;
     int64_t k_len = a->flags & CLATTN_KEY_LENGTHS ? t->lengths[0] : a->kv_len, first = (head * a->q_len + row);
-    double largest = -INFINITY, sum = 0, worst = 0;
-    for (int64_t k = 0; k < k_len; k++) {
-        weights[k] = -INFINITY;
-        if (!visible(t, head, row, k, k_len))
-            continue;
-        double dot = 0;
-        for (int64_t d = 0; d < a->dim; d++)
-            dot += value_at(CLATTN__Q, first * a->dim + d) * value_at(CLATTN__K, k * a->dim + d);
-        weights[k] = dot * a->scale;
-        largest = fmax(largest, weights[k]);
-    }
+    struct pairs pairs = {weights, 32 * 0x1p-24 * (1 + fabs(a->scale) * (double)a->dim), 0};
     for (int64_t k = 0; k < k_len; k++)
-        sum += weights[k] = weights[k] == -INFINITY ? 0.0 : exp(weights[k] - largest);
+        score_pair(t, head, row, k, k_len, &pairs);
+    double sum = normalise(t, weights, k_len), worst = 0;
+    double allowed = a->normaliser == CLATTN_SOFTMAX ? 2 * pairs.moved : sum != 0 ? 2 * pairs.moved / fabs(sum) : 0;
     for (int64_t d = 0; d < a->dim_v; d++) {
-        double o = 0;
+        double o = 0, got = load(a->type_o, t->tensor[CLATTN__O], first * a->dim_v + d);
         for (int64_t k = 0; k < k_len; k++)
             o += weights[k] * value_at(CLATTN__V, k * a->dim_v + d);
-        double error = fabs((sum > 0 ? o / sum : 0.0) - load(a->type_o, t->tensor[CLATTN__O], first * a->dim_v + d));
-        worst = error <= worst ? worst : error; /* a NaN stays */
+        o = sum != 0 ? o / sum : 0.0;
+        if (isnan(o) || fabs(o) > 3e4)
+            continue; /* beyond what a storage holds: nothing to compare */
+        double part = fabs(o - got) / (unit[a->type_o] * fmax(1, fabs(o)) + allowed + 16 * 0x1p-24);
+        worst = part <= worst ? worst : part; /* a NaN stays */
     }
     return worst;
 }
 
 static clattn_status compare(clattn_plan *plan, struct tiny *t)
 {
-    /* |v| <= 1: rounding of the result, and of f32 sums under scores of size scale * dim */
-    static const double unit[] = {0x1p-24, 0x1p-11, 0x1p-8};
     const clattn_attention *a = &t->problem.a;
-    double bound = unit[a->type_o] + 64 * 0x1p-24 * (1 + fabs(a->scale) * (double)a->dim);
     double *weights = malloc((size_t)a->kv_len * sizeof *weights);
     if (!weights)
         return clattn__fail(plan->ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "self-test");
     double worst = 0;
     for (int64_t head = 0; head < a->heads; head++)
         for (int64_t row = 0; row < a->q_len; row++) {
-            double error = compare_row(t, head, row, weights);
-            worst = error <= worst ? worst : error;
+            double part = compare_row(t, head, row, weights);
+            worst = part <= worst ? worst : part;
         }
     free(weights);
-    if (worst <= bound)
+    if (worst <= 1)
         return CLATTN_OK;
-    return clattn__fail(plan->ctx, CLATTN_SELF_TEST_FAILED, CL_SUCCESS, "engine %s, error %g where %g is allowed",
-                        plan->engine->name, worst, bound);
+    return clattn__fail(plan->ctx, CLATTN_SELF_TEST_FAILED, CL_SUCCESS, "engine %s, an error of %g times what is allowed",
+                        plan->engine->name, worst);
 }
 
 static void release_tiny(struct tiny *t)
 {
-    cl_mem others[] = {t->q_offsets, t->k_offsets, t->key_lengths, t->counters, t->array_mem, t->workspace};
+    cl_mem others[] = {t->q_offsets, t->k_offsets, t->key_lengths, t->counters, t->workspace};
     for (size_t i = 0; i < CLATTN__LEN(others); i++)
         if (others[i])
             clReleaseMemObject(others[i]);
@@ -277,7 +337,11 @@ static void release_tiny(struct tiny *t)
     }
     if (t->queue)
         clReleaseCommandQueue(t->queue);
-    free(t->array);
+    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++) {
+        if (t->array_mem[i])
+            clReleaseMemObject(t->array_mem[i]);
+        free(t->array[i]);
+    }
 }
 
 clattn_status clattn__self_test(clattn_plan *plan)

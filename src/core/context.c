@@ -168,6 +168,7 @@ void clattn__context_release(clattn_context *ctx)
         return;
     ctx->magic = 0;
     if (ours) {
+        clattn__kept_free(ctx);
         clReleaseContext(ctx->cl);
         pthread_mutex_destroy(&ctx->lock);
     }

@@ -14,12 +14,28 @@
 
 #define CLATTN__LEN(array) (sizeof(array) / sizeof((array)[0]))
 
-#define CLATTN__MESSAGE_SIZE 640
+#define CLATTN__MESSAGE_SIZE 1024
 #define CLATTN__BUILD_LOG_SIZE 65536
 
 #define CLATTN__CONTEXT_MAGIC 0x636c6378u
 #define CLATTN__PLAN_MAGIC 0x636c706cu
 #define CLATTN__MERGE_MAGIC 0x636c6d67u
+
+/* ---- kept.c: programs that a context has built ---- */
+#define CLATTN__MAX_KEPT 64
+struct clattn__cache_key {
+    unsigned char sha256[32];
+};
+struct clattn__kept {
+    struct clattn__cache_key key;
+    cl_program program;
+    bool proved; /* a first launch of it gave right numbers */
+};
+cl_program clattn__kept_find(clattn_context *ctx, const struct clattn__cache_key *key); /* retained; NULL: none */
+void clattn__kept_add(clattn_context *ctx, const struct clattn__cache_key *key, cl_program program);
+bool clattn__kept_is_proved(clattn_context *ctx, cl_program program);
+void clattn__kept_prove(clattn_context *ctx, cl_program program);
+void clattn__kept_free(clattn_context *ctx);
 
 /* ---- context.c ---- */
 struct clattn_context {
@@ -37,6 +53,8 @@ struct clattn_context {
     char message[CLATTN__MESSAGE_SIZE];
     cl_int cl_error;
     char *build_log; /* NULL until a build fails */
+    int n_kept, oldest_kept;
+    struct clattn__kept kept[CLATTN__MAX_KEPT];
 };
 
 /* CLATTN_OK if ctx is alive and of this process, else NULL_ARGUMENT, BAD_HANDLE or FORKED. */
@@ -106,9 +124,6 @@ struct clattn__program_request {
 clattn_status clattn__program_build(clattn_context *ctx, const struct clattn__program_request *request, cl_program *program);
 
 /* The program cache: entries are files named by key, authenticated before the driver sees them. */
-struct clattn__cache_key {
-    unsigned char sha256[32];
-};
 struct clattn__cache;
 struct clattn__cache *clattn__cache_open(const char *directory); /* NULL: unusable, which is no error */
 void clattn__cache_close(struct clattn__cache *cache);

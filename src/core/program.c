@@ -175,16 +175,29 @@ static clattn_status build_source(const struct build *b, cl_program *program)
     return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s, OpenCL code %d", b->request->name, (int)code);
 }
 
+/* CLATTN_CACHE_OFF keeps nothing anywhere. */
+static bool may_keep(clattn_context *ctx)
+{
+    pthread_mutex_lock(&ctx->lock);
+    bool keep = ctx->cache_mode != CLATTN_CACHE_OFF;
+    pthread_mutex_unlock(&ctx->lock);
+    return keep;
+}
+
 static clattn_status build_or_load(const struct build *b, cl_program *program)
 {
-    struct clattn__cache *cache = open_cache(b->ctx);
     struct clattn__cache_key key;
     clattn_status status = CLATTN_OK;
-    *program = NULL;
-    if (cache) {
-        make_key(b, &key);
-        *program = load_cached(b, cache, &key);
+    bool keep = may_keep(b->ctx);
+    make_key(b, &key);
+    *program = keep ? clattn__kept_find(b->ctx, &key) : NULL;
+    if (*program) {
+        clattn__log(b->ctx, "program %s: kept", b->request->name);
+        return CLATTN_OK;
     }
+    struct clattn__cache *cache = open_cache(b->ctx);
+    if (cache)
+        *program = load_cached(b, cache, &key);
     if (*program) {
         clattn__log(b->ctx, "program %s: cache hit", b->request->name);
     } else {
@@ -195,6 +208,8 @@ static clattn_status build_or_load(const struct build *b, cl_program *program)
             store_binary(cache, &key, *program);
     }
     clattn__cache_close(cache);
+    if (!status && keep)
+        clattn__kept_add(b->ctx, &key, *program);
     return status;
 }
 

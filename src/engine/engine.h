@@ -13,7 +13,7 @@
  * reproduction line.  Meaning fields come from the problem, shape fields from the engine. */
 #define CLATTN__SPEC_LIST(X)                                                                                \
     /* meaning */                                                                                           \
-    X(T_Q) X(T_K) X(T_V) X(T_O) X(DIM) X(DIM_V) X(LSE) X(PACKED) X(KEY_LENGTHS) X(COUNT_TILES)              \
+    X(T_Q) X(T_K) X(T_V) X(T_O) X(DIM) X(DIM_V) X(LSE) X(PACKED) X(KEY_LENGTHS) X(COUNT_TILES) X(NORMALISER)              \
     /* shape: rows of a group, keys of a block, items of a group */                                         \
     X(BQ) X(BK) X(GROUP)                                                                                    \
     /* shape of the vector engine: float16 vectors of queries, keys and value columns of a register tile, */ \
@@ -37,6 +37,7 @@ struct clattn__task {
 
 /* How an engine runs a task. */
 struct clattn__launch {
+    const char *kernel_text;  /* stem of the forward kernel */
     struct clattn__spec spec; /* shape fields filled in */
     int32_t pack;             /* query heads that share a tile */
     int32_t splits, split_keys;
@@ -46,8 +47,6 @@ struct clattn__launch {
 
 struct clattn__engine {
     const char *name;
-    const char *kernel_text; /* stem of its forward kernel */
-    int preference;          /* the highest that fits is taken */
     bool (*fits)(const clattn_device_facts *facts, char *reason, size_t size);
     /* false, with the reason, if no legal shape exists (local memory, group size). */
     bool (*launch)(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch,
@@ -63,10 +62,10 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
                                     bool strict, const struct clattn__engine **engine, struct clattn__launch *launch,
                                     struct clattn__text *why);
 
-/* Fill pack, splits, split_keys, q_tiles and groups from BQ, BK and the task: the same arithmetic for every engine.
- * wanted_groups: with few rows the keys are split until there are about so many groups. */
-void clattn__launch_geometry(const clattn_device_facts *facts, const struct clattn__task *task, int32_t pack,
-                             struct clattn__launch *launch, int64_t wanted_groups);
+/* Fill pack, splits, split_keys, q_tiles and groups from BQ and the task: the same arithmetic for every engine.
+ * grain: keys of which a part is a multiple; wanted_groups: with few rows the keys are split until there are about so many. */
+void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int32_t grain, int64_t wanted_groups,
+                             struct clattn__launch *launch);
 
 /* traps.c, what is known about drivers, is the only place of the library that knows names of vendors. */
 

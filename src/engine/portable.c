@@ -49,6 +49,7 @@ static bool launch(const clattn_device_facts *facts, const struct clattn__task *
                    char *reason, size_t size)
 {
     struct clattn__spec *spec = &launch->spec;
+    launch->kernel_text = "forward_portable";
     if (!choose_tile(facts, task->dim_v, spec)) {
         snprintf(reason, size, "no tile fits %llu bytes of local memory", (unsigned long long)facts->local_bytes);
         return false;
@@ -57,8 +58,8 @@ static bool launch(const clattn_device_facts *facts, const struct clattn__task *
     int32_t pack = group > 1 && task->q_len * group <= spec->BQ ? (int32_t)group : 1;
     while (spec->BQ > 1 && spec->BQ / 2 >= task->q_len * pack)
         spec->BQ /= 2; /* no empty rows */
-    clattn__launch_geometry(facts, task, pack, launch, 8 * (int64_t)facts->compute_units);
+    clattn__launch_geometry(task, pack, spec->BK, 8 * (int64_t)facts->compute_units, launch);
     return true;
 }
 
-const struct clattn__engine clattn__engine_portable = {"portable", "forward_portable", 10, fits, launch};
+const struct clattn__engine clattn__engine_portable = {"portable", fits, launch};

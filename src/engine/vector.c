@@ -43,29 +43,48 @@ static int32_t tiles_of_group(const clattn_device_facts *facts, const struct cla
     return nt;
 }
 
-static bool launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch,
-                   char *reason, size_t size)
+/* Few rows: a tile of 1, 2, 4 or 8, and long blocks, since keys and values are read once and memory is what limits. */
+static void launch_few(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows, int32_t pack,
+                       struct clattn__launch *launch)
 {
-    (void)reason;
-    (void)size;
+    struct clattn__spec *spec = &launch->spec;
+    launch->kernel_text = "forward_few";
+    spec->BQ = rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 ? 4 : 8;
+    spec->BK = 1024;
+    spec->NQ = spec->MK = spec->MD = spec->NT = 1;
+    clattn__launch_geometry(task, pack, 128, 4 * (int64_t)facts->compute_units, launch);
+}
+
+static void launch_many(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows, int32_t pack,
+                        struct clattn__launch *launch)
+{
     static const struct {
         int32_t nq, mk, md;
     } shapes[] = {{1, 16, 16}, {2, 8, 8}, {4, 4, 4}}; /* by rows: up to 16, 32, more */
-    int64_t group = task->heads / task->kv_heads;
-    int64_t rows = task->q_len * group; /* query heads of a group share keys: pack them while a tile holds all */
-    int32_t pack = rows <= 64 && group > 1 ? (int32_t)group : 1;
-    rows = task->q_len * pack;
     size_t shape = rows <= 16 ? 0 : rows <= 32 ? 1 : 2;
     struct clattn__spec *spec = &launch->spec;
+    launch->kernel_text = "forward_vector";
     spec->NQ = shapes[shape].nq;
     spec->MK = shapes[shape].mk;
     spec->MD = shapes[shape].md < task->dim_v ? shapes[shape].md : task->dim_v;
     spec->NT = rows > 64 ? tiles_of_group(facts, task, task->batch * task->heads * ((rows + 63) / 64)) : 1;
     spec->BQ = 16 * spec->NQ * spec->NT;
     spec->BK = block_keys(task);
-    spec->GROUP = 1;
-    clattn__launch_geometry(facts, task, pack, launch, 4 * (int64_t)facts->compute_units);
+    clattn__launch_geometry(task, pack, spec->BK, 4 * (int64_t)facts->compute_units, launch);
+}
+
+static bool launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch,
+                   char *reason, size_t size)
+{
+    (void)reason;
+    (void)size;
+    int64_t group = task->heads / task->kv_heads;
+    int64_t rows = task->q_len * group; /* query heads of a group share keys: pack them while a tile holds all */
+    int32_t pack = rows <= 64 && group > 1 ? (int32_t)group : 1;
+    launch->spec.GROUP = 1;
+    rows = task->q_len * pack;
+    (rows <= 8 ? launch_few : launch_many)(facts, task, rows, pack, launch);
     return true;
 }
 
-const struct clattn__engine clattn__engine_vector = {"vector", "forward_vector", 20, fits, launch};
+const struct clattn__engine clattn__engine_vector = {"vector", fits, launch};

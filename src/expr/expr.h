@@ -9,10 +9,10 @@
  *     primary     := number | index | scalar | array '[' expression (',' expression)* ']' | function '(' ... ')'
  *                  | named rule | true | false | '(' expression ')'
  *     index       := q k b h g q_len k_len, and score in score and weight rules
- *     function    := min max abs relu floor exp exp2 log log2 sqrt tanh sigmoid softplus
+ *     function    := min max abs relu floor float exp exp2 log log2 sqrt tanh sigmoid softplus
  *
- * Types are int (32 bits, arithmetic wraps), float (f32) and bool.  An int becomes a float where its partner is one, and under
- * '/' and the functions of real numbers; nothing else converts.  '//' is division rounded down and '%' its remainder, both
+ * Types are int (32 bits, arithmetic wraps), float (f32) and bool.  An int becomes a float where its partner is one, under '/',
+ * the functions of real numbers and float(); nothing else converts.  '//' is division rounded down and '%' its remainder, both
  * 0 when the divisor is 0; floor gives an int.  The index of an array is clamped to its dimension.
  *
  * The rules of one operator - mask, score, weight - are one graph, so that what they share is computed once.  Text never
@@ -61,6 +61,7 @@ enum clattn__index { CLATTN__INDEX_Q, CLATTN__INDEX_K, CLATTN__INDEX_B, CLATTN__
 bool clattn__expr_has(const struct clattn__expr *expr, enum clattn__use use);
 bool clattn__expr_uses_index(const struct clattn__expr *expr, enum clattn__index index); /* in any rule */
 bool clattn__expr_uses_array(const struct clattn__expr *expr, int array);                /* in any rule */
+bool clattn__expr_rule_uses_array(const struct clattn__expr *expr, enum clattn__use use, int array);
 /* A rough count of the operations of a rule a pair, array elements counting 4 and functions 16. */
 int clattn__expr_cost(const struct clattn__expr *expr, enum clattn__use use);
 
@@ -77,8 +78,8 @@ struct clattn__table {
 };
 struct clattn__table clattn__expr_table(const struct clattn__expr *expr, int array);
 
-/* The text that cl/common/rule.clh completes.  Kernel arguments after it: struct rule_numbers if there are numbers; then for
- * each used array its buffer; then for each table its buffer.  reader: with blanks and line breaks for people. */
+/* The text that cl/common/rule.clh completes.  Kernel arguments for it: struct rule_numbers if there are numbers; each used
+ * array's buffer; the buffer that holds all tables, if there are any. */
 clattn_status clattn__expr_kernel_text(const struct clattn__expr *expr, char *text, size_t size);
 
 /* ---- on the host ---- */

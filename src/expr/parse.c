@@ -1,327 +1,310 @@
 /* SPDX-License-Identifier: MIT
- * parse.c - text to tree by recursive descent; see expr.h for the grammar.
+ * parse.c - text to graph by recursive descent; see expr.h for the grammar.
  *
- * The first error ends the work: later calls see that the reader has failed and return -1.  The user's text is
- * echoed in messages one printable character or one name at a time, never as a whole.
- */
+ * The first error ends the work: later calls see that the reader has failed and return -1.  A named rule is read from its own
+ * text, and at each of its parameters the argument's text is read again: so it means what its text written out means. */
 #include "expr/tree.h"
+
+#include "expr/reader.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_TEXT 4096
-#define ECHO 20 /* characters of a name shown in a message */
+#define MAX_STEPS 4096
 
-const struct kind_facts clattn__expr_kinds[KIND_COUNT] = {
-#define EXPR_KIND_FACTS(kind, word, symbol, level) {word, symbol, level},
-    EXPR_NUMBER_KINDS(EXPR_KIND_FACTS) EXPR_CONDITION_KINDS(EXPR_KIND_FACTS)
-#undef EXPR_KIND_FACTS
-};
-const char *const clattn__expr_indices[] = {"q", "k", "b", "h", "g", "q_len", "k_len", NULL};
+static int parse_expression(struct reader *r);
 
-enum token { TOKEN_END, TOKEN_INTEGER, TOKEN_NAME, TOKEN_SYMBOL, TOKEN_BAD };
-
-struct reader {
-    const char *text;
-    size_t at, length; /* the token: where, and how long */
-    enum token token;
-    int nesting;
-    bool in_index; /* inside the brackets of an array */
-    const struct clattn__names *names;
-    struct clattn__expr *expr;
-    clattn_status status;
-    struct clattn__text message;
-};
-
-/* Locale-free character classes. */
-static bool is_letter(char c)
+static enum type type_of(const struct reader *r, int node)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static bool is_word(char c)
-{
-    return is_letter(c) || is_digit(c) || c == '_';
-}
-
-/* ---- tokens ---- */
-static size_t symbol_length(const char *p)
-{
-    if ((*p == '<' || *p == '>' || *p == '=' || *p == '!') && p[1] == '=')
-        return 2;
-    return *p && strchr("<>!+-*&|()[],", *p) ? 1 : 0;
-}
-
-static void next(struct reader *r)
-{
-    r->at += r->length;
-    while (r->text[r->at] == ' ' || r->text[r->at] == '\t')
-        r->at++;
-    const char *p = r->text + r->at;
-    r->length = 0;
-    if (!*p) {
-        r->token = TOKEN_END;
-    } else if (is_word(*p)) {
-        r->token = is_digit(*p) ? TOKEN_INTEGER : is_letter(*p) ? TOKEN_NAME : TOKEN_BAD;
-        while (is_word(p[r->length]))
-            r->length++;
-    } else {
-        r->length = symbol_length(p);
-        r->token = r->length ? TOKEN_SYMBOL : TOKEN_BAD;
-    }
-}
-
-static bool is_text(const struct reader *r, const char *text)
-{
-    return r->length == strlen(text) && !strncmp(r->text + r->at, text, r->length);
-}
-
-static bool accept(struct reader *r, const char *symbol)
-{
-    if (r->status || r->token != TOKEN_SYMBOL || !is_text(r, symbol))
-        return false;
-    next(r);
-    return true;
-}
-
-/* ---- failures ---- */
-static int fail(struct reader *r, clattn_status status, size_t at, const char *what)
-{
-    if (!r->status) {
-        r->status = status;
-        clattn__text_add(&r->message, "column %zu: %s", at + 1, what);
-    }
-    return -1;
-}
-
-static int expected(struct reader *r, const char *what)
-{
-    if (r->status)
-        return -1;
-    fail(r, CLATTN_EXPR_SYNTAX, r->at, "expected ");
-    char c = r->text[r->at];
-    clattn__text_add(&r->message, "%s, found ", what);
-    if (!c)
-        clattn__text_add(&r->message, "the end");
-    else if (is_word(c) || r->token == TOKEN_SYMBOL)
-        clattn__text_add(&r->message, "'%.*s'", (int)(r->length < ECHO ? r->length : ECHO), r->text + r->at);
-    else if (c > ' ' && c <= '~')
-        clattn__text_add(&r->message, "'%c'", c);
-    else
-        clattn__text_add(&r->message, "a character that is not printable ASCII");
-    return -1;
-}
-
-static int expect_symbol(struct reader *r, const char *symbol, const char *what)
-{
-    return accept(r, symbol) ? 0 : expected(r, what);
+    return r->expr->nodes[node].type;
 }
 
 /* ---- nodes ---- */
-static int depth_of(const struct clattn__expr *e, int node)
+/* error by address: the call that sets it is an argument too, and arguments are computed in any order. */
+static int added(struct reader *r, int node, const enum tree_error *error)
 {
-    return node < 0 ? 0 : e->nodes[node].depth;
+    if (*error == TREE_NODES)
+        return clattn__reader_fail(r, CLATTN_EXPR_LIMIT, r->at, "more than 512 operators, names and numbers");
+    if (*error == TREE_DEPTH)
+        return clattn__reader_fail(r, CLATTN_EXPR_LIMIT, r->at, "more than 64 operations inside one another");
+    return node;
 }
 
-static int add_node(struct reader *r, enum kind kind, int left, int right, int32_t value)
+static const char *wanted_by(enum signature sign)
 {
-    struct clattn__expr *e = r->expr;
-    if (r->status)
+    return sign == SIGN_LOGIC ? "conditions" : sign == SIGN_WHOLE ? "whole numbers" : "numbers";
+}
+
+/* Operands of an operator are of the kind it takes. */
+static bool check_operands(struct reader *r, enum kind kind, const int *args, size_t at)
+{
+    enum signature sign = clattn__expr_kinds[kind].signature;
+    for (int i = 0; i < clattn__expr_kinds[kind].operands; i++) {
+        enum type type = type_of(r, args[i]);
+        bool good = sign == SIGN_LOGIC ? type == TYPE_BOOL : sign == SIGN_WHOLE ? type == TYPE_INT : type != TYPE_BOOL;
+        if (good)
+            continue;
+        static const char *const given[] = {"a whole number", "a real number", "a condition"};
+        clattn__reader_fail(r, CLATTN_EXPR_TYPE, at, "'");
+        clattn__text_add(&r->message, "%s' takes %s, and it was given %s", clattn__expr_kinds[kind].symbol, wanted_by(sign),
+                         given[type]);
+        return false;
+    }
+    return true;
+}
+
+/* Named rules inside one another could be read for ages: every operator takes a step, and the steps are counted. */
+static bool step(struct reader *r)
+{
+    if (!r->status && ++*r->steps > MAX_STEPS)
+        clattn__reader_fail(r, CLATTN_EXPR_LIMIT, r->at, "more than 4096 operators after named rules are written out");
+    return !r->status;
+}
+
+static int make(struct reader *r, enum kind kind, const int *args, size_t at)
+{
+    enum tree_error error = TREE_OK;
+    if (!step(r) || !check_operands(r, kind, args, at))
         return -1;
-    if (e->n_nodes == CLATTN__EXPR_MAX_NODES)
-        return fail(r, CLATTN_EXPR_LIMIT, r->at, "more than 256 operators, names and numbers");
-    int a = depth_of(e, left), b = depth_of(e, right), depth = 1 + (a > b ? a : b);
-    if (depth > CLATTN__EXPR_MAX_DEPTH)
-        return fail(r, CLATTN_EXPR_LIMIT, r->at, "more than 48 operations inside one another");
-    e->nodes[e->n_nodes] = (struct node){kind, left, right, value, -1, depth};
-    return e->n_nodes++;
+    return added(r, clattn__tree_operator(r->expr, kind, args, &error), &error);
 }
 
-/* The kernel argument of a literal (always a new one: a program must not depend on which numbers are equal) or a scalar. */
-static int number_slot(struct reader *r, enum kind kind, int32_t value)
+static int make_leaf(struct reader *r, enum kind kind, int32_t value, const int *args, int n_args)
 {
-    struct clattn__expr *e = r->expr;
-    for (int i = 0; i < e->n_numbers && kind == KIND_SCALAR; i++)
-        if (e->numbers[i].kind == KIND_SCALAR && e->numbers[i].value == value)
-            return i;
-    if (e->n_numbers == CLATTN__EXPR_MAX_NUMBERS)
-        return fail(r, CLATTN_EXPR_LIMIT, r->at, "more than 32 integers, scalars and arrays");
-    e->numbers[e->n_numbers] = (struct number){kind, value};
-    return e->n_numbers++;
+    enum tree_error error = TREE_OK;
+    return !step(r) ? -1 : added(r, clattn__tree_leaf(r->expr, kind, value, args, n_args, &error), &error);
 }
 
-static int add_number(struct reader *r, enum kind kind, int32_t value)
+static int make_literal(struct reader *r, enum type type, int32_t bits)
 {
-    int node = add_node(r, kind, -1, -1, value);
-    if (node >= 0)
-        r->expr->nodes[node].slot = number_slot(r, kind, value);
-    return r->status ? -1 : node;
+    enum tree_error error = TREE_OK;
+    return !step(r) ? -1 : added(r, clattn__tree_literal(r->expr, type, bits, &error), &error);
 }
-
-/* Both sides of an operator must be numbers, or both conditions. */
-static bool check_type(struct reader *r, int node, bool condition, size_t at, enum kind kind)
-{
-    if (r->status || is_condition(r->expr->nodes[node].kind) == condition)
-        return !r->status;
-    fail(r, CLATTN_EXPR_TYPE, at, "'");
-    clattn__text_add(&r->message, condition ? "%s' joins conditions, and it was given a number"
-                                            : "%s' takes numbers, and it was given a condition",
-                     clattn__expr_kinds[kind].symbol);
-    return false;
-}
-
-static int add_operator(struct reader *r, enum kind kind, int left, int right, size_t at)
-{
-    bool joins = kind == KIND_NOT || kind == KIND_AND || kind == KIND_OR;
-    if (r->status || !check_type(r, left, joins, at, kind) || (right >= 0 && !check_type(r, right, joins, at, kind)))
-        return -1;
-    return add_node(r, kind, left, right, 0);
-}
-
-/* ---- grammar ---- */
-static int parse_or(struct reader *r);
-static int parse_sum(struct reader *r);
 
 static bool enter(struct reader *r)
 {
     if (++r->nesting > CLATTN__EXPR_MAX_DEPTH)
-        fail(r, CLATTN_EXPR_LIMIT, r->at, "more than 48 parentheses, brackets and signs inside one another");
+        clattn__reader_fail(r, CLATTN_EXPR_LIMIT, r->at, "more than 64 parentheses, brackets and signs inside one another");
     return !r->status;
 }
 
-static int parse_integer(struct reader *r, bool negative)
+/* ---- numbers ---- */
+static int parse_number(struct reader *r, bool negative)
 {
-    uint64_t value = 0;
-    for (size_t i = 0; i < r->length; i++) {
-        char c = r->text[r->at + i];
-        if (!is_digit(c))
-            return fail(r, CLATTN_EXPR_SYNTAX, r->at + i, "expected decimal digits only");
-        value = value > UINT32_MAX ? value : value * 10 + (uint64_t)(c - '0');
-    }
-    if (value > (uint64_t)INT32_MAX + negative)
-        return fail(r, CLATTN_EXPR_NUMBER, r->at, "the integer must be from -2147483648 to 2147483647");
-    int node = add_number(r, KIND_LITERAL, wrap(negative ? 0u - (uint32_t)value : (uint32_t)value));
-    next(r);
+    size_t at = r->at;
+    struct reader_number number;
+    if (!clattn__reader_number(r, negative, &number))
+        return -1;
+    int node = make_literal(r, number.whole ? TYPE_INT : TYPE_FLOAT, number.bits);
+    if (node < 0)
+        r->failed_at = r->failed_at ? r->failed_at : at;
     return node;
 }
 
-/* min(a, b) or max(a, b). */
-static int parse_call(struct reader *r, enum kind kind)
+/* ---- names ---- */
+static int parse_function(struct reader *r, enum kind kind)
 {
+    int args[2] = {-1, -1}, n = clattn__expr_kinds[kind].operands;
     size_t at = r->at;
-    next(r);
-    if (!enter(r) || expect_symbol(r, "(", "'(' after min or max"))
+    clattn__reader_next(r);
+    if (!enter(r) || !clattn__reader_expect(r, "(", "'(' after a function's name"))
         return -1;
-    int left = parse_sum(r);
-    if (r->status || expect_symbol(r, ",", "',' between the two numbers of min or max"))
-        return -1;
-    int right = parse_sum(r);
-    if (r->status || expect_symbol(r, ")", "')' after the two numbers of min or max"))
-        return -1;
+    for (int i = 0; i < n && !r->status; i++) {
+        args[i] = parse_expression(r);
+        if (!r->status)
+            clattn__reader_expect(r, i + 1 < n ? "," : ")",
+                                  i + 1 < n ? "',' and the second number" : n == 1 ? "')' after the one number of a function"
+                                                                                  : "')' after two numbers");
+    }
     r->nesting--;
-    return add_operator(r, kind, left, right, at);
+    return make(r, kind, args, at);
 }
 
 static int parse_array(struct reader *r, int array)
 {
-    struct clattn__expr *e = r->expr;
-    size_t at = r->at;
-    bool outer = r->in_index;
-    next(r);
-    if (!enter(r) || expect_symbol(r, "[", "'[' and an index after an array's name"))
+    const clattn_array *a = &r->expr->arrays[array];
+    int args[CLATTN_MAX_DIMS];
+    clattn__reader_next(r);
+    if (!enter(r) || !clattn__reader_expect(r, "[", "'[' and an index after an array's name"))
         return -1;
-    r->in_index = true;
-    int index = parse_sum(r);
-    r->in_index = outer;
-    if (r->status || expect_symbol(r, "]", "']' after an array's index"))
-        return -1;
+    for (int d = 0; d < a->n_dims; d++) {
+        size_t at = r->at;
+        args[d] = parse_expression(r);
+        if (r->status)
+            return -1;
+        if (type_of(r, args[d]) != TYPE_INT)
+            return clattn__reader_fail(r, CLATTN_EXPR_TYPE, at, "an array is indexed by whole numbers; floor() makes them");
+        if (!clattn__reader_expect(r, d + 1 < a->n_dims ? "," : "]",
+                                   d + 1 < a->n_dims ? "',' and the array's next index" : "']' after the array's last index"))
+            return -1;
+    }
     r->nesting--;
-    if (is_condition(e->nodes[index].kind))
-        return fail(r, CLATTN_EXPR_TYPE, at, "an array's index is a number, and it was given a condition");
-    e->count_slot[array] = 0; /* counts follow all other numbers: parse() numbers them */
-    int node = add_node(r, KIND_ARRAY, index, -1, array);
-    if (node >= 0)
-        e->nodes[node].slot = e->n_loads++;
-    return node;
+    return make_leaf(r, KIND_ARRAY, array, args, a->n_dims);
 }
 
-static int find_name(const struct reader *r, const char *const *names, int n)
+/* ---- named rules ---- */
+static int declared_array(const struct reader *r)
 {
-    for (int i = 0; i < n; i++)
-        if (names[i] && is_text(r, names[i]))
+    for (int i = 0; i < r->expr->n_arrays; i++)
+        if (clattn__reader_is(r, r->expr->arrays[i].name))
             return i;
     return -1;
 }
 
-static int parse_name(struct reader *r)
+/* One argument into its binding: an array's name where the parameter has [] behind it, else where an expression stands. */
+static void parse_argument(struct reader *r, struct reader_binding *to)
 {
-    int i = find_name(r, clattn__expr_indices, CLATTN__INDEX_K_LEN + 1);
-    if (i >= 0) {
-        if (r->in_index && (i == CLATTN__INDEX_Q || i == CLATTN__INDEX_K || i == CLATTN__INDEX_H))
-            return fail(r, CLATTN_EXPR_TYPE, r->at,
-                        "an array is indexed by b, g, q_len, k_len, scalars and integers; q, k and h differ from pair to pair");
-        next(r);
-        return add_node(r, KIND_INDEX, -1, -1, i);
+    to->outer = r;
+    to->at = r->at;
+    if (!to->is_array) {
+        parse_expression(r);
+        return;
     }
-    if (is_text(r, "min"))
-        return parse_call(r, KIND_MIN);
-    if (is_text(r, "max"))
-        return parse_call(r, KIND_MAX);
-    if ((i = find_name(r, r->names->scalars, r->names->n_scalars)) >= 0) {
-        int node = add_number(r, KIND_SCALAR, i);
-        next(r);
-        return node;
-    }
-    if ((i = find_name(r, r->names->arrays, r->names->n_arrays)) >= 0)
-        return parse_array(r, i);
-    fail(r, CLATTN_EXPR_NAME, r->at, "'");
-    clattn__text_add(&r->message, "%.*s' is neither an index (q k b h g q_len k_len) nor a declared scalar or array",
-                     (int)(r->length < ECHO ? r->length : ECHO), r->text + r->at);
-    return -1;
+    const struct reader_binding *bound = clattn__reader_binding(r);
+    to->array = bound ? (bound->is_array ? bound->array : -1) : declared_array(r);
+    if (to->array < 0)
+        clattn__reader_expected(r, "the name of a declared array");
+    else
+        clattn__reader_next(r);
 }
 
+/* What stands at a parameter: the argument, read where it was written. */
+static int parse_bound(struct reader *r, const struct reader_binding *bound)
+{
+    struct reader inner = *bound->outer;
+    inner.at = bound->at;
+    inner.length = 0;
+    inner.nesting = r->nesting;
+    clattn__reader_next(r);
+    if (!enter(&inner))
+        return clattn__reader_fail(r, inner.status, r->at, "named rules too deep inside one another");
+    clattn__reader_next(&inner);
+    int node = parse_expression(&inner);
+    return inner.status ? clattn__reader_fail(r, inner.status, r->at, "an argument of a named rule") : node;
+}
+
+static bool parse_arguments(struct reader *r, const struct clattn__named_rule *rule, struct reader_bindings *bindings)
+{
+    clattn__reader_next(r);
+    clattn__reader_parameters(rule, bindings);
+    if (bindings->count == 0)
+        return true;
+    if (!enter(r) || !clattn__reader_expect(r, "(", "'(' and the arguments of a named rule"))
+        return false;
+    for (int i = 0; i < bindings->count && !r->status; i++) {
+        parse_argument(r, &bindings->list[i]);
+        if (!r->status)
+            clattn__reader_expect(r, i + 1 < bindings->count ? "," : ")",
+                                  i + 1 < bindings->count ? "',' and the rule's next argument" : "')' after the rule's arguments");
+    }
+    r->nesting--;
+    return !r->status;
+}
+
+static int parse_named_rule(struct reader *r, const struct clattn__named_rule *rule)
+{
+    struct reader_bindings bindings;
+    size_t at = r->at;
+    if (rule->use != r->use)
+        return clattn__reader_fail(r, CLATTN_EXPR_TYPE, at,
+                                   rule->use == CLATTN__MASK ? "this named rule is a mask" :
+                                   rule->use == CLATTN__SCORE ? "this named rule is a score rule" : "this named rule is a weight rule");
+    if (!parse_arguments(r, rule, &bindings))
+        return -1;
+    struct reader inner = *r; /* the graph is shared; the text, the names and the place are its own */
+    inner.text = rule->text;
+    inner.at = inner.length = 0;
+    inner.bindings = &bindings;
+    int node = -1;
+    if (enter(&inner)) {
+        clattn__reader_next(&inner);
+        node = parse_expression(&inner);
+    }
+    if (inner.status)
+        clattn__reader_fail(r, inner.status, at, "the arguments do not suit this named rule");
+    return r->status ? -1 : node;
+}
+
+static int parse_index(struct reader *r, int index)
+{
+    if (index == CLATTN__INDEX_SCORE && r->use == CLATTN__MASK)
+        return clattn__reader_fail(r, CLATTN_EXPR_NAME, r->at, "a mask cannot read the score: score and weight rules can");
+    clattn__reader_next(r);
+    return make_leaf(r, KIND_INDEX, index, NULL, 0);
+}
+
+static int parse_declared(struct reader *r)
+{
+    for (int i = 0; i < r->expr->n_scalars; i++)
+        if (clattn__reader_is(r, r->expr->scalars[i].name)) {
+            clattn__reader_next(r);
+            return make_leaf(r, KIND_SCALAR, i, NULL, 0);
+        }
+    int array = declared_array(r);
+    return array >= 0 ? parse_array(r, array) : -1;
+}
+
+static int parse_name(struct reader *r)
+{
+    const struct reader_binding *bound = clattn__reader_binding(r);
+    if (bound && bound->is_array)
+        return parse_array(r, bound->array);
+    if (bound)
+        return parse_bound(r, bound);
+    int word = clattn__reader_index(r);
+    if (word >= 0)
+        return parse_index(r, word);
+    enum kind function = clattn__reader_function(r);
+    if (function != KIND_COUNT)
+        return parse_function(r, function);
+    if (clattn__reader_is(r, "true") || clattn__reader_is(r, "false")) {
+        int32_t value = clattn__reader_is(r, "true");
+        clattn__reader_next(r);
+        return make_literal(r, TYPE_BOOL, value);
+    }
+    int node = r->bindings ? -1 : parse_declared(r); /* a named rule sees its parameters alone */
+    if (node >= 0 || r->status)
+        return node;
+    const struct clattn__named_rule *rule = clattn__reader_named_rule(r);
+    return rule ? parse_named_rule(r, rule) : clattn__reader_unknown(r);
+}
+
+/* ---- operators ---- */
 static int parse_primary(struct reader *r)
 {
     if (r->status)
         return -1;
-    if (r->token == TOKEN_INTEGER)
-        return parse_integer(r, false);
+    if (r->token == TOKEN_NUMBER)
+        return parse_number(r, false);
     if (r->token == TOKEN_NAME)
         return parse_name(r);
-    if (!accept(r, "("))
-        return expected(r, "an integer, a name, '-', '!' or '('");
-    int node = enter(r) ? parse_or(r) : -1;
-    if (r->status || expect_symbol(r, ")", "an operator or ')'"))
+    if (!clattn__reader_accept(r, "("))
+        return clattn__reader_expected(r, "a number, a name, '-', '!' or '('");
+    int node = enter(r) ? parse_expression(r) : -1;
+    if (r->status || !clattn__reader_expect(r, ")", "an operator or ')'"))
         return -1;
     r->nesting--;
     return node;
 }
 
-/* A minus sign right before an integer belongs to it, so that -2147483648 can be written. */
+/* A minus sign right before a number belongs to it, so that -2147483648 can be written. */
 static int parse_unary(struct reader *r)
 {
     size_t at = r->at;
-    if (!accept(r, "-"))
+    if (!clattn__reader_accept(r, "-"))
         return parse_primary(r);
-    if (r->token == TOKEN_INTEGER)
-        return parse_integer(r, true);
-    if (!enter(r))
-        return -1;
-    int node = parse_unary(r);
+    if (r->token == TOKEN_NUMBER)
+        return parse_number(r, true);
+    int node = enter(r) ? parse_unary(r) : -1;
     r->nesting--;
-    return add_operator(r, KIND_NEG, node, -1, at);
+    return make(r, KIND_NEG, &node, at);
 }
 
 /* The operator of a level at the reader, or KIND_COUNT. */
 static enum kind accept_operator(struct reader *r, enum level level)
 {
     for (enum kind kind = KIND_ADD; kind < KIND_COUNT; kind++)
-        if (clattn__expr_kinds[kind].level == level && accept(r, clattn__expr_kinds[kind].symbol))
+        if (clattn__expr_kinds[kind].level == level && clattn__reader_accept(r, clattn__expr_kinds[kind].symbol))
             return kind;
     return KIND_COUNT;
 }
@@ -335,7 +318,7 @@ static int parse_left_to_right(struct reader *r, enum level level, int (*operand
         if (kind == KIND_COUNT)
             return left;
         int right = operand(r);
-        left = add_operator(r, kind, left, right, at);
+        left = make(r, kind, (int[]){left, right}, at);
     }
 }
 
@@ -357,17 +340,17 @@ static int parse_comparison(struct reader *r)
     if (kind == KIND_COUNT)
         return left;
     int right = parse_sum(r);
-    return add_operator(r, kind, left, right, at);
+    return make(r, kind, (int[]){left, right}, at);
 }
 
 static int parse_not(struct reader *r)
 {
     size_t at = r->at;
-    if (!accept(r, "!"))
+    if (!clattn__reader_accept(r, "!"))
         return parse_comparison(r);
     int node = enter(r) ? parse_not(r) : -1;
     r->nesting--;
-    return add_operator(r, KIND_NOT, node, -1, at);
+    return make(r, KIND_NOT, &node, at);
 }
 
 static int parse_and(struct reader *r)
@@ -375,90 +358,143 @@ static int parse_and(struct reader *r)
     return parse_left_to_right(r, LEVEL_AND, parse_not);
 }
 
+static int parse_xor(struct reader *r)
+{
+    return parse_left_to_right(r, LEVEL_XOR, parse_and);
+}
+
 static int parse_or(struct reader *r)
 {
-    return parse_left_to_right(r, LEVEL_OR, parse_and);
+    return parse_left_to_right(r, LEVEL_OR, parse_xor);
+}
+
+/* c ? x : y, from right to left. */
+static int parse_expression(struct reader *r)
+{
+    int args[3] = {parse_or(r), -1, -1};
+    size_t at = r->at;
+    if (!clattn__reader_accept(r, "?"))
+        return args[0];
+    args[1] = enter(r) ? parse_expression(r) : -1;
+    if (!r->status)
+        clattn__reader_expect(r, ":", "':' and what holds otherwise");
+    args[2] = r->status ? -1 : parse_expression(r);
+    r->nesting--;
+    if (r->status)
+        return -1;
+    if (type_of(r, args[0]) != TYPE_BOOL)
+        return clattn__reader_fail(r, CLATTN_EXPR_TYPE, at, "'?' takes a condition before it, and it was given a number");
+    if ((type_of(r, args[1]) == TYPE_BOOL) != (type_of(r, args[2]) == TYPE_BOOL))
+        return clattn__reader_fail(r, CLATTN_EXPR_TYPE, at, "both sides of ':' are numbers, or both are conditions");
+    enum tree_error error = TREE_OK;
+    return added(r, clattn__tree_operator(r->expr, KIND_SELECT, args, &error), &error);
 }
 
 /* ---- the whole ---- */
-static void parse(struct reader *r)
+static int to_float(struct reader *r, int node)
 {
-    struct clattn__expr *e = r->expr;
-    if (strnlen(r->text, MAX_TEXT + 1) > MAX_TEXT) {
-        fail(r, CLATTN_EXPR_LIMIT, MAX_TEXT, "more than 4096 characters");
-        return;
-    }
-    next(r);
-    int root = r->token == TOKEN_END ? add_node(r, KIND_ALWAYS, -1, -1, 0) : parse_or(r);
-    if (!r->status && r->token != TOKEN_END)
-        expected(r, is_condition(e->nodes[root].kind) ? "'&', '|' or the end" : "an operator");
-    if (!r->status && !is_condition(e->nodes[root].kind))
-        fail(r, CLATTN_EXPR_TYPE, 0, "a condition is needed, such as k <= q, and this is a number");
-    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
-        if (!r->status && e->count_slot[i] >= 0)
-            e->count_slot[i] = number_slot(r, KIND_ARRAY, i);
+    enum tree_error error = TREE_OK;
+    const int args[] = {node};
+    return added(r, type_of(r, node) == TYPE_FLOAT ? node : clattn__tree_operator(r->expr, KIND_FLOAT, args, &error), &error);
 }
 
-static clattn_status keep_names(struct clattn__expr *e, const struct clattn__names *names)
+static int parse_rule(struct reader *r)
+{
+    clattn__reader_next(r);
+    int root = parse_expression(r);
+    if (!r->status && r->token != TOKEN_END)
+        clattn__reader_expected(r, type_of(r, root) == TYPE_BOOL ? "'&', '|', '^', '?' or the end" : "an operator or the end");
+    if (r->status)
+        return -1;
+    bool condition = type_of(r, root) == TYPE_BOOL;
+    if (r->use == CLATTN__MASK && !condition)
+        return clattn__reader_fail(r, CLATTN_EXPR_TYPE, 0, "a mask is a condition, such as k <= q, and this is a number");
+    if (r->use != CLATTN__MASK && condition)
+        return clattn__reader_fail(r, CLATTN_EXPR_TYPE, 0, "a rule of this kind is a number, such as 2 * score, and this is a condition");
+    return condition ? root : to_float(r, root);
+}
+
+static clattn_status keep_names(struct clattn__expr *e, const struct clattn__names *names, struct clattn__text *message)
 {
     if (names->n_scalars < 0 || names->n_scalars > CLATTN_MAX_SCALARS || names->n_arrays < 0 ||
         names->n_arrays > CLATTN_MAX_ARRAYS)
         return CLATTN_BAD_COUNT;
     for (int i = 0; i < names->n_scalars + names->n_arrays; i++) {
         int array = i - names->n_scalars;
-        const char *name = array < 0 ? names->scalars[i] : names->arrays[array];
+        const char *name = array < 0 ? names->scalars[i].name : names->arrays[array].name;
         clattn_status status = clattn__name_check(name);
-        if (status)
+        if (status) {
+            clattn__text_add(message, "%s number %d", array < 0 ? "scalar" : "array", array < 0 ? i : array);
             return status;
-        memcpy(array < 0 ? e->scalars[i] : e->arrays[array], name, strlen(name) + 1);
+        }
     }
+    e->n_scalars = names->n_scalars;
+    e->n_arrays = names->n_arrays;
+    if (names->n_scalars)
+        memcpy(e->scalars, names->scalars, (size_t)names->n_scalars * sizeof *names->scalars);
+    if (names->n_arrays)
+        memcpy(e->arrays, names->arrays, (size_t)names->n_arrays * sizeof *names->arrays);
     return CLATTN_OK;
 }
 
-clattn_status clattn__expr_parse(struct clattn__expr **expr, const char *text, const struct clattn__names *names,
-                                 char *message, size_t size)
+/* A text to write into that may be nowhere. */
+static struct clattn__text message_into(char *message, size_t size)
+{
+    static char nowhere[1];
+    return message && size ? clattn__text_into(message, size) : clattn__text_into(nowhere, 0);
+}
+
+clattn_status clattn__expr_create(struct clattn__expr **expr, const struct clattn__names *names, char *message, size_t size)
 {
     static const struct clattn__names no_names;
-    char unread[1];
-    if (message && size)
-        message[0] = 0;
-    if (expr)
-        *expr = NULL;
-    if (!expr || !text)
-        return CLATTN_NULL_ARGUMENT;
+    struct clattn__text text = message_into(message, size);
+    *expr = NULL;
     struct clattn__expr *e = calloc(1, sizeof *e);
     if (!e)
         return CLATTN_OUT_OF_HOST_MEMORY;
-    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
-        e->count_slot[i] = -1;
-    struct reader r = {.text = text, .names = names ? names : &no_names, .expr = e};
-    r.message = message && size ? clattn__text_into(message, size) : clattn__text_into(unread, sizeof unread);
-    r.status = keep_names(e, r.names);
-    if (!r.status)
-        parse(&r);
-    if (r.status) {
+    for (int u = 0; u < CLATTN__USES; u++)
+        e->root[u] = -1;
+    clattn_status status = keep_names(e, names ? names : &no_names, &text);
+    if (status) {
         clattn__expr_free(e);
-        return r.status;
+        return status;
     }
+    clattn__tree_seal(e);
     *expr = e;
     return CLATTN_OK;
+}
+
+clattn_status clattn__expr_add(struct clattn__expr *expr, enum clattn__use use, const char *text, char *message, size_t size)
+{
+    int steps = 0;
+    struct reader r = {.text = text, .use = use, .expr = expr, .steps = &steps, .message = message_into(message, size)};
+    if (!text)
+        return CLATTN_NULL_ARGUMENT;
+    if (strnlen(text, CLATTN__EXPR_MAX_TEXT + 1) > CLATTN__EXPR_MAX_TEXT) {
+        clattn__reader_fail(&r, CLATTN_EXPR_LIMIT, CLATTN__EXPR_MAX_TEXT, "more than 4096 characters");
+        return r.status;
+    }
+    if (!text[strspn(text, " \t")])
+        return CLATTN_OK;
+    struct clattn__expr *before = malloc(sizeof *before);
+    if (!before)
+        return CLATTN_OUT_OF_HOST_MEMORY;
+    *before = *expr;
+    int root = parse_rule(&r);
+    if (!r.status) {
+        expr->root[use] = root;
+        if (!clattn__tree_seal(expr))
+            clattn__reader_fail(&r, CLATTN_EXPR_LIMIT, 0, "more than 64 numbers, scalars and dimensions of arrays in all");
+    }
+    if (r.status) {
+        clattn__reader_explain(&r);
+        *expr = *before;
+    }
+    free(before);
+    return r.status;
 }
 
 void clattn__expr_free(struct clattn__expr *expr)
 {
     free(expr);
-}
-
-clattn_status clattn__name_check(const char *name)
-{
-    size_t n = name ? strnlen(name, CLATTN_NAME_SIZE) : 0;
-    if (n == 0 || n >= CLATTN_NAME_SIZE || !is_letter(name[0]))
-        return CLATTN_BAD_NAME;
-    for (size_t i = 0; i < n; i++)
-        if (!is_word(name[i]))
-            return CLATTN_BAD_NAME;
-    for (int i = 0; clattn__expr_indices[i]; i++)
-        if (!strcmp(name, clattn__expr_indices[i]))
-            return CLATTN_DUPLICATE_NAME;
-    return strcmp(name, "min") && strcmp(name, "max") ? CLATTN_OK : CLATTN_DUPLICATE_NAME;
 }

@@ -26,7 +26,7 @@ enum signature { SIGN_LEAF, SIGN_SAME, SIGN_REAL, SIGN_WHOLE, SIGN_FLOOR, SIGN_C
     X(SCALAR, "", "", LEVEL_PRIMARY, 0, SIGN_LEAF)                                                        \
     X(INDEX, "", "", LEVEL_PRIMARY, 0, SIGN_LEAF)                                                         \
     X(ARRAY, "", "", LEVEL_PRIMARY, 0, SIGN_LEAF)                                                         \
-    X(FLOAT, "float", "", LEVEL_PRIMARY, 1, SIGN_CONVERT)                                                 \
+    X(FLOAT, "float", "float", LEVEL_PRIMARY, 1, SIGN_CONVERT)                                            \
     X(NEG, "neg", "-", LEVEL_NEGATE, 1, SIGN_SAME)                                                        \
     X(ADD, "add", "+", LEVEL_SUM, 2, SIGN_SAME)                                                           \
     X(SUB, "sub", "-", LEVEL_SUM, 2, SIGN_SAME)                                                           \
@@ -128,6 +128,8 @@ enum type clattn__operand_type(const struct clattn__expr *expr, const struct nod
 /* The value of every node at a point. */
 void clattn__expr_values_at(const struct clattn__expr *expr, const struct clattn__expr_point *at,
                             const struct clattn__expr_values *values, bool exact, double result[CLATTN__EXPR_MAX_NODES]);
+/* Which nodes a rule needs. */
+void clattn__expr_reach(const struct clattn__expr *expr, enum clattn__use use, bool reached[CLATTN__EXPR_MAX_NODES]);
 /* An array's element at a flat position (of words for CLATTN_BITS: of bits, rows begun with a word). */
 double clattn__array_element(const clattn_array *array, const void *data, const int64_t *index);
 

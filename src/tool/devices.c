@@ -2,7 +2,6 @@
  * devices.c - clattn devices: what is there, which engines fit, and what is known about the drivers. */
 #include "tool/tool.h"
 
-#include <getopt.h>
 #include <jansson.h>
 #include <stdlib.h>
 
@@ -13,22 +12,65 @@ static const char *type_word(cl_device_type type)
     return type & CL_DEVICE_TYPE_GPU ? "gpu" : type & CL_DEVICE_TYPE_CPU ? "cpu" : "accelerator";
 }
 
-static void print_device(size_t index, const clattn_device_facts *f)
+/* 4.2 GiB, 512 MiB, 32 KiB. */
+static const char *size_text(uint64_t bytes, char text[32])
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)bytes;
+    int unit = 0;
+    for (; value >= 1024 && unit < 4; unit++)
+        value /= 1024;
+    snprintf(text, 32, value < 10 && unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+    return text;
+}
+
+/* ---- for people ---- */
+static void print_engines(const clattn_device_facts *f)
 {
     clattn_engine_fit fit = CLATTN_ENGINE_FIT_INIT;
-    printf("device %zu   %s\n", index, f->name);
-    printf("  platform  %s, OpenCL %u.%u, driver %s\n", f->platform, f->opencl_major, f->opencl_minor, f->driver);
-    printf("  hardware  %s, %s; %u compute units at %u MHz; %.1f GiB memory, largest buffer %.1f GiB\n", type_word(f->type),
-           f->vendor, f->compute_units, f->clock_mhz, (double)f->global_bytes / 0x1p30,
-           (double)f->largest_buffer_bytes / 0x1p30);
-    printf("  limits    groups of %llu items, %llu KiB local memory (%s), compiler: %s\n", (unsigned long long)f->largest_group,
-           (unsigned long long)f->local_bytes / 1024, f->local_is_dedicated ? "its own" : "in global memory",
-           f->has_compiler ? "yes" : "no");
+    int width = 0;
+    for (size_t i = 0; clattn_engine_describe(f, i, &fit) == CLATTN_OK; i++) {
+        int n = snprintf(NULL, 0, "%s", fit.engine);
+        width = n > width ? n : width;
+    }
     for (size_t i = 0; clattn_engine_describe(f, i, &fit) == CLATTN_OK; i++)
-        printf("  engine    %-9s %s: %s\n", fit.engine, fit.fits ? "fits" : "does not fit", fit.reason);
+        printf("  engine    %-*s  %s: %s\n", width, fit.engine, fit.fits ? "fits" : "does not fit",
+               fit.reason);
+}
+
+static void print_device(size_t index, const clattn_device_facts *f)
+{
+    char memory[32], buffer[32], local[32];
+    printf("%sdevice %zu  %s\n", index ? "\n" : "", index, f->name);
+    printf("  platform  %s, driver %s\n", f->platform, f->driver);
+    printf("  hardware  %s by %s; OpenCL %u.%u; %u compute units at %u MHz\n", type_word(f->type), f->vendor,
+           f->opencl_major, f->opencl_minor, f->compute_units, f->clock_mhz);
+    printf("  memory    %s, largest buffer %s; local %s (%s)\n", size_text(f->global_bytes, memory),
+           size_text(f->largest_buffer_bytes, buffer), size_text(f->local_bytes, local),
+           f->local_is_dedicated ? "its own" : "in global memory");
+    printf("  limits    groups of %llu items%s\n", (unsigned long long)f->largest_group,
+           f->has_compiler ? "" : "; no compiler: only binaries made elsewhere run");
+    print_engines(f);
     for (size_t i = 0; clattn_device_trap(f, i); i++)
         printf("  trap      %s\n", clattn_device_trap(f, i));
-    printf("\n");
+}
+
+/* ---- for programs ---- */
+/* A driver's text may be no UTF-8, which JSON must be. */
+static json_t *text_json(const char *text)
+{
+    json_t *string = json_string(text);
+    char plain[256];
+    size_t n = 0;
+    if (string)
+        return string;
+    for (; text[n] && n < sizeof plain - 1; n++)
+        plain[n] = text[n];
+    plain[n] = 0;
+    for (size_t i = 0; i < n; i++)
+        if (plain[i] & 0x80)
+            plain[i] = '?';
+    return json_string(plain);
 }
 
 static json_t *engines_json(const clattn_device_facts *f)
@@ -36,7 +78,8 @@ static json_t *engines_json(const clattn_device_facts *f)
     clattn_engine_fit fit = CLATTN_ENGINE_FIT_INIT;
     json_t *list = json_array();
     for (size_t i = 0; clattn_engine_describe(f, i, &fit) == CLATTN_OK; i++)
-        json_array_append_new(list, json_pack("{s:s, s:b, s:s}", "engine", fit.engine, "fits", fit.fits, "reason", fit.reason));
+        json_array_append_new(list, json_pack("{s:s, s:b, s:o}", "engine", fit.engine, "fits", fit.fits,
+                                              "reason", text_json(fit.reason)));
     return list;
 }
 
@@ -48,18 +91,40 @@ static json_t *traps_json(const clattn_device_facts *f)
     return list;
 }
 
-static json_t *device_json(size_t index, const clattn_device_facts *f)
+static void set_number(json_t *object, const char *key, uint64_t value)
 {
-    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:o, s:o}", "index",
-                     (json_int_t)index, "name", f->name, "vendor", f->vendor, "platform", f->platform, "platform_version",
-                     f->platform_version, "driver", f->driver, "type", type_word(f->type), "compute_units",
-                     (int)f->compute_units, "clock_mhz", (int)f->clock_mhz, "global_bytes", (json_int_t)f->global_bytes,
-                     "largest_buffer_bytes", (json_int_t)f->largest_buffer_bytes, "local_bytes", (json_int_t)f->local_bytes,
-                     "largest_group", (json_int_t)f->largest_group, "has_compiler", f->has_compiler, "engines",
-                     engines_json(f), "traps", traps_json(f));
+    json_object_set_new(object, key, json_integer((json_int_t)value));
 }
 
-static int list_devices(int as_json)
+static json_t *device_json(size_t index, const clattn_device_facts *f)
+{
+    json_t *d =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:s}", "name", text_json(f->name), "vendor",
+                  text_json(f->vendor), "platform", text_json(f->platform), "platform_version",
+                  text_json(f->platform_version), "driver", text_json(f->driver), "type", type_word(f->type));
+    set_number(d, "index", index);
+    set_number(d, "opencl_major", f->opencl_major);
+    set_number(d, "opencl_minor", f->opencl_minor);
+    set_number(d, "compute_units", f->compute_units);
+    set_number(d, "clock_mhz", f->clock_mhz);
+    set_number(d, "address_bits", f->address_bits);
+    set_number(d, "vector_width_float", f->vector_width_float);
+    set_number(d, "global_bytes", f->global_bytes);
+    set_number(d, "largest_buffer_bytes", f->largest_buffer_bytes);
+    set_number(d, "local_bytes", f->local_bytes);
+    set_number(d, "cache_bytes", f->cache_bytes);
+    set_number(d, "largest_group", f->largest_group);
+    json_object_set_new(d, "local_is_dedicated", json_boolean(f->local_is_dedicated));
+    json_object_set_new(d, "has_compiler", json_boolean(f->has_compiler));
+    json_object_set_new(d, "little_endian", json_boolean(f->little_endian));
+    json_object_set_new(d, "caches_programs", json_boolean(f->caches_programs));
+    json_object_set_new(d, "slow_wide_vectors", json_boolean(f->slow_wide_vectors));
+    json_object_set_new(d, "engines", engines_json(f));
+    json_object_set_new(d, "traps", traps_json(f));
+    return d;
+}
+
+static int list_devices(bool as_json)
 {
     cl_device_id devices[MAX_DEVICES];
     size_t count;
@@ -86,20 +151,26 @@ static int list_devices(int as_json)
     return EXIT_GOOD;
 }
 
+static const char help[] = "usage: clattn devices [--json]\n\n"
+                           "Lists every OpenCL device: its limits, which engines fit it and why not, and "
+                           "known traps of its driver.\n\n"
+                           "  --json             the same and more as JSON\n" HELP_HELP
+                           "\nExit status: 0, or 2 when there is no device or after a mistake in the call.\n";
+
 int command_devices(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
-    int as_json = 0, c;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c == 'j') {
-            as_json = 1;
-        } else if (c == 'h') {
-            printf("usage: clattn devices [--json]\n\nLists every OpenCL device, which engines fit it and why not, its limits, "
-                   "and known traps of its driver.\n\n  --json   the same as JSON\n  --help   this\n");
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, OPTION_HELP}, {0}};
+    bool as_json = false;
+    for (int c; (c = next_option(argc, argv, options)) != -1;) {
+        if (c == OPTION_HELP) {
+            printf("%s", help);
             return EXIT_GOOD;
-        } else {
-            return EXIT_MISTAKE;
         }
+        if (c != 'j')
+            return EXIT_MISTAKE;
+        as_json = true;
     }
-    return optind < argc ? mistake("devices takes no arguments, and '%s' was given", argv[optind]) : list_devices(as_json);
+    return optind < argc ? mistake("devices takes no arguments, and '%s' is given", argv[optind])
+                         : list_devices(as_json);
 }

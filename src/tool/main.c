@@ -2,6 +2,7 @@
  * main.c - the program clattn: finds the command. */
 #include "tool/tool.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -9,7 +10,8 @@ static const struct {
     const char *name, *what;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"devices", "list the devices, which engines fit them, and known traps of their drivers", command_devices},
+    {"devices", "list the devices, which engines fit them, and known traps of their drivers",
+     command_devices},
     {"run", "run one problem, on files or random input; compare with an expected output", command_run},
     {"verify", "compare random problems with the double-precision reference", command_verify},
     {"bench", "measure problems on all devices", command_bench},
@@ -35,6 +37,16 @@ int failed(const clattn_context *ctx, clattn_status status, const char *what)
     return mistake("%s: %s", what, message[0] ? message : clattn_status_text(status));
 }
 
+int close_written(FILE *file, const char *path)
+{
+    bool whole = !ferror(file);
+    errno = 0;
+    if (fclose(file) || !whole)
+        return mistake("%s: it cannot be written: %s", path,
+                       errno ? strerror(errno) : "not all of it arrived");
+    return 0;
+}
+
 static void usage(FILE *to)
 {
     fprintf(to, "usage: clattn COMMAND [OPTIONS]\n\nAttention on any OpenCL device.\n\n");
@@ -43,7 +55,7 @@ static void usage(FILE *to)
     fprintf(to, "\n`clattn COMMAND --help' lists a command's options; `clattn --version' the version.\n");
 }
 
-int main(int argc, char **argv)
+static int run_command(int argc, char **argv)
 {
     if (argc < 2) {
         usage(stderr);
@@ -60,5 +72,11 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < N_COMMANDS; i++)
         if (!strcmp(argv[1], commands[i].name))
             return commands[i].run(argc - 1, argv + 1);
-    return mistake("'%s' is not a command; clattn --help lists them", argv[1]);
+    return mistake("'%s' is not a command; `clattn --help' lists them", argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+    int code = run_command(argc, argv), lost = close_written(stdout, "standard output");
+    return lost ? lost : code;
 }

@@ -3,6 +3,7 @@
 #include "tool/npy.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,13 +12,26 @@
 #define MAX_HEADER 65536
 #define MAX_ELEMENTS ((int64_t)1 << 40)
 
-static const char *const type_words[] = {"<f4", "<f2", "<i4"};
-static const int type_bytes[] = {4, 2, 4};
+static const char *const type_words[] = {"<f4", "<f2", "<i4", "|i1", "|b1"};
+static const int type_bytes[] = {4, 2, 4, 1, 1};
+#define N_TYPES (sizeof type_words / sizeof type_words[0])
 
-static int fail(char *message, size_t size, const char *path, const char *what)
+/* Where the sentence about a file goes. */
+struct reason {
+    const char *path;
+    char *message;
+    size_t size;
+};
+
+static int refuse(struct reason *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static int refuse(struct reason *why, const char *fmt, ...)
 {
-    if (message && size)
-        snprintf(message, size, "%s: %s", path, what);
+    va_list args;
+    int n = why->message && why->size ? snprintf(why->message, why->size, "%s: ", why->path) : -1;
+    va_start(args, fmt);
+    if (n >= 0 && (size_t)n < why->size)
+        vsnprintf(why->message + n, why->size - (size_t)n, fmt, args);
+    va_end(args);
     return -1;
 }
 
@@ -58,85 +72,112 @@ static int parse_shape(struct npy *array, const char *at)
     }
 }
 
-static const char *parse_header(struct npy *array, const char *header)
+/* The type's word, "<f4", out of its quotes; "" if it is not a plain word. */
+static void read_word(const char *at, char word[8])
 {
-    const char *descr = value_of(header, "descr"), *order = value_of(header, "fortran_order"), *shape = value_of(header, "shape");
-    if (!descr || !order || !shape)
-        return "its header lacks descr, fortran_order or shape";
-    int type = 0;
-    while (type < 3 && strncmp(descr + 1, type_words[type], 3))
-        type++;
-    if (type == 3)
-        return "its type is not little-endian float32 (<f4), float16 (<f2) or int32 (<i4)";
-    array->type = (enum npy_type)type;
-    if (strncmp(order, "False", 5))
-        return "it is in Fortran order; save it in C order";
-    return parse_shape(array, shape) ? "its shape cannot be read" : NULL;
+    size_t n = 0;
+    if (*at == '\'' || *at == '"')
+        n = strcspn(at + 1, "'\"");
+    if (n >= 8 || n == 0 || at[n + 1] != *at ||
+        strspn(at + 1, "<>|=abcdefghijklmnopqrstuvwxyzSUVOM0123456789") < n)
+        n = 0;
+    memcpy(word, at + 1, n);
+    word[n] = 0;
 }
 
-/* The header's text, at the file's start; NULL with *what. */
-static char *read_header(FILE *file, const char **what)
+static int parse_header(struct npy *array, const char *header, struct reason *why)
 {
-    unsigned char start[12];
-    if (fread(start, 1, 10, file) != 10 || memcmp(start, MAGIC, 6) || start[6] < 1 || start[6] > 2) {
-        *what = "it is not a .npy file of format 1.0 or 2.0";
+    const char *descr = value_of(header, "descr"), *order = value_of(header, "fortran_order"),
+               *shape = value_of(header, "shape");
+    char word[8];
+    if (!descr || !order || !shape)
+        return refuse(why, "its header lacks descr, fortran_order or shape");
+    read_word(descr, word);
+    size_t type = 0;
+    while (type < N_TYPES && strcmp(word, type_words[type]))
+        type++;
+    if (type == N_TYPES)
+        return refuse(why, "its type is %s, not little-endian float32 (<f4), float16 (<f2), int32 (<i4), int8 or bool",
+                      word[0] ? word : "no plain one");
+    array->type = (enum npy_type)type;
+    if (strncmp(order, "False", 5))
+        return refuse(why, "it is in Fortran order; save it in C order (numpy.ascontiguousarray)");
+    return parse_shape(array, shape) ? refuse(why, "its shape cannot be read, or has more than 8 dimensions")
+                                     : 0;
+}
+
+/* The length of the header, from the file's first bytes; more than MAX_HEADER if they are cut short. */
+static size_t header_length(const unsigned char start[10], FILE *file)
+{
+    unsigned char more[2];
+    size_t length = start[8] | (size_t)start[9] << 8;
+    if (start[6] == 1)
+        return length;
+    return fread(more, 1, 2, file) == 2 ? length | (size_t)more[0] << 16 | (size_t)more[1] << 24
+                                        : MAX_HEADER + 1;
+}
+
+/* The header's text, at the file's start; NULL with the reason. */
+static char *read_header(FILE *file, struct reason *why)
+{
+    unsigned char start[10];
+    size_t n = fread(start, 1, sizeof start, file);
+    if (ferror(file)) {
+        refuse(why, "%s", strerror(errno));
         return NULL;
     }
-    size_t length = start[8] | (size_t)start[9] << 8;
-    if (start[6] == 2) {
-        if (fread(start + 10, 1, 2, file) != 2)
-            length = MAX_HEADER + 1;
-        else
-            length |= (size_t)start[10] << 16 | (size_t)start[11] << 24;
+    if (n != sizeof start || memcmp(start, MAGIC, 6) || start[6] < 1 || start[6] > 2) {
+        refuse(why, "it is not a .npy file of format 1.0 or 2.0");
+        return NULL;
     }
+    size_t length = header_length(start, file);
     char *header = length <= MAX_HEADER ? malloc(length + 1) : NULL;
     if (!header || fread(header, 1, length, file) != length) {
         free(header);
-        *what = "its header is cut short or too long";
+        refuse(why, "its header is cut short or too long");
         return NULL;
     }
     header[length] = 0;
     return header;
 }
 
-static const char *read_data(struct npy *array, FILE *file)
+static int read_data(struct npy *array, FILE *file, struct reason *why)
 {
     long first = ftell(file);
     if (first < 0 || fseek(file, 0, SEEK_END))
-        return "it cannot be read";
+        return refuse(why, "it is a pipe or the like, not a file");
     long last = ftell(file);
     size_t bytes = (size_t)array->count * (size_t)type_bytes[array->type];
     if (last < first || (size_t)(last - first) != bytes)
-        return "its size does not agree with its shape";
+        return refuse(why, "its shape asks for %zu bytes of data, and it has %ld", bytes, last - first);
     if (fseek(file, first, SEEK_SET))
-        return "it cannot be read";
+        return refuse(why, "%s", strerror(errno));
     array->data = malloc(bytes + 1);
     if (!array->data)
-        return "out of memory";
-    return fread(array->data, 1, bytes, file) == bytes ? NULL : "it cannot be read to its end";
+        return refuse(why, "out of memory");
+    return fread(array->data, 1, bytes, file) == bytes ? 0 : refuse(why, "it cannot be read to its end");
 }
 
 int npy_read(struct npy *array, const char *path, char *message, size_t size)
 {
-    const char *what = NULL;
+    struct reason why = {path, message, size};
     memset(array, 0, sizeof *array);
     FILE *file = fopen(path, "rb");
     if (!file)
-        return fail(message, size, path, strerror(errno));
-    char *header = read_header(file, &what);
-    if (header)
-        what = parse_header(array, header);
-    if (!what)
-        what = read_data(array, file);
+        return refuse(&why, "%s", strerror(errno));
+    char *header = read_header(file, &why);
+    int code = header ? parse_header(array, header, &why) : -1;
+    if (!code)
+        code = read_data(array, file, &why);
     free(header);
     fclose(file);
-    if (!what)
-        return 0;
-    npy_free(array);
-    return fail(message, size, path, what);
+    if (code)
+        npy_free(array);
+    return code;
 }
 
-int npy_write(const char *path, enum npy_type type, int n_dims, const int64_t *dims, const void *data, char *message, size_t size)
+int npy_write(const char *path, enum npy_type type, int n_dims, const int64_t *dims, const void *data,
+              char *message, size_t size)
 {
     char text[512], shape[256] = "";
     int64_t count = 1;
@@ -145,19 +186,23 @@ int npy_write(const char *path, enum npy_type type, int n_dims, const int64_t *d
         used += (size_t)snprintf(shape + used, sizeof shape - used, "%lld, ", (long long)dims[i]);
         count *= dims[i];
     }
-    int n = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", type_words[type], shape);
+    int n = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
+                     type_words[type], shape);
     int padded = (10 + n + 1 + 63) / 64 * 64 - 10; /* data begin at a multiple of 64 */
-    unsigned char start[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(padded & 255), (unsigned char)(padded >> 8)};
+    unsigned char start[10] = {
+        0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(padded & 255), (unsigned char)(padded >> 8)};
     memset(text + n, ' ', (size_t)(padded - n));
     text[padded - 1] = '\n';
+    struct reason why = {path, message, size};
     FILE *file = fopen(path, "wb");
     if (!file)
-        return fail(message, size, path, strerror(errno));
+        return refuse(&why, "it cannot be written: %s", strerror(errno));
     size_t bytes = (size_t)count * (size_t)type_bytes[type];
+    errno = 0;
     int good = fwrite(start, 1, 10, file) == 10 && fwrite(text, 1, (size_t)padded, file) == (size_t)padded &&
                fwrite(data, 1, bytes, file) == bytes;
     good = fclose(file) == 0 && good;
-    return good ? 0 : fail(message, size, path, "it cannot be written");
+    return good ? 0 : refuse(&why, "it cannot be written: %s", strerror(errno));
 }
 
 void npy_free(struct npy *array)

@@ -14,51 +14,272 @@ double now_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-int read_count(const char *text, long long least, long long *value)
+int read_count(const char *option, const char *text, long long least, long long *value)
 {
     char *end;
     errno = 0;
     *value = strtoll(text, &end, 10);
     if (errno || end == text || *end || *value < least)
-        return mistake("'%s' is not a whole number of %lld or more", text, least);
+        return mistake("%s '%s' is not a whole number of %lld or more", option, text, least);
     return 0;
 }
 
-/* Splits "NAME=REST"; returns REST, or NULL. */
+/* ---- the options themselves ---- */
+/* What getopt_long did not take: it says '?' for all three. */
+static void explain_option(const char *command, const char *given, const struct option *options)
+{
+    size_t n = strcspn(given, "="), matches = 0;
+    for (int i = 0; !strncmp(given, "--", 2) && options[i].name; i++)
+        matches += !strncmp(options[i].name, given + 2, n - 2);
+    if (matches == 0)
+        mistake("'%s' is not an option of `clattn %s'; `clattn %s --help' lists them", given, command,
+                command);
+    else if (matches == 1)
+        mistake("%.*s takes no value, and '%s' is given", (int)n, given, given + n + (given[n] == '='));
+    else
+        mistake("'%s' begins several options of `clattn %s'; write it out", given, command);
+}
+
+int next_option(int argc, char **argv, const struct option *options)
+{
+    int before = optind;
+    opterr = 0; /* getopt's own sentences do not say what would be right */
+    int c = getopt_long(argc, argv, ":", options, NULL);
+    if (c == ':')
+        mistake("%s needs a value; `clattn %s --help' says which", argv[optind - 1], argv[0]);
+    if (c == '?')
+        explain_option(argv[0], argv[optind > before ? optind - 1 : optind], options);
+    return c == ':' ? '?' : c;
+}
+
+static int add_name(const char **list, int *count, int most, const char *option)
+{
+    if (*count == most)
+        return mistake("%s may be given %d times at most", option, most);
+    list[(*count)++] = optarg;
+    return 0;
+}
+
+int take_problem_option(struct problem_options *o, int option)
+{
+    switch (option) {
+    case OPTION_ENGINE: o->engine = optarg; return 0;
+    case OPTION_MASK: o->mask = optarg; return 0;
+    case OPTION_CORNER: o->corner = optarg; return 0;
+    case OPTION_SCORE: o->score = optarg; return 0;
+    case OPTION_WEIGHT: o->weight = optarg; return 0;
+    case OPTION_NORMALISER: o->normaliser = optarg; return 0;
+    case OPTION_SCALAR: return add_name(o->scalars, &o->n_scalars, CLATTN_MAX_SCALARS, "--scalar");
+    case OPTION_ARRAY: return add_name(o->arrays, &o->n_arrays, CLATTN_MAX_ARRAYS, "--array");
+    default: return EXIT_MISTAKE; /* '?': next_option has said it */
+    }
+}
+
+bool options_need_problem(const struct problem_options *o)
+{
+    return o->mask || o->corner || o->score || o->weight || o->normaliser || o->n_scalars || o->n_arrays;
+}
+
+static void print_option(FILE *to, const char *name, const char *value)
+{
+    fprintf(to, " %s '", name);
+    for (; *value; value++)
+        if (*value == '\'')
+            fputs("'\\''", to);
+        else
+            fputc(*value, to);
+    fputc('\'', to);
+}
+
+void print_problem_options(FILE *to, const struct problem_options *o)
+{
+    if (o->engine)
+        print_option(to, "--engine", o->engine);
+    if (o->mask)
+        print_option(to, "--mask", o->mask);
+    if (o->corner)
+        print_option(to, "--corner", o->corner);
+    if (o->score)
+        print_option(to, "--score", o->score);
+    if (o->weight)
+        print_option(to, "--weight", o->weight);
+    if (o->normaliser)
+        print_option(to, "--normaliser", o->normaliser);
+    for (int i = 0; i < o->n_scalars; i++)
+        print_option(to, "--scalar", o->scalars[i]);
+    for (int i = 0; i < o->n_arrays; i++)
+        print_option(to, "--array", o->arrays[i]);
+}
+
+/* ---- from options to a problem ---- */
+/* Splits "NAME=REST"; returns REST, "" where there is no '=', or NULL if the name is too long or empty. */
 static const char *split_name(const char *text, char name[CLATTN_NAME_SIZE])
 {
-    const char *equals = strchr(text, '=');
-    if (!equals || equals == text || (size_t)(equals - text) >= CLATTN_NAME_SIZE)
+    size_t n = strcspn(text, "=");
+    if (n == 0 || n >= CLATTN_NAME_SIZE)
         return NULL;
-    memcpy(name, text, (size_t)(equals - text));
-    name[equals - text] = 0;
-    return equals + 1;
+    memcpy(name, text, n);
+    name[n] = 0;
+    return text + n + (text[n] == '=');
 }
 
-static int read_names(clattn_attention *problem, const struct problem_options *options)
+static int read_scalar(clattn_scalar *scalar, const char *text)
 {
-    for (int i = 0; i < options->n_scalars; i++) {
-        long long value;
-        const char *rest = split_name(options->scalars[i], problem->scalars[i].name);
-        if (!rest)
-            return mistake("--scalar '%s' is not NAME=VALUE with a name of 15 letters at most", options->scalars[i]);
-        if (read_count(rest, INT32_MIN, &value))
-            return EXIT_MISTAKE;
-        if (value > INT32_MAX)
-            return mistake("--scalar '%s' does not fit 32 bits", options->scalars[i]);
-        problem->scalars[i].value = (int32_t)value;
+    const char *rest = split_name(text, scalar->name);
+    char *end;
+    if (!rest || !strchr(text, '='))
+        return mistake("--scalar '%s' is not NAME=VALUE with a name of 15 letters at most", text);
+    scalar->value = strtod(rest, &end);
+    scalar->type = rest[strspn(rest, "+-0123456789")] ? CLATTN_F32 : CLATTN_I32;
+    if (end == rest || *end)
+        return mistake("--scalar '%s': the value is neither a whole number nor a decimal one", text);
+    return 0; /* the library says what does not fit */
+}
+
+static const char *const element_words[] = {"f32", "f16", "bf16", "i32", "i8", "bits"};
+
+bool is_declared_array(const char *rest)
+{
+    size_t n = strcspn(rest, "[");
+    for (size_t i = 0; i < sizeof element_words / sizeof element_words[0]; i++)
+        if (rest[n] && strlen(element_words[i]) == n && !strncmp(rest, element_words[i], n))
+            return true;
+    return rest[0] == 0;
+}
+
+/* A dimension: a number, or b h g q k of the problem. */
+static const char *read_dimension(const clattn_attention *problem, const char *p, int64_t *dimension)
+{
+    const int64_t sizes[] = {problem->batch, problem->heads, problem->kv_heads, problem->q_len, problem->kv_len};
+    const char *letter = *p ? strchr("bhgqk", *p) : NULL;
+    char *end;
+    if (letter) {
+        int64_t size = sizes[letter - "bhgqk"];
+        *dimension = size > 0 ? size : 1;
+        return p + 1;
     }
-    problem->n_scalars = options->n_scalars;
-    for (int i = 0; i < options->n_arrays; i++) {
-        if (!split_name(options->arrays[i], problem->arrays[i].name))
-            return mistake("--array '%s' is not NAME=FILE.npy with a name of 15 letters at most", options->arrays[i]);
-        problem->arrays[i].count = problem->batch > 0 ? problem->batch : 1;
-    }
-    problem->n_arrays = options->n_arrays;
+    *dimension = strtoll(p, &end, 10);
+    return end > p ? end : NULL;
+}
+
+/* "TYPE[d0,d1,...]" */
+static int declare_array(const clattn_attention *problem, clattn_array *array, const char *rest)
+{
+    const char *p = rest + strcspn(rest, "[");
+    while (array->type < CLATTN_BITS && strncmp(rest, element_words[array->type], (size_t)(p - rest)))
+        array->type++;
+    do {
+        if (array->n_dims == CLATTN_MAX_DIMS)
+            return mistake("--array ...=%s: four dimensions are the most", rest);
+        p = read_dimension(problem, p + 1, &array->dims[array->n_dims++]);
+    } while (p && *p == ',');
+    if (!p || strcmp(p, "]"))
+        return mistake("--array ...=%s: dimensions are numbers or b h g q k between '[' and ']', as in i32[b,k]", rest);
     return 0;
 }
 
-int read_problem(clattn_attention *problem, const char *text, const struct problem_options *options)
+/* NAME=FILE.npy takes type and dimensions from the file (load_arrays its content); NAME=TYPE[dims] is random. */
+static int read_array(const clattn_attention *problem, clattn_array *array, const char *text)
+{
+    const char *rest = split_name(text, array->name);
+    if (!rest)
+        return mistake("--array '%s' is not NAME=FILE.npy or NAME=TYPE[dims] with a name of 15 letters at most", text);
+    if (is_declared_array(rest))
+        return declare_array(problem, array, rest[0] ? rest : "i32[b]");
+    return describe_array(rest, array);
+}
+
+static int read_names(clattn_attention *problem, const struct problem_options *o)
+{
+    for (int i = 0; i < o->n_scalars; i++)
+        if (read_scalar(&problem->scalars[i], o->scalars[i]))
+            return EXIT_MISTAKE;
+    problem->n_scalars = o->n_scalars;
+    for (int i = 0; i < o->n_arrays; i++)
+        if (read_array(problem, &problem->arrays[i], o->arrays[i]))
+            return EXIT_MISTAKE;
+    problem->n_arrays = o->n_arrays;
+    return 0;
+}
+
+static int read_mask(clattn_attention *problem, const struct problem_options *o)
+{
+    clattn_corner corner = CLATTN_NO_CORNER;
+    if (o->corner && !strcmp(o->corner, "tl"))
+        corner = CLATTN_TOP_LEFT;
+    else if (o->corner && !strcmp(o->corner, "br"))
+        corner = CLATTN_BOTTOM_RIGHT;
+    else if (o->corner)
+        return mistake("--corner takes tl or br, not '%s'", o->corner);
+    if (o->corner && !o->mask && !o->score && !o->weight)
+        return mistake("--corner goes with --mask, --score or --weight; the problem's own pattern ends in its corner, as causal-%s",
+                       o->corner);
+    if (o->mask)
+        problem->pattern = clattn_both(problem->pattern, clattn_mask(o->mask, corner));
+    else if (problem->pattern.corner == CLATTN_NO_CORNER)
+        problem->pattern.corner = (int32_t)corner;
+    return 0;
+}
+
+static int read_rules(clattn_attention *problem, const struct problem_options *o)
+{
+    static const char *const words[] = {"softmax", "l1", "count", "none"};
+    if (o->score)
+        problem->score = clattn_score(o->score);
+    if (o->weight) {
+        problem->weight = clattn_weight(o->weight);
+        problem->normaliser = CLATTN_L1;
+    }
+    for (int i = 0; o->normaliser && i < 4; i++)
+        if (!strcmp(o->normaliser, words[i])) {
+            problem->normaliser = i;
+            return 0;
+        }
+    return o->normaliser ? mistake("--normaliser takes softmax, l1, count or none, not '%s'", o->normaliser) : 0;
+}
+
+/* ---- named rules, written out: the reference reads the language, not the library's names ---- */
+static bool is_known(const clattn_attention *a, const char *word, size_t n)
+{
+    static const char words[] = " q k b h g q_len k_len score true false min max abs relu floor float exp exp2 log log2 sqrt tanh "
+                                "sigmoid softplus ";
+    char padded[CLATTN_NAME_SIZE + 2] = " ";
+    if (n >= CLATTN_NAME_SIZE)
+        return true; /* the library has refused it */
+    memcpy(padded + 1, word, n);
+    padded[n + 1] = ' ';
+    bool known = strstr(words, padded) != NULL;
+    for (int i = 0; i < a->n_scalars; i++)
+        known = known || (strlen(a->scalars[i].name) == n && !strncmp(a->scalars[i].name, word, n));
+    for (int i = 0; i < a->n_arrays; i++)
+        known = known || (strlen(a->arrays[i].name) == n && !strncmp(a->arrays[i].name, word, n));
+    return known;
+}
+
+static bool has_named_rule(const clattn_attention *a, const char *text)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
+    for (const char *p = text; *p;) {
+        size_t n = strspn(p, letters);
+        if (n && (*p < '0' || *p > '9') && !is_known(a, p, n))
+            return true;
+        p += n ? n : 1;
+    }
+    return false;
+}
+
+static int write_out(clattn_attention *problem, clattn_use use, char *text)
+{
+    char whole[CLATTN_PATTERN_TEXT];
+    if (!has_named_rule(problem, text))
+        return 0;
+    if (clattn_rule_print(problem, use, whole, sizeof whole))
+        return mistake("'%s' is longer than %d characters when its named rules are written out", text, CLATTN_PATTERN_TEXT - 1);
+    strcpy(text, whole);
+    return 0;
+}
+
+int read_problem(clattn_attention *problem, const char *text, const struct problem_options *o)
 {
     static const clattn_attention init = CLATTN_ATTENTION_INIT;
     char message[1024];
@@ -66,23 +287,20 @@ int read_problem(clattn_attention *problem, const char *text, const struct probl
     clattn_status status = clattn_problem_parse(problem, text, message, sizeof message);
     if (status)
         return mistake("problem '%s': %s", text, message);
-    if (read_names(problem, options))
+    if (read_names(problem, o) || read_mask(problem, o) || read_rules(problem, o))
         return EXIT_MISTAKE;
-    if (options->mask) {
-        clattn_corner corner = CLATTN_NO_CORNER;
-        if (options->corner && !strcmp(options->corner, "tl"))
-            corner = CLATTN_TOP_LEFT;
-        else if (options->corner && !strcmp(options->corner, "br"))
-            corner = CLATTN_BOTTOM_RIGHT;
-        else if (options->corner)
-            return mistake("--corner takes tl or br");
-        problem->pattern = clattn_both(problem->pattern, clattn_mask(options->mask, corner));
-    }
-    if (options->engine) {
-        if (strlen(options->engine) >= sizeof problem->engine)
-            return mistake("--engine '%s' is not an engine; clattn devices lists them", options->engine);
-        strcpy(problem->engine, options->engine);
+    if (o->engine) {
+        if (strlen(o->engine) >= sizeof problem->engine)
+            return mistake("--engine '%s' is not an engine; `clattn devices' lists them", o->engine);
+        strcpy(problem->engine, o->engine);
     }
     status = clattn_attention_check(problem, message, sizeof message);
-    return status ? mistake("problem '%s': %s", text, message) : 0;
+    if (status)
+        return mistake("problem '%s': %s", text, message);
+    clattn_attention given = *problem;
+    return write_out(&given, CLATTN_MASK_RULE, problem->pattern.text) ||
+                   write_out(&given, CLATTN_SCORE_RULE, problem->score.text) ||
+                   write_out(&given, CLATTN_WEIGHT_RULE, problem->weight.text)
+               ? EXIT_MISTAKE
+               : 0;
 }

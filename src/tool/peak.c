@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * peak.c - a device's multiply-add rate and read bandwidth, measured in this process: what results are fractions of. */
-#include "tool/tool.h"
+#include "tool/bench.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

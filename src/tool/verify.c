@@ -2,102 +2,140 @@
  * verify.c - clattn verify: random or given problems against the double-precision reference. */
 #include "tool/tool.h"
 
-#include <getopt.h>
-#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
 struct sweep {
     clattn_context *ctx;
+    const char *device;
     struct problem_options options;
-    long long seed, problems, rows;
-    double seconds; /* 0: no limit */
+    long long seed, problems, rows, seconds; /* seconds 0: no limit */
+    double begin, told;
     bool progress;
     int passed, failures;
     double worst; /* largest error / bound */
 };
 
-static void report_failure(struct sweep *s, const clattn_attention *problem, uint64_t seed, bool random, const char *what)
+static void print_rules(const clattn_attention *a)
+{
+    static const char *const normalisers[] = {"softmax", "l1", "count", "none"};
+    const char *const words[] = {"mask", "score", "weight"}, *const texts[] = {a->pattern.text, a->score.text, a->weight.text};
+    for (int i = 0; i < 3; i++)
+        if (texts[i][0])
+            printf("  %s '%s'", words[i], texts[i]);
+    if (a->normaliser > 0 && a->normaliser < 4)
+        printf("  normaliser %s", normalisers[a->normaliser]);
+}
+
+/* given: the problem's text on the command line, NULL in a random sweep. */
+static void report_failure(struct sweep *s, const clattn_attention *problem, uint64_t seed, const char *given,
+                           const char *what)
 {
     char text[1024];
     if (clattn_problem_print(problem, text, sizeof text))
         snprintf(text, sizeof text, "(a problem that does not print)");
-    printf("FAILED  %s  mask '%s'\n        %s\n", text, problem->pattern.text, what);
-    printf("        again: clattn verify --problems 1 --seed %llu%s%s%s%s\n", (unsigned long long)seed,
-           s->options.engine ? " --engine " : "", s->options.engine ? s->options.engine : "", random ? "" : " ",
-           random ? "" : text);
+    printf("FAILED  %s", text);
+    print_rules(problem);
+    printf("\n        %s\n", what);
+    printf("        again: clattn verify --problems 1 --seed %llu", (unsigned long long)seed);
+    if (s->device)
+        printf(" --device '%s'", s->device);
+    print_problem_options(stdout, &s->options);
+    printf("%s%s\n", given ? " " : "", given ? given : "");
     s->failures++;
 }
 
-static void check_workload(struct sweep *s, struct workload *w, clattn_plan *plan, uint64_t seed, bool random)
+static void check_workload(struct sweep *s, struct workload *w, clattn_plan *plan, uint64_t seed,
+                           const char *given)
 {
     struct verdict verdict;
     char text[512];
     clattn_status status = workload_run(w, plan, NULL);
     if (status) {
         clattn_context_message(s->ctx, text, sizeof text);
-        report_failure(s, &w->problem, seed, random, text);
+        report_failure(s, &w->problem, seed, given, text);
         return;
     }
     workload_check(w, s->rows, &verdict);
     if (verdict.ratio > s->worst)
         s->worst = verdict.ratio;
     if (!verdict.pass) {
-        snprintf(text, sizeof text, "%s (error %.3g, bound %.3g; lse error %.3g, bound %.3g)", verdict.where, verdict.error,
-                 verdict.bound, verdict.lse_error, verdict.lse_bound);
-        report_failure(s, &w->problem, seed, random, text);
+        snprintf(text, sizeof text, "%s (error %.3g, bound %.3g; lse error %.3g, bound %.3g)", verdict.where,
+                 verdict.error, verdict.bound, verdict.lse_error, verdict.lse_bound);
+        report_failure(s, &w->problem, seed, given, text);
     } else if (!workload_guards_intact(w)) {
-        report_failure(s, &w->problem, seed, random, "memory outside the output's rows was written");
+        report_failure(s, &w->problem, seed, given, "memory outside the output's rows was written");
     } else {
         s->passed++;
     }
 }
 
-static void verify_one(struct sweep *s, const clattn_attention *problem, uint64_t seed, bool random)
+static void verify_one(struct sweep *s, const clattn_attention *problem, uint64_t seed, const char *given)
 {
-    static const enum workload_fill fills[] = {WORKLOAD_NORMAL, WORKLOAD_POISON, WORKLOAD_NORMAL, WORKLOAD_LARGE};
+    static const enum workload_fill fills[] = {WORKLOAD_NORMAL, WORKLOAD_POISON, WORKLOAD_NORMAL,
+                                               WORKLOAD_LARGE};
     struct workload w;
     clattn_plan *plan;
     char text[1024];
     clattn_status status = workload_make(&w, problem, seed, fills[seed % 4]);
     if (status) {
-        report_failure(s, problem, seed, random, clattn_status_text(status));
+        report_failure(s, problem, seed, given, clattn_status_text(status));
         return;
     }
     status = clattn_plan_create(&plan, s->ctx, &w.problem);
     if (status) {
         clattn_context_message(s->ctx, text, sizeof text);
-        report_failure(s, &w.problem, seed, random, text);
+        report_failure(s, &w.problem, seed, given, text);
     } else {
-        check_workload(s, &w, plan, seed, random);
+        check_workload(s, &w, plan, seed, given);
         clattn_plan_destroy(plan);
     }
     workload_free(&w);
 }
 
-static int run_sweep(struct sweep *s, int n_texts, char **texts)
+/* Whether there is time for another problem; says how far the sweep is. */
+static bool go_on(struct sweep *s)
 {
-    double begin = now_seconds(), told = begin;
-    clattn_attention problem;
-    for (int i = 0; i < n_texts; i++) {
-        if (read_problem(&problem, texts[i], &s->options))
-            return EXIT_MISTAKE;
-        for (long long n = 0; n < s->problems; n++)
-            verify_one(s, &problem, (uint64_t)(s->seed + n), false);
+    double now = now_seconds();
+    if (s->progress && now - s->told > 1) {
+        fprintf(stderr, "\033[2K\rclattn verify: %d passed, %d failed, %.0f s\r", s->passed, s->failures,
+                now - s->begin);
+        s->told = now;
     }
-    for (long long n = 0; n_texts == 0 && n < s->problems; n++) {
+    return s->seconds == 0 || now - s->begin <= (double)s->seconds;
+}
+
+static int verify_given(struct sweep *s, const char *text)
+{
+    clattn_attention problem;
+    if (read_problem(&problem, text, &s->options))
+        return EXIT_MISTAKE;
+    for (long long n = 0; n < s->problems && go_on(s); n++)
+        verify_one(s, &problem, (uint64_t)(s->seed + n), text);
+    return 0;
+}
+
+static void verify_random(struct sweep *s)
+{
+    clattn_attention problem;
+    for (long long n = 0; n < s->problems && go_on(s); n++) {
         workload_random_problem((uint64_t)(s->seed + n), &problem);
         if (s->options.engine)
             strncpy(problem.engine, s->options.engine, sizeof problem.engine - 1);
-        verify_one(s, &problem, (uint64_t)(s->seed + n), true);
-        double now = now_seconds();
-        if (s->progress && now - told > 2) {
-            fprintf(stderr, "clattn verify: %lld of %lld problems, %d failed, %.0f s\n", n + 1, s->problems, s->failures, now - begin);
-            told = now;
-        }
-        if (s->seconds > 0 && now - begin > s->seconds)
-            break;
+        verify_one(s, &problem, (uint64_t)(s->seed + n), NULL);
     }
+}
+
+static int run_sweep(struct sweep *s, int n_texts, char **texts)
+{
+    s->begin = s->told = now_seconds();
+    for (int i = 0; i < n_texts; i++)
+        if (verify_given(s, texts[i]))
+            return EXIT_MISTAKE;
+    if (n_texts == 0)
+        verify_random(s);
+    if (s->progress)
+        fprintf(stderr, "\033[2K\r");
     printf("largest error / bound: %.3f\n%d passed, %d failed\n", s->worst, s->passed, s->failures);
     return s->failures ? EXIT_CHECK_FAILED : EXIT_GOOD;
 }
@@ -105,63 +143,63 @@ static int run_sweep(struct sweep *s, int n_texts, char **texts)
 static const char help[] =
     "usage: clattn verify [OPTIONS] [PROBLEM...]\n\n"
     "Compares problems with the double-precision reference: random ones, or the given ones.\n\n"
-    "  --problems N    how many (100; with PROBLEM: how many seeds of each)\n"
-    "  --seconds S     stop a random sweep after S seconds\n"
-    "  --seed N        first seed (0)\n"
-    "  --rows N        compare N rows of each problem instead of all\n"
-    "  --device S      a device: number, cpu, gpu, or part of a name\n"
-    "  --engine E      force an engine\n"
-    "  --mask EXPR --corner tl|br --scalar NAME=V --array NAME=  a pattern beside PROBLEM; arrays are random\n"
-    "  --help          this\n\n"
-    "Exit status: 0 all passed, 1 some failed, 2 a mistake in the call.\n";
+    "  --problems N       how many (100; with PROBLEM: how many seeds of each, 1)\n"
+    "  --seconds S        begin no further problem after S seconds\n"
+    "  --seed N           first seed (0)\n"
+    "  --rows N           compare N rows of each problem instead of all\n"
+    "  --device S         number, cpu, gpu, accelerator, or part of a name\n" PROBLEM_HELP
+    HELP_HELP
+    "\nExit status: 0 all passed, 1 some failed, 2 a mistake in the call or an error.\n";
+
+static int take_option(struct sweep *s, int c)
+{
+    switch (c) {
+    case 'n': return read_count("--problems", optarg, 1, &s->problems);
+    case 't': return read_count("--seconds", optarg, 1, &s->seconds);
+    case 's': return read_count("--seed", optarg, 0, &s->seed);
+    case 'r': return read_count("--rows", optarg, 1, &s->rows);
+    case 'd': s->device = optarg; return 0;
+    default: return take_problem_option(&s->options, c);
+    }
+}
+
+/* Options that would be passed over in silence. */
+static int check_options(const struct sweep *s, int n_texts)
+{
+    if (n_texts == 0 && options_need_problem(&s->options))
+        return mistake("--mask, --corner, --scalar and --array go with a problem, and none is given");
+    for (int i = 0; i < s->options.n_arrays; i++) {
+        const char *file = strchr(s->options.arrays[i], '=');
+        if (file && !is_declared_array(file + 1))
+            return mistake("verify fills arrays with random numbers: --array takes NAME=TYPE[dims], not '%s'",
+                           s->options.arrays[i]);
+    }
+    return 0;
+}
 
 int command_verify(int argc, char **argv)
 {
     static const struct option options[] = {
         {"problems", required_argument, NULL, 'n'}, {"seconds", required_argument, NULL, 't'},
         {"seed", required_argument, NULL, 's'},     {"rows", required_argument, NULL, 'r'},
-        {"device", required_argument, NULL, 'd'},   {"engine", required_argument, NULL, 'e'},
-        {"mask", required_argument, NULL, 'm'},     {"corner", required_argument, NULL, 'c'},
-        {"scalar", required_argument, NULL, 'v'},   {"array", required_argument, NULL, 'a'},
-        {"help", no_argument, NULL, 'h'},           {0}};
-    struct sweep s = {.problems = -1};
-    const char *device = NULL;
-    long long seconds = 0;
-    int c;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        int bad = 0;
-        switch (c) {
-        case 'n': bad = read_count(optarg, 1, &s.problems); break;
-        case 't': bad = read_count(optarg, 1, &seconds); break;
-        case 's': bad = read_count(optarg, 0, &s.seed); break;
-        case 'r': bad = read_count(optarg, 1, &s.rows); break;
-        case 'd': device = optarg; break;
-        case 'e': s.options.engine = optarg; break;
-        case 'm': s.options.mask = optarg; break;
-        case 'c': s.options.corner = optarg; break;
-        case 'v':
-            if (s.options.n_scalars == CLATTN_MAX_SCALARS)
-                return mistake("%d --scalar are the most", CLATTN_MAX_SCALARS);
-            s.options.scalars[s.options.n_scalars++] = optarg;
-            break;
-        case 'a':
-            if (s.options.n_arrays == CLATTN_MAX_ARRAYS)
-                return mistake("%d --array are the most", CLATTN_MAX_ARRAYS);
-            s.options.arrays[s.options.n_arrays++] = optarg;
-            break;
-        case 'h': printf("%s", help); return EXIT_GOOD;
-        default: return EXIT_MISTAKE;
+        {"device", required_argument, NULL, 'd'},   PROBLEM_OPTIONS,
+        {0}};
+    struct sweep s = {.problems = -1, .progress = isatty(2)};
+    for (int c; (c = next_option(argc, argv, options)) != -1;) {
+        if (c == OPTION_HELP) {
+            printf("%s", help);
+            return EXIT_GOOD;
         }
-        if (bad)
-            return bad;
+        if (take_option(&s, c))
+            return EXIT_MISTAKE;
     }
-    s.seconds = (double)seconds;
-    s.progress = isatty(2);
+    if (check_options(&s, argc - optind))
+        return EXIT_MISTAKE;
     if (s.problems < 0)
         s.problems = optind < argc ? 1 : 100;
-    clattn_status status = clattn_context_open(&s.ctx, device);
+    clattn_status status = clattn_context_open(&s.ctx, s.device);
     if (status)
-        return failed(NULL, status, device ? device : "devices");
+        return failed(NULL, status, s.device ? s.device : "devices");
     int code = run_sweep(&s, argc - optind, argv + optind);
     clattn_context_close(s.ctx);
     return code;

@@ -225,6 +225,7 @@ static void random_rules(uint64_t number, struct dice *dice, struct dice *kind, 
                         (int32_t)PICK(dice, 1, 2, 16, 33, 64, 100, 128, 200)};
     uint64_t turn = number % (PLAIN_MASKS + ARRAY_MASKS);
     a->pattern = turn < PLAIN_MASKS ? plain_mask(turn, &mask, a) : array_mask(turn - PLAIN_MASKS, &mask, dice, a);
+    a->pattern.corner = (int32_t)mask.corner; /* score rules speak of q too */
     a->score = random_score(number % SCORES, dice, kind, a);
     if (number % 4 == 1) {
         a->weight = clattn_weight(weights[number / 4 % WEIGHTS].text);
@@ -263,11 +264,15 @@ void workload_random_problem(uint64_t seed, clattn_attention *a)
     random_types(&kind, a);
     a->batch = PICK(&dice, 1, 1, 1, 2, 3, 0);
     a->kv_heads = PICK(&dice, 1, 2, 3);
-    a->heads = a->kv_heads * PICK(&dice, 1, 1, 2, 3, 4);
-    a->q_len = roll(&dice, 3) == 0 ? (int64_t)roll(&dice, 17) : random_length(&dice);
+    /* rows decide the tile's shape, which is compiled: few queries of one number, or any number that fills a tile */
+    int64_t few = PICK(&kind, 0, 0, 0, 1, 1, 2, 3, 5, 8, 9, 16, 17, 31);
+    a->heads = a->kv_heads * PICK(&kind, 1, 1, 2, 3, 4);
+    a->q_len = few ? few : PICK(&dice, 65, 66, 79, 80, 81, 95, 96, 97, 127, 128, 129, 130, 191, 255, 256, 257);
     a->kv_len = random_length(&dice);
     if (roll(&dice, 4) == 0)
         a->kv_len = a->q_len;
+    if (a->q_len <= 4 && roll(&dice, 3) == 0) /* few queries take longer blocks */
+        a->kv_len = PICK(&dice, 1000, 1023, 1024, 1025, 1040, 2047, 2049, 3500);
     random_rules(number, &dice, &kind, a);
     if (roll(&kind, 2))
         a->flags |= CLATTN_WANT_LSE;

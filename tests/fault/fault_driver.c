@@ -92,8 +92,11 @@ static void describe(clattn_attention *a, int64_t splits)
     a->flags = CLATTN_WANT_LSE;
     a->n_arrays = 1;
     strcpy(a->arrays[0].name, "valid");
-    a->arrays[0].count = 1;
+    a->arrays[0].type = CLATTN_I32;
+    a->arrays[0].n_dims = 1;
+    a->arrays[0].dims[0] = 1;
     a->pattern = clattn_both(clattn_causal(CLATTN_BOTTOM_RIGHT), clattn_valid_keys("valid"));
+    a->pattern = clattn_both(a->pattern, clattn_mask("valid[k] > 0", CLATTN_NO_CORNER)); /* always: it wants a table */
 }
 
 static float sample(uint32_t index)
@@ -370,7 +373,7 @@ static const struct stage stages[] = {
 
 /* ---- one injection ---- */
 
-/* Calls that only ask, push on, or end something may fail without harm: then the numbers decide.  With a
+/* Calls that only ask, push on, end or keep something may fail without harm: then the numbers decide.  With a
  * program cache a binary that does not build is built from text instead. */
 static bool may_be_absorbed(const char *call)
 {
@@ -379,7 +382,7 @@ static bool may_be_absorbed(const char *call)
         return true;
     static const char *const starts[] = {
         "clRelease",          "clGetPlatform", "clGetDevice", "clGetProgram", "clCreateProgramWithBinary",
-        "clGetMemObjectInfo", "clFlush"};
+        "clGetMemObjectInfo", "clFlush", "clRetainProgram"};
     for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
         if (!strncmp(call, starts[i], strlen(starts[i])))
             return true;

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ * presets.c - what clattn bench measures when no problem is named, and the real tensors of some of it. */
+#include "tool/bench.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static const struct {
+    const char *preset;
+    struct bench_line line;
+} presets[] = {
+    {"attention", {"attn:f16-f32:h6/2:q512:k512:d64:causal-tl:lse", "causal", "a language model reading"}},
+    {"attention",
+     {"attn:f16-f32:h6/2:q896:k896:d64:prefix768-tl:lse", "mixed", "a prefix seen whole, then causal"}},
+    {"attention", {"attn:f16-f32:h3/1:q1000:k1000:d64:lse", "bidirectional", "an encoder"}},
+    {"attention", {"attn:f16-f32:h6/2:q548:k1500:d64:lse", "cross", "queries of one text, keys of another"}},
+    {"attention", {"attn:f32:h8:q2048:k2048:d64", NULL, "random numbers"}},
+    {"attention", {"attn:f32:h32/8:q1:k8192:d128", NULL, "one token of generation, random numbers"}},
+    {"quick", {"attn:f32:h8:q2048:k2048:d64", NULL, ""}},
+    {"quick", {"attn:f32:h8:q2048:k2048:d64:causal-tl", NULL, ""}},
+    {"quick", {"attn:f32:h8:q2048:k2048:d128", NULL, ""}},
+    {"quick", {"attn:f32:h8:q2048:k2048:d128:causal-tl", NULL, ""}},
+    {"quick", {"attn:f16:h8:q2048:k2048:d64", NULL, ""}},
+    {"quick", {"attn:bf16:h8:q2048:k2048:d64", NULL, ""}},
+    {"quick", {"attn:f32:h32/8:q1:k8192:d128", NULL, ""}},
+    {"standard", {"attn:f32:h32:q512:k512:d64", NULL, ""}},
+    {"standard", {"attn:f32:b8:h12:q128:k128:d64", NULL, ""}},
+    {"standard", {"attn:f32:h8:q8192:k8192:d64:causal-tl", NULL, ""}},
+    {"standard", {"attn:f32:h8:q2048:k2048:d80", NULL, ""}},
+    {"standard", {"attn:f32:h8:q2048:k2048:d256", NULL, ""}},
+    {"standard", {"attn:f32:h8:q2048:k2048:d64:window512-causal-tl", NULL, ""}},
+    {"standard", {"attn:f32:h1:q64:k64:d64", NULL, ""}},
+    {"standard", {"attn:f16:h32/8:q1:k8192:d128", NULL, ""}},
+    {"standard", {"attn:f32:h32/8:q4:k8192:d128:causal-br", NULL, ""}},
+};
+#define N_PRESETS (sizeof presets / sizeof presets[0])
+
+/* standard is quick and more. */
+static bool belongs(size_t i, const char *preset)
+{
+    return !strcmp(presets[i].preset, preset) ||
+           (!strcmp(preset, "standard") && !strcmp(presets[i].preset, "quick"));
+}
+
+size_t preset_lines(const char *preset, struct bench_line *lines, size_t capacity)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < N_PRESETS && count < capacity; i++)
+        if (belongs(i, preset))
+            lines[count++] = presets[i].line;
+    return count;
+}
+
+void list_presets(void)
+{
+    int width = 0;
+    for (size_t i = 0; i < N_PRESETS; i++)
+        if ((int)strlen(presets[i].line.problem) > width)
+            width = (int)strlen(presets[i].line.problem);
+    for (size_t i = 0; i < N_PRESETS; i++) {
+        const char *note = presets[i].line.note;
+        printf("%-9s  %-*s%s%s\n", presets[i].preset, note[0] ? width : 0, presets[i].line.problem,
+               note[0] ? "  " : "", note);
+    }
+}
+
+/* ---- real tensors ---- */
+/* A file of a line's folder; NULL if it is nowhere. */
+static const char *data_path(const struct bench_line *line, const char *folder, const char *file, char *path,
+                             size_t size)
+{
+    const char *places[] = {folder, "tests/data", "../tests/data", PRESET_DIR "/data"};
+    size_t n =
+        folder ? 1 : sizeof places / sizeof places[0]; /* a folder that is named is the one that is meant */
+    for (size_t i = folder ? 0 : 1; i < n; i++) {
+        snprintf(path, size, "%s/%s/%s.npy", places[i], line->data, file);
+        if (access(path, R_OK) == 0)
+            return path;
+    }
+    return NULL;
+}
+
+int load_line(const struct bench_line *line, const char *folder, struct workload *w)
+{
+    static const char *const files[] = {"q", "k", "v"};
+    char path[1024];
+    for (int i = 0; line->data && i < 3; i++) {
+        if (!data_path(line, folder, files[i], path, sizeof path))
+            return mistake(
+                "%s/%s.npy is not in %s; call from the source folder or name the folder with --data",
+                line->data, files[i], folder ? folder : "tests/data");
+        if (load_tensor(path, w, files[i][0]))
+            return EXIT_MISTAKE;
+    }
+    return 0;
+}
+
+bool line_agrees(const struct bench_line *line, const char *folder, const struct workload *w, char *why,
+                 size_t size)
+{
+    static const char *const files[] = {"o", "lse"};
+    char path[1024];
+    struct comparison c;
+    for (int i = 0; line->data && i < 2; i++) {
+        const char *at = data_path(line, folder, files[i], path, sizeof path);
+        if (!at) {
+            snprintf(why, size, "%s/%s.npy is not there to compare with", line->data, files[i]);
+            return false;
+        }
+        if (compare_tensor(at, w, files[i][0], &c)) {
+            snprintf(why, size, "%s cannot be compared with", at);
+            return false;
+        }
+        if (!c.pass) {
+            snprintf(why, size, "%s of %s differs by %.3g, %.2f times what is allowed", files[i], at, c.error,
+                     c.part);
+            return false;
+        }
+    }
+    return true;
+}
