@@ -2,8 +2,8 @@
  * check_ref.c - the oracle itself, against results worked out by hand, C's own float and predicates written in C.
  *
  * It judges everything else, so nothing here uses the library: every bit pattern of the 16-bit types, rounding at every tie,
- * every normaliser of two and three keys, and the rule interpreter: masks over all pairs of a small grid, values against libm, the
- * error that it computes against f32 arithmetic. */
+ * every normaliser of two and three keys, and the rule interpreter: masks over all pairs of a small grid, values against
+ * libm, the error that it computes against f32 arithmetic. */
 #include "tests/ref.h"
 
 #include <check.h>
@@ -418,7 +418,8 @@ START_TEST(division_and_remainder)
                                        {-6, 3, -2, 0}, {6, -3, -2, 0},   {0, 5, 0, 0},    {0, -5, 0, 0},   {5, 0, 0, 0},
                                        {-5, 0, 0, 0},  {INT32_MIN, -1, INT32_MIN, 0},     {INT32_MIN, 1, INT32_MIN, 0},
                                        {INT32_MIN, 2, -1073741824, 0},   {INT32_MIN, INT32_MIN, 1, 0},
-                                       {INT32_MAX, INT32_MIN, -1, -1},   {1, INT32_MAX, 0, 1}, {-1, INT32_MAX, -1, INT32_MAX - 1}};
+                                       {INT32_MAX, INT32_MIN, -1, -1},   {1, INT32_MAX, 0, 1},
+                                       {-1, INT32_MAX, -1, INT32_MAX - 1}};
     struct ref_rules rules = {.n_scalars = 2, .scalars = {{"x", REF_I32, 0}, {"y", REF_I32, 0}}};
     for (size_t i = 0; i < LEN(table); i++) {
         rules.scalars[0].value = (double)table[i][0];
