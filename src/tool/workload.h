@@ -63,11 +63,6 @@ void workload_check(const struct workload *w, int64_t max_rows, struct verdict *
 
 /* What f32 arithmetic may be off by in one row of o, whatever the storage (doc/numerics.md). */
 double workload_f32_bound(const struct workload *w, int64_t b, int64_t h, int64_t i);
-/* Its part that all rows of a head share (the rest follows the size of the scores and takes a row's time to compute), and what
- * large scores add to the bound of a row's lse. */
-double workload_bar(const struct workload *w, int64_t b, int64_t h);
-double workload_lse_spread(const struct workload *w, int64_t b, int64_t h, int64_t i);
-
 /* Its part that all rows of a head share (the rest follows the row's scores and weights, and takes a row's time to compute), and
  * what rounded scores and weights add to the bound of a row's lse. */
 double workload_bar(const struct workload *w, int64_t b, int64_t h);

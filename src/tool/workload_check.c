@@ -65,12 +65,13 @@ static double value_distance(const struct ref_problem *p, const struct row *r, i
 /* A pair's edited score, off by the rounding of its products and of the rule. */
 static struct ref_number score_number(const struct ref_problem *p, const struct row *r, const struct ref_pair *pairs, int64_t j)
 {
-    struct ref_number raw = {pairs[j].raw, ((double)p->dim / 2 + 3) * UNIT * pairs[j].size};
+    /* an infinite score is one in f32 too */
+    struct ref_number raw = {pairs[j].raw, isfinite(pairs[j].raw) ? ((double)p->dim / 2 + 3) * UNIT * pairs[j].size : 0};
     struct ref_point at = ref_point_of(p, r->b, r->h, r->i, j);
     if (!p->rules.score || !p->rules.score[0])
         return raw;
     struct ref_number s = ref_score_bounded(&p->rules, &at, raw);
-    if (p->rules.normaliser == REF_SOFTMAX) /* times log2(e), after the rule */
+    if (p->rules.normaliser == REF_SOFTMAX && isfinite(s.value)) /* times log2(e), after the rule */
         s.error += 2 * UNIT * fabs(s.value);
     return s;
 }
