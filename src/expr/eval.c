@@ -48,8 +48,8 @@ static double apply_float(enum kind kind, double a, double b)
     case KIND_SUB: return a - b;
     case KIND_MUL: return a * b;
     case KIND_DIV: return a / b;
-    case KIND_MIN: return b < a ? b : a;
-    case KIND_MAX: return b > a ? b : a;
+    case KIND_MIN: return b < a || isnan(b) ? b : a;
+    case KIND_MAX: return b > a || isnan(b) ? b : a;
     case KIND_ABS: return fabs(a);
     case KIND_RELU: return a < 0 ? 0 : a;
     case KIND_EXP: return exp(a);
