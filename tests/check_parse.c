@@ -273,7 +273,7 @@ START_TEST(caps)
         const char *part, *middle, *close; /* part n times, middle, close n times */
         int largest;
     } rows[] = {
-        {"(", "k < q", ")", 64}, {"!", "k < q", "", 64}, {"-", "k < q", "", 62}, {"k < 1 | ", "q < 1", "", 62},
+        {"(", "k < q", ")", 128}, {"!", "k < q", "", 128}, {"-", "k < q", "", 62}, {"k < 1 | ", "q < 1", "", 62},
         {"k + ", "k < q", "", 62}, {" ", "k < q", "", CLATTN__EXPR_MAX_TEXT - 5}, {"exp(", "1.5", ") < k", 0},
     };
     static char text[CLATTN__EXPR_MAX_TEXT * 2];

@@ -14,7 +14,8 @@
  *
  * -D parameters beside those of forward.clh: BQ rows of a group, a power of two up to 8; BK a multiple of 16; GROUP = 1.
  * Numerics: f32 by fma: d in 16 partial sums of rising order, joined by a tree; sixteen values in rising order from 0, then the
- * sixteens of a block, then blocks, so that one large weight does not swallow the many small ones after it.  Masked pairs have weight +0; where values are not finite, they are left out of the sum.
+ * sixteens of a block, then blocks, so that one large weight does not swallow the many small ones after it.  Masked pairs have
+ * weight +0; where values are not finite, they are left out of the sum.
  */
 #define RULE_LANES 16
 #include "forward.clh"

@@ -81,10 +81,11 @@ static int make_literal(struct reader *r, enum type type, int32_t bits)
     return !step(r) ? -1 : added(r, clattn__tree_literal(r->expr, type, bits, &error), &error);
 }
 
+/* A printed operator needs at most a parenthesis of its own and one around it, so every graph's text can be read. */
 static bool enter(struct reader *r)
 {
-    if (++r->nesting > CLATTN__EXPR_MAX_DEPTH)
-        clattn__reader_fail(r, CLATTN_EXPR_LIMIT, r->at, "more than 64 parentheses, brackets and signs inside one another");
+    if (++r->nesting > 2 * CLATTN__EXPR_MAX_DEPTH)
+        clattn__reader_fail(r, CLATTN_EXPR_LIMIT, r->at, "more than 128 parentheses, brackets and signs inside one another");
     return !r->status;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * fuzz_rules.c - libFuzzer on the rule language: parse, print, parse again, compare, kernel text, value, class, derivative.
+ * fuzz_rules.c - a libFuzzer target: whatever the text, the language keeps its promises (src/expr/expr.h).
  *
- * The first byte chooses the use, and whether the text is the input itself or made from it by the grammar (random_rule).  What is
- * checked beside the sanitizers: a text's print means the same, a derivative prints and parses, kernel text is of harmless
- * characters, an EMPTY tile shows no pair and a FULL one every pair. */
+ * The first byte of an input says the use of the rule, and whether the rest is a text or a seed of tests/random_rule.c.  A
+ * refused text leaves no rule and a message that may be shown.  A taken one prints to a text of the same graph, the same kernel and
+ * the same value, its kernel text has words of ours alone, and the class of a box agrees with the points in it. */
 #include "expr/tree.h"
 #include "tests/random_rule.h"
 
@@ -11,108 +11,179 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TEXT 16384
-#define KERNEL_TEXT (1 << 20)
+#define PRINT_SIZE 65536
+#define KERNEL_SIZE (2 << 20)
+#define RANDOM_SIZE 2048
 
-static const clattn_scalar scalars[] = {{"width", CLATTN_I32, 0, 4}, {"alpha", CLATTN_F32, 0, 0.5}};
-static const clattn_array arrays[] = {{"len", CLATTN_I32, 1, {3}}, {"doc", CLATTN_I8, 2, {2, 9}}, {"bias", CLATTN_F16, 4, {1, 2, 3, 5}},
-                                      {"keep", CLATTN_BITS, 2, {2, 40}}};
-static const struct clattn__names names = {2, 4, scalars, arrays};
-static const uint32_t data[64] = {0x01020304, 0xff00ff00, 0x3c003c00, 7, 9, 0x80000000, 5};
-static const void *const contents[] = {data, data, data, data};
-static const struct clattn__expr_values values = {scalars, arrays, contents};
+#define MUST(condition)                                                             \
+    do {                                                                            \
+        if (!(condition)) {                                                         \
+            fprintf(stderr, "fuzz_rules.c:%d: not so: %s\n", __LINE__, #condition); \
+            abort();                                                                \
+        }                                                                           \
+    } while (0)
 
-static void demand(bool holds, const char *what, const char *text)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const clattn_scalar scalars[] = {{"width", CLATTN_I32, 0, -3}, {"alpha", CLATTN_F32, 0, 0.75}};
+static const clattn_array arrays[] = {
+    {"prefix", CLATTN_I32, 1, {3}},       {"doc", CLATTN_I8, 2, {2, 9}},    {"bias", CLATTN_F16, 4, {1, 2, 3, 4}},
+    {"keep", CLATTN_BITS, 2, {2, 40}},    {"slope", CLATTN_F32, 1, {8}},    {"img", CLATTN_BF16, 3, {2, 3, 5}},
+    {"far", CLATTN_BITS, 3, {40000, 40000, 40000}},
+};
+static const struct clattn__names names = {CLATTN__LEN(scalars), CLATTN__LEN(arrays), scalars, arrays};
+static const int32_t store[64] = {5, -1, 7, 0x3c003e00, 0x7f800000, INT32_MIN, INT32_MAX, 0x12345678, -2, 0x40490fdb, 0x7e017c00};
+static const void *const held[] = {store, store, store, store, store, store, NULL};
+static const struct clattn__expr_values values = {scalars, arrays, held};
+
+static char *prints[2], *kernels[2];
+
+/* ---- refused ---- */
+static void check_refusal(const struct clattn__expr *expr, enum clattn__use use, const char *text, const char *message, clattn_status status)
 {
-    if (holds)
-        return;
-    fprintf(stderr, "%s: '%s'\n", what, text);
-    abort();
-}
-
-static struct clattn__expr *parse(enum clattn__use use, const char *text)
-{
-    struct clattn__expr *expr = NULL;
-    char message[CLATTN__MESSAGE_SIZE];
-    if (clattn__expr_create(&expr, &names, message, sizeof message))
-        return NULL;
-    if (clattn__expr_add(expr, use, text, message, sizeof message) == CLATTN_OK)
-        return expr;
+    char tiny[3] = "xx";
+    MUST(status <= CLATTN_EXPR_SYNTAX && status >= CLATTN_EXPR_NUMBER);
+    MUST(!clattn__expr_has(expr, use) && expr->n_nodes == 0 && expr->n_numbers == 0);
+    MUST(!strncmp(message, "column ", 7) && strlen(message) < CLATTN__MESSAGE_SIZE);
     for (const char *c = message; *c; c++)
-        demand((*c >= ' ' && *c <= '~') || *c == '\n', "a message echoes raw bytes", text);
-    clattn__expr_free(expr);
-    return NULL;
+        MUST((*c >= ' ' && *c <= '~') || *c == '\n');
+    struct clattn__expr *again;
+    MUST(clattn__expr_create(&again, &names, NULL, 0) == CLATTN_OK);
+    MUST(clattn__expr_add(again, use, text, tiny, 1) == status && tiny[1] == 'x');
+    clattn__expr_free(again);
 }
 
-static void check_tile(const struct clattn__expr *expr, const char *text)
+/* ---- taken ---- */
+/* Kernel text: letters, digits and the signs of C expressions, and no '#' but at the beginning of a line. */
+static void check_kernel_text(const char *text)
 {
-    const struct clattn__expr_box box = {.q0 = -2, .q1 = 2, .k0 = 3, .k1 = 8, .h0 = 0, .h1 = 1, .b = 1, .q_len = 5, .k_len = 9};
-    enum clattn__class class = clattn__expr_classify(expr, &box, &values);
+    for (const char *c = text; *c; c++) {
+        MUST((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr("_#\\\n (){}[]*&,;=+-./>", *c));
+        MUST(*c != '#' || c == text || c[-1] == '\n');
+        MUST(*c != '\\' || c[1] == '\n');
+        MUST(!(*c == '/' && (c[1] == '/' || c[1] == '*')));
+    }
+    for (int i = 0; i < names.n_scalars; i++)
+        MUST(!strstr(text, scalars[i].name));
+    for (int i = 0; i < names.n_arrays - 1; i++) /* "far" is part of a word of ours */
+        MUST(!strstr(text, arrays[i].name));
+}
+
+static bool same_value(double a, double b)
+{
+    return a == b || (a != a && b != b);
+}
+
+static void check_values(const struct clattn__expr *x, const struct clattn__expr *y, enum clattn__use use, const uint8_t *data, size_t size)
+{
+    struct clattn__expr_box box = {0, 0, 0, 0, 0, 0, 1, 1, 37, 41};
+    unsigned sum = 1;
+    for (size_t i = 0; i < size; i++)
+        sum = sum * 31 + data[i];
+    box.q0 = (int32_t)(sum % 40) - 3;
+    box.k0 = (int32_t)(sum / 64 % 41);
+    box.h0 = (int32_t)(sum / 4096 % 4);
+    box.q1 = box.q0 + (int32_t)(sum / 16384 % 4);
+    box.k1 = box.k0 + (int32_t)(sum / 65536 % 4);
+    box.h1 = box.h0 + (int32_t)(sum / 262144 % 2);
+    enum clattn__class class = clattn__expr_classify(x, &box, &values);
+    MUST(class == CLATTN__EMPTY || class == CLATTN__PARTIAL || class == CLATTN__FULL);
+    MUST(class == clattn__expr_classify(y, &box, &values));
     for (int32_t q = box.q0; q <= box.q1; q++)
         for (int32_t k = box.k0; k <= box.k1; k++)
             for (int32_t h = box.h0; h <= box.h1; h++) {
-                const struct clattn__expr_point at = {.q = q, .k = k, .b = 1, .h = h, .q_len = 5, .k_len = 9};
-                bool seen = clattn__expr_eval(expr, CLATTN__MASK, &at, &values, false) != 0;
-                demand(seen ? class != CLATTN__EMPTY : class != CLATTN__FULL, "a tile's class is wrong", text);
+                const struct clattn__expr_point at = {q, k, box.b, h, box.g, box.q_len, box.k_len, (double)(float)(q - k) / 8};
+                double value = clattn__expr_eval(x, use, &at, &values, false);
+                MUST(same_value(value, clattn__expr_eval(y, use, &at, &values, false)));
+                MUST(use != CLATTN__MASK || value == 0 || value == 1);
+                MUST(use != CLATTN__MASK || class == CLATTN__PARTIAL || value == (class == CLATTN__FULL));
+                clattn__expr_eval(x, use, &at, &values, true);
             }
+    const struct clattn__expr_point edge = {INT32_MIN, INT32_MAX, 0, 7, 0, INT32_MAX, 0, -1e30};
+    MUST(same_value(clattn__expr_eval(x, use, &edge, &values, false), clattn__expr_eval(y, use, &edge, &values, false)));
 }
 
-static void check_derivative(const struct clattn__expr *expr, enum clattn__use use, const char *text)
+static void check_derivative(const struct clattn__expr *x, enum clattn__use use)
 {
-    static char print[TEXT];
-    struct clattn__expr *derivative = NULL;
-    if (clattn__expr_derivative(expr, use, &derivative) || clattn__expr_print(derivative, use, print, sizeof print)) {
-        clattn__expr_free(derivative);
-        return; /* too large, or too long to print */
-    }
-    struct clattn__expr *again = strlen(print) <= CLATTN__EXPR_MAX_TEXT ? parse(use, print) : NULL;
-    (void)text;
-    clattn__expr_free(again);
-    clattn__expr_free(derivative);
-}
-
-static void check_rule(struct clattn__expr *expr, enum clattn__use use, const char *text)
-{
-    static char print[TEXT], again_print[TEXT], kernel[KERNEL_TEXT];
-    if (clattn__expr_kernel_text(expr, kernel, sizeof kernel) == CLATTN_OK)
-        for (const char *c = kernel; *c; c++)
-            demand((*c >= ' ' && *c <= '~' && *c != '"' && *c != '\'' && *c != '`' && *c != '$' && *c != '@') || *c == '\n',
-                   "kernel text holds a strange character", text);
-    if (use == CLATTN__MASK)
-        check_tile(expr, text);
-    else
-        check_derivative(expr, use, text);
-    if (clattn__expr_print(expr, use, print, sizeof print) || strlen(print) > CLATTN__EXPR_MAX_TEXT)
+    struct clattn__expr *slope;
+    const struct clattn__expr_point at = {3, 2, 0, 1, 0, 9, 9, 0.5};
+    clattn_status status = clattn__expr_derivative(x, use, &slope);
+    MUST(status == CLATTN_OK || status == CLATTN_EXPR_LIMIT);
+    if (status)
         return;
-    struct clattn__expr *again = parse(use, print);
-    if (!again)
-        return; /* written out, it may pass a cap that the shorter text kept */
-    demand(clattn__expr_print(again, use, again_print, sizeof again_print) == CLATTN_OK && !strcmp(print, again_print),
-           "a print prints otherwise", text);
-    clattn__expr_free(again);
+    clattn__expr_eval(slope, use, &at, &values, false);
+    if (clattn__expr_kernel_text(slope, kernels[1], KERNEL_SIZE) == CLATTN_OK)
+        check_kernel_text(kernels[1]);
+    clattn__expr_free(slope);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
+/* A print may be longer than a text may be, since what is shared is written out: then nobody reads it. */
+static void check_taken(const struct clattn__expr *x, enum clattn__use use, const uint8_t *data, size_t size)
 {
-    static char text[CLATTN__EXPR_MAX_TEXT + 64];
-    if (size < 1)
-        return 0;
-    enum clattn__use use = (enum clattn__use)(input[0] % 3);
-    bool grammar = input[0] & 0x80;
-    size_t length = size - 1 < sizeof text - 1 ? size - 1 : sizeof text - 1;
-    memcpy(text, input + 1, length);
-    text[length] = 0;
-    if (grammar) {
+    char message[CLATTN__MESSAGE_SIZE] = "";
+    struct clattn__expr *y;
+    MUST(x->n_nodes <= CLATTN__EXPR_MAX_NODES && x->n_numbers <= CLATTN__EXPR_MAX_NUMBERS);
+    clattn_status printed = clattn__expr_print(x, use, prints[0], PRINT_SIZE);
+    MUST(printed == CLATTN_OK || printed == CLATTN_BUFFER_TOO_SHORT);
+    MUST(clattn__expr_kernel_text(x, kernels[0], KERNEL_SIZE) == CLATTN_OK);
+    check_kernel_text(kernels[0]);
+    if (use != CLATTN__MASK)
+        check_derivative(x, use);
+    if (printed != CLATTN_OK || strlen(prints[0]) > CLATTN__EXPR_MAX_TEXT)
+        return;
+    MUST(clattn__expr_create(&y, &names, message, sizeof message) == CLATTN_OK);
+    clattn_status status = clattn__expr_add(y, use, prints[0], message, sizeof message);
+    if (status)
+        fprintf(stderr, "%s: %s\n", clattn_status_name(status), message);
+    MUST(status == CLATTN_OK);
+    MUST(clattn__expr_print(y, use, prints[1], PRINT_SIZE) == CLATTN_OK && !strcmp(prints[0], prints[1]));
+    MUST(clattn__expr_kernel_text(y, kernels[1], KERNEL_SIZE) == CLATTN_OK && !strcmp(kernels[0], kernels[1]));
+    check_values(x, y, use, data, size);
+    clattn__expr_free(y);
+}
+
+/* ---- the input ---- */
+/* A text of its own length, so that a read past its end is seen. */
+static char *text_of(const uint8_t *data, size_t size, bool random, enum clattn__use use)
+{
+    char *text = malloc(random ? RANDOM_SIZE : size + 1);
+    MUST(text != NULL);
+    if (random) {
         uint64_t seed = 0;
-        for (size_t i = 1; i < size; i++)
-            seed = seed * 257 + input[i];
-        random_rule(seed, use, text, 400, &names);
+        for (size_t i = 0; i < size; i++)
+            seed = seed * 257 + data[i];
+        random_rule(seed, use, text, RANDOM_SIZE, &names);
+    } else {
+        memcpy(text, data, size);
+        text[size] = 0;
     }
-    struct clattn__expr *expr = parse(use, text);
-    demand(expr || !grammar, "a rule of the grammar was refused", text);
-    if (expr)
-        check_rule(expr, use, text);
+    return text;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static char message[CLATTN__MESSAGE_SIZE];
+    struct clattn__expr *expr;
+    if (size == 0)
+        return 0;
+    for (int i = 0; i < 2 && !prints[i]; i++) {
+        prints[i] = malloc(PRINT_SIZE);
+        kernels[i] = malloc(KERNEL_SIZE);
+        MUST(prints[i] && kernels[i]);
+    }
+    enum clattn__use use = (enum clattn__use)(data[0] % CLATTN__USES);
+    bool random = data[0] / 16 % 2 == 1; /* 'B', 'C', 'D': a text; '0', '1', '2': a seed */
+    char *text = text_of(data + 1, size - 1, random, use);
+    MUST(clattn__expr_create(&expr, &names, message, sizeof message) == CLATTN_OK);
+    clattn_status status = clattn__expr_add(expr, use, text, message, sizeof message);
+    if (status)
+        fprintf(random ? stderr : stdout, "%s", random ? message : "");
+    MUST(!random || status == CLATTN_OK);
+    if (status)
+        check_refusal(expr, use, text, message, status);
+    else
+        check_taken(expr, use, data, size);
     clattn__expr_free(expr);
+    free(text);
     return 0;
 }

@@ -1,32 +1,45 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# run.sh [SECONDS] - libFuzzer on the rule language (fuzz_rules.c), with AddressSanitizer and UBSan; 60 seconds, or as many.
+# run.sh SECONDS [libFuzzer's options] - build the fuzzer of rule texts beside the default build, and run it.
 #
-# Wants clang with its fuzzer's runtime (Debian: clang, libclang-rt-14-dev); exits 77 without.  FUZZ_CORPUS names a folder that
-# keeps what was found from run to run.  top_builddir and top_srcdir as in make check, or the folder build beside this tree.
+# Findings and the corpus lie in $top_builddir/fuzz (build/fuzz).  Needs clang with libFuzzer and its sanitizers (Debian: clang and
+# libclang-rt-14-dev); without them it is skipped by exit status 77.
 set -eu
-src=${top_srcdir:-$(cd "$(dirname "$0")/../.." && pwd)}
-build=${top_builddir:-$src/build}
+cd "$(dirname "$0")/../.."
 seconds=${1:-60}
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-corpus=${FUZZ_CORPUS:-$tmp/corpus}
-mkdir -p "$corpus"
-echo 'int LLVMFuzzerTestOneInput(const char *p, unsigned long n) { return p && n > 9 ? 0 : 0; }' > "$tmp/probe.c"
-if ! clang -fsanitize=fuzzer,address,undefined "$tmp/probe.c" -o "$tmp/probe" > "$tmp/log" 2>&1; then
-    echo "skipped: fuzzing (clang with its fuzzer's runtime is not installed)"
+[ $# -eq 0 ] || shift
+out=${top_builddir:-$PWD/build}/fuzz
+clang=${FUZZ_CC:-clang}
+sanitizers=fuzzer,address,undefined,float-cast-overflow
+mkdir -p "$out/include/clattn" "$out/corpus"
+
+if ! command -v "$clang" > /dev/null; then
+    echo "SKIP: fuzz_rules: no $clang"
     exit 77
 fi
-clang -std=c11 -g -O1 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I"$build/include" \
-    -I"$src/include" -I"$src/src" -I"$src" -I"$src/cl/common" -pthread -o "$tmp/fuzz" "$src/tests/fuzz/fuzz_rules.c" \
-    "$src/tests/random_rule.c" "$src"/src/expr/*.c "$src/src/core/failure.c" "$src/src/core/checked.c" "$src/src/core/status.c" -lm
-printf '\001k <= q & q - k < 4' > "$corpus/mask"
-printf '\000documents(doc) | prefix(7) ^ keep[b, k]' > "$corpus/named"
-printf '\001score - len[h] * (q - k) + tanh(alpha) * 1.5e-3' > "$corpus/score"
-printf '\002softplus(score) / floor(2.5)' > "$corpus/weight"
-printf '\200grammar' > "$corpus/grammar"
-"$tmp/fuzz" -max_total_time="$seconds" -max_len=512 -timeout=10 -print_final_stats=1 "$corpus" > "$tmp/log" 2>&1 || {
-    tail -n 40 "$tmp/log"
-    exit 1
-}
-grep -E '^stat::number_of_executed_units|^stat::new_units_added' "$tmp/log"
+echo 'int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n) { return n > 99 && d[0]; }' > "$out/probe.c"
+if ! "$clang" -fsanitize=$sanitizers "$out/probe.c" -o "$out/probe" > "$out/probe.log" 2>&1; then
+    echo "SKIP: fuzz_rules: $clang links no libFuzzer (Debian: libclang-rt-14-dev)"
+    exit 77
+fi
+
+# version.h without configure; the rooms that the target needs are src/expr and these of src/core
+sed -e 's/@PACKAGE_VERSION@/0/; s/@CLATTN_[A-Z]*@/0/' include/clattn/version.h.in > "$out/include/clattn/version.h"
+sources=$(sed -n -e '/^EXPR_SRCS/,/[^\\]$/p' ops.mk | tr -d '\\\n' | sed 's/EXPR_SRCS = //')
+# shellcheck disable=SC2086
+"$clang" -std=c11 -g -O2 -D_GNU_SOURCE -fno-sanitize-recover=all -fsanitize=$sanitizers \
+    -I"$out/include" -Iinclude -Isrc -Icl/common -I. tests/fuzz/fuzz_rules.c tests/random_rule.c $sources \
+    src/core/failure.c src/core/checked.c src/core/status.c -lm -o "$out/fuzz_rules"
+
+# each line of the seeds is a text for each use: B mask, C score, D weight
+mkdir -p "$out/seeds"
+awk -v dir="$out/seeds" '{
+    for (i = 0; i < 3; i++) {
+        file = sprintf("%s/%03d-%d", dir, NR, i)
+        printf "%c%s", 66 + i, $0 > file
+        close(file)
+    }
+}' tests/fuzz/seeds
+cd "$out"
+exec ./fuzz_rules -max_total_time="$seconds" -max_len=4200 -timeout=5 -rss_limit_mb=1024 -use_value_profile=1 -print_final_stats=1 \
+    -dict="$OLDPWD/tests/fuzz/words" "$@" corpus seeds
