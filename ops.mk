@@ -18,7 +18,7 @@ ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/c
 WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c tests/ref_rule.c
 TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
 	src/tool/tensors.c src/tool/bench.c src/tool/presets.c src/tool/measure.c src/tool/table.c src/tool/record.c \
-	src/tool/peak.c src/tool/baseline.c
+	src/tool/peak.c src/tool/baseline.c src/tool/explain.c
 
 # Tests of the installed interface; of hidden functions, which link the objects (tests/local.mk says so); scripts.
 # RUNTIME_CHECKS run again on the other CPU runtime.
@@ -32,6 +32,6 @@ SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_run.sh tests/check
 	tests/check_determinism.sh tests/check_oclgrind.sh tests/check_rusticl.sh tests/check_intel.sh tests/consumer.sh
 
 # What users read and copy; the consumer test compiles and runs the examples.
-MAN_PAGES = doc/clattn.1 doc/clattn-devices.1 doc/clattn-run.1 doc/clattn-verify.1 doc/clattn-bench.1 \
+MAN_PAGES = doc/clattn.1 doc/clattn-devices.1 doc/clattn-run.1 doc/clattn-verify.1 doc/clattn-bench.1 doc/clattn-explain.1 \
 	doc/clattn.3 doc/clattn_expr.7 doc/clattn_problem.7
 EXAMPLES = doc/examples/minimal.c doc/examples/causal_gqa.c doc/examples/own_context.c

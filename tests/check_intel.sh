@@ -18,7 +18,7 @@ for program in $RUNTIME_CHECKS; do
 done
 check sh "$top_srcdir/tests/check_run.sh"
 check sh "$top_srcdir/tests/check_determinism.sh"
-check "$top_builddir/clattn" verify --problems 400 --seed 9000
+check "$top_builddir/clattn" verify --problems 200 --seed 9000
 check "$top_builddir/clattn" verify --problems 40 --seed 9500 --engine portable
 echo "Intel CPU runtime: $ran suites, $bad failed"
 [ "$ran" -ge 4 ] && [ "$bad" -eq 0 ]

@@ -263,6 +263,42 @@ START_TEST(linear_in_values)
 }
 END_TEST
 
+/* One key takes nearly all, and each of the many others adds less than half a unit in the last place: one by one they would all
+ * vanish.  An addition rounds by at most u; blocks of 32 to 128 keys (or sixteens in longer ones) that are summed by themselves
+ * need 128 + n / 32 additions at most for a numerator of o, and as many for its denominator. */
+START_TEST(many_small_weights_count)
+{
+    static const int lengths[][2] = {{1, 1024}, {3, 1024}, {40, 1024}, {3, 40000}, {40, 40000}};
+    static const float others[] = {1.15f, 0, -0.55f};
+    const double w = exp((double)-16.8f);
+    for (int e = 0; e < n_engines; e++)
+        for (size_t n = 0; n < LEN(lengths); n++) {
+            const int keys = lengths[n][1];
+            struct tensors t = make(engines[e], "attn:f32:q%d:k%d:d1/3:splits=1", lengths[n][0], keys);
+            for (size_t i = 0; i < t.q_count; i++)
+                t.q[i] = 1;
+            for (size_t i = 0; i < t.k_count; i++)
+                t.k[i] = i > 0 ? -16.8f : 0;
+            for (size_t i = 0; i < t.v_count; i++)
+                t.v[i] = i < 3 ? 1 : others[i % 3];
+            run(&t);
+            double small = (keys - 1) * w, tolerance = BAR + 2 * (128 + keys / 32.0) * 0x1p-24;
+            ck_assert_msg(small > 2 * tolerance, "the test cannot fail");
+            for (size_t i = 0; i < t.o_count; i++) {
+                double error = fabs((double)t.o[i] - (1 + (double)others[i % 3] * small) / (1 + small));
+                ck_assert_msg(error <= tolerance, "%s, %d x %d: o is off by %.3g (tolerance %.3g)", engines[e], lengths[n][0], keys,
+                              error, tolerance);
+            }
+            for (size_t i = 0; i < t.rows; i++) {
+                double error = fabs((double)t.lse[i] - log1p(small));
+                ck_assert_msg(error <= tolerance, "%s, %d x %d: lse is off by %.3g (tolerance %.3g)", engines[e], lengths[n][0], keys,
+                              error, tolerance);
+            }
+            drop(&t);
+        }
+}
+END_TEST
+
 /* ---- splitting the keys ---- */
 START_TEST(split_plans_agree)
 {
@@ -563,7 +599,7 @@ END_TEST
 /* ---- tiles ---- */
 enum { EMPTY, PARTIAL, FULL };
 
-/* The shares of tiles that a pattern lets be empty, partial or full, over 1024 x 1024 (2048 keys for cross). */
+/* The shares of tiles that a pattern lets be empty, partial or full, over 1024 x 1024. */
 START_TEST(counted_tiles)
 {
     static const struct {
@@ -647,6 +683,7 @@ int main(void)
     tcase_add_test(numbers, order_of_keys_does_not_matter);
     tcase_add_test(numbers, shifted_logits_move_lse_alone);
     tcase_add_test(numbers, linear_in_values);
+    tcase_add_test(numbers, many_small_weights_count);
     tcase_add_test(numbers, split_plans_agree);
     tcase_add_test(numbers, merged_halves_are_the_whole);
     tcase_add_test(bits, the_future_changes_no_bit);

@@ -68,7 +68,7 @@ expect 0 'usage: clattn' --help
 expect 0 '^clattn [0-9]' --version
 expect 0 '^  engine ' devices
 expect 0 '"engines"' devices --json
-for c in devices run verify bench; do expect 0 "^usage: clattn $c" $c --help; done
+for c in devices run verify bench explain; do expect 0 "^usage: clattn $c" $c --help; done
 expect 0 'GFLOP/s' run $small
 expect 0 'takes vector\|takes portable' run --explain $small
 expect 0 'mask k <= q' run --mask 'k <= q' --corner br $small
@@ -196,6 +196,19 @@ expect 0 'time' run --array n="$tmp/lens.npy" --mask 'k < n[b]' $small
 expect 0 'time' run --array n="$tmp/half.npy" --mask 'k < n[b, h, 0]' $small
 expect 0 '1 passed' verify --array 'doc=i32[b,k]' --array 'slope=f32[h]' --mask 'documents(doc)' --corner tl --score 'alibi(slope)' $small
 expect 0 '1 passed' verify --weight 'relu(score)' --normaliser count --scalar c=0.5 --mask 'k < 2 + floor(c)' $small
+expect 0 '^score .*tanh(score / 30.0)' explain --score 'soft_cap(30)' $small
+expect 0 'd/dscore *1.0 - tanh' explain --score 'soft_cap(30)' $small
+expect 0 '1 EMPTY (25.0 %), 2 PARTIAL (50.0 %), 1 FULL (25.0 %)' explain --tile 64x64 attn:f32:q128:k128:d8:causal-tl
+expect 0 '#define MASK_RULE 1' explain --kernel --mask 'causal' --corner tl $small
+expect 0 '|+\.|' explain --svg "$tmp/map.svg" --tile 64x64 attn:f32:q128:k128:d8:causal-tl
+grep -q '^</svg>' "$tmp/map.svg" || fail "explain --svg wrote no whole picture"
+expect 0 'soft_cap(c)' rules
+expect 0 'usage: clattn rules' rules --help
+mistake 'takes no argument' rules causal
+mistake '64x128' explain --tile 64 $small
+mistake "beyond the problem's" explain --head 2 $small
+mistake 'cannot be written' explain --svg "$tmp/no/map.svg" $small
+mistake 'takes one problem' explain
 mistake 'softmax, l1, count or none' run --normaliser mean $small
 mistake 'dimensions are numbers' run --array 'n=i32[b' --mask 'k < n[b]' $small
 mistake 'four dimensions' run --array 'n=i32[b,h,q,k,2]' --mask 'k < n[b]' $small
@@ -278,7 +291,7 @@ awk '/^problem /{ at = index($0, "unfused") + 6 }
 options_of() { grep -o -e '--[a-z][a-z-]*' | sort -u; }
 page_options() { for p in "$@"; do sed 's/\\-/-/g' "$top_srcdir/doc/$p.1"; done | options_of; }
 "$clattn" --help | options_of > "$tmp/all"
-for c in devices run verify bench; do
+for c in devices run verify bench explain; do
     "$clattn" $c --help | options_of > "$tmp/help"
     cat "$tmp/help" >> "$tmp/all"
     page_options clattn-$c clattn > "$tmp/pages"

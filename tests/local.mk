@@ -17,8 +17,8 @@ AM_TESTS_ENVIRONMENT = \
 	{ echo "CLATTN_TEST_RUNTIME: $$why" >&2; exit 99; };
 
 noinst_HEADERS += tests/ref.h
-EXTRA_DIST += $(SCRIPT_CHECKS) tests/fuzz/run.sh tests/fuzz/fuzz_rules.c tests/fuzz/seeds tests/fuzz/words tests/check_faults.sh tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices
-CLEAN_DIRS += tests/pocl-cache tests/cache tests/vendors
+EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words $(SCRIPT_CHECKS) tests/check_faults.sh tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices
+CLEAN_DIRS += fuzz tests/pocl-cache tests/cache tests/vendors
 
 TESTS += $(SCRIPT_CHECKS)
 if HAVE_CHECK

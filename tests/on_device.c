@@ -102,6 +102,11 @@ void on_device_run(cl_kernel kernel, size_t items, size_t group)
     ck_assert_int_eq(clEnqueueNDRangeKernel(on.queue, kernel, 1, NULL, &items, &group, 0, NULL, NULL), CL_SUCCESS);
 }
 
+void on_device_write(cl_mem buffer, const void *data, size_t size)
+{
+    ck_assert_int_eq(clEnqueueWriteBuffer(on.queue, buffer, CL_TRUE, 0, size, data, 0, NULL, NULL), CL_SUCCESS);
+}
+
 void on_device_read(cl_mem buffer, void *data, size_t size)
 {
     ck_assert_int_eq(clEnqueueReadBuffer(on.queue, buffer, CL_TRUE, 0, size, data, 0, NULL, NULL), CL_SUCCESS);

@@ -25,6 +25,7 @@ cl_kernel on_device_kernel(const char *name, const char *prelude, const char *te
 cl_mem on_device_buffer(const void *data, size_t size);
 void on_device_argument(cl_kernel kernel, cl_uint argument, size_t size, const void *value);
 void on_device_run(cl_kernel kernel, size_t items, size_t group);
+void on_device_write(cl_mem buffer, const void *data, size_t size);
 void on_device_read(cl_mem buffer, void *data, size_t size);
 
 #endif

@@ -13,8 +13,9 @@
  *     o [BQ][DIM_V16]  the unnormalised output; of a last part only new columns count
  *
  * -D parameters beside those of forward.clh: BQ rows of a group, a power of two up to 8; BK a multiple of 16; GROUP = 1.
- * Numerics: f32 by fma: d in 16 partial sums of rising order, joined by a tree; keys of a block in rising order from 0, then
- * blocks in rising order.  Masked pairs have weight +0; where values are not finite, they are left out of the sum.
+ * Numerics: f32 by fma: d in 16 partial sums of rising order, joined by a tree; sixteen values in rising order from 0, then the
+ * sixteens of a block, then blocks, so that one large weight does not swallow the many small ones after it.  Masked pairs have
+ * weight +0; where values are not finite, they are left out of the sum.
  */
 #define RULE_LANES 16
 #include "forward.clh"
@@ -266,9 +267,7 @@ static inline void add_values(float16 *o, const float16 *p, const int used[2], c
                 float16 sum[ROWS_AT_ONCE * COLUMNS_AT_ONCE];
                 UNROLL for (int r = 0; r < ROWS_AT_ONCE; r++)
                     UNROLL for (int d = 0; d < COLUMNS_AT_ONCE; d++)
-                        sum[r * COLUMNS_AT_ONCE + d] = d0 + d < DIM_V16 && k0 > used[0]
-                                                           ? o[(BQ + r0 + r) * DIM_V16 + d0 + d]
-                                                           : (float16)(0.0f);
+                        sum[r * COLUMNS_AT_ONCE + d] = (float16)(0.0f);
                 for (int k = k0; k < min(k0 + 16, used[1]); k++)
                     UNROLL for (int d = 0; d < COLUMNS_AT_ONCE; d++) {
                         if (d0 + d >= DIM_V16)
@@ -281,7 +280,9 @@ static inline void add_values(float16 *o, const float16 *p, const int used[2], c
                 UNROLL for (int r = 0; r < ROWS_AT_ONCE; r++)
                     UNROLL for (int d = 0; d < COLUMNS_AT_ONCE; d++)
                         if (d0 + d < DIM_V16)
-                            o[(BQ + r0 + r) * DIM_V16 + d0 + d] = sum[r * COLUMNS_AT_ONCE + d];
+                            o[(BQ + r0 + r) * DIM_V16 + d0 + d] =
+                                k0 > used[0] ? o[(BQ + r0 + r) * DIM_V16 + d0 + d] + sum[r * COLUMNS_AT_ONCE + d]
+                                             : sum[r * COLUMNS_AT_ONCE + d];
             }
     for (int r = 0; r < BQ; r++)
         for (int d = 0; d < DIM_V16; d++)
@@ -307,11 +308,15 @@ static inline void add_values_carefully(float16 *o, const float16 *p, const int 
     const float *weight = (const float *)p;
     for (int r = 0; r < BQ; r++)
         for (int d = 0; d < DIM_V16; d++) {
-            float16 sum = (float16)(0.0f);
-            for (int k = used[0]; k < used[1]; k++)
-                if (mask_1(env, rows->position[r], rows->head[r], key + k))
-                    sum = fma((float16)(weight[r * BK + k]), read_value(values + k * stride, DIM_V, d), sum);
-            o[r * DIM_V16 + d] = fma(o[r * DIM_V16 + d], (float16)(alpha[r]), sum);
+            float16 block = (float16)(0.0f);
+            for (int k0 = used[0]; k0 < used[1]; k0 += 16) {
+                float16 sum = (float16)(0.0f);
+                for (int k = k0; k < min(k0 + 16, used[1]); k++)
+                    if (mask_1(env, rows->position[r], rows->head[r], key + k))
+                        sum = fma((float16)(weight[r * BK + k]), read_value(values + k * stride, DIM_V, d), sum);
+                block += sum;
+            }
+            o[r * DIM_V16 + d] = fma(o[r * DIM_V16 + d], (float16)(alpha[r]), block);
         }
 }
 #endif

@@ -6,7 +6,7 @@
  *     q_len, k_len   this batch entry's lengths
  *     b, h, g        batch entry, query head, key/value head
  *     names          scalars and arrays declared in the problem, as in k < prefix[b] or doc[b,q] == doc[b,k]
- *     named rules    causal, window(512), ...: `clattn rules' and clattn_rule_describe list them
+ *     named rules    causal, window(512), ...: `clattn rules' and clattn_named_rule_describe list them
  * and a corner that says where query row 0 stands: CLATTN_TOP_LEFT at position 0, CLATTN_BOTTOM_RIGHT so
  * that the last query and the last key have the same position (q = row + k_len - q_len).
  *

@@ -11,7 +11,22 @@ typedef enum clattn_use { CLATTN_MASK_RULE = 0, CLATTN_SCORE_RULE = 1, CLATTN_WE
 /* Classes of a tile, the numbers of the tile counters. */
 typedef enum clattn_tile_class { CLATTN_TILE_EMPTY = 0, CLATTN_TILE_PARTIAL = 1, CLATTN_TILE_FULL = 2 } clattn_tile_class;
 
+/* A rule that has a name; texts are static. */
+typedef struct clattn_named_rule {
+    size_t size;
+    const char *name;
+    int32_t use;            /* clattn_use */
+    int32_t reserved;
+    const char *parameters; /* "w, d", "doc[]", "": with [] behind it an array's name, else an expression */
+    const char *text;       /* in the language, of the parameters */
+    const char *meaning;
+} clattn_named_rule;
+#define CLATTN_NAMED_RULE_INIT {sizeof(clattn_named_rule), NULL, 0, 0, NULL, NULL, NULL}
+
 CLATTN_BEGIN
+/* Describe named rule number index, from 0; BAD_COUNT past the last. */
+CLATTN_API clattn_status clattn_named_rule_describe(size_t index, clattn_named_rule *rule);
+
 /* Check a condition against the names that a problem declares, and make a pattern of it.  scope may be NULL: no names.  On
  * failure *pattern keeps the error, and message (size bytes; may be NULL, 0) gets the column, what was found and expected, the
  * text with a caret under the place, and the names in scope.  NULL_ARGUMENT, BAD_CORNER, EXPR_*, BAD_NAME, DUPLICATE_NAME. */

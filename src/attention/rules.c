@@ -31,6 +31,24 @@ clattn_status clattn_pattern_parse(clattn_pattern *pattern, const char *text, cl
     return status;
 }
 
+clattn_status clattn_named_rule_describe(size_t index, clattn_named_rule *rule)
+{
+    if (!rule)
+        return CLATTN_NULL_ARGUMENT;
+    if (rule->size != sizeof *rule)
+        return CLATTN_BAD_STRUCT_SIZE;
+    for (size_t i = 0; i <= index; i++)
+        if (!clattn__named_rules[i].name)
+            return CLATTN_BAD_COUNT;
+    const struct clattn__named_rule *from = &clattn__named_rules[index];
+    rule->name = from->name;
+    rule->use = (int32_t)from->use;
+    rule->parameters = from->parameters;
+    rule->text = from->text;
+    rule->meaning = from->meaning;
+    return CLATTN_OK;
+}
+
 /* Resolve a problem for a call about one of its rules. */
 static clattn_status resolve(struct clattn__problem *p, const clattn_attention *problem, clattn_use use)
 {

@@ -28,7 +28,10 @@ static void print_float(struct clattn__text *out, float x)
     size_t first = text[0] == '-';
     if (exponent == 0 || exponent < -4 || exponent > 6) {
         clattn__text_add(out, "%s", text);
-        clattn__text_add(out, exponent ? "e%d" : precision ? "" : ".0", exponent);
+        if (exponent)
+            clattn__text_add(out, "e%d", exponent);
+        else if (!precision)
+            clattn__text_add(out, ".0");
         return;
     }
     char all[32]; /* the digits without the point */

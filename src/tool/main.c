@@ -15,6 +15,8 @@ static const struct {
     {"run", "run one problem, on files or random input; compare with an expected output", command_run},
     {"verify", "compare random problems with the double-precision reference", command_verify},
     {"bench", "measure problems on all devices", command_bench},
+    {"explain", "say what becomes of a problem's rules, and which tiles a mask leaves", command_explain},
+    {"rules", "list the rules that have names", command_rules},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

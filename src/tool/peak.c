@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#define CHAINS 24         /* as in cl/tool/peak.cl */
 #define READ_BYTES ((size_t)256 << 20)
 
 extern const char clattn__cl_peak[];
@@ -16,17 +15,18 @@ struct peak {
     cl_program program;
     cl_kernel fma, read;
     cl_mem out, from;
-    size_t group, fma_groups, read_groups, read_bytes;
+    size_t group, width, chains, fma_groups, read_groups, read_bytes;
     cl_int rounds, count;
 };
 
 static cl_int build(struct peak *p)
 {
     const char *text = clattn__cl_peak;
-    char options[64];
+    char options[96];
     cl_int code;
     cl_device_id device = clattn_context_device(p->ctx);
-    snprintf(options, sizeof options, "-cl-std=CL1.2 -DGROUP=%zu", p->group);
+    snprintf(options, sizeof options, "-cl-std=CL1.2 -DGROUP=%zu -DWIDTH=%zu -DCHAINS=%zu", p->group, p->width,
+             p->chains);
     p->program = clCreateProgramWithSource(clattn_context_cl(p->ctx), 1, &text, NULL, &code);
     if (code == CL_SUCCESS)
         code = clBuildProgram(p->program, 1, &device, options, NULL, NULL);
@@ -44,21 +44,24 @@ static cl_int set_up(struct peak *p, const clattn_device_facts *facts)
     cl_context cl = clattn_context_cl(p->ctx);
     int cpu = facts->type & CL_DEVICE_TYPE_CPU;
     p->group = cpu ? 1 : facts->largest_group < 256 ? (size_t)facts->largest_group : 256;
+    bool wide = cpu && !facts->slow_wide_vectors; /* CHAINS * WIDTH floats fit the registers of an item */
+    p->width = wide ? 16 : 4;
+    p->chains = wide ? 24 : 8;
     p->fma_groups = (size_t)facts->compute_units * (cpu ? 4 : 16);
     p->read_bytes = facts->largest_buffer_bytes / 4 < READ_BYTES ? (size_t)facts->largest_buffer_bytes / 4 : READ_BYTES;
     p->read_groups = (size_t)facts->compute_units * (cpu ? 4 : 16);
-    p->count = (cl_int)(p->read_bytes / (p->read_groups * p->group * 64) / 4 * 4);
+    p->count = (cl_int)(p->read_bytes / (p->read_groups * p->group * p->width * 4) / 4 * 4);
     p->rounds = 1000;
     size_t items = p->group * (p->fma_groups > p->read_groups ? p->fma_groups : p->read_groups);
     p->queue = clCreateCommandQueue(cl, clattn_context_device(p->ctx), 0, &code);
     if (code == CL_SUCCESS)
-        p->out = clCreateBuffer(cl, CL_MEM_READ_WRITE, (items + CHAINS) * sizeof(float), NULL, &code);
+        p->out = clCreateBuffer(cl, CL_MEM_READ_WRITE, (items + p->chains) * sizeof(float), NULL, &code);
     if (code == CL_SUCCESS)
         p->from = clCreateBuffer(cl, CL_MEM_READ_WRITE, p->read_bytes, NULL, &code);
     if (code == CL_SUCCESS)
         code = build(p);
     if (code == CL_SUCCESS)
-        code = clEnqueueFillBuffer(p->queue, p->out, &zero, sizeof zero, 0, (items + CHAINS) * sizeof(float), 0, NULL, NULL);
+        code = clEnqueueFillBuffer(p->queue, p->out, &zero, sizeof zero, 0, (items + p->chains) * sizeof(float), 0, NULL, NULL);
     if (code == CL_SUCCESS)
         code = clEnqueueFillBuffer(p->queue, p->from, &zero, sizeof zero, 0, p->read_bytes / 4 * 4, 0, NULL, NULL);
     if (code != CL_SUCCESS)
@@ -104,8 +107,6 @@ clattn_status peak_open(struct peak **peak, clattn_context *ctx)
     *peak = NULL;
     if (status)
         return status;
-    if (facts.slow_wide_vectors)
-        return CLATTN_NO_ENGINE; /* its compiler would take minutes for the loop */
     struct peak *p = calloc(1, sizeof *p);
     if (!p)
         return CLATTN_OUT_OF_HOST_MEMORY;
@@ -142,11 +143,11 @@ void peak_close(struct peak *p)
 double peak_flops(struct peak *p)
 {
     double t = p ? launch_seconds(p, p->fma, p->fma_groups) : 0;
-    return t > 0 ? (double)p->fma_groups * (double)p->group * p->rounds * CHAINS * 32 / t : 0;
+    return t > 0 ? (double)p->fma_groups * (double)p->group * p->rounds * (double)(p->chains * p->width * 2) / t : 0;
 }
 
 double peak_bytes(struct peak *p)
 {
     double t = p ? launch_seconds(p, p->read, p->read_groups) : 0;
-    return t > 0 ? (double)p->read_groups * (double)p->group * p->count * 64 / t : 0;
+    return t > 0 ? (double)p->read_groups * (double)p->group * p->count * (double)(p->width * 4) / t : 0;
 }

@@ -16,6 +16,8 @@ int command_devices(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_verify(int argc, char **argv);
 int command_bench(int argc, char **argv);
+int command_explain(int argc, char **argv);
+int command_rules(int argc, char **argv);
 
 /* One sentence on stderr, "clattn: ...", and EXIT_MISTAKE. */
 int mistake(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT
+ * explain.c - clattn explain: what the library makes of a problem's rules, and which tiles a mask leaves; clattn rules: the rules
+ * that have names.  Needs no device. */
+#include "tool/tool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_COLUMNS 64 /* of the picture in text */
+#define MAX_ROWS 32
+#define KERNEL_TEXT ((size_t)1 << 20)
+
+struct explain {
+    struct problem_options options;
+    const char *svg;
+    long long tile_q, tile_k, batch, head;
+    bool kernel;
+};
+
+/* The classes of one batch entry's and head's tiles. */
+struct map {
+    size_t rows, columns;
+    uint8_t *class;
+};
+
+/* ---- text ---- */
+static void print_rule(const clattn_attention *problem, clattn_use use, const char *label)
+{
+    static const char *const none[] = {"every key is visible", "a score is its own", ""};
+    char text[4 * CLATTN_PATTERN_TEXT], derivative[8 * CLATTN_PATTERN_TEXT];
+    int32_t cost = 0;
+    if (clattn_rule_print(problem, use, text, sizeof text) || clattn_rule_cost(problem, use, &cost))
+        return;
+    if (!text[0]) {
+        if (none[use][0])
+            printf("%-11s %s\n", label, none[use]);
+        return;
+    }
+    printf("%-11s %s\n", label, text);
+    if (use != CLATTN_MASK_RULE && !clattn_rule_derivative(problem, use, derivative, sizeof derivative))
+        printf("%-11s %s\n", "  d/dscore", derivative[0] ? derivative : "0");
+    printf("%-11s about %d operations a pair\n", "  cost", (int)cost);
+}
+
+static int print_kernel_text(const clattn_attention *problem)
+{
+    char *text = malloc(KERNEL_TEXT);
+    if (!text || clattn_rule_kernel_text(problem, text, KERNEL_TEXT)) {
+        free(text);
+        return mistake("the kernel text is longer than %zu bytes", KERNEL_TEXT);
+    }
+    printf("\n%s", text);
+    free(text);
+    return 0;
+}
+
+/* ---- tiles ---- */
+static int classify(const struct explain *e, const struct workload *w, struct map *map)
+{
+    const clattn_attention *a = &w->problem;
+    map->rows = (size_t)((a->q_len + e->tile_q - 1) / e->tile_q);
+    map->columns = (size_t)((a->kv_len + e->tile_k - 1) / e->tile_k);
+    map->class = malloc(map->rows * map->columns + 1);
+    clattn_status status = map->class ? clattn_tile_map(a, (const void *const *)w->arrays, e->batch, e->head, e->tile_q, e->tile_k,
+                                                        map->class, map->rows * map->columns)
+                                      : CLATTN_OUT_OF_HOST_MEMORY;
+    return status == CLATTN_BAD_COUNT ? mistake("--batch or --head is beyond the problem's")
+           : status                   ? failed(NULL, status, "tiles")
+                                      : 0;
+}
+
+static void print_shares(const struct explain *e, const struct map *map)
+{
+    size_t count[3] = {0, 0, 0}, all = map->rows * map->columns;
+    for (size_t i = 0; i < all; i++)
+        count[map->class[i]]++;
+    printf("tiles       %zu of %lld queries x %lld keys, batch entry %lld, head %lld: %zu EMPTY (%.1f %%), %zu PARTIAL (%.1f %%), "
+           "%zu FULL (%.1f %%)\n",
+           all, e->tile_q, e->tile_k, e->batch, e->head, count[0], all ? 100.0 * (double)count[0] / (double)all : 0, count[1],
+           all ? 100.0 * (double)count[1] / (double)all : 0, count[2], all ? 100.0 * (double)count[2] / (double)all : 0);
+}
+
+/* The class of a cell of the picture: that of all its tiles, or PARTIAL. */
+static uint8_t cell_class(const struct map *map, size_t rows, size_t columns, size_t i, size_t j)
+{
+    size_t i0 = i * map->rows / rows, i1 = (i + 1) * map->rows / rows, j0 = j * map->columns / columns;
+    size_t j1 = (j + 1) * map->columns / columns;
+    uint8_t class = map->class[i0 * map->columns + j0];
+    for (size_t r = i0; r < i1; r++)
+        for (size_t c = j0; c < j1; c++)
+            class = map->class[r * map->columns + c] == class ? class : CLATTN_TILE_PARTIAL;
+    return class;
+}
+
+static void print_picture(const struct map *map)
+{
+    size_t rows = map->rows < MAX_ROWS ? map->rows : MAX_ROWS, columns = map->columns < MAX_COLUMNS ? map->columns : MAX_COLUMNS;
+    for (size_t i = 0; i < rows; i++) {
+        printf("    |");
+        for (size_t j = 0; j < columns; j++)
+            putchar(".+#"[cell_class(map, rows, columns, i, j)]);
+        printf("|\n");
+    }
+    printf("    queries downwards, keys to the right: . EMPTY (not visited), + PARTIAL (tested), # FULL (no test)\n");
+}
+
+static int write_svg(const struct explain *e, const struct map *map)
+{
+    static const char *const colours[] = {"#f4f4f2", "#e8a33d", "#2b5d8a"};
+    size_t size = map->columns > map->rows ? map->columns : map->rows;
+    double unit = size ? 640.0 / (double)size : 1;
+    FILE *file = fopen(e->svg, "w");
+    if (!file)
+        return mistake("%s: cannot be written", e->svg);
+    fprintf(file, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\">\n<title>tiles of %lld queries x %lld keys"
+                  "</title>\n", unit * (double)map->columns, unit * (double)map->rows, e->tile_q, e->tile_k);
+    for (size_t i = 0; i < map->rows; i++)
+        for (size_t j = 0, end; j < map->columns; j = end) { /* a run of one class is one rectangle */
+            uint8_t class = map->class[i * map->columns + j];
+            for (end = j + 1; end < map->columns && map->class[i * map->columns + end] == class; end++)
+                ;
+            fprintf(file, "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"%s\"/>\n", unit * (double)j,
+                    unit * (double)i, unit * (double)(end - j), unit, colours[class]);
+        }
+    fprintf(file, "</svg>\n");
+    return close_written(file, e->svg);
+}
+
+/* ---- the commands ---- */
+static int explain_problem(struct explain *e, const char *text)
+{
+    static const char *const normalisers[] = {"softmax", "sum of the weights", "number of visible keys", "none"};
+    clattn_attention problem;
+    struct workload w;
+    struct map map = {0, 0, NULL};
+    char print[1024];
+    if (read_problem(&problem, text, &e->options))
+        return EXIT_MISTAKE;
+    clattn_status status = workload_make(&w, &problem, 0, WORKLOAD_NORMAL);
+    if (status)
+        return failed(NULL, status, text);
+    int code = load_arrays(&e->options, &w);
+    if (!code) {
+        clattn_problem_print(&problem, print, sizeof print);
+        printf("%-11s %s\n", "problem", print);
+        print_rule(&problem, CLATTN_MASK_RULE, "mask");
+        print_rule(&problem, CLATTN_SCORE_RULE, "score");
+        print_rule(&problem, CLATTN_WEIGHT_RULE, "weight");
+        printf("%-11s %s\n", "normaliser", normalisers[problem.normaliser]);
+        code = classify(e, &w, &map);
+    }
+    if (!code) {
+        print_shares(e, &map);
+        print_picture(&map);
+        code = e->svg ? write_svg(e, &map) : 0;
+    }
+    if (!code && e->kernel)
+        code = print_kernel_text(&problem);
+    free(map.class);
+    workload_free(&w);
+    return code;
+}
+
+static const char help[] =
+    "usage: clattn explain [OPTIONS] PROBLEM\n\n"
+    "Says what becomes of a problem's rules: canonical texts, derivatives, cost, which tiles are visited.  Needs no device.\n\n"
+    "  --tile QxK         size of a tile in the map (64x128)\n"
+    "  --batch N --head N whose tiles (0, 0)\n"
+    "  --svg F            the map as a picture\n"
+    "  --kernel           the lines of OpenCL C that the rules become\n" PROBLEM_HELP HELP_HELP;
+
+static int read_tile(struct explain *e, const char *text)
+{
+    char end;
+    if (sscanf(text, "%lldx%lld%c", &e->tile_q, &e->tile_k, &end) != 2 || e->tile_q < 1 || e->tile_k < 1 ||
+        e->tile_q > 1 << 20 || e->tile_k > 1 << 20)
+        return mistake("--tile '%s' is not QUERIESxKEYS, as 64x128", text);
+    return 0;
+}
+
+static int take_option(struct explain *e, int c)
+{
+    switch (c) {
+    case 't': return read_tile(e, optarg);
+    case 'b': return read_count("--batch", optarg, 0, &e->batch);
+    case 'H': return read_count("--head", optarg, 0, &e->head);
+    case 's': e->svg = optarg; return 0;
+    case 'k': e->kernel = true; return 0;
+    default: return take_problem_option(&e->options, c);
+    }
+}
+
+int command_explain(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"tile", required_argument, NULL, 't'}, {"batch", required_argument, NULL, 'b'}, {"head", required_argument, NULL, 'H'},
+        {"svg", required_argument, NULL, 's'},  {"kernel", no_argument, NULL, 'k'},      PROBLEM_OPTIONS, {0}};
+    struct explain e = {.tile_q = 64, .tile_k = 128};
+    int c;
+    while ((c = next_option(argc, argv, options)) != -1) {
+        if (c == OPTION_HELP) {
+            printf("%s", help);
+            return EXIT_GOOD;
+        }
+        if (take_option(&e, c))
+            return EXIT_MISTAKE;
+    }
+    if (argc - optind != 1)
+        return mistake("explain takes one problem, as attn:f32:h8:q2048:k2048:d64:causal-tl");
+    return explain_problem(&e, argv[optind]);
+}
+
+static const char rules_help[] =
+    "usage: clattn rules\n\n"
+    "Lists the rules that have names, for --mask, --score and --weight; [] stands behind a parameter that is an array.\n\n" HELP_HELP;
+
+int command_rules(int argc, char **argv)
+{
+    static const struct option options[] = {{"help", no_argument, NULL, OPTION_HELP}, {0}};
+    static const char *const uses[] = {"mask", "score", "weight"};
+    clattn_named_rule rule = CLATTN_NAMED_RULE_INIT;
+    int c = next_option(argc, argv, options);
+    if (c == OPTION_HELP) {
+        printf("%s", rules_help);
+        return EXIT_GOOD;
+    }
+    if (c != -1)
+        return EXIT_MISTAKE;
+    if (argc > optind)
+        return mistake("rules takes no argument");
+    for (size_t i = 0; clattn_named_rule_describe(i, &rule) == CLATTN_OK; i++) {
+        char call[96];
+        snprintf(call, sizeof call, "%s%s%s%s", rule.name, rule.parameters[0] ? "(" : "", rule.parameters, rule.parameters[0] ? ")" : "");
+        printf("%-7s %-20s %-46s %s\n", uses[rule.use], call, rule.text, rule.meaning);
+    }
+    return EXIT_GOOD;
+}
