@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT
+ * on_device.c - kernels of a test's own over cl/common, on the first OpenCL device. */
+#include "on_device.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct on_device on;
+
+bool on_device_find(void)
+{
+    cl_platform_id platforms[16];
+    cl_uint n = 0;
+    cl_device_fp_config config = 0;
+    char name[64] = "";
+    clGetPlatformIDs(16, platforms, &n);
+    for (cl_uint i = 0; i < n && i < 16; i++)
+        if (clGetDeviceIDs(platforms[i], CL_DEVICE_TYPE_ALL, 1, &on.device, NULL) == CL_SUCCESS) {
+            clGetPlatformInfo(platforms[i], CL_PLATFORM_NAME, sizeof name, name, NULL);
+            clGetDeviceInfo(on.device, CL_DEVICE_SINGLE_FP_CONFIG, sizeof config, &config, NULL);
+            on.wide = strcmp(name, "rusticl") != 0;
+            on.denormals = (config & CL_FP_DENORM) != 0;
+            return true;
+        }
+    return false;
+}
+
+void on_device_open(void)
+{
+    cl_int code;
+    on.context = clCreateContext(NULL, 1, &on.device, NULL, NULL, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+    on.queue = clCreateCommandQueue(on.context, on.device, 0, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+}
+
+void on_device_close(void)
+{
+    clReleaseCommandQueue(on.queue);
+    clReleaseContext(on.context);
+}
+
+/* ---- texts ---- */
+/* Add a file of cl/common; what it includes stands before it already. */
+static void add_common(struct clattn__text *to, const char *name)
+{
+    const char *srcdir = getenv("srcdir");
+    char path[1024], line[1024];
+    snprintf(path, sizeof path, "%s/cl/common/%s", srcdir ? srcdir : "..", name);
+    FILE *file = fopen(path, "r");
+    ck_assert_msg(file != NULL, "cannot open %s", path);
+    while (fgets(line, sizeof line, file))
+        if (strncmp(line, "#include", 8))
+            clattn__text_add(to, "%s", line);
+    fclose(file);
+}
+
+cl_kernel on_device_kernel(const char *name, const char *prelude, const char *text)
+{
+    static char source[4 << 20], log[8192];
+    const char *part = source;
+    struct clattn__text to = clattn__text_into(source, sizeof source);
+    cl_int code;
+    clattn__text_add(&to, "#define RULE_LANES %d\n%s\n", on.wide ? 16 : 0, prelude);
+    add_common(&to, "storage.clh");
+    add_common(&to, "exp2.clh");
+    add_common(&to, "rule_pairs.clh");
+    add_common(&to, "rule_interval.clh");
+    add_common(&to, "rule.clh");
+    clattn__text_add(&to, "%s", text);
+    ck_assert(!to.cut);
+    cl_program program = clCreateProgramWithSource(on.context, 1, &part, NULL, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+    code = clBuildProgram(program, 1, &on.device, "-cl-std=CL1.2", NULL, NULL);
+    if (code != CL_SUCCESS)
+        clGetProgramBuildInfo(program, on.device, CL_PROGRAM_BUILD_LOG, sizeof log - 1, log, NULL);
+    ck_assert_msg(code == CL_SUCCESS, "%d: %s\n%s", (int)code, prelude, log);
+    cl_kernel kernel = clCreateKernel(program, name, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+    clReleaseProgram(program);
+    return kernel;
+}
+
+/* ---- buffers and launches ---- */
+cl_mem on_device_buffer(const void *data, size_t size)
+{
+    cl_int code;
+    cl_mem buffer = clCreateBuffer(on.context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, size, (void *)(uintptr_t)data, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+    return buffer;
+}
+
+void on_device_argument(cl_kernel kernel, cl_uint argument, size_t size, const void *value)
+{
+    ck_assert_int_eq(clSetKernelArg(kernel, argument, size, value), CL_SUCCESS);
+}
+
+void on_device_run(cl_kernel kernel, size_t items, size_t group)
+{
+    ck_assert_int_eq(clEnqueueNDRangeKernel(on.queue, kernel, 1, NULL, &items, &group, 0, NULL, NULL), CL_SUCCESS);
+}
+
+void on_device_write(cl_mem buffer, const void *data, size_t size)
+{
+    ck_assert_int_eq(clEnqueueWriteBuffer(on.queue, buffer, CL_TRUE, 0, size, data, 0, NULL, NULL), CL_SUCCESS);
+}
+
+void on_device_read(cl_mem buffer, void *data, size_t size)
+{
+    ck_assert_int_eq(clEnqueueReadBuffer(on.queue, buffer, CL_TRUE, 0, size, data, 0, NULL, NULL), CL_SUCCESS);
+}

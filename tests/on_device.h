@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ * on_device.h - kernels of a test's own over cl/common, on the first OpenCL device. */
+#ifndef ON_DEVICE_H
+#define ON_DEVICE_H
+
+#include "core/core.h"
+
+struct on_device {
+    cl_device_id device;
+    cl_context context;
+    cl_command_queue queue;
+    bool wide;      /* rusticl takes minutes for vectors of 16 */
+    bool denormals; /* numbers below FLT_MIN are not taken for 0 */
+};
+extern struct on_device on;
+
+bool on_device_find(void); /* false: there is no device */
+void on_device_open(void);
+void on_device_close(void);
+
+/* The kernel `name' of prelude, the texts of cl/common/rule.clh, and text, in this order. */
+cl_kernel on_device_kernel(const char *name, const char *prelude, const char *text);
+
+/* A buffer of its own that begins with a copy of data. */
+cl_mem on_device_buffer(const void *data, size_t size);
+void on_device_argument(cl_kernel kernel, cl_uint argument, size_t size, const void *value);
+void on_device_run(cl_kernel kernel, size_t items, size_t group);
+void on_device_write(cl_mem buffer, const void *data, size_t size);
+void on_device_read(cl_mem buffer, void *data, size_t size);
+
+#endif
