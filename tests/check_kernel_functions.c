@@ -55,7 +55,7 @@ static const struct function {
     {"exp2", exp2, 2, -127, 128},
     {"tanh", tanh, 6, -10, 10},
     {"sigmoid", exact_sigmoid, 6, -88, 20},
-    {"softplus", exact_softplus, 4, -88, 89},
+    {"softplus", exact_softplus, 7, -88, 89},
 };
 
 static const char function_kernel[] =
