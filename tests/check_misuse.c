@@ -13,7 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -236,7 +238,8 @@ static void huge_array(clattn_attention *a)
 static void add_scalar(clattn_attention *a, const char *name)
 {
     a->scalars[a->n_scalars].type = CLATTN_I32;
-    strncpy(a->scalars[a->n_scalars++].name, name, CLATTN_NAME_SIZE);
+    size_t n = strlen(name) + 1; /* a name that is too long has no end */
+    memcpy(a->scalars[a->n_scalars++].name, name, n < CLATTN_NAME_SIZE ? n : CLATTN_NAME_SIZE);
 }
 
 static void mask(clattn_attention *a, const char *text)
@@ -600,6 +603,31 @@ START_TEST(statuses)
 }
 END_TEST
 
+/* Every beginning of a problem's text, with nothing readable behind its end. */
+START_TEST(no_text_is_read_past_its_end)
+{
+    static const char *const texts[] = {
+        "attn:f32-f16-bf16-f32:b2:h6/2:q300:k400:d64/32:causal-window7-br:lse:count:scale=0.125:splits=3:engine=portable",
+        "attn:f16:around20-tl:packed:qtotal=12:ktotal=13:scale=#3fc0000000000000:layout=bthd:strict",
+        "attn:bf16-f32:prefix30-tl:keylens:layout=bhtd:full",
+        "attn:f32:b9000000000000:q9000000000000:k9000000000000:packed",
+    };
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int accepted = 0;
+    ck_assert(pages != MAP_FAILED && !mprotect(pages + page, page, PROT_NONE));
+    for (size_t i = 0; i < LEN(texts); i++)
+        for (size_t n = 0; n <= strlen(texts[i]); n++) {
+            char *text = pages + page - n - 1;
+            memcpy(text, texts[i], n);
+            text[n] = 0;
+            accepted += parse(text, sizeof(clattn_attention)) == CLATTN_OK;
+        }
+    munmap(pages, 2 * page);
+    ck_assert_int_gt(accepted, 30);
+}
+END_TEST
+
 /* Plans that were fine stay fine after all of that. */
 START_TEST(plans_still_work)
 {
@@ -627,6 +655,7 @@ int main(void)
     tcase_add_test(cases, null_is_allowed);
     tcase_add_test(cases, unusable_cache);
     tcase_add_test(cases, statuses);
+    tcase_add_test(cases, no_text_is_read_past_its_end);
     tcase_add_test(cases, plans_still_work);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);

@@ -86,9 +86,9 @@ static clattn_status read_types(const struct reader *r, const char **at, clattn_
 static bool read_size(const char **at, clattn_attention *a)
 {
     const char *p = *at;
-    char letter = *p++;
+    char letter = *p;
     int64_t first, second;
-    if (!read_number(&p, &first))
+    if (letter == 0 || (p++, !read_number(&p, &first))) /* a text may end here */
         return false;
     second = first;
     if ((letter == 'h' || letter == 'd') && *p == '/') {
@@ -281,8 +281,9 @@ clattn_status clattn_problem_parse(clattn_attention *problem, const char *text, 
     if (status)
         return status;
     if (problem->flags & CLATTN_PACKED && problem->q_total == 0 && problem->kv_total == 0) {
-        problem->q_total = problem->batch * problem->q_len; /* what a batch of full length takes */
-        problem->kv_total = problem->batch * problem->kv_len;
+        if (!clattn__mul(problem->batch, problem->q_len, &problem->q_total) || /* what a batch of full length takes */
+            !clattn__mul(problem->batch, problem->kv_len, &problem->kv_total))
+            problem->q_total = problem->kv_total = INT64_MAX; /* refused by its size */
     }
     status = clattn_attention_check(problem, message, size);
     if (!status && r.bthd)
