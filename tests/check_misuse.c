@@ -563,6 +563,49 @@ START_TEST(null_is_allowed)
 }
 END_TEST
 
+/* ---- rules without a plan ---- */
+#define SCOPE_MISUSES(X)                                                                                             \
+    X(struct_size, a.size--, BAD_STRUCT_SIZE)                                                                        \
+    X(too_many, a.n_arrays = CLATTN_MAX_ARRAYS + 1, BAD_COUNT)                                                       \
+    X(negative, a.n_scalars = -1, BAD_COUNT)                                                                         \
+    X(no_name, add_scalar(&a, ""), BAD_NAME)                                                                         \
+    X(endless_name, (add_scalar(&a, "w"), memset(a.scalars[0].name, 'w', CLATTN_NAME_SIZE)), BAD_NAME)               \
+    X(two_of_one_name, (add_array(&a, "len", 2), add_scalar(&a, "len")), DUPLICATE_NAME)                             \
+    X(scalar_type, (add_scalar(&a, "w"), a.scalars[0].type = CLATTN_BITS), BAD_SCALAR)                               \
+    X(array_type, (add_array(&a, "len", 2), a.arrays[0].type = 6), BAD_ARRAY)                                        \
+    X(no_dims, (add_array(&a, "len", 2), a.arrays[0].n_dims = 0), BAD_ARRAY)                                         \
+    X(many_dims, (add_array(&a, "len", 2), a.arrays[0].n_dims = 500), BAD_ARRAY)                                     \
+    X(empty_dim, add_array(&a, "len", 0), BAD_ARRAY)                                                                 \
+    X(huge, huge_array(&a), SIZE_OVERFLOW)
+
+/* What a scope declares is checked as a plan's problem is, before a text is read by it. */
+START_TEST(scopes_of_patterns)
+{
+    clattn_pattern pattern;
+    char message[700];
+#define SCOPE_MISUSE(name, change, wanted)                                                                           \
+    {                                                                                                                \
+        clattn_attention a = base_problem();                                                                         \
+        change;                                                                                                      \
+        clattn_status status = clattn_pattern_parse(&pattern, "k <= q", CLATTN_TOP_LEFT, &a, message, sizeof message); \
+        ck_assert_msg(status == CLATTN_##wanted, "%s: %s: %s", #name, clattn_status_name(status), message);          \
+        ck_assert(pattern.error == status && !pattern.text[0]);                                                      \
+        ck_assert_int_eq(clattn_pattern_parse(&pattern, "k <= q", CLATTN_TOP_LEFT, &a, NULL, 0), status);            \
+    }
+    SCOPE_MISUSES(SCOPE_MISUSE)
+#undef SCOPE_MISUSE
+    ck_assert_int_eq(clattn_pattern_parse(NULL, "k <= q", CLATTN_TOP_LEFT, NULL, NULL, 0), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_pattern_parse(&pattern, NULL, CLATTN_TOP_LEFT, NULL, NULL, 0), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_pattern_parse(&pattern, "k <= q", (clattn_corner)7, NULL, NULL, 0), CLATTN_BAD_CORNER);
+    ck_assert_int_eq(clattn_pattern_parse(&pattern, "k <= len[b]", CLATTN_TOP_LEFT, NULL, message, sizeof message), CLATTN_EXPR_NAME);
+    ck_assert_msg(!strncmp(message, "column 6: 'len'", 15), "%s", message);
+    clattn_attention good = base_problem();
+    add_array(&good, "len", 2);
+    ck_assert_int_eq(clattn_pattern_parse(&pattern, "k < len[b]", CLATTN_TOP_LEFT, &good, message, sizeof message), CLATTN_OK);
+    ck_assert_str_eq(pattern.text, "k < len[b]");
+}
+END_TEST
+
 /* A cache folder that cannot be written costs time, never success. */
 START_TEST(unusable_cache)
 {
@@ -653,6 +696,7 @@ int main(void)
     tcase_add_test(cases, enqueues);
     tcase_add_test(cases, calls);
     tcase_add_test(cases, null_is_allowed);
+    tcase_add_test(cases, scopes_of_patterns);
     tcase_add_test(cases, unusable_cache);
     tcase_add_test(cases, statuses);
     tcase_add_test(cases, no_text_is_read_past_its_end);

@@ -64,7 +64,7 @@ CLATTN_API clattn_pattern clattn_prefix(int32_t length, clattn_corner corner);
 CLATTN_API clattn_pattern clattn_prefix_each(const char *name, clattn_corner corner);
 /* k < name[b]: the keys past a length of each batch entry's own are hidden. */
 CLATTN_API clattn_pattern clattn_valid_keys(const char *name);
-/* Any condition of the language.  The text is checked by clattn_plan_create and clattn_pattern_check. */
+/* Any condition of the language.  The text is checked by clattn_plan_create and clattn_pattern_parse. */
 CLATTN_API clattn_pattern clattn_mask(const char *condition, clattn_corner corner);
 /* A score rule, a weight rule.  The text is checked by clattn_plan_create. */
 CLATTN_API clattn_rule clattn_score(const char *expression);

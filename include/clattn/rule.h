@@ -27,9 +27,10 @@ CLATTN_BEGIN
 /* Describe named rule number index, from 0; BAD_COUNT past the last. */
 CLATTN_API clattn_status clattn_named_rule_describe(size_t index, clattn_named_rule *rule);
 
-/* Check a condition against the names that a problem declares, and make a pattern of it.  scope may be NULL: no names.  On
- * failure *pattern keeps the error, and message (size bytes; may be NULL, 0) gets the column, what was found and expected, the
- * text with a caret under the place, and the names in scope.  NULL_ARGUMENT, BAD_CORNER, EXPR_*, BAD_NAME, DUPLICATE_NAME. */
+/* Check a condition against the names that a problem declares, and make a pattern of it.  scope may be NULL: no names;
+ * of it only the scalars and arrays matter.  On failure *pattern keeps the error, and message (size bytes; may be NULL, 0) gets
+ * the column, what was found and expected, the text with a caret under the place, and the names in scope.  NULL_ARGUMENT,
+ * BAD_STRUCT_SIZE, BAD_CORNER, EXPR_*, BAD_COUNT, BAD_NAME, DUPLICATE_NAME, BAD_SCALAR, BAD_ARRAY, SIZE_OVERFLOW. */
 CLATTN_API clattn_status clattn_pattern_parse(clattn_pattern *pattern, const char *text, clattn_corner corner,
                                               const clattn_attention *scope, char *message, size_t size);
 

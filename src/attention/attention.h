@@ -31,6 +31,8 @@ struct clattn__problem {
 };
 /* On failure the details (not the status's own sentence) go to message. */
 clattn_status clattn__problem_resolve(struct clattn__problem *problem, const clattn_attention *a, char *message, size_t size);
+/* Whether the scalars and arrays that a problem declares are ones that rules may name. */
+clattn_status clattn__declared_check(const clattn_attention *a, char *message, size_t size);
 /* Fill numbers again, after a change of array dimensions. */
 void clattn__problem_numbers(struct clattn__problem *problem);
 int64_t clattn__array_bytes(const clattn_array *array); /* of its buffer */

@@ -202,6 +202,15 @@ static clattn_status check_arrays(const clattn_attention *a, struct details d)
     return CLATTN_OK;
 }
 
+clattn_status clattn__declared_check(const clattn_attention *a, char *message, size_t size)
+{
+    const struct details d = {message, size};
+    clattn_status status = check_names(a, d);
+    if (!status)
+        status = check_scalars(a, d);
+    return status ? status : check_arrays(a, d);
+}
+
 static clattn_status check_normaliser(const clattn_attention *a, struct details d)
 {
     bool weighted = a->weight.text[0] != 0;
@@ -245,11 +254,7 @@ static clattn_status parse_rules(struct clattn__problem *p, struct details d)
 static clattn_status check_rules(struct clattn__problem *p, struct details d)
 {
     const clattn_attention *a = &p->a;
-    clattn_status status = check_names(a, d);
-    if (!status)
-        status = check_scalars(a, d);
-    if (!status)
-        status = check_arrays(a, d);
+    clattn_status status = clattn__declared_check(a, d.text, d.size);
     if (!status)
         status = check_texts(a, d);
     if (!status && (a->pattern.corner < CLATTN_NO_CORNER || a->pattern.corner > CLATTN_BOTTOM_RIGHT))

@@ -16,11 +16,15 @@ clattn_status clattn_pattern_parse(clattn_pattern *pattern, const char *text, cl
     *pattern = clattn_mask(text, corner);
     if (pattern->error)
         return (clattn_status)pattern->error;
+    clattn_status status = CLATTN_OK;
     if (scope && scope->size != sizeof *scope)
-        return CLATTN_BAD_STRUCT_SIZE;
-    if (scope)
+        status = CLATTN_BAD_STRUCT_SIZE;
+    else if (scope)
+        status = clattn__declared_check(scope, message, size);
+    if (!status && scope)
         names = (struct clattn__names){scope->n_scalars, scope->n_arrays, scope->scalars, scope->arrays};
-    clattn_status status = clattn__expr_create(&rules, &names, message, size);
+    if (!status)
+        status = clattn__expr_create(&rules, &names, message, size);
     if (!status)
         status = clattn__expr_add(rules, CLATTN__MASK, pattern->text, message, size);
     clattn__expr_free(rules);
