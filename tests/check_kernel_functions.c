@@ -53,9 +53,9 @@ static const struct function {
 } functions[] = {
     {"exp", exp, 2, -88, 89},
     {"exp2", exp2, 2, -127, 128},
-    {"tanh", tanh, 6, -10, 10},
-    {"sigmoid", exact_sigmoid, 6, -88, 20},
-    {"softplus", exact_softplus, 4, -88, 89},
+    {"tanh", tanh, 5, -10, 10},
+    {"sigmoid", exact_sigmoid, 3, -88, 20},
+    {"softplus", exact_softplus, 5, -88, 89},
 };
 
 static const char function_kernel[] =
@@ -143,7 +143,8 @@ static void check_function(const struct function *f)
     }
     clReleaseKernel(kernel);
     printf("# %s: at most %.3f units of 2^-24, at %.9g\n", f->name, worst.units, (double)worst.at);
-    ck_assert_msg(worst.units <= f->units, "%s(%a) is off by %.3f units, more than %g", f->name, (double)worst.at, worst.units, f->units);
+    double bound = f->units + (f->units > 2 && !on.exact_division ? 5 : 0);
+    ck_assert_msg(worst.units <= bound, "%s(%a) is off by %.3f units, more than %g", f->name, (double)worst.at, worst.units, bound);
 }
 
 START_TEST(functions_keep_their_bounds)

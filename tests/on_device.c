@@ -22,6 +22,7 @@ bool on_device_find(void)
             clGetDeviceInfo(on.device, CL_DEVICE_SINGLE_FP_CONFIG, sizeof config, &config, NULL);
             on.wide = strcmp(name, "rusticl") != 0;
             on.denormals = (config & CL_FP_DENORM) != 0;
+            on.exact_division = (config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
             return true;
         }
     return false;

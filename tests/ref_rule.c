@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define UNIT 0x1p-24
+#define LARGEST 0x1.fffffep127
 #define TINY 0x1p-126 /* a device may flush what is smaller to 0 */
 #define MAX_DIMS 4
 
@@ -60,6 +61,8 @@ static struct value real(const struct reading *r, double x, double e, double uni
         return (struct value){FLOAT, 0, x, 0};
     if (isfinite(x) && units > 0)
         e += units * UNIT * fabs(x) + TINY;
+    if (isfinite(x) && fabs(x) + e > LARGEST) /* f32 makes it infinite, and what follows anything */
+        e = INFINITY;
     return (struct value){FLOAT, 0, x, isnan(e) ? INFINITY : e};
 }
 
@@ -206,7 +209,7 @@ static struct value apply_min_max(const struct reading *r, bool min, struct valu
 /* After the name of a function; false if it is none. */
 static bool read_function(struct reading *r, const char *name, struct value *result)
 {
-    static const char *const others[] = {"min", "max", "abs", "relu", "floor", NULL};
+    static const char *const others[] = {"min", "max", "abs", "relu", "floor", "float", NULL};
     const struct function *f = functions;
     int n = 0;
     while (others[n] && strcmp(name, others[n]))
@@ -226,6 +229,7 @@ static bool read_function(struct reading *r, const char *name, struct value *res
               : n == 2 ? apply_abs(r, a)
               : n == 3 ? apply_relu(r, a)
               : n == 4 ? apply_floor(r, a)
+              : n == 5 ? as_float(r, a)
                        : apply_function(r, f, as_float(r, a));
     return true;
 }
@@ -341,7 +345,9 @@ static struct value divide(const struct reading *r, struct value a, struct value
 {
     double x = a.x / b.x, room = fabs(b.x) - b.e;
     double e = a.e == 0 && b.e == 0 ? 0 : room > 0 ? (a.e + fabs(x) * b.e) / room : INFINITY;
-    return real(r, x, e, 5);
+    if (b.x != 0 && (room < TINY || fabs(b.x) + b.e > 1 / TINY)) /* it or its reciprocal may be flushed to 0 */
+        e = INFINITY;
+    return real(r, x, e, 6);
 }
 
 /* '%' and '/' twice are of ints alone. */
