@@ -53,9 +53,9 @@ static const struct function {
 } functions[] = {
     {"exp", exp, 2, -88, 89},
     {"exp2", exp2, 2, -127, 128},
-    {"tanh", tanh, 5, -10, 10},
-    {"sigmoid", exact_sigmoid, 3, -88, 20},
-    {"softplus", exact_softplus, 5, -88, 89},
+    {"tanh", tanh, 6, -10, 10},
+    {"sigmoid", exact_sigmoid, 6, -88, 20},
+    {"softplus", exact_softplus, 7, -88, 89},
 };
 
 static const char function_kernel[] =

@@ -484,7 +484,7 @@ START_TEST(errors_by_hand)
     near(bounded("score + 1", 3, e).error / e, (e + 4 * u + 0x1p-126) / e);
     near(bounded("2 * score", 3, e).error / e, (2 * e + 6 * u) / e);
     near(bounded("score * score", 3, e).error / e, (6 * e + e * e + 9 * u) / e);
-    near(bounded("score / 4", 3, e).error / e, (e / 4 + 5 * 0.75 * u) / e);
+    near(bounded("score / 4", 3, e).error / e, (e / 4 + 6 * 0.75 * u) / e);
     near(bounded("exp(score)", 3, e).error / e, (exp(3 + e + 6 * u) - exp(3) + 6 * u * exp(3)) / e);
     ck_assert(bounded("relu(score)", -3, e).error == e && bounded("max(score, 1)", 3, e).error == e);
     ck_assert(bounded("k - q", 3, e).error == 0 && bounded("16777217 + 0 * q", 3, e).error > 0);
@@ -493,7 +493,10 @@ START_TEST(errors_by_hand)
     ck_assert(bounded("score > 3 ? 2.0 : 1.0", 3, e).error == 1 && bounded("score > 3 ? 2.0 : 1.0", 2, e).error == 0);
     ck_assert(bounded("score > 3 ? 1.5 : 1.5", 3, e).error == 0 && bounded("f[floor(score)]", 1, e).error == INFINITY);
     ck_assert(bounded("log(score)", 0, e).error == INFINITY && bounded("1 / score", 0, e).error == INFINITY);
-    ck_assert(bounded("sqrt(score)", -1, 0).error == 0);
+    ck_assert(bounded("sqrt(score)", -1, 0).error == 0 && bounded("float(k)", 3, 0).error == 0);
+    /* what f32 cannot hold */
+    ck_assert(bounded("score * 1e30", 1e10, 0).error == INFINITY && bounded("score / 1e38", 3, 0).error == INFINITY);
+    ck_assert(bounded("score / 0", 3, 0).error == 0);
 }
 END_TEST
 

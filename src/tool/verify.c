@@ -13,7 +13,8 @@ struct sweep {
     double begin, told;
     bool progress;
     int passed, failures;
-    double worst; /* largest error / bound */
+    double worst;              /* largest error / bound */
+    long long judged, unbounded; /* rows compared; of them those whose rounding lets nothing be said */
 };
 
 static void print_rules(const clattn_attention *a)
@@ -59,6 +60,8 @@ static void check_workload(struct sweep *s, struct workload *w, clattn_plan *pla
     workload_check(w, s->rows, &verdict);
     if (verdict.ratio > s->worst)
         s->worst = verdict.ratio;
+    s->judged += verdict.rows;
+    s->unbounded += verdict.unbounded;
     if (!verdict.pass) {
         snprintf(text, sizeof text, "%s (error %.3g, bound %.3g; lse error %.3g, bound %.3g)", verdict.where,
                  verdict.error, verdict.bound, verdict.lse_error, verdict.lse_bound);
@@ -136,7 +139,10 @@ static int run_sweep(struct sweep *s, int n_texts, char **texts)
         verify_random(s);
     if (s->progress)
         fprintf(stderr, "\033[2K\r");
-    printf("largest error / bound: %.3f\n%d passed, %d failed\n", s->worst, s->passed, s->failures);
+    printf("largest error / bound: %.3f, over %lld rows", s->worst, s->judged);
+    if (s->unbounded)
+        printf(" (%lld of them beyond any bound)", s->unbounded);
+    printf("\n%d passed, %d failed\n", s->passed, s->failures);
     return s->failures ? EXIT_CHECK_FAILED : EXIT_GOOD;
 }
 

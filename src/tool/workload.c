@@ -170,8 +170,7 @@ static bool make_lengths(struct workload *w, uint64_t *state)
 static struct ref_rules rules_of(const struct workload *w)
 {
     const clattn_attention *a = &w->problem;
-    struct ref_rules rules = {.mask = w->mask ? w->mask : a->pattern.text, .score = w->score ? w->score : a->score.text,
-                              .weight = w->weight ? w->weight : a->weight.text,
+    struct ref_rules rules = {.mask = a->pattern.text, .score = a->score.text, .weight = a->weight.text,
                               .bottom_right = a->pattern.corner == CLATTN_BOTTOM_RIGHT, .normaliser = a->normaliser,
                               .n_scalars = a->n_scalars, .n_arrays = a->n_arrays};
     for (int i = 0; i < a->n_scalars; i++)

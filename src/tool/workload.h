@@ -27,7 +27,6 @@ struct workload {
     float *lse;
     int32_t *q_offsets, *k_offsets, *key_lengths;
     void *arrays[CLATTN_MAX_ARRAYS]; /* workload_array_bytes each */
-    const char *mask, *score, *weight; /* texts without named rules, for the reference; NULL: those of the problem */
     int64_t q_count, k_count, v_count, o_count, lse_count; /* elements, by clattn_attention_extent */
     void *private_state;
 };
