@@ -32,9 +32,13 @@ INNER_LDADD = libclattn_core.la $(CHECK_LIBS)
 tests_check_intervals_LDADD = $(INNER_LDADD)
 tests_check_intervals_SOURCES = tests/check_intervals.c tests/random_rule.c tests/random_rule.h
 tests_check_parse_LDADD = $(INNER_LDADD)
-tests_check_parse_SOURCES = tests/check_parse.c tests/random_rule.c tests/random_rule.h
+tests_check_canon_LDADD = $(INNER_LDADD)
+tests_check_canon_SOURCES = tests/check_canon.c tests/random_rule.c tests/random_rule.h
 tests_check_kernel_functions_LDADD = $(INNER_LDADD)
 tests_check_kernel_functions_SOURCES = tests/check_kernel_functions.c tests/on_device.c tests/on_device.h tests/random_rule.c \
+	tests/random_rule.h
+tests_check_kernel_rules_LDADD = libworkload.la $(INNER_LDADD)
+tests_check_kernel_rules_SOURCES = tests/check_kernel_rules.c tests/on_device.c tests/on_device.h tests/random_rule.c \
 	tests/random_rule.h
 tests_check_derivative_LDADD = $(INNER_LDADD)
 tests_check_derivative_SOURCES = tests/check_derivative.c tests/random_rule.c tests/random_rule.h
