@@ -3,6 +3,7 @@
 #include "expr/tree.h"
 
 #include <check.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +115,7 @@ START_TEST(values)
         {"abs(-3)", 3}, {"relu(-3)", 0}, {"min(2, 2.5)", 2}, {"max(2, 2.5)", 2.5}, {"q // 4", 2}, {"k % 4", 3}, {"q / 4", 2.25},
         {"k < q ? 1 : 2", 1}, {"k < q ? 1 : 2.5", 1}, {"exp2(3)", 8}, {"log2(8.0)", 3}, {"sqrt(16)", 4}, {"tanh(0)", 0},
         {"sigmoid(0)", 0.5}, {"score * score", 6.25}, {"relu(score - 10)", 0}, {"exp(0) + log(1)", 1}, {"alpha * width", 2},
+        {"1 / floor(-0.0 * score)", INFINITY},
     };
     const struct clattn__expr_values held = {scalars, arrays, NULL};
     const struct clattn__expr_point at = {.q = 9, .k = 7, .q_len = 10, .k_len = 20, .score = 2.5};
