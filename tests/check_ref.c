@@ -494,9 +494,48 @@ START_TEST(errors_by_hand)
     ck_assert(bounded("score > 3 ? 1.5 : 1.5", 3, e).error == 0 && bounded("f[floor(score)]", 1, e).error == INFINITY);
     ck_assert(bounded("log(score)", 0, e).error == INFINITY && bounded("1 / score", 0, e).error == INFINITY);
     ck_assert(bounded("sqrt(score)", -1, 0).error == 0 && bounded("float(k)", 3, 0).error == 0);
-    /* what f32 cannot hold */
-    ck_assert(bounded("score * 1e30", 1e10, 0).error == INFINITY && bounded("score / 1e38", 3, 0).error == INFINITY);
-    ck_assert(bounded("score / 0", 3, 0).error == 0);
+    /* rounding to nearest of what needs none */
+    ck_assert(bounded("score + 1", 3, 0).error == 0 && bounded("score * score", 0x1.000002p0, 0).error > 0);
+    ck_assert(bounded("score / 4", 3, 0).error > 0 && bounded("score * 0.5", 0x1p-126, 0).error > 0);
+}
+END_TEST
+
+/* On a device with subnormals. */
+static struct ref_number on_device(const char *text, double score, double error)
+{
+    struct ref_rules rules = names;
+    rules.overflow = rules.subnormals = true;
+    rules.score = text;
+    return ref_score_bounded(&rules, &somewhere, (struct ref_number){score, error});
+}
+
+static bool is(struct ref_number x, double value)
+{
+    return x.error == 0 && (x.value == value || (isnan(x.value) && isnan(value)));
+}
+
+/* The ends of f32 in double, where an overflow leaves nothing known, and on a device, where it is an infinity. */
+START_TEST(errors_at_the_ends)
+{
+    const double e = 1e-4, u = 0x1p-24, tiny = 0x1p-126, large = 0x1.fffffep127;
+    ck_assert(bounded("score * 1e30", 1e10, 0).error == INFINITY && bounded("log(score * 1e30)", 1e10, 0).error == INFINITY);
+    ck_assert(is(on_device("score * 1e30", 1e10, 1), INFINITY) && is(on_device("min(score * -1e38, 5)", 10, 1), -INFINITY));
+    ck_assert(is(on_device("exp(score) > 1e38 ? 1 : 2", 100, e), 1) && on_device("3 / exp(score)", 100, e).error <= tiny);
+    ck_assert(on_device("score", large, 1e30).error == INFINITY && on_device("score * 2", large / 1.99999999, 0).error == INFINITY);
+    ck_assert(is(on_device("score * exp(1000)", e, e / 2), INFINITY) && on_device("score * exp(1000)", e, e).error == INFINITY);
+    ck_assert(is(on_device("score * exp(1000)", 0, 0), NAN) && is(on_device("score + exp(1000)", -INFINITY, 0), NAN));
+    ck_assert(is(on_device("sqrt(score)", -1, e), NAN) && on_device("sqrt(score)", 0, e).error == INFINITY);
+    /* nothing known stays so in what is bounded */
+    ck_assert(bounded("tanh(score)", 0, INFINITY).error == INFINITY && bounded("score > 1 ? 1 : 2", NAN, INFINITY).error > 0);
+    /* quotients */
+    ck_assert(is(bounded("score / 0", 3, 0), INFINITY) && is(bounded("score / 0", -3, e), -INFINITY));
+    ck_assert(is(bounded("score / 0", 0, 0), NAN) && bounded("score / 0", 0, e).error == INFINITY);
+    ck_assert(bounded("3 / score", e, e).error == INFINITY && bounded("3 / score", 1e-42, 0).error == INFINITY);
+    ck_assert(is(bounded("score / 3", INFINITY, 0), INFINITY) && bounded("score / 1e38", INFINITY, 0).error == INFINITY);
+    near(bounded("score / 1e38", 3, 0).error / tiny, 3 + 1 + 18 * u / (double)1e38f / tiny);
+    /* operands that may be flushed */
+    ck_assert(bounded("-score", 0x1p-140, 0).error == 0x1p-140);
+    ck_assert(is(on_device("-score", 0x1p-140, 0), -0x1p-140));
 }
 END_TEST
 
@@ -644,6 +683,7 @@ static TCase *rule_case(void)
     tcase_add_test(rule, functions_of_real_numbers);
     tcase_add_test(rule, not_a_number_goes_through);
     tcase_add_test(rule, errors_by_hand);
+    tcase_add_test(rule, errors_at_the_ends);
     tcase_add_test(rule, errors_hold);
     tcase_add_test(rule, unreadable_texts_abort);
     return rule;
