@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * check_canon.c - graphs to texts: texts of one meaning are one, prints are read back, and kernel text is of our words alone. */
+ * check_canon.c - graphs to texts: texts of one meaning are one, prints are read back, and kernel text is of our words
+ * alone. */
 #include "expr/tree.h"
 #include "tests/random_rule.h"
 
@@ -187,7 +188,8 @@ static void check_float(float x)
 static void check_floats(int count)
 {
     uint32_t state = 1;
-    static const uint32_t ends[] = {0, 1, 2, 0x7fffff, 0x800000, 0x800001, 0x7f7fffff, 0x7f7ffffe, 0x3f800000, 0x3f7fffff, 0x3dcccccd,
+    static const uint32_t ends[] = {0, 1, 2, 0x7fffff, 0x800000, 0x800001, 0x7f7fffff, 0x7f7ffffe, 0x3f800000,
+                                    0x3f7fffff, 0x3dcccccd,
                                     0x4b800000, 0x4b7fffff, 0x49742400, 0x4b189680, 0x38d1b717, 0x3f800001, 0x00000100};
     for (size_t i = 0; i < LEN(ends); i++)
         check_float(bits_float((int32_t)ends[i]));
@@ -210,7 +212,8 @@ END_TEST
 
 START_TEST(floats_in_a_comma_locale)
 {
-    static const char *const tried[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "de_DE", "nl_NL.UTF-8", "pt_BR.UTF-8", "ru_RU.UTF-8"};
+    static const char *const tried[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "de_DE", "nl_NL.UTF-8",
+                                        "pt_BR.UTF-8", "ru_RU.UTF-8"};
     size_t i = 0;
     while (i < LEN(tried) && !(setlocale(LC_ALL, tried[i]) && *localeconv()->decimal_point == ','))
         i++;
@@ -227,13 +230,15 @@ END_TEST
 START_TEST(kernel_text_has_no_user_text)
 {
     const clattn_scalar hostile[] = {{"asm", CLATTN_I32, 0, 1}, {"printf", CLATTN_F32, 0, 2}};
-    const clattn_array evil[] = {{"__kernel", CLATTN_I32, 1, {4}}, {"kernel", CLATTN_I32, 1, {4}}, {"barrier", CLATTN_BITS, 1, {4}}};
+    const clattn_array evil[] = {{"__kernel", CLATTN_I32, 1, {4}}, {"kernel", CLATTN_I32, 1, {4}},
+                                 {"barrier", CLATTN_BITS, 1, {4}}};
     struct clattn__names wrong = {0, 1, NULL, evil};
     struct clattn__expr *e;
     ck_assert_int_eq(clattn__expr_create(&e, &wrong, NULL, 0), CLATTN_BAD_NAME);
     const struct clattn__names own = {2, 2, hostile, evil + 1};
     ck_assert_int_eq(clattn__expr_create(&e, &own, NULL, 0), CLATTN_OK);
-    ck_assert_int_eq(clattn__expr_add(e, CLATTN__MASK, "k < asm + kernel[k] & barrier[q] | 4711 < q", NULL, 0), CLATTN_OK);
+    ck_assert_int_eq(clattn__expr_add(e, CLATTN__MASK, "k < asm + kernel[k] & barrier[q] | 4711 < q", NULL, 0),
+                     CLATTN_OK);
     ck_assert_int_eq(clattn__expr_add(e, CLATTN__SCORE, "score * printf + 0.1234567", NULL, 0), CLATTN_OK);
     ck_assert_int_eq(clattn__expr_kernel_text(e, kernel[0], KERNEL_TEXT), CLATTN_OK);
     static const char *const words[] = {"asm", "printf", "barrier", "4711", "1234567", "__kernel", " kernel"};
@@ -254,12 +259,14 @@ static bool is_one_of(const char *word, size_t length, const char *const *list)
 
 static bool is_operator(const char *word, size_t length)
 {
-    static const char *const others[] = {"int", "real", "bool", "frange", "itable", "ftable", "btable", "q", "k", "h", NULL};
+    static const char *const others[] = {"int", "real", "bool", "frange", "itable", "ftable", "btable", "q", "k", "h",
+                                         NULL};
     static const char *const elements[] = {"f32", "f16", "bf16", "i32", "i8", "bits", NULL};
     if (is_one_of(word, length, others) || is_one_of(word, length, elements))
         return true;
     for (size_t skip = 4; skip <= 5; skip++)
-        if (length > skip && (!strncmp(word, "far_", skip) || !strncmp(word, "run_", skip) || !strncmp(word, "line_", skip)) &&
+        if (length > skip &&
+            (!strncmp(word, "far_", skip) || !strncmp(word, "run_", skip) || !strncmp(word, "line_", skip)) &&
             is_one_of(word + skip, length - skip, elements))
             return true;
     if (length > 4 && !strncmp(word, "run_", 4)) /* types: x16_run_int */
@@ -277,15 +284,17 @@ static bool is_operator(const char *word, size_t length)
 static bool is_ours(const char *word, size_t length)
 {
     static const char *const words[] = {
-        "define", "RULES", "MASK_RULE", "SCORE_RULE", "WEIGHT_RULE", "RULE_NUMBERS", "RULE_PARAMS", "RULE_ENV_FIELDS", "RULE_ENV_FILL",
-        "RULE_ROW_FIELDS", "RULE_ROW_FILL", "RULE_FUNCTIONS_1", "RULE_FUNCTIONS_16", "RULE_FUNCTIONS_KEYS", "RULE_FUNCTIONS_CLASS",
-        "const", "struct", "rule_numbers", "rule_n", "__global", "float", "half", "ushort", "int", "char", "uint", "rule_tables", "e",
-        "y", "a", "n", "as_float", "table_at", "first", "INT_MIN", "INT_MAX", "INFINITY", "int16", "float16", "irange", "frange",
-        "static", "inline", "return", "mask_1", "mask_16", "mask_keys", "mask_class_of", "score_1", "score_16", "score_keys", "weight_1",
-        "weight_16", "weight_keys", "rule_env", "rule_rows", "q", "k", "b", "h", "g", "q_len", "k_len", "score", NULL};
+        "define", "RULES", "MASK_RULE", "SCORE_RULE", "WEIGHT_RULE", "RULE_NUMBERS", "RULE_PARAMS", "RULE_ENV_FIELDS",
+        "RULE_ENV_FILL", "RULE_ROW_FIELDS", "RULE_ROW_FILL", "RULE_FUNCTIONS_1", "RULE_FUNCTIONS_16",
+        "RULE_FUNCTIONS_KEYS", "RULE_FUNCTIONS_CLASS", "const", "struct", "rule_numbers", "rule_n", "__global", "float",
+        "half", "ushort", "int", "char", "uint", "rule_tables", "e", "y", "a", "n", "as_float", "table_at", "first",
+        "INT_MIN", "INT_MAX", "INFINITY", "int16", "float16", "irange", "frange", "static", "inline", "return",
+        "mask_1", "mask_16", "mask_keys", "mask_class_of", "score_1", "score_16", "score_keys", "weight_1", "weight_16",
+        "weight_keys", "rule_env", "rule_rows", "q", "k", "b", "h", "g", "q_len", "k_len", "score", NULL};
     static const char *const families[] = {"x1_", "x16_", "xi_"};
     size_t digits = strspn(word, "0123456789");
-    if (digits == length || (digits && length == digits + 2 && !strncmp(word + digits, "0f", 2)) || (digits == 1 && word[1] == 'f'))
+    if (digits == length || (digits && length == digits + 2 && !strncmp(word + digits, "0f", 2)) ||
+        (digits == 1 && word[1] == 'f'))
         return true; /* 16, and the two words of 1.0f */
     for (size_t i = 0; i < LEN(families); i++)
         if (!strncmp(word, families[i], strlen(families[i])))
@@ -297,9 +306,11 @@ static bool is_ours(const char *word, size_t length)
 }
 
 /* Names of C, of OpenCL and of our own texts: none of them is one that kernels would need, and none reaches them. */
-static const clattn_scalar hostile_scalars[] = {{"asm", CLATTN_I32, 0, 5}, {"printf", CLATTN_F32, 0, 0.5}, {"volatile", CLATTN_I32, 0, 7}};
+static const clattn_scalar hostile_scalars[] = {{"asm", CLATTN_I32, 0, 5}, {"printf", CLATTN_F32, 0, 0.5},
+                                                {"volatile", CLATTN_I32, 0, 7}};
 static const clattn_array hostile_arrays[] = {
-    {"kernel", CLATTN_I32, 1, {5}}, {"barrier", CLATTN_BITS, 2, {9, 70}}, {"goto", CLATTN_F16, 3, {2, 30, 30}}, {"sizeof", CLATTN_I8, 1, {4}},
+    {"kernel", CLATTN_I32, 1, {5}}, {"barrier", CLATTN_BITS, 2, {9, 70}}, {"goto", CLATTN_F16, 3, {2, 30, 30}},
+    {"sizeof", CLATTN_I8, 1, {4}},
     {"while", CLATTN_F32, 2, {70000, 70000}}, {"typedef", CLATTN_BF16, 1, {6}}, {"get_global_id", CLATTN_BITS, 1, {64}},
 };
 
@@ -312,8 +323,10 @@ START_TEST(kernel_text_is_of_words_of_ours)
         ck_assert_int_eq(clattn__expr_create(&e, &own, NULL, 0), CLATTN_OK);
         for (int u = 0; u < CLATTN__USES; u++) {
             random_rule(3 * seed + (uint64_t)u, (enum clattn__use)u, text, 1200, &own);
-            clattn_status status = clattn__expr_add(e, (enum clattn__use)u, text, NULL, 0); /* three may be too many at once */
-            ck_assert_msg(status == CLATTN_OK || status == CLATTN_EXPR_LIMIT, "'%s': %s", text, clattn_status_name(status));
+            clattn_status status =
+                clattn__expr_add(e, (enum clattn__use)u, text, NULL, 0); /* three may be too many at once */
+            ck_assert_msg(status == CLATTN_OK || status == CLATTN_EXPR_LIMIT, "'%s': %s", text,
+                          clattn_status_name(status));
         }
         ck_assert_int_eq(clattn__expr_kernel_text(e, kernel[0], KERNEL_TEXT), CLATTN_OK);
         clattn__expr_free(e);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * check_kernel_rules.c - rules on a device: one pair, sixteen queries, sixteen keys, classes of tiles; and the engines' programs.
+ * check_kernel_rules.c - rules on a device: one pair, sixteen queries, sixteen keys, classes of tiles; and the engines'
+ * programs.
  *
- * Each rule is evaluated for a grid of pairs by a kernel, by the host's evaluator and by the oracle (tests/ref_rule.c), which
- * shares no line with either and bounds what f32 may be off by.  Rules of + - * and whole numbers alone are the same to the bit on
- * device and host, infinities and NaN included.  Compilers differ in speed: a test stops after SECONDS and says how far it came. */
+ * Each rule is evaluated for a grid of pairs by a kernel, by the host's evaluator and by the oracle (tests/ref_rule.c),
+ * which shares no line with either and bounds what f32 may be off by.  Rules of + - * and whole numbers alone are the
+ * same to the bit on device and host, infinities and NaN included.  Compilers differ in speed: a test stops after
+ * SECONDS and says how far it came. */
 #include "expr/tree.h"
 #include "tests/on_device.h"
 #include "tests/random_rule.h"
@@ -17,8 +19,8 @@
 #include <time.h>
 
 enum { ROWS = 32, KEYS = 48, PAIRS = ROWS * KEYS, HEADS = 4, CLASS_KEYS = 8, CLASSES = ROWS / 16 * (KEYS / CLASS_KEYS),
-       FIRST_Q = -3, BATCH_ENTRY = 1, GROUP = 2, TEXT = 1 << 16, KERNEL_SIZE = 1 << 20, STORE = 1 << 16, TABLES = 1 << 16,
-       RANDOM_PROGRAMS = 14, SECONDS = 25 };
+       FIRST_Q = -3, BATCH_ENTRY = 1, GROUP = 2, TEXT = 1 << 16, KERNEL_SIZE = 1 << 20, STORE = 1 << 16,
+       TABLES = 1 << 16, RANDOM_PROGRAMS = 14, SECONDS = 25 };
 
 static const struct clattn__expr_point middle = {0, 0, BATCH_ENTRY, 0, GROUP, 29, KEYS, 0};
 
@@ -29,8 +31,8 @@ struct grid_args {
 
 static const char grid_kernel[] =
     "struct grid_args { long table_at[8]; int q0, b, g, q_len, k_len, first; };\n"
-    "kernel void grid(global int *one, global int *lanes, global int *keys, global int *class, global const float *scores,\n"
-    "                 const struct grid_args a RULE_PARAMS)\n"
+    "kernel void grid(global int *one, global int *lanes, global int *keys, global int *class,\n"
+    "                 global const float *scores, const struct grid_args a RULE_PARAMS)\n"
     "{\n"
     "    int tile = get_global_id(0), q0 = a.q0 + 16 * tile;\n"
     "    RULE_ENV(env, a.b, a.g, a.q_len, a.k_len)\n"
@@ -120,7 +122,8 @@ static struct world *random_world(void)
     static struct world w = {
         .scalars = {{"w", CLATTN_I32, 0, 5}, {"tau", CLATTN_F32, 0, 0.75}},
         .arrays = {{"len", CLATTN_I32, 1, {5}}, {"doc", CLATTN_I8, 2, {2, 70}}, {"keep", CLATTN_BITS, 2, {40, 75}},
-                   {"bias", CLATTN_F16, 4, {1, 2, 20, 50}}, {"slope", CLATTN_F32, 1, {8}}, {"img", CLATTN_BF16, 3, {2, 3, 5}}},
+                   {"bias", CLATTN_F16, 4, {1, 2, 20, 50}}, {"slope", CLATTN_F32, 1, {8}},
+                   {"img", CLATTN_BF16, 3, {2, 3, 5}}},
     };
     uint64_t seed = 3;
     w.names = names_of(&w, 6);
@@ -128,13 +131,16 @@ static struct world *random_world(void)
         w.data[i] = store[i];
         for (int j = 0; j < 4096; j++) {
             float x = (float)((int)random_below(&seed, 65) - 32) / 8;
-            uint32_t half = random_below(&seed, 2) << 15 | (14 + random_below(&seed, 3)) << 10 | random_below(&seed, 4) << 8;
+            uint32_t half =
+                random_below(&seed, 2) << 15 | (14 + random_below(&seed, 3)) << 10 | random_below(&seed, 4) << 8;
             x = random_below(&seed, 40) ? x : random_below(&seed, 2) ? INFINITY : NAN;
             switch (w.arrays[i].type) {
             case CLATTN_F32: ((float *)store[i])[j] = x; break;
             case CLATTN_F16: ((uint16_t *)store[i])[j] = (uint16_t)(random_below(&seed, 40) ? half : 0x7c00); break;
             case CLATTN_BF16: ((uint16_t *)store[i])[j] = (uint16_t)((uint32_t)float_bits(x) >> 16); break;
-            case CLATTN_I32: store[i][j] = random_below(&seed, 9) ? (int32_t)random_below(&seed, 20) - 4 : INT32_MAX - (int32_t)j; break;
+            case CLATTN_I32:
+                store[i][j] = random_below(&seed, 9) ? (int32_t)random_below(&seed, 20) - 4 : INT32_MAX - (int32_t)j;
+                break;
             default: store[i][j] = wrap(random_below(&seed, 65536) << 16 | random_below(&seed, 65536));
             }
         }
@@ -147,7 +153,8 @@ static void fill_scores(void)
     uint64_t seed = 5;
     static const float odd[] = {0, -0.0f, INFINITY, -INFINITY, NAN, 3e38f, -3e38f, 0x1p-126f, 1e-42f, 88, -104};
     for (int i = 0; i < PAIRS; i++)
-        scores[i] = random_below(&seed, 12) ? (float)((int)random_below(&seed, 4001) - 2000) / 256 : odd[random_below(&seed, 11)];
+        scores[i] = random_below(&seed, 12) ? (float)((int)random_below(&seed, 4001) - 2000) / 256
+                                            : odd[random_below(&seed, 11)];
 }
 
 /* ---- tables for the classes: what cl/attention/tables.cl makes ---- */
@@ -167,7 +174,8 @@ static int64_t make_table(const clattn_array *array, const void *data, struct cl
     for (int d = 0; d < 4; d++)
         n *= dims[d];
     for (int64_t i = 0; i < n; i++) {
-        const int64_t at[4] = {i / dims[3] / dims[2] / dims[1], i / dims[3] / dims[2] % dims[1], i / dims[3] % dims[2], i % dims[3]};
+        const int64_t at[4] = {i / dims[3] / dims[2] / dims[1], i / dims[3] / dims[2] % dims[1], i / dims[3] % dims[2],
+                               i % dims[3]};
         double x = clattn__array_element(array, data, at + 4 - array->n_dims);
         double *block = bounds + 2 * (((at[0] * dims[1] + at[1]) * down + at[2] / t.rows) * across + at[3] / t.columns);
         block[0] = x != x ? -INFINITY : fmin(block[0], x);
@@ -194,7 +202,8 @@ static cl_kernel build_grid(const struct clattn__expr *e)
 }
 
 /* The arguments after the first six; returns how many buffers they are. */
-static int pass_rules(cl_kernel kernel, const struct clattn__expr *e, const struct world *w, struct grid_args *args, cl_mem *buffers)
+static int pass_rules(cl_kernel kernel, const struct clattn__expr *e, const struct world *w, struct grid_args *args,
+                      cl_mem *buffers)
 {
     static int32_t tables[TABLES];
     int32_t numbers[CLATTN__EXPR_MAX_NUMBERS];
@@ -293,19 +302,20 @@ struct comparison {
     bool exact;
 };
 
-static void compare_value(const struct comparison *c, const char *family, int32_t bits, double host, struct ref_number bound,
-                          const struct clattn__expr_point *at)
+static void compare_value(const struct comparison *c, const char *family, int32_t bits, double host,
+                          struct ref_number bound, const struct clattn__expr_point *at)
 {
     bool lanes = family[0] != 'o';
     double x = c->use == CLATTN__MASK ? (lanes ? -(double)bits : (double)bits) : (double)bits_float(bits);
     if ((c->exact && !same(x, host)) || !fits(x, bound))
-        ck_abort_msg("%s\n%s: %.9g at q %d k %d h %d score %.9g; the host has %.9g, the oracle %.9g +- %.3g", c->text, family, x,
-                     (int)at->q, (int)at->k, (int)at->h, at->score, host, bound.value, bound.error);
+        ck_abort_msg("%s\n%s: %.9g at q %d k %d h %d score %.9g; the host has %.9g, the oracle %.9g +- %.3g", c->text,
+                     family, x, (int)at->q, (int)at->k, (int)at->h, at->score, host, bound.value, bound.error);
     compared++;
     unknown += !c->exact && !isfinite(bound.error);
 }
 
-static void compare_rule(const struct clattn__expr *e, const struct world *w, enum clattn__use use, const struct grid *grid, int first)
+static void compare_rule(const struct clattn__expr *e, const struct world *w, enum clattn__use use,
+                         const struct grid *grid, int first)
 {
     static char text[TEXT], print[TEXT];
     struct comparison c = {text, oracle_of(w), use, is_exact(e, use)};
@@ -325,8 +335,8 @@ static void compare_rule(const struct clattn__expr *e, const struct world *w, en
         struct ref_number bound = ref_score_bounded(&c.oracle, &point, (struct ref_number){at.score, 0});
         double host = clattn__expr_eval(e, use, &at, &values, false);
         if (!fits(host, bound))
-            ck_abort_msg("%s\nthe host has %.9g at q %d k %d h %d score %.9g, the oracle %.9g +- %.3g", text, host, (int)at.q,
-                         (int)at.k, (int)at.h, at.score, bound.value, bound.error);
+            ck_abort_msg("%s\nthe host has %.9g at q %d k %d h %d score %.9g, the oracle %.9g +- %.3g", text, host,
+                         (int)at.q, (int)at.k, (int)at.h, at.score, bound.value, bound.error);
         compare_value(&c, "one pair", grid->one[p][use], host, bound, &at);
         if (on.wide && at.k >= first)
             compare_value(&c, "sixteen queries", grid->lanes[p][use], host, bound, &at);
@@ -340,10 +350,12 @@ static void compare_classes(const struct grid *grid, const char *text)
 {
     for (int i = 0; i < CLASSES; i++)
         for (int j = 0; j < 16 * CLASS_KEYS; j++) {
-            int row = i / (KEYS / CLASS_KEYS) * 16 + j / CLASS_KEYS, k = i % (KEYS / CLASS_KEYS) * CLASS_KEYS + j % CLASS_KEYS;
+            int row = i / (KEYS / CLASS_KEYS) * 16 + j / CLASS_KEYS,
+                k = i % (KEYS / CLASS_KEYS) * CLASS_KEYS + j % CLASS_KEYS;
             bool seen = grid->one[row * KEYS + k][CLATTN__MASK] != 0;
             if (grid->class[i] < 0 || grid->class[i] > 2 || grid->class[i] == (seen ? 0 : 2))
-                ck_abort_msg("%s\nclass %d of tile %d, and row %d key %d is %d", text, (int)grid->class[i], i, row, k, seen);
+                ck_abort_msg("%s\nclass %d of tile %d, and row %d key %d is %d", text, (int)grid->class[i], i, row, k,
+                             seen);
         }
 }
 
@@ -354,8 +366,8 @@ static struct clattn__expr *create(const struct world *w, const char *const text
     ck_assert_int_eq(clattn__expr_create(&e, &w->names, message, sizeof message), CLATTN_OK);
     for (int u = 0; u < CLATTN__USES; u++)
         if (texts[u])
-            ck_assert_msg(clattn__expr_add(e, (enum clattn__use)u, texts[u], message, sizeof message) == CLATTN_OK, "'%s': %s",
-                          texts[u], message);
+            ck_assert_msg(clattn__expr_add(e, (enum clattn__use)u, texts[u], message, sizeof message) == CLATTN_OK,
+                          "'%s': %s", texts[u], message);
     return e;
 }
 
@@ -427,7 +439,8 @@ static struct world *array_world(int type, bool far)
             else if (type == CLATTN_I8)
                 ((int8_t *)store[i])[j] = (int8_t)x;
             else
-                store[i][j] = type == CLATTN_I32 ? x : wrap(random_below(&seed, 65536) << 16 | random_below(&seed, 65536));
+                store[i][j] =
+                    type == CLATTN_I32 ? x : wrap(random_below(&seed, 65536) << 16 | random_below(&seed, 65536));
         }
     }
     return &w;
@@ -442,7 +455,10 @@ static void write_arrays(char *text, size_t size, int type, bool mask, const cha
         clattn__text_add(&out, "%s(a%d[", mask ? (i ? " ^ " : "") : factors[i], i + 1);
         for (int d = 0; d < i; d++)
             clattn__text_add(&out, "%s, ", before);
-        clattn__text_add(&out, "%s]%s)", last, mask ? (type == CLATTN_BITS ? "" : " > 7") : type == CLATTN_BITS ? " ? 1 : 0" : "");
+        clattn__text_add(&out, "%s]%s)", last,
+                         mask                  ? (type == CLATTN_BITS ? "" : " > 7")
+                         : type == CLATTN_BITS ? " ? 1 : 0"
+                                               : "");
     }
     ck_assert(!out.cut);
 }
@@ -453,7 +469,8 @@ START_TEST(indices_outside)
     static const char *const near[][2] = {
         {"q", "k"},           {"h - 1", "k - 3"},        {"b", "k - q + 9"},   {"k - 20", "q"},
         {"-2147483648", "k + 2147483630"}, /* wraps inside a run */
-        {"q * 2147483647", "k - 2147483647 - 1"}, {"2147483647", "-k"}, {"h", "q + h"}, {"q", "2 * k - 7"}, {"k // 9", "b"},
+        {"q * 2147483647", "k - 2147483647 - 1"}, {"2147483647", "-k"}, {"h", "q + h"}, {"q", "2 * k - 7"},
+        {"k // 9", "b"},
         {"q", "k + q + 2147483640"},
     };
     static const char *const far[][2] = {
@@ -470,7 +487,8 @@ START_TEST(indices_outside)
         for (int u = 0; u < CLATTN__USES; u++)
             write_arrays(text[u], sizeof text[u], type, u == CLATTN__MASK, rows[u][0], rows[u][1]);
         /* tables of far arrays would be as large as they are */
-        compare(array_world(type, is_far), (const char *const[]){is_far ? NULL : text[0], text[1], text[2]}, set % 2 * 3);
+        compare(array_world(type, is_far), (const char *const[]){is_far ? NULL : text[0], text[1], text[2]},
+                set % 2 * 3);
     }
     printf("# %d programs of four arrays each\n", n);
     check_unknown(0);
@@ -505,8 +523,8 @@ static void make_plan(clattn_context *ctx, const struct world *w, uint64_t numbe
     a.normaliser = CLATTN_COUNT;
     clattn_status status = clattn_plan_create(&plan, ctx, &a);
     clattn_context_message(ctx, message, sizeof message);
-    ck_assert_msg(status == CLATTN_OK, "%s: %s\nmask %s\nscore %s\nweight %s", engine, message, a.pattern.text, a.score.text,
-                  a.weight.text);
+    ck_assert_msg(status == CLATTN_OK, "%s: %s\nmask %s\nscore %s\nweight %s", engine, message, a.pattern.text,
+                  a.score.text, a.weight.text);
     clattn_plan_destroy(plan);
 }
 

@@ -34,7 +34,8 @@ static void tear_down(void)
         free(kernel[i]);
 }
 
-static clattn_status parse(enum clattn__use use, const char *text, struct clattn__expr **expr, char *message, size_t size)
+static clattn_status parse(enum clattn__use use, const char *text, struct clattn__expr **expr, char *message,
+                           size_t size)
 {
     ck_assert_int_eq(clattn__expr_create(expr, &names, message, size), CLATTN_OK);
     clattn_status status = clattn__expr_add(*expr, use, text, message, size);
@@ -110,11 +111,15 @@ START_TEST(values)
         const char *text;
         double value;
     } rows[] = {
-        {"7 / 2 + 0 * score", 3.5}, {"7 // 2", 3}, {"-7 // 2", -4}, {"7 // -2", -4}, {"-7 % 3", 2}, {"7 % -3", -2}, {"7 // 0", 0},
-        {"7 % 0", 0}, {"2147483647 + 1", -2147483648.0}, {"floor(2.75)", 2}, {"floor(-2.25)", -3}, {"floor(1e10)", 2147483647},
-        {"abs(-3)", 3}, {"relu(-3)", 0}, {"min(2, 2.5)", 2}, {"max(2, 2.5)", 2.5}, {"q // 4", 2}, {"k % 4", 3}, {"q / 4", 2.25},
+        {"7 / 2 + 0 * score", 3.5}, {"7 // 2", 3}, {"-7 // 2", -4}, {"7 // -2", -4}, {"-7 % 3", 2}, {"7 % -3", -2},
+        {"7 // 0", 0},
+        {"7 % 0", 0}, {"2147483647 + 1", -2147483648.0}, {"floor(2.75)", 2}, {"floor(-2.25)", -3},
+        {"floor(1e10)", 2147483647},
+        {"abs(-3)", 3}, {"relu(-3)", 0}, {"min(2, 2.5)", 2}, {"max(2, 2.5)", 2.5}, {"q // 4", 2}, {"k % 4", 3},
+        {"q / 4", 2.25},
         {"k < q ? 1 : 2", 1}, {"k < q ? 1 : 2.5", 1}, {"exp2(3)", 8}, {"log2(8.0)", 3}, {"sqrt(16)", 4}, {"tanh(0)", 0},
-        {"sigmoid(0)", 0.5}, {"score * score", 6.25}, {"relu(score - 10)", 0}, {"exp(0) + log(1)", 1}, {"alpha * width", 2},
+        {"sigmoid(0)", 0.5}, {"score * score", 6.25}, {"relu(score - 10)", 0}, {"exp(0) + log(1)", 1},
+        {"alpha * width", 2},
         {"1 / floor(-0.0 * score)", INFINITY},
     };
     const struct clattn__expr_values held = {scalars, arrays, NULL};
@@ -138,7 +143,8 @@ START_TEST(errors_say_where_and_what)
         clattn_status status;
         const char *message; /* how it begins */
     } rows[] = {
-        {CLATTN__MASK, "k <", CLATTN_EXPR_SYNTAX, "column 4: expected a number, a name, '-', '!' or '(', found the end"},
+        {CLATTN__MASK, "k <", CLATTN_EXPR_SYNTAX,
+         "column 4: expected a number, a name, '-', '!' or '(', found the end"},
         {CLATTN__MASK, "k <= q &", CLATTN_EXPR_SYNTAX, "column 9: expected a number, a name"},
         {CLATTN__MASK, "k <= q )", CLATTN_EXPR_SYNTAX, "column 8: expected '&', '|', '^', '?' or the end, found ')'"},
         {CLATTN__MASK, "k < q < 3", CLATTN_EXPR_SYNTAX, "column 7: expected '&', '|', '^', '?' or the end, found '<'"},
@@ -151,17 +157,22 @@ START_TEST(errors_say_where_and_what)
         {CLATTN__MASK, "prefix[b", CLATTN_EXPR_SYNTAX, "column 9: expected ']'"},
         {CLATTN__MASK, "doc[b] < k", CLATTN_EXPR_SYNTAX, "column 6: expected ',' and the array's next index"},
         {CLATTN__MASK, "k < 3#", CLATTN_EXPR_SYNTAX, "column 6: expected '&', '|', '^', '?' or the end, found '#'"},
-        {CLATTN__MASK, "k < 3\001", CLATTN_EXPR_SYNTAX, "column 6: expected '&', '|', '^', '?' or the end, found a character that"},
+        {CLATTN__MASK, "k < 3\001", CLATTN_EXPR_SYNTAX,
+         "column 6: expected '&', '|', '^', '?' or the end, found a character that"},
         {CLATTN__MASK, "k < 12x", CLATTN_EXPR_SYNTAX, "column 5: expected a number such as"},
         {CLATTN__MASK, "k < 1.", CLATTN_EXPR_SYNTAX, "column 5: expected a number such as"},
         {CLATTN__MASK, "k < q ? h < 1", CLATTN_EXPR_SYNTAX, "column 14: expected ':'"},
         {CLATTN__MASK, "k + 1", CLATTN_EXPR_TYPE, "column 1: a mask is a condition"},
         {CLATTN__SCORE, "score < 1", CLATTN_EXPR_TYPE, "column 1: a rule of this kind is a number"},
-        {CLATTN__MASK, "k + (k < q) < 3", CLATTN_EXPR_TYPE, "column 3: '+' takes numbers, and it was given a condition"},
-        {CLATTN__MASK, "k < q & h", CLATTN_EXPR_TYPE, "column 7: '&' takes conditions, and it was given a whole number"},
+        {CLATTN__MASK, "k + (k < q) < 3", CLATTN_EXPR_TYPE,
+         "column 3: '+' takes numbers, and it was given a condition"},
+        {CLATTN__MASK, "k < q & h", CLATTN_EXPR_TYPE,
+         "column 7: '&' takes conditions, and it was given a whole number"},
         {CLATTN__MASK, "!h", CLATTN_EXPR_TYPE, "column 1: '!' takes conditions"},
-        {CLATTN__MASK, "k // 2.5 < q", CLATTN_EXPR_TYPE, "column 3: '//' takes whole numbers, and it was given a real number"},
-        {CLATTN__MASK, "prefix[k / 2] < k", CLATTN_EXPR_TYPE, "column 8: an array is indexed by whole numbers; floor()"},
+        {CLATTN__MASK, "k // 2.5 < q", CLATTN_EXPR_TYPE,
+         "column 3: '//' takes whole numbers, and it was given a real number"},
+        {CLATTN__MASK, "prefix[k / 2] < k", CLATTN_EXPR_TYPE,
+         "column 8: an array is indexed by whole numbers; floor()"},
         {CLATTN__MASK, "k ? h < 1 : h < 2", CLATTN_EXPR_TYPE, "column 3: '?' takes a condition before it"},
         {CLATTN__MASK, "k < 1 ? h : h < 2", CLATTN_EXPR_TYPE, "column 7: both sides of ':'"},
         {CLATTN__MASK, "score < 1", CLATTN_EXPR_NAME, "column 1: a mask cannot read the score"},
@@ -170,7 +181,8 @@ START_TEST(errors_say_where_and_what)
         {CLATTN__MASK, "window", CLATTN_EXPR_SYNTAX, "column 7: expected '(' and the arguments"},
         {CLATTN__MASK, "documents(width)", CLATTN_EXPR_SYNTAX, "column 11: expected the name of a declared array"},
         {CLATTN__MASK, "documents(prefix)", CLATTN_EXPR_SYNTAX, "column 1: the arguments do not suit this named rule"},
-        {CLATTN__MASK, "k < 2147483648", CLATTN_EXPR_NUMBER, "column 5: the whole number must be from -2147483648 to 2147483647"},
+        {CLATTN__MASK, "k < 2147483648", CLATTN_EXPR_NUMBER,
+         "column 5: the whole number must be from -2147483648 to 2147483647"},
         {CLATTN__MASK, "k < -2147483649", CLATTN_EXPR_NUMBER, "column 6: the whole number"},
         {CLATTN__SCORE, "score * 1e39", CLATTN_EXPR_NUMBER, "column 9: the number does not fit"},
     };
@@ -191,11 +203,12 @@ START_TEST(a_caret_shows_the_place)
     struct clattn__expr *e;
     char message[CLATTN__MESSAGE_SIZE];
     ck_assert_int_eq(parse(CLATTN__MASK, "k <= q & q - k < wdth", &e, message, sizeof message), CLATTN_EXPR_NAME);
-    ck_assert_str_eq(message, "column 18: 'wdth' is neither an index nor a function, a declared scalar or array, or a named rule\n"
-                              "    k <= q & q - k < wdth\n"
-                              "                     ^\n"
-                              "    names: q k b h g q_len k_len; scalars width, alpha; arrays prefix[.], doc[.,.], bias[.,.,.,.], "
-                              "keep[.,.], slope[.]; functions and named rules: clattn_expr(7)");
+    ck_assert_str_eq(
+        message, "column 18: 'wdth' is neither an index nor a function, a declared scalar or array, or a named rule\n"
+                 "    k <= q & q - k < wdth\n"
+                 "                     ^\n"
+                 "    names: q k b h g q_len k_len; scalars width, alpha; arrays prefix[.], doc[.,.], bias[.,.,.,.], "
+                 "keep[.,.], slope[.]; functions and named rules: clattn_expr(7)");
 }
 END_TEST
 
@@ -222,7 +235,8 @@ START_TEST(caps)
             repeat(text, rows[i].part, n);
             strcat(text, rows[i].middle);
             repeat(text, rows[i].close, n);
-            clattn_status want = n == rows[i].largest ? CLATTN_OK : CLATTN_EXPR_LIMIT, got = status_of(CLATTN__MASK, text);
+            clattn_status want = n == rows[i].largest ? CLATTN_OK : CLATTN_EXPR_LIMIT,
+                          got = status_of(CLATTN__MASK, text);
             ck_assert_msg(got == want, "%d times '%s': %s", n, rows[i].part, clattn_status_name(got));
         }
     memset(text, '(', CLATTN__EXPR_MAX_TEXT);
@@ -249,9 +263,11 @@ END_TEST
 
 START_TEST(name_rules)
 {
-    static const char *const good[] = {"a", "Z", "q_", "qq", "len", "abcdefghijklmno", "x_1", "MIN", "minimum", "causal", "window"};
+    static const char *const good[] = {"a", "Z", "q_", "qq", "len", "abcdefghijklmno", "x_1", "MIN", "minimum",
+                                       "causal", "window"};
     static const char *const bad[] = {"", "_a", "1a", "a-b", "a b", "abcdefghijklmnop", "\303\251", "a.b", "a[", "a\n"};
-    static const char *const taken[] = {"q", "k", "b", "h", "g", "q_len", "k_len", "score", "min", "tanh", "softplus", "true", "false"};
+    static const char *const taken[] = {"q", "k", "b", "h", "g", "q_len", "k_len", "score", "min", "tanh", "softplus",
+                                        "true", "false"};
     for (size_t i = 0; i < LEN(good); i++)
         ck_assert_int_eq(clattn__name_check(good[i]), CLATTN_OK);
     for (size_t i = 0; i < LEN(bad); i++)
@@ -280,7 +296,8 @@ END_TEST
 /* Every named rule stands by itself, with arguments of the kinds that it names; declared names must not hide it. */
 START_TEST(every_named_rule_parses)
 {
-    static const clattn_array own[] = {{"a1", CLATTN_I32, 1, {3}}, {"a2", CLATTN_I32, 2, {3, 9}}, {"a4", CLATTN_F32, 4, {1, 1, 9, 9}},
+    static const clattn_array own[] = {{"a1", CLATTN_I32, 1, {3}}, {"a2", CLATTN_I32, 2, {3, 9}},
+                                       {"a4", CLATTN_F32, 4, {1, 1, 9, 9}},
                                        {"bits2", CLATTN_BITS, 2, {3, 9}}, {"bits4", CLATTN_BITS, 4, {1, 1, 9, 9}},
                                        {"real1", CLATTN_F32, 1, {8}}, {"real2", CLATTN_F32, 2, {8, 9}}};
     const struct clattn__names own_names = {0, LEN(own), NULL, own};
@@ -295,7 +312,8 @@ START_TEST(every_named_rule_parses)
             clattn__text_add(&text, "%s%s", rule->name, *p ? "(" : "");
             while (*p) {
                 size_t length = strcspn(p, "[,");
-                clattn__text_add(&text, "%s%s", p == rule->parameters ? "" : ", ", p[length] == '[' ? own[i].name : "7");
+                clattn__text_add(&text, "%s%s", p == rule->parameters ? "" : ", ",
+                                 p[length] == '[' ? own[i].name : "7");
                 p += length + (p[length] == '[' ? 2 : 0);
                 p += strspn(p, ", ");
             }
@@ -319,31 +337,34 @@ static bool harmless(char c)
 START_TEST(attacks_are_refused)
 {
     static const char *const texts[] = {
-        "#include \"/etc/passwd\"", "%:include <x>", "?\?=include <x>", "k <= q; }", "k <= q } __kernel void x() {", "k <= q \\",
-        "k <= q\n", "k <= q\r", "k\n<= q", "k \\\n<= q", "\"k\" <= q", "'k' <= q", "k <= q // c", "k <= q /* c */", "k <= q /",
-        "/**/ k <= q", "// k <= q", "k << 1 < q", "k >> 1 < q", "k ^ q", "~k < q", "k && q", "k < 1 && q < 1", "k < 1 || q < 1",
-        "k = q", "k =< q", "k => q", "k <> q", "k == = q", "k ! = q", "k? q : h", "k <= q ? 1 : 0", "k <= q ? 1", "k <= q ?: 1",
-        "asm(\"hlt\")", "asm volatile(\"int3\")", "__asm__(\"nop\")", "__kernel", "__attribute__((x))", "_x < k", "__x < k",
-        "__builtin_trap() < k", "get_global_id(0) < k", "barrier(1) < k", "printf(\"%n\") < k", "e->n0 < k", "e.n0 < k", "a0[0] < k",
-        "n0 < k", "x0 < k", "rule_n < k", "x1_iadd(k, q) < 1", "e < k", "y < k", "v0 < k", "rule_tables[0] < k",
-        "k.x < q", "k.s0 < q", "*k < q", "&k < q", "k, q", "(k < q, h < 1)", "(k < q", "k < q)", "()", "(", ")", "[", "]", "{", "}",
-        "b[b] < k", "k[q] < 1", "prefix[] < k", "prefix[b][b] < k", "prefix(b) < k", "width[b] < k", "width() < k", "min() < k",
-        "min(q) < k", "min(q, k, h) < k", "max(q < k, h) < k", "min < k", "min[q, k] < 1", "0x10 < k", "0b1 < k", "017x < k",
-        ".5 < k", "1. < k", "1u < k", "1L < k", "1f < k", "1.5f < k", "1e < k", "1e+ < k", "1e5.5 < k", "1..2 < k", "1.2.3 < k",
-        "0x1p3 < k", "nan < k", "inf < k", "NAN < k", "INFINITY < k", "M_PI < k", "k < 1 2", "k < -", "k < !q", "k < q &",
-        "& k < q", "| k < q", "^ k < q", "k < q | | h < 1", "k < q & & h < 1", "!", "-", "<", "k <= <= q", "1", "k", "1.5", "K < q",
-        "Q < k", "q__len < k", "q_lenx < k", "widthx < k", "widt < k", "wi dth < k", "score < 1", "Score < 1", "k < q\001",
-        "k < q\177", "k < q\377", "\303\251 < k", "\357\274\234k < q", "k \342\211\244 q", "\342\200\213k < q", "\033[31mk < q",
-        "$k < q", "@k < q", "`k` < q", "k < q{", "k : q", "%n < k", "%s", "% < k", "k % < q", "k\v< q", "k\f< q", "(k) (q)",
-        "k < (q", "k < q))", "((k < q)", "-(k < q) < 1", "(k < q) == (h < 1)", "(k < q) + 1 < 2", "true + 1 < 2", "true < false",
-        "!1", "keep[b, k] == 1", "keep[b, k] + 1 < 2", "doc[b, q, k] < 1", "doc[b q] < 1", "doc[b;q] < 1", "prefix[b, ] < k",
-        "prefix[,b] < k", "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz < k", "window(1, 2)", "window(", "window(k < q)",
-        "window)", "causal()", "causal causal", "documents(doc[b, q])", "documents()", "documents(causal)", "documents(2)",
-        "alibi(slope)", "exponential", "soft_cap(2) < 1", "blocks(2.5)", "window(window(2))", "q_len k_len", "true false",
-        "k < q #", "k < q ## q", "k < q \\u0041", "L\"x\" < k", "k < q\t\n", "k < 1'000", "k @ q", "k -> q < 1", "k :: q", "k := 1",
-        "sizeof(k) < q", "(int)k < q", "(char*)k < q", "k++ < q", "return", "if (k < q)", "for (;;)", "goto x", "k < q, true",
-        "struct x", "union", "typedef", "volatile k < q", "restrict < k", "half < k", "exp < k", "exp[1] < k", "exp() < k",
-        "exp(k < q) < 1", "floor(true) < k", "sqrt(, 1) < k", "k < q ? (h < 1 : h < 2)", "k < q ? h < 1 : ", ": k < q",
+        "#include \"/etc/passwd\"", "%:include <x>", "?\?=include <x>", "k <= q; }", "k <= q } __kernel void x() {",
+        "k <= q \\", "k <= q\n", "k <= q\r", "k\n<= q", "k \\\n<= q", "\"k\" <= q", "'k' <= q", "k <= q // c",
+        "k <= q /* c */", "k <= q /", "/**/ k <= q", "// k <= q", "k << 1 < q", "k >> 1 < q", "k ^ q", "~k < q",
+        "k && q", "k < 1 && q < 1", "k < 1 || q < 1", "k = q", "k =< q", "k => q", "k <> q", "k == = q", "k ! = q",
+        "k? q : h", "k <= q ? 1 : 0", "k <= q ? 1", "k <= q ?: 1", "asm(\"hlt\")", "asm volatile(\"int3\")",
+        "__asm__(\"nop\")", "__kernel", "__attribute__((x))", "_x < k", "__x < k", "__builtin_trap() < k",
+        "get_global_id(0) < k", "barrier(1) < k", "printf(\"%n\") < k", "e->n0 < k", "e.n0 < k", "a0[0] < k", "n0 < k",
+        "x0 < k", "rule_n < k", "x1_iadd(k, q) < 1", "e < k", "y < k", "v0 < k", "rule_tables[0] < k", "k.x < q",
+        "k.s0 < q", "*k < q", "&k < q", "k, q", "(k < q, h < 1)", "(k < q", "k < q)", "()", "(", ")", "[", "]", "{",
+        "}", "b[b] < k", "k[q] < 1", "prefix[] < k", "prefix[b][b] < k", "prefix(b) < k", "width[b] < k", "width() < k",
+        "min() < k", "min(q) < k", "min(q, k, h) < k", "max(q < k, h) < k", "min < k", "min[q, k] < 1", "0x10 < k",
+        "0b1 < k", "017x < k", ".5 < k", "1. < k", "1u < k", "1L < k", "1f < k", "1.5f < k", "1e < k", "1e+ < k",
+        "1e5.5 < k", "1..2 < k", "1.2.3 < k", "0x1p3 < k", "nan < k", "inf < k", "NAN < k", "INFINITY < k", "M_PI < k",
+        "k < 1 2", "k < -", "k < !q", "k < q &", "& k < q", "| k < q", "^ k < q", "k < q | | h < 1", "k < q & & h < 1",
+        "!", "-", "<", "k <= <= q", "1", "k", "1.5", "K < q", "Q < k", "q__len < k", "q_lenx < k", "widthx < k",
+        "widt < k", "wi dth < k", "score < 1", "Score < 1", "k < q\001", "k < q\177", "k < q\377", "\303\251 < k",
+        "\357\274\234k < q", "k \342\211\244 q", "\342\200\213k < q", "\033[31mk < q", "$k < q", "@k < q", "`k` < q",
+        "k < q{", "k : q", "%n < k", "%s", "% < k", "k % < q", "k\v< q", "k\f< q", "(k) (q)", "k < (q", "k < q))",
+        "((k < q)", "-(k < q) < 1", "(k < q) == (h < 1)", "(k < q) + 1 < 2", "true + 1 < 2", "true < false", "!1",
+        "keep[b, k] == 1", "keep[b, k] + 1 < 2", "doc[b, q, k] < 1", "doc[b q] < 1", "doc[b;q] < 1", "prefix[b, ] < k",
+        "prefix[,b] < k", "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz < k", "window(1, 2)", "window(",
+        "window(k < q)", "window)", "causal()", "causal causal", "documents(doc[b, q])", "documents()",
+        "documents(causal)", "documents(2)", "alibi(slope)", "exponential", "soft_cap(2) < 1", "blocks(2.5)",
+        "window(window(2))", "q_len k_len", "true false", "k < q #", "k < q ## q", "k < q \\u0041", "L\"x\" < k",
+        "k < q\t\n", "k < 1'000", "k @ q", "k -> q < 1", "k :: q", "k := 1", "sizeof(k) < q", "(int)k < q",
+        "(char*)k < q", "k++ < q", "return", "if (k < q)", "for (;;)", "goto x", "k < q, true", "struct x", "union",
+        "typedef", "volatile k < q", "restrict < k", "half < k", "exp < k", "exp[1] < k", "exp() < k", "exp(k < q) < 1",
+        "floor(true) < k", "sqrt(, 1) < k", "k < q ? (h < 1 : h < 2)", "k < q ? h < 1 : ", ": k < q",
     };
     ck_assert_uint_ge(LEN(texts), 150);
     for (size_t i = 0; i < LEN(texts); i++) {
@@ -367,7 +388,8 @@ static void refuse_soon(enum clattn__use use, const char *text)
     clock_t begun = clock();
     clattn_status status = parse(use, text, &e, message, sizeof message);
     double seconds = (double)(clock() - begun) / CLOCKS_PER_SEC;
-    ck_assert_msg(status <= CLATTN_EXPR_SYNTAX && status >= CLATTN_EXPR_NUMBER, "'%.40s...' gave %s", text, clattn_status_name(status));
+    ck_assert_msg(status <= CLATTN_EXPR_SYNTAX && status >= CLATTN_EXPR_NUMBER, "'%.40s...' gave %s", text,
+                  clattn_status_name(status));
     ck_assert_msg(seconds < 0.5, "'%.40s...' took %g s", text, seconds);
     for (const char *c = message; *c; c++)
         ck_assert_msg(harmless(*c), "'%.40s...' echoes raw bytes", text);
@@ -382,16 +404,24 @@ START_TEST(large_attacks_are_refused_soon)
         {CLATTN__MASK, "(", "k < q", ")"}, {CLATTN__MASK, "!", "k < q", ""}, {CLATTN__MASK, "-", "k < q", ""},
         {CLATTN__MASK, "-(", "k", ") < q"}, {CLATTN__MASK, "a", " < q", ""}, {CLATTN__MASK, "k", " < q", ""},
         {CLATTN__MASK, "9", " < q", ""}, {CLATTN__MASK, "0", ".0 < q", ""}, {CLATTN__SCORE, "1e", "9", ""},
-        {CLATTN__SCORE, "1e99999999999", "9", ""}, {CLATTN__MASK, "min(k, ", "q", ")"}, {CLATTN__MASK, "prefix[", "0", "]"},
-        {CLATTN__MASK, "k < q ? ", "true", " : false"}, {CLATTN__MASK, "k < ", "q", ""}, {CLATTN__MASK, "k < q & ", "", ""},
-        {CLATTN__MASK, "window(", "1", ")"}, {CLATTN__SCORE, "soft_cap(", "2", ")"}, {CLATTN__MASK, "dilated(1, ", "2", ")"},
+        {CLATTN__SCORE, "1e99999999999", "9", ""}, {CLATTN__MASK, "min(k, ", "q", ")"},
+        {CLATTN__MASK, "prefix[", "0", "]"},
+        {CLATTN__MASK, "k < q ? ", "true", " : false"}, {CLATTN__MASK, "k < ", "q", ""},
+        {CLATTN__MASK, "k < q & ", "", ""},
+        {CLATTN__MASK, "window(", "1", ")"}, {CLATTN__SCORE, "soft_cap(", "2", ")"},
+        {CLATTN__MASK, "dilated(1, ", "2", ")"},
         {CLATTN__SCORE, "soft_cap(soft_cap(score) + ", "2", ")"}, {CLATTN__SCORE, "soft_cap(1) * ", "1", ""},
-        {CLATTN__SCORE, "exp(", "score", ")"}, {CLATTN__SCORE, "tanh(score) + ", "score", ""}, {CLATTN__SCORE, "score * ", "score", ""},
+        {CLATTN__SCORE, "exp(", "score", ")"}, {CLATTN__SCORE, "tanh(score) + ", "score", ""},
+        {CLATTN__SCORE, "score * ", "score", ""},
         {CLATTN__MASK, "causal causal", "", ""}, {CLATTN__MASK, "\303\251", "", ""}, {CLATTN__MASK, "\001", "", ""},
-        {CLATTN__MASK, "#include \"x\" ", "", ""}, {CLATTN__MASK, "#define A A A ", "A", ""}, {CLATTN__MASK, "?\?/", "", ""},
-        {CLATTN__MASK, "%:", "", ""}, {CLATTN__MASK, "\\\n", "", ""}, {CLATTN__MASK, "/*", "k < q", "*/"}, {CLATTN__MASK, ";", "", ""},
-        {CLATTN__MASK, "{", "k < q", "}"}, {CLATTN__MASK, "k[", "q", "]"}, {CLATTN__MASK, "doc[b, k] == doc[b, q] ^ ", "k < q", ""},
-        {CLATTN__SCORE, "1.5 * ", "score", ""}, {CLATTN__MASK, "blocks(blocks(", "2", "))"}, {CLATTN__MASK, "+", "k", ""},
+        {CLATTN__MASK, "#include \"x\" ", "", ""}, {CLATTN__MASK, "#define A A A ", "A", ""},
+        {CLATTN__MASK, "?\?/", "", ""},
+        {CLATTN__MASK, "%:", "", ""}, {CLATTN__MASK, "\\\n", "", ""}, {CLATTN__MASK, "/*", "k < q", "*/"},
+        {CLATTN__MASK, ";", "", ""},
+        {CLATTN__MASK, "{", "k < q", "}"}, {CLATTN__MASK, "k[", "q", "]"},
+        {CLATTN__MASK, "doc[b, k] == doc[b, q] ^ ", "k < q", ""},
+        {CLATTN__SCORE, "1.5 * ", "score", ""}, {CLATTN__MASK, "blocks(blocks(", "2", "))"},
+        {CLATTN__MASK, "+", "k", ""},
     };
     static char text[2 * CLATTN__EXPR_MAX_TEXT];
     for (size_t i = 0; i < LEN(rows); i++)

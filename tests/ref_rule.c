@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * ref_rule.c - the oracle's own reading of a rule text: evaluates while it reads, with no tree.
  *
- * Ints are 32 bits and wrap; floats are doubles, literals and scalars of them rounded to f32 once, because that is what they
- * are; bools are bools.  Binary operators are read by climbing their levels, all else by descent.
+ * Ints are 32 bits and wrap; floats are doubles, literals and scalars of them rounded to f32 once, because that is what
+ * they are; bools are bools.  Binary operators are read by climbing their levels, all else by descent.
  *
  * Beside each value goes what an evaluation in f32 may be off by (running error analysis, Wilkinson 1960; the counts of
- * doc/numerics.md).  An int or a bool is off by 0, or by INFINITY: the rounding of floats may have changed it to anything. */
+ * doc/numerics.md).  An int or a bool is off by 0, or by INFINITY: the rounding of floats may have changed it to
+ * anything. */
 #include "tests/ref.h"
 
 #include <ctype.h>
@@ -60,8 +61,8 @@ static bool is_f32(double x)
     return x == (double)(float)x && (x == 0 || fabs(x) >= TINY);
 }
 
-/* A float off by e, and by so many units of its own rounding; one unit is rounding to nearest.  Where abs(x) - e > LARGEST
- * no f32 is that near but an infinity.  An infinity and a NaN are off by 0, or by INFINITY: anything. */
+/* A float off by e, and by so many units of its own rounding; one unit is rounding to nearest.  Where abs(x) - e >
+ * LARGEST no f32 is that near but an infinity.  An infinity and a NaN are off by 0, or by INFINITY: anything. */
 static struct value real(const struct reading *r, double x, double e, double units)
 {
     if (!r->bounded)
@@ -167,8 +168,8 @@ static double softplus(double x)
     return isnan(x) ? x : fmax(x, 0) + log1p(exp(-fabs(x)));
 }
 
-/* Real functions, all of them rising.  On a device the argument may be off by so many units of itself, and the result by so
- * many of itself. */
+/* Real functions, all of them rising.  On a device the argument may be off by so many units of itself, and the result
+ * by so many of itself. */
 static const struct function {
     const char *name;
     double (*of)(double);
@@ -265,7 +266,8 @@ static bool read_index(const struct reading *r, const char *name, struct value *
     const struct {
         const char *name;
         int64_t value;
-    } indices[] = {{"q", p->q}, {"k", p->k}, {"b", p->b}, {"h", p->h}, {"g", p->g}, {"q_len", p->q_len}, {"k_len", p->k_len}};
+    } indices[] = {{"q", p->q}, {"k", p->k}, {"b", p->b}, {"h", p->h}, {"g", p->g}, {"q_len", p->q_len},
+                   {"k_len", p->k_len}};
     for (int i = 0; i < 7; i++)
         if (!strcmp(name, indices[i].name)) {
             *result = whole(INT, indices[i].value, 0);
