@@ -10,7 +10,7 @@ EXPR_SRCS = src/expr/tree.c src/expr/names.c src/expr/reader.c src/expr/parse.c 
 	src/expr/eval.c src/expr/interval.c src/expr/derive.c
 ENGINE_SRCS = src/engine/spec.c src/engine/geometry.c src/engine/traps.c src/engine/vector.c \
 	src/engine/portable.c src/engine/choose.c
-ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/cost.c src/attention/check.c src/attention/rules.c \
+ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/cost.c src/attention/check.c src/attention/rules.c src/attention/mechanism.c \
 	src/attention/launch.c src/attention/tables.c src/attention/buffers.c src/attention/enqueue.c src/attention/merge.c \
 	src/attention/selftest.c src/attention/plan.c src/attention/host.c
 
@@ -23,7 +23,7 @@ TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c
 # Tests of the installed interface; of hidden functions, which link the objects (tests/local.mk says so); scripts.
 # RUNTIME_CHECKS run again on the other CPU runtime.
 PUBLIC_CHECKS = tests/check_ref tests/check_forward tests/check_properties tests/check_data tests/check_compile tests/check_misuse \
-	tests/check_threads tests/check_guard
+	tests/check_threads tests/check_guard tests/check_mechanisms tests/check_mechanism_traps
 INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/check_derivative tests/check_kernel_functions \
 	tests/check_kernel_rules tests/check_layout tests/check_cache tests/check_program tests/check_plan
 RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties tests/check_data tests/check_threads tests/check_guard \
