@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * check_mechanisms.c - every mechanism against its paper's formula, written here as C over (query, key) in double precision.
  *
- * On every engine that fits the device, forced by name: whole sequences, one to three queries with key lengths of each batch entry's own
- * with splits.  The bounds are those of doc/numerics.md; what a score rule adds is worked out beside its formula.  The masks are
- * compared pair by pair as well, with the classes of tiles of one pair. */
+ * On every engine that fits the device, forced by name: whole sequences, and one to three queries with splits and with key lengths.
+ * The bounds are those of doc/numerics.md; what a score rule adds is worked out beside its formula.  The masks are compared pair by
+ * pair as well, with the classes of tiles of one pair.  Traps and properties of the papers: check_mechanism_traps.c. */
 #include "tests/ref.h"
 #include "tests/trial.h"
 
@@ -618,6 +618,33 @@ START_TEST(formula_of_paper)
 END_TEST
 
 /* ---- the table and what writes a row ---- */
+/* doc/mechanisms.md, which has a row for every mechanism, with its arrays. */
+START_TEST(page_has_every_row)
+{
+    static char page[1 << 16];
+    char path[512];
+    const char *source = getenv("top_srcdir");
+    snprintf(path, sizeof path, "%s/doc/mechanisms.md", source ? source : "..");
+    FILE *file = fopen(path, "r");
+    ck_assert_msg(file != NULL, "%s", path);
+    page[fread(page, 1, sizeof page - 1, file)] = 0;
+    fclose(file);
+    for (int i = 0; i < (int)LEN(formulas); i++) {
+        char row[64];
+        clattn_mechanism m = describe(i);
+        snprintf(row, sizeof row, "\n| `%s` | ", m.name);
+        const char *at = strstr(page, row);
+        ck_assert_msg(at && !strncmp(at + strlen(row), m.title, strlen(m.title)), "%s", m.name);
+        size_t first = strcspn(m.arrays, " ");
+        const char *array = strchr(at + 1, '\n');
+        ck_assert(array != NULL);
+        while (array > at && strncmp(array, m.arrays, first))
+            array--;
+        ck_assert_msg(array > at, "%s", m.name);
+    }
+}
+END_TEST
+
 START_TEST(table_is_sound)
 {
     clattn_mechanism m = CLATTN_MECHANISM_INIT, bad = {0};
@@ -743,6 +770,7 @@ int main(void)
     Suite *suite = suite_create("mechanisms");
     TCase *table = tcase_create("table"), *papers = tcase_create("papers");
     tcase_add_test(table, table_is_sound);
+    tcase_add_test(table, page_has_every_row);
     tcase_add_test(table, apply_keeps_what_is_there);
     tcase_add_test(table, dimensions_of_arrays);
     tcase_add_test(table, apply_refuses);

@@ -6,7 +6,7 @@
  *     clattn_mechanism_apply(&a, "sliding_window", NULL, 0); what a mechanism does not speak of stays, so two may be joined
  *     a.pattern = clattn_both(a.pattern, clattn_valid_keys("n"));
  *
- * `clattn rules' and doc/mechanisms.md list them.
+ * doc/mechanisms.md lists them.
  */
 #ifndef CLATTN_MECHANISM_H
 #define CLATTN_MECHANISM_H
