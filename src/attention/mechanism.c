@@ -58,7 +58,7 @@ static const clattn_mechanism mechanisms[] = {
      .corner = CLATTN_BOTTOM_RIGHT,
      .note = "bounds: first image token, one past the last, one past the question; no loss on question tokens, they leak."},
     {.name = "aki_roles", .title = "AKI: modality-mutual attention by roles", .paper = "2503.02597",
-     .mask = "k <= q | q < answer[b] & k < answer[b] & reads[role[b, q], role[b, k]]",
+     .mask = "k <= q | k < answer[b] & reads[role[b, q], role[b, k]]",
      .arrays = "answer=i32[b] role=i8[b,k] reads=bits[8,8]", .corner = CLATTN_BOTTOM_RIGHT,
      .note = "answer: where the current answer begins; without this limit answers leak into the input."},
     {.name = "bico_denoise", .title = "BICO: denoising mode", .paper = "2311.07468", .mask = "kept(keep)", .arrays = "keep=bits[b,k]",
