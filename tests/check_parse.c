@@ -305,15 +305,16 @@ START_TEST(every_named_rule_parses)
     for (const struct clattn__named_rule *rule = clattn__named_rules; rule->name; rule++, n++) {
         char call[256];
         bool parsed = false;
-        for (size_t i = 0; i < LEN(own) && !parsed; i++) { /* one of these suits */
+        for (size_t i = 0; i < LEN(own) * LEN(own) && !parsed; i++) { /* one of these suits as the first array, one as the others */
             struct clattn__expr *e;
             struct clattn__text text = clattn__text_into(call, sizeof call);
             const char *p = rule->parameters;
             clattn__text_add(&text, "%s%s", rule->name, *p ? "(" : "");
             while (*p) {
                 size_t length = strcspn(p, "[,");
-                clattn__text_add(&text, "%s%s", p == rule->parameters ? "" : ", ",
-                                 p[length] == '[' ? own[i].name : "7");
+                clattn__text_add(&text, "%s%s", p == rule->parameters ? "" : ", ", p[length] != '['            ? "7"
+                                 : p == rule->parameters ? own[i % LEN(own)].name
+                                                         : own[i / LEN(own)].name);
                 p += length + (p[length] == '[' ? 2 : 0);
                 p += strspn(p, ", ");
             }

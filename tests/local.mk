@@ -47,6 +47,8 @@ tests_check_layout_LDADD = $(INNER_LDADD)
 tests_check_cache_LDADD = $(INNER_LDADD)
 tests_check_program_LDADD = $(INNER_LDADD)
 tests_check_plan_LDADD = $(INNER_LDADD)
+tests_check_mechanisms_SOURCES = tests/check_mechanisms.c tests/trial.c tests/trial.h
+tests_check_mechanism_traps_SOURCES = tests/check_mechanism_traps.c tests/trial.c tests/trial.h
 tests_check_misuse_SOURCES = tests/check_misuse.c tests/misuse.h
 
 # Every OpenCL call made to fail: a layer of the ICD loader, and the program that drives it.
