@@ -23,7 +23,7 @@ static struct trial square(const char *name)
     return trial_make(&a);
 }
 
-/* The largest difference of rows i0 to i1 - 1; 0: the same numbers. */
+/* The largest difference of rows i0 to i1 - 1; 0: the same numbers; infinite: one is NaN. */
 static double apart(const struct trial *s, const struct trial *t, int64_t i0, int64_t i1)
 {
     double most = 0;
@@ -31,8 +31,8 @@ static double apart(const struct trial *s, const struct trial *t, int64_t i0, in
     for (int64_t n = 0; n < s->o_count; n++) {
         int64_t i = n / s->a.dim_v % s->a.q_len;
         double difference = fabs((double)s->o[n] - (double)t->o[n]);
-        if (i >= i0 && i < i1 && !(difference <= most))
-            most = difference;
+        if (i >= i0 && i < i1)
+            most = isnan(difference) ? INFINITY : fmax(most, difference);
     }
     return most;
 }
@@ -59,7 +59,21 @@ static double between(struct trial *s, struct trial *t, const char *engine, int6
     return apart(s, t, i0, i1);
 }
 
-/* Write x + k's own number in every element of keys (and values) k0 to k1 - 1; NaN poisons. */
+/* What a score may be off by (doc/numerics.md): (dim / 2 + 3) u of the dot product's size, u of the largest result for each
+ * rounding of a rule, and 2 u of it for the factor log2(e). */
+static double score_error(double size, double largest, int roundings)
+{
+    return UNIT * ((16 / 2 + 3) * size + (roundings + 2) * largest);
+}
+
+/* How far apart two runs may be whose scores (logarithms of weights) are off by e each.  Values are within 2, so no value is
+ * further than 4 from a result, and a result is off by at most 4 (exp(e) - 1) exp(e) beside the bar. */
+static double two_runs(double e)
+{
+    return BARS + 2 * 4 * expm1(e) * exp(e);
+}
+
+/* Write x into the values k0 to k1 - 1, and -x, 0 or x into the keys; NaN poisons. */
 static void overwrite(struct trial *t, int64_t k0, int64_t k1, float x)
 {
     for (int64_t b = 0; b < t->a.batch; b++)
@@ -271,6 +285,52 @@ START_TEST(trap_3_aki_is_limited_to_the_input)
 }
 END_TEST
 
+/* Text 0-9, image 10-29, its question 30-39, image 40-49, its question 50-59, answer from 60 on. */
+START_TEST(trap_3_aki_with_several_images)
+{
+    struct trial t = aki_trial("aki_roles");
+    for (int64_t b = 0; b < 2; b++) {
+        trial_put(&t, "answer", b, 0, 60);
+        for (int64_t k = 40; k < 50; k++)
+            trial_put(&t, "role", b, k, 1);
+    }
+    ck_assert_int_eq(seen_pairs(&t), N * (N + 1) / 2 + 20 * (10 + 10) + 10 * 10);
+    ck_assert(sees(&t, 0, 12, 35) && sees(&t, 0, 12, 55) && sees(&t, 0, 42, 55)); /* both questions; its own */
+    ck_assert(!sees(&t, 0, 12, 42) && !sees(&t, 0, 12, 25) && !sees(&t, 0, 42, 45)); /* images are causal */
+    ck_assert(!sees(&t, 0, 5, 12) && !sees(&t, 0, 35, 42)); /* text does not read later images */
+    ck_assert(!sees(&t, 0, 12, 60) && !sees(&t, 0, 42, 65)); /* nor do images the answer */
+    trial_put(&t, "reads", 0, 1, 1); /* fully mutual: it does, in the input */
+    ck_assert(sees(&t, 0, 5, 12) && sees(&t, 0, 35, 42) && !sees(&t, 0, 5, 8) && !sees(&t, 0, 12, 60));
+    trial_free(&t);
+}
+END_TEST
+
+/* A second turn: 30-44 is a question, 45-54 its answer with role 2, 55-59 a question, the answer from 60 on. */
+START_TEST(trap_3_aki_earlier_answers_stay_causal)
+{
+    struct trial t = aki_trial("aki_roles"), causal = square("causal");
+    for (int64_t b = 0; b < 2; b++) {
+        trial_put(&t, "answer", b, 0, 60);
+        for (int64_t k = 45; k < 55; k++)
+            trial_put(&t, "role", b, k, 2);
+    }
+    ck_assert_int_eq(seen_pairs(&t), N * (N + 1) / 2 + 20 * (15 + 5));
+    ck_assert(sees(&t, 0, 12, 44) && !sees(&t, 0, 12, 45) && !sees(&t, 0, 12, 54) && sees(&t, 0, 12, 55));
+    for (EACH_ENGINE(e)) {
+        ck_assert(between(&t, &causal, trial_engines[e], 10, 30) > 0.01 && apart(&t, &causal, 30, N) == 0);
+        float *before = copy_of(t.o, t.o_count);
+        overwrite(&t, 50, 51, 1.75f); /* of the first answer */
+        trial_run(&t, trial_engines[e]);
+        ck_assert(changes(&t, before, 0, 50) == 0 && changes(&t, before, 50, N) > 0.01);
+        free(before);
+        trial_noise(&t, t.k, t.k_count, 2);
+        trial_noise(&t, t.v, t.v_count, 3);
+    }
+    trial_free(&t);
+    trial_free(&causal);
+}
+END_TEST
+
 START_TEST(aki_without_rectangle_is_causal)
 {
     struct trial t = aki_trial("aki"), roles = aki_trial("aki_roles"), causal = square("causal");
@@ -453,7 +513,7 @@ static struct trial t5_trial(bool bidirectional)
     for (int64_t r = 0; r < 257; r++)
         trial_put(&t, "bucket", r, 0, buckets[r]);
     trial_fill(&t, "bias", some_bias);
-    for (int64_t n = 0; n < t.q_count; n++) /* as if divided by 4: T5 scales its weights instead */
+    for (int64_t n = 0; n < t.q_count; n++) /* T5 has sqrt(dim) in its weights instead */
         t.q[n] /= 4;
     return t;
 }
@@ -465,9 +525,13 @@ START_TEST(trap_7_t5_does_not_divide_by_sqrt_dim)
     trial_fill(&raised, "bias", higher_bias);
     for (EACH_ENGINE(e)) {
         ck_assert(between(&t, &divided, trial_engines[e], 0, N) > 0.01);
-        /* a bias alike for all changes nothing: scores below 17 are off by at most 12 UNIT 17 after two more roundings each */
-        ck_assert(between(&t, &raised, trial_engines[e], 0, N) <= BARS + 2 * 4 * 12 * UNIT * 17);
-        ck_assert(fabs((double)(raised.lse[3] - t.lse[3]) - 0.5) < 1e-5);
+        /* a bias alike for all changes nothing: products of 1/2 and 2 make sizes of 16, and biases are below 2 */
+        double off = score_error(16, 18, 1);
+        ck_assert(between(&t, &raised, trial_engines[e], 0, N) <= two_runs(off));
+        for (int64_t n = 0; n < t.rows; n++) { /* but the log-sum-exp, which is off by off, and by 16 u (1 + |lse|) */
+            double low = (double)t.lse[n], high = (double)raised.lse[n];
+            ck_assert(fabs(high - low - 0.5) <= 2 * off + 16 * UNIT * (2 + fabs(low) + fabs(high)));
+        }
     }
     trial_free(&t);
     trial_free(&divided);
@@ -796,8 +860,9 @@ START_TEST(lssa_rows)
         unit_rows(both[m]->k, both[m]->k_count);
     }
     for (EACH_ENGINE(e)) {
-        /* the two forms are one; a score is below log(16) log(70) = 12, off by at most 24 UNIT 12, and a weight by 12 UNIT more */
-        ck_assert(between(&t, &counts, trial_engines[e], 0, N) <= BARS + 2 * 4 * (24 * 12 + 12) * UNIT);
+        /* The two forms are one.  Rows of length 1: no dot product's size is above 1, no score above log(16) log(70) < 12.  A
+         * logarithm rounds by 8 u, the product by 1; softplus by 12, and it turns e of a score into at most e of its own. */
+        ck_assert(between(&t, &counts, trial_engines[e], 0, N) <= two_runs(score_error(12, 12, 8 + 1) + 12 * UNIT));
         for (int64_t n = 0; n < 2 * 4 * 16; n++) /* row 0: log 1 = 0, one key, its value */
             ck_assert(fabs((double)trial_o(&t, n / 64, n / 16 % 4, 0)[n % 16] - (double)trial_v(&t, n / 64, n / 16 % 4 / 2, 0)[n % 16]) <=
                       BARS / 2);
@@ -855,7 +920,7 @@ START_TEST(trap_10_relu_divides_by_visible_keys)
         for (int64_t i = 0; i < N; i++)
             for (int d = 0; d < 16; d++) {
                 double want = i < 3 ? 0 : 2 * (double)trial_v(&t, 1, 0, 3)[d] / (double)(i + 1);
-                ck_assert(fabs((double)trial_o(&t, 1, 1, i)[d] - want) <= 2 * UNIT * fabs(want)); /* exactly 0 before */
+                ck_assert(fabs((double)trial_o(&t, 1, 1, i)[d] - want) <= 6 * UNIT * fabs(want)); /* one quotient */
             }
     }
     trial_free(&t);
@@ -900,8 +965,8 @@ START_TEST(trap_13_negative_scores_rise_too)
             trial_k(&scaled, 0, 0, k)[d] *= s > 0 ? 1.5f : 0.5f;
     }
     for (EACH_ENGINE(e)) {
-        /* the last row's scores are below 24, off by at most 16 UNIT 24 each */
-        ck_assert(between(&t, &scaled, trial_engines[e], N - 1, N) <= BARS + 2 * 4 * 16 * 24 * UNIT);
+        /* sizes are at most 16, after the rule 24; it rounds twice, and the keys of the other run once */
+        ck_assert(between(&t, &scaled, trial_engines[e], N - 1, N) <= two_runs(score_error(24, 24, 2)));
         ck_assert(between(&t, &plain, trial_engines[e], N - 1, N) > 0.001); /* another temperature is not the identity */
         ck_assert(apart(&t, &plain, 0, N - 1) <= BARS);
     }
@@ -936,6 +1001,8 @@ int main(void)
     tcase_add_test(traps, trap_1_croc_paper_and_release_differ);
     tcase_add_test(traps, trap_2_ee_mllm_text_reads_images);
     tcase_add_test(traps, trap_3_aki_is_limited_to_the_input);
+    tcase_add_test(traps, trap_3_aki_with_several_images);
+    tcase_add_test(traps, trap_3_aki_earlier_answers_stay_causal);
     tcase_add_test(traps, trap_3_aki_question_tokens_leak);
     tcase_add_test(traps, trap_5_bico_hides_keys_not_queries);
     tcase_add_test(traps, trap_6_gbc_divides_by_max);

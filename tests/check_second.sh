@@ -22,7 +22,8 @@ try() {
     ran=$((ran + 1))
     CLATTN_CACHE_DIR=$tmp/$1
     POCL_CACHE_DIR=$tmp/pocl
-    mkdir -p -m 700 "$CLATTN_CACHE_DIR" "$POCL_CACHE_DIR"
+    mkdir -p "$CLATTN_CACHE_DIR" "$POCL_CACHE_DIR"
+    chmod 700 "$CLATTN_CACHE_DIR" "$POCL_CACHE_DIR"
     export CLATTN_CACHE_DIR POCL_CACHE_DIR
     first=$(plan_ms)
     second=$first
