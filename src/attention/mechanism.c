@@ -40,7 +40,8 @@ static const clattn_mechanism mechanisms[] = {
      .note = "Scores are not divided by sqrt(dim); clattn_t5_buckets(bucket, 128, 1), one bias for all layers."},
     {.name = "t5_decoder", .title = "T5, mT5, SAP: decoder self-attention", .paper = "1910.10683", .mask = "causal",
      .score = "bucketed(bias, bucket, 128)", .scale = 1, .arrays = "bias=f32[h,32] bucket=i32[257]", .corner = CLATTN_BOTTOM_RIGHT,
-     .note = "Scores are not divided by sqrt(dim); clattn_t5_buckets(bucket, 128, 0), another bias than the encoder's."},
+     .note = "Scores are not divided by sqrt(dim); clattn_t5_buckets(bucket, 128, 0), another bias than the "
+             "encoder's."},
     {.name = "t5_cross", .title = "T5, mT5, SAP: cross attention", .paper = "1910.10683", .mask = "full", .scale = 1,
      .note = "Neither a bias nor a division by sqrt(dim)."},
     /* masks */
@@ -52,15 +53,18 @@ static const clattn_mechanism mechanisms[] = {
      .note = "Everything before the first label is seen by all, the question too, and padding there is not hidden."},
     {.name = "ee_mllm", .title = "EE-MLLM: composite attention", .paper = "2408.11795", .mask = "image[b, q] ? k == q : k <= q",
      .arrays = "image=bits[b,k]", .corner = CLATTN_BOTTOM_RIGHT,
-     .note = "An image token sees itself alone (its output is its value) and text sees images, not the other way round."},
+     .note = "An image token sees itself alone (its output is its value) and text sees images, not the other way "
+             "round."},
     {.name = "aki", .title = "AKI: modality-mutual attention, one image", .paper = "2503.02597",
      .mask = "k <= q | bounds[b, 0] <= q & q < bounds[b, 1] & bounds[b, 1] <= k & k < bounds[b, 2]", .arrays = "bounds=i32[b,3]",
      .corner = CLATTN_BOTTOM_RIGHT,
-     .note = "bounds: first image token, one past the last, one past the question and the answer's marker; no loss on question tokens, they leak."},
+     .note = "bounds: first image token, one past the last, one past the question and the answer's marker; no "
+             "loss on question tokens, they leak."},
     {.name = "aki_roles", .title = "AKI: modality-mutual attention by roles", .paper = "2503.02597",
      .mask = "k <= q | k < answer[b] & reads[role[b, q], role[b, k]]",
      .arrays = "answer=i32[b] role=i8[b,k] reads=bits[8,8]", .corner = CLATTN_BOTTOM_RIGHT,
-     .note = "answer: where the current answer begins, else it leaks into the input; earlier answers need a role that no other reads."},
+     .note = "answer: where the current answer begins, else it leaks into the input; earlier answers need a role "
+             "that no other reads."},
     {.name = "bico_denoise", .title = "BICO: denoising mode", .paper = "2311.07468", .mask = "kept(keep)", .arrays = "keep=bits[b,k]",
      .note = "keep: neither padding nor masked; a masked token's query still runs, and does not see its own key."},
     {.name = "bico_ntp", .title = "BICO: next-token mode", .paper = "2311.07468", .mask = "causal & kept(keep)",
@@ -73,10 +77,13 @@ static const clattn_mechanism mechanisms[] = {
      .note = "For text models that are causal, as CLIP's."},
     {.name = "gbc_cross", .title = "graph-based captioning: tokens to a child caption", .paper = "2407.06723",
      .mask = "covered[b, q] & keep[b, k]", .arrays = "covered=bits[b,q] keep=bits[b,k]", .corner = CLATTN_TOP_LEFT,
-     .note = "A batch entry is an edge, once; a token's results are summed and divided by max(1, edges that cover it), not min."},
+     .note = "A batch entry is an edge, once; a token's results are summed and divided by max(1, edges that cover "
+             "it), not min."},
     {.name = "pyramid_ernie", .title = "Pyramid-ERNIE: two texts apart in the lower layers", .paper = "2105.11108",
      .mask = "layer >= low | documents(part)", .arrays = "part=i32[b,k]", .scalars = {WHOLE("layer", 0), WHOLE("low", 9)}, .n_scalars = 2,
-     .corner = CLATTN_BOTTOM_RIGHT, .note = "layer is counted from 0, and low is not known from the paper; lower layers are cheaper as two packed sequences."},
+     .corner = CLATTN_BOTTOM_RIGHT,
+     .note = "layer is counted from 0, and low is not known from the paper; lower layers are cheaper as two "
+             "packed sequences."},
     {.name = "croco_self", .title = "CroCo: decoder self-attention", .paper = "2210.10716", .mask = "full",
      .note = "The encoder's masked patches are left out of its sequence, not hidden."},
     {.name = "croco_cross", .title = "CroCo: decoder cross attention", .paper = "2210.10716", .mask = "full",
@@ -85,7 +92,8 @@ static const clattn_mechanism mechanisms[] = {
      .note = "Only padding is hidden, [MASK] is not; hidden is hidden, where the reference adds -10000."},
     {.name = "bpdec", .title = "DrBERT, BPDec: [MASK] opened layer by layer", .paper = "2401.15861",
      .mask = "k == q | order[b, k] < opened[b]", .arrays = "order=i32[b,k] opened=i32[b]", .corner = CLATTN_BOTTOM_RIGHT,
-     .note = "order: a [MASK] token's rank, -1 for any other; opened: how many are open in this layer, never fewer in a later one."},
+     .note = "order: a [MASK] token's rank, -1 for any other; opened: how many are open in this layer, never "
+             "fewer in a later one."},
     {.name = "xlnet_content", .title = "permutation order, content stream", .paper = "1906.08237", .mask = "ranks(rank)",
      .arrays = "rank=i32[b,k]", .corner = CLATTN_BOTTOM_RIGHT, .note = "The content stream sees its own token."},
     {.name = "xlnet_query", .title = "permutation order, query stream", .paper = "1906.08237", .mask = "earlier_ranks(rank)",
@@ -99,7 +107,9 @@ static const clattn_mechanism mechanisms[] = {
     /* weights */
     {.name = "lssa_causal", .title = "LSSA: length-scaled softplus attention, causal", .paper = "2501.13428", .mask = "causal",
      .score = "log_length", .weight = "softplus(score)", .scale = CLATTN_LOG_DIM_SCALE, .normaliser = CLATTN_L1,
-     .corner = CLATTN_BOTTOM_RIGHT, .note = "The caller brings q and k of length 1; only where row q sees q + 1 keys, so without padding on the left."},
+     .corner = CLATTN_BOTTOM_RIGHT,
+     .note = "The caller brings q and k of length 1; only where row q sees q + 1 keys, so without padding on the "
+             "left."},
     {.name = "lssa", .title = "LSSA: length-scaled softplus attention under any mask", .paper = "2501.13428",
      .score = "score * log(float(seen[b, q]))", .weight = "softplus(score)", .scale = CLATTN_LOG_DIM_SCALE, .normaliser = CLATTN_L1,
      .arrays = "seen=i32[b,q]", .corner = CLATTN_BOTTOM_RIGHT,
