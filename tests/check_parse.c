@@ -2,6 +2,7 @@
  * check_parse.c - texts to graphs and back: grammar, types, canonical forms, messages, caps, hostile texts. */
 #include "expr/tree.h"
 #include "tests/random_rule.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -526,9 +527,5 @@ int main(void)
     tcase_add_test(cases, kernel_text_has_no_user_text);
     tcase_add_test(cases, numbers_are_arguments);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }
