@@ -3,6 +3,7 @@
  *
  * Files only: the tests fork, which OpenCL does not survive.  check_program.c builds programs over it. */
 #include "core/core.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -598,10 +599,5 @@ int main(void)
     tcase_add_test(cases, abandoned_files);
     tcase_add_test(cases, many_processes);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -3,8 +3,8 @@
  * alone. */
 #include "expr/tree.h"
 #include "tests/random_rule.h"
+#include "tests/suite.h"
 
-#include <check.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -373,10 +373,5 @@ int main(void)
     tcase_add_test(cases, kernel_text_is_of_words_of_ours);
     tcase_add_test(cases, numbers_are_arguments);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -2,6 +2,8 @@
  * check_compile.c - compilers have nothing to say of our kernels: every kernel, storage, flag and kind of rule, built anew.
  *
  * A driver that caches programs says nothing when it takes one from there, so PoCL gets a fresh folder. */
+#include "tests/suite.h"
+
 #include <clattn.h>
 
 #include <check.h>
@@ -129,9 +131,5 @@ int main(void)
     tcase_add_loop_test(compile, no_words, 0, (int)LEN(cases));
     tcase_add_test(compile, a_warning_is_told);
     suite_add_tcase(suite, compile);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -4,6 +4,7 @@
  * Inputs f16, outputs f32, so the f32 bar holds: |o - o64| <= 16 u max|v| and |lse - lse64| <= 16 u (1 + |lse64|), u = 2^-24, plus
  * what rounding the stored results to f32 may be off by.  Scores here reach some tens: doc/numerics.md's term for large
  * scores is added by the same function as everywhere (workload_f32_bound). */
+#include "tests/suite.h"
 #include "tool/npy.h"
 #include "tool/workload.h"
 
@@ -151,9 +152,5 @@ int main(void)
     tcase_add_loop_test(data, stored_results, 0, (int)LEN(cases));
     tcase_add_test(data, a_wrong_mask_is_noticed);
     suite_add_tcase(suite, data);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

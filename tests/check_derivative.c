@@ -7,6 +7,7 @@
 #include "expr/expr.h"
 #include "expr/tree.h"
 #include "random_rule.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <math.h>
@@ -251,10 +252,5 @@ int main(void)
     tcase_add_test(all, too_deep);
     tcase_add_test(all, random_rules_against_differences);
     suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -7,6 +7,7 @@
  *     CLATTN_TEST_DEVICE     a device selector
  *     CLATTN_TEST_PROBLEMS   length of the random sweep (160)
  *     CLATTN_TEST_SEED       its first seed (1) */
+#include "tests/suite.h"
 #include "tool/workload.h"
 
 #include <check.h>
@@ -429,9 +430,5 @@ int main(void)
     tcase_add_test(sweep, random_sweep);
     suite_add_tcase(suite, table);
     suite_add_tcase(suite, sweep);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

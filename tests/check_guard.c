@@ -11,6 +11,8 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include "tests/suite.h"
+
 #include <clattn.h>
 
 #include <check.h>
@@ -521,11 +523,7 @@ int main(void)
     tcase_add_test(cases, vector);
     tcase_add_test(cases, far_offsets);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner) + (srunner_ntests_run(runner) == 0);
-    srunner_free(runner);
+    int failed = run_suite(suite);
     printf("# %d problems between guard pages\n", problems_run);
-    return failed != 0;
+    return failed;
 }

@@ -4,6 +4,7 @@
 #include "expr/expr.h"
 #include "expr/tree.h"
 #include "random_rule.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <float.h>
@@ -468,10 +469,5 @@ int main(void)
     else
         puts("# SKIP tables_agree_with_the_host: no OpenCL device");
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -8,6 +8,7 @@
 #include "expr/tree.h"
 #include "tests/on_device.h"
 #include "tests/random_rule.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <math.h>
@@ -307,10 +308,5 @@ int main(void)
     tcase_add_test(cases, division_of_edges);
     tcase_add_test(cases, division_of_random_pairs);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -10,8 +10,8 @@
 #include "tests/on_device.h"
 #include "tests/random_rule.h"
 #include "tests/ref.h"
+#include "tests/suite.h"
 
-#include <check.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -567,10 +567,5 @@ int main(void)
     tcase_add_test(cases, indices_outside);
     tcase_add_test(cases, random_rules_build);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

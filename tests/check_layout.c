@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * check_layout.c - strides, extents and overlaps of tensors, against 128-bit arithmetic and brute force. */
 #include "core/core.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <string.h>
@@ -278,10 +279,5 @@ int main(void)
     tcase_add_test(cases, overlaps_by_hand);
     tcase_add_test(cases, types);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -3,9 +3,9 @@
  *
  * Traps have the numbers of doc/mechanisms.md.  On every engine that fits the device.  Bits are compared as bits; two results of real
  * numbers within two bars of doc/numerics.md: values are at most 2, and scores small enough for the bar to cover their rounding. */
+#include "tests/suite.h"
 #include "tests/trial.h"
 
-#include <check.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -1028,9 +1028,5 @@ int main(void)
     tcase_add_test(properties, imbalanced_leaves_other_rows);
     suite_add_tcase(suite, traps);
     suite_add_tcase(suite, properties);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

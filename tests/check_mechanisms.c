@@ -6,9 +6,9 @@
  * formula.  The masks are compared pair by pair as well, with the classes of tiles of one pair.  Traps and properties of the
  * papers: check_mechanism_traps.c. */
 #include "tests/ref.h"
+#include "tests/suite.h"
 #include "tests/trial.h"
 
-#include <check.h>
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
@@ -835,9 +835,5 @@ int main(void)
     tcase_add_loop_test(papers, formula_of_paper, 0, (int)LEN(formulas));
     suite_add_tcase(suite, table);
     suite_add_tcase(suite, papers);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

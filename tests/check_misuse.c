@@ -4,6 +4,7 @@
  *
  * The lists are in misuse.h. */
 #include "tests/misuse.h"
+#include "tests/suite.h"
 
 #include <clattn.h>
 
@@ -702,11 +703,7 @@ int main(void)
     tcase_add_test(cases, no_text_is_read_past_its_end);
     tcase_add_test(cases, plans_still_work);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner) + (srunner_ntests_run(runner) == 0);
-    srunner_free(runner);
+    int failed = run_suite(suite);
     printf("# %zu misuses\n", LEN(problem_misuses) + LEN(enqueue_misuses) + LEN(call_misuses));
-    return failed != 0;
+    return failed;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * check_parse.c - texts to graphs: grammar, types, messages, caps, names, hostile texts. */
 #include "expr/tree.h"
+#include "tests/suite.h"
 
-#include <check.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -468,9 +468,5 @@ int main(void)
     tcase_add_test(cases, large_attacks_are_refused_soon);
     tcase_add_test(cases, texts_end_at_nul);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -6,6 +6,7 @@
  * is checked by brute force against the arithmetic of cl/common/forward.clh: every row of every head meets
  * every key once. */
 #include "engine/engine.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -490,10 +491,5 @@ int main(void)
     tcase_add_test(cases, largest_lengths);
     tcase_add_test(cases, traps);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner) + (srunner_ntests_run(runner) == 0);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

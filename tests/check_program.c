@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * check_program.c - kernel texts become programs on the default device; the log tells the cache hits. */
 #include "core/core.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -285,10 +286,5 @@ int main(void)
     tcase_add_test(cases, build_log);
     tcase_add_test(cases, override_texts);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

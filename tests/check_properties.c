@@ -3,6 +3,8 @@
  *
  * On every engine that fits the device.  Properties of bits are compared as bits; those of real numbers within twice the f32 bar
  * of doc/numerics.md, 16 * 2^-24 * max|v|, because two results are compared. */
+#include "tests/suite.h"
+
 #include <clattn.h>
 
 #include <check.h>
@@ -701,9 +703,5 @@ int main(void)
         tcase_add_unchecked_fixture(cases[i], set_up, tear_down);
         suite_add_tcase(suite, cases[i]);
     }
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

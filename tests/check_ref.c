@@ -5,6 +5,7 @@
  * tie, every normaliser of two and three keys, and the rule interpreter: masks over all pairs of a small grid, values
  * against libm, the error that it computes against f32 arithmetic. */
 #include "tests/ref.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <math.h>
@@ -735,9 +736,5 @@ int main(void)
     suite_add_tcase(suite, storage);
     suite_add_tcase(suite, operator_case());
     suite_add_tcase(suite, rule_case());
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

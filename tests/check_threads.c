@@ -3,6 +3,8 @@
  *
  * Three plans: whole keys; split keys with the plan's own workspace, whose users take turns; split keys with
  * a workspace of each caller's own. */
+#include "tests/suite.h"
+
 #include <clattn.h>
 
 #include <check.h>
@@ -565,10 +567,5 @@ int main(int argc, char **argv)
     tcase_add_test(cases, failed_dependency);
     tcase_add_test(cases, dependency_fails_later);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner) + (srunner_ntests_run(runner) == 0);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }
