@@ -100,8 +100,9 @@ clattn_pattern clattn_mask(const char *condition, clattn_corner corner)
 
 static clattn_rule rule_of(const char *expression)
 {
-    clattn_rule rule = {.error = expression ? CLATTN_OK : CLATTN_NULL_ARGUMENT};
+    clattn_rule rule;
     clattn_pattern text = clattn_mask(expression, CLATTN_NO_CORNER); /* the same trimming and the same limit */
+    memset(&rule, 0, sizeof rule);
     rule.error = text.error;
     memcpy(rule.text, text.text, sizeof rule.text);
     return rule;

@@ -138,7 +138,7 @@ clattn_status clattn_tile_map(const clattn_attention *problem, const void *const
     const clattn_attention *a = &p.a;
     bool good = tile_q > 0 && tile_k > 0 && tile_q <= INT32_MAX && tile_k <= INT32_MAX && batch >= 0 && batch < a->batch &&
                 head >= 0 && head < a->heads;
-    int64_t tiles = good ? ((a->q_len + tile_q - 1) / tile_q) * ((a->kv_len + tile_k - 1) / tile_k) : 0;
+    int64_t tiles = good ? clattn__ceil_div(a->q_len, tile_q) * clattn__ceil_div(a->kv_len, tile_k) : 0;
     if (good && tiles > 0 && !classes)
         status = CLATTN_NULL_ARGUMENT;
     else if (!good || count < (uint64_t)tiles)

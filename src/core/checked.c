@@ -11,3 +11,8 @@ bool clattn__mul(int64_t a, int64_t b, int64_t *product)
 {
     return !__builtin_mul_overflow(a, b, product);
 }
+
+int64_t clattn__ceil_div(int64_t a, int64_t b)
+{
+    return a / b + (a % b != 0);
+}

@@ -218,18 +218,9 @@ static int derive(struct derivation *d, const struct clattn__expr *expr, enum cl
 /* As clattn__expr_create leaves it. */
 static struct clattn__expr *empty_like(const struct clattn__expr *expr)
 {
-    struct clattn__expr *e = calloc(1, sizeof *e);
-    if (!e)
-        return NULL;
-    e->n_scalars = expr->n_scalars;
-    e->n_arrays = expr->n_arrays;
-    memcpy(e->scalars, expr->scalars, sizeof e->scalars);
-    memcpy(e->arrays, expr->arrays, sizeof e->arrays);
-    for (int i = 0; i < CLATTN__USES; i++)
-        e->root[i] = -1;
-    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
-        e->dims_slot[i] = -1;
-    return e;
+    const struct clattn__names names = {expr->n_scalars, expr->n_arrays, expr->scalars, expr->arrays};
+    struct clattn__expr *e = NULL;
+    return clattn__expr_create(&e, &names, NULL, 0) == CLATTN_OK ? e : NULL;
 }
 
 clattn_status clattn__expr_derivative(const struct clattn__expr *expr, enum clattn__use use, struct clattn__expr **derivative)

@@ -22,7 +22,6 @@ struct emitter {
     struct clattn__text *out;
     const struct clattn__expr *e;
     enum family family;
-    enum clattn__use use;
     bool filling_rows; /* inside rule_rows_fill: rows are being computed, not read */
     bool scalar;       /* an x1_ statement among x16_ ones: its operands are s, not v */
 };
@@ -406,7 +405,6 @@ static void emit_functions(struct clattn__text *out, const struct clattn__expr *
         if (e->root[u] < 0 || (family == INTERVAL && u != CLATTN__MASK))
             continue;
         bool lanes = family == QUERIES || family == KEYS;
-        m.use = (enum clattn__use)u;
         clattn__text_add(out, "static inline %s ", (lanes ? lane_types : one_types)[u == CLATTN__MASK ? TYPE_BOOL : TYPE_FLOAT]);
         clattn__text_add(out, heads[family], use_names[u]);
         clattn__text_add(out, "%s) \\\n{ \\\n", u == CLATTN__MASK ? "" : lanes ? ", float16 score" : ", float score");

@@ -164,7 +164,7 @@ static double leaf(const struct node *n, const struct clattn__expr_point *at, co
     if (n->kind == KIND_INDEX)
         return index_value((enum clattn__index)n->value, at);
     if (n->kind == KIND_LITERAL)
-        return n->type == TYPE_FLOAT ? (double)bits_float(n->value) : (double)n->value;
+        return literal_value(n);
     double value = values && values->scalars ? values->scalars[n->value].value : 0;
     return n->type == TYPE_FLOAT ? (double)(float)value : value;
 }

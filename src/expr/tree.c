@@ -69,11 +69,6 @@ int clattn__tree_leaf(struct clattn__expr *e, enum kind kind, int32_t value, con
 }
 
 /* ---- folding ---- */
-static double literal_value(const struct node *n)
-{
-    return n->type == TYPE_FLOAT ? (double)bits_float(n->value) : (double)n->value;
-}
-
 /* The literal that an operator over literals is, or -1 with *error TREE_OK if it is none; infinities and NaN have no text. */
 static int fold(struct clattn__expr *e, const struct node *node, enum tree_error *error)
 {

@@ -157,4 +157,9 @@ static inline float bits_float(int32_t bits)
     return u.f;
 }
 
+static inline double literal_value(const struct node *n)
+{
+    return n->type == TYPE_FLOAT ? (double)bits_float(n->value) : (double)n->value;
+}
+
 #endif
