@@ -73,15 +73,10 @@ static bool complain_status(const struct workload *w, enum workload_fill fill, c
     return complain(w, fill, what);
 }
 
-static size_t type_bytes(int32_t type)
-{
-    return type == CLATTN_F32 ? 4 : 2;
-}
-
 /* Run again on outputs full of NaN (all bits set is one in every type) and compare bits. */
 static bool same_bits_again(struct workload *w, clattn_plan *plan)
 {
-    size_t o_bytes = (size_t)w->o_count * type_bytes(w->problem.type_o), lse_bytes = (size_t)w->lse_count * 4;
+    size_t o_bytes = (size_t)w->o_count * (size_t)workload_type_bytes(w->problem.type_o), lse_bytes = (size_t)w->lse_count * 4;
     char *before = malloc(o_bytes + lse_bytes + 1);
     ck_assert_ptr_nonnull(before);
     memcpy(before, w->o, o_bytes);

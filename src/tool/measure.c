@@ -51,7 +51,7 @@ static cl_mem upload(struct device_run *r, const void *data, size_t bytes, clatt
 
 static size_t tensor_bytes(int64_t count, int32_t type)
 {
-    return (size_t)count * (type == CLATTN_F32 ? 4 : 2);
+    return (size_t)count * (size_t)workload_type_bytes(type);
 }
 
 static clattn_status open_run(struct device_run *r, const struct workload *w)

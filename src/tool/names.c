@@ -5,7 +5,6 @@
 #include <jansson.h>
 #include <string.h>
 
-static const char *const normalisers[] = {"softmax", "l1", "count", "none"};
 static const char *const corners[] = {"", "tl", "br"};
 
 /* ---- rules ---- */
@@ -49,7 +48,7 @@ static void print_mechanism(const clattn_mechanism *m)
     print_line("corner", corners[m->corner]);
     print_line("score", m->score);
     print_line("weight", m->weight);
-    print_line("normaliser", m->normaliser == CLATTN_SOFTMAX ? "" : normalisers[m->normaliser]);
+    print_line("normaliser", m->normaliser == CLATTN_SOFTMAX ? "" : normaliser_words[m->normaliser]);
     if (m->scale == CLATTN_LOG_DIM_SCALE)
         print_line("scale", "log(dim)");
     else if (m->scale != CLATTN_DEFAULT_SCALE)
@@ -73,8 +72,9 @@ static json_t *mechanism_json(const clattn_mechanism *m)
                     : m->scale == CLATTN_DEFAULT_SCALE ? json_string("1/sqrt(dim)")
                                                        : json_real(m->scale);
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "name", m->name, "title", m->title, "arxiv",
-                     m->paper, "mask", m->mask, "score", m->score, "weight", m->weight, "normaliser", normalisers[m->normaliser],
-                     "corner", corners[m->corner], "arrays", m->arrays, "note", m->note, "scale", scale, "scalars", scalars);
+                     m->paper, "mask", m->mask, "score", m->score, "weight", m->weight, "normaliser",
+                     normaliser_words[m->normaliser], "corner", corners[m->corner], "arrays", m->arrays, "note", m->note, "scale",
+                     scale, "scalars", scalars);
 }
 
 /* All of them, or the one called name. */

@@ -141,13 +141,20 @@ static int read_scalar(clattn_scalar *scalar, const char *text)
 
 static const char *const element_words[] = {"f32", "f16", "bf16", "i32", "i8", "bits"};
 
-bool is_declared_array(const char *rest)
+/* Whether what stands behind NAME= is TYPE[dims] or nothing. */
+static bool is_declared_array(const char *rest)
 {
     size_t n = strcspn(rest, "[");
     for (size_t i = 0; i < sizeof element_words / sizeof element_words[0]; i++)
         if (rest[n] && strlen(element_words[i]) == n && !strncmp(rest, element_words[i], n))
             return true;
     return rest[0] == 0;
+}
+
+const char *array_file(const char *option)
+{
+    const char *file = strchr(option, '=');
+    return file && !is_declared_array(file + 1) ? file + 1 : NULL;
 }
 
 /* A dimension: a number, or b h g q k of the problem. */
@@ -184,12 +191,10 @@ static int declare_array(const clattn_attention *problem, clattn_array *array, c
 /* NAME=FILE.npy takes type and dimensions from the file (load_arrays its content); NAME=TYPE[dims] is random. */
 static int read_array(const clattn_attention *problem, clattn_array *array, const char *text)
 {
-    const char *rest = split_name(text, array->name);
+    const char *rest = split_name(text, array->name), *file = array_file(text);
     if (!rest)
         return mistake("--array '%s' is not NAME=FILE.npy or NAME=TYPE[dims] with a name of 15 letters at most", text);
-    if (is_declared_array(rest))
-        return declare_array(problem, array, rest[0] ? rest : "i32[b]");
-    return describe_array(rest, array);
+    return file ? describe_array(file, array) : declare_array(problem, array, rest[0] ? rest : "i32[b]");
 }
 
 static int read_names(clattn_attention *problem, const struct problem_options *o)
@@ -245,9 +250,10 @@ static void read_mask(clattn_attention *problem, const struct problem_options *o
         problem->pattern.corner = (int32_t)corner;
 }
 
+const char *const normaliser_words[] = {"softmax", "l1", "count", "none"};
+
 static int read_rules(clattn_attention *problem, const struct problem_options *o)
 {
-    static const char *const words[] = {"softmax", "l1", "count", "none"};
     if (o->score)
         problem->score = clattn_score(o->score);
     if (o->weight) {
@@ -255,7 +261,7 @@ static int read_rules(clattn_attention *problem, const struct problem_options *o
         problem->normaliser = CLATTN_L1;
     }
     for (int i = 0; o->normaliser && i < 4; i++)
-        if (!strcmp(o->normaliser, words[i])) {
+        if (!strcmp(o->normaliser, normaliser_words[i])) {
             problem->normaliser = i;
             return 0;
         }
@@ -263,21 +269,25 @@ static int read_rules(clattn_attention *problem, const struct problem_options *o
 }
 
 /* ---- named rules, written out: the reference reads the language, not the library's names ---- */
-static bool is_known(const clattn_attention *a, const char *word, size_t n)
+static bool is_word(const char *name, const char *word, size_t n)
 {
-    static const char words[] = " q k b h g q_len k_len score true false min max abs relu floor float exp exp2 log log2 sqrt tanh "
-                                "sigmoid softplus ";
-    char padded[CLATTN_NAME_SIZE + 2] = " ";
-    if (n >= CLATTN_NAME_SIZE)
-        return true; /* the library has refused it */
-    memcpy(padded + 1, word, n);
-    padded[n + 1] = ' ';
-    bool known = strstr(words, padded) != NULL;
+    return strlen(name) == n && !strncmp(name, word, n);
+}
+
+/* A declared name hides a rule's. */
+static bool names_rule(const clattn_attention *a, const char *word, size_t n)
+{
+    clattn_named_rule rule = CLATTN_NAMED_RULE_INIT;
     for (int i = 0; i < a->n_scalars; i++)
-        known = known || (strlen(a->scalars[i].name) == n && !strncmp(a->scalars[i].name, word, n));
+        if (is_word(a->scalars[i].name, word, n))
+            return false;
     for (int i = 0; i < a->n_arrays; i++)
-        known = known || (strlen(a->arrays[i].name) == n && !strncmp(a->arrays[i].name, word, n));
-    return known;
+        if (is_word(a->arrays[i].name, word, n))
+            return false;
+    for (size_t i = 0; !clattn_named_rule_describe(i, &rule); i++)
+        if (is_word(rule.name, word, n))
+            return true;
+    return false;
 }
 
 static bool has_named_rule(const clattn_attention *a, const char *text)
@@ -285,7 +295,7 @@ static bool has_named_rule(const clattn_attention *a, const char *text)
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
     for (const char *p = text; *p;) {
         size_t n = strspn(p, letters);
-        if (n && (*p < '0' || *p > '9') && !is_known(a, p, n))
+        if (n && (*p < '0' || *p > '9') && names_rule(a, p, n))
             return true;
         p += n ? n : 1;
     }

@@ -27,7 +27,7 @@ struct tensor {
 
 static int64_t element_bytes(const struct tensor *t)
 {
-    return t->type == CLATTN_F32 ? 4 : 2;
+    return workload_type_bytes(t->type);
 }
 
 /* The file's shape: [batch,] heads, tokens[, width]; a packed problem has one run of tokens for all entries.
@@ -201,7 +201,6 @@ static void pack_bits(const struct npy *file, uint32_t *words)
 
 static int load_array(const char *path, const clattn_array *array, void *to)
 {
-    static const size_t bytes[] = {4, 2, 2, 4, 1};
     struct npy file;
     char message[512];
     if (npy_read(&file, path, message, sizeof message))
@@ -214,7 +213,7 @@ static int load_array(const char *path, const clattn_array *array, void *to)
     else if (!code && array->type == CLATTN_BITS)
         pack_bits(&file, to);
     else if (!code)
-        memcpy(to, file.data, (size_t)file.count * bytes[array->type]);
+        memcpy(to, file.data, (size_t)workload_array_bytes(array));
     npy_free(&file);
     return code;
 }
@@ -222,8 +221,8 @@ static int load_array(const char *path, const clattn_array *array, void *to)
 int load_arrays(const struct problem_options *options, struct workload *w)
 {
     for (int i = 0; i < options->n_arrays; i++) { /* a mechanism's own follow those of the options */
-        const char *file = strchr(options->arrays[i], '=');
-        if (file && !is_declared_array(file + 1) && load_array(file + 1, &w->problem.arrays[i], w->arrays[i]))
+        const char *file = array_file(options->arrays[i]);
+        if (file && load_array(file, &w->problem.arrays[i], w->arrays[i]))
             return EXIT_MISTAKE;
     }
     return 0;

@@ -66,6 +66,10 @@ enum {
     "                     random as i32[b,k], f32[h], bits[1,h,q,k] (types f32 f16 bf16 i32 i8 bits)\n"
 #define HELP_HELP "  --help             this\n"
 
+extern const char *const normaliser_words[4]; /* of --normaliser, by clattn_normaliser */
+/* The file of an --array NAME=FILE, NULL of NAME=TYPE[dims] and of a NAME alone. */
+const char *array_file(const char *option);
+
 /* The next option as getopt_long gives it, -1 after the last; '?' after a sentence about one that is not
  * right. */
 int next_option(int argc, char **argv, const struct option *options);
@@ -88,7 +92,6 @@ int load_tensor(const char *path, struct workload *w, char name); /* 'q', 'k', '
 int load_lengths(const char *path, struct workload *w);
 int load_arrays(const struct problem_options *options, struct workload *w); /* those that name a file */
 int describe_array(const char *path, clattn_array *array); /* type and dimensions of a file */
-bool is_declared_array(const char *rest); /* whether what stands behind NAME= is TYPE[dims] or nothing */
 int save_tensor(const char *path, const struct workload *w, char name); /* 'o', 'l' (lse) */
 
 struct comparison {

@@ -19,13 +19,12 @@ struct sweep {
 
 static void print_rules(const clattn_attention *a)
 {
-    static const char *const normalisers[] = {"softmax", "l1", "count", "none"};
     const char *const words[] = {"mask", "score", "weight"}, *const texts[] = {a->pattern.text, a->score.text, a->weight.text};
     for (int i = 0; i < 3; i++)
         if (texts[i][0])
             printf("  %s '%s'", words[i], texts[i]);
     if (a->normaliser > 0 && a->normaliser < 4)
-        printf("  normaliser %s", normalisers[a->normaliser]);
+        printf("  normaliser %s", normaliser_words[a->normaliser]);
 }
 
 /* given: the problem's text on the command line, NULL in a random sweep. */
@@ -174,12 +173,10 @@ static int check_options(const struct sweep *s, int n_texts)
 {
     if (n_texts == 0 && options_need_problem(&s->options))
         return mistake("--mechanism, --mask, --scalar and the like go with a problem, and none is given");
-    for (int i = 0; i < s->options.n_arrays; i++) {
-        const char *file = strchr(s->options.arrays[i], '=');
-        if (file && !is_declared_array(file + 1))
+    for (int i = 0; i < s->options.n_arrays; i++)
+        if (array_file(s->options.arrays[i]))
             return mistake("verify fills arrays with random numbers: --array takes NAME=TYPE[dims], not '%s'",
                            s->options.arrays[i]);
-    }
     return 0;
 }
 

@@ -22,9 +22,10 @@ struct state {
     struct block blocks[BLOCKS];
 };
 
-static int type_bytes(int32_t type)
+int workload_type_bytes(int32_t type)
 {
-    return type == CLATTN_F32 ? 4 : 2;
+    static const int8_t bytes[] = {4, 2, 2, 4, 1};
+    return bytes[type];
 }
 
 static void *guarded(struct block *block, int64_t elements, int bytes_each)
@@ -100,12 +101,11 @@ static int64_t element_count(const clattn_array *array)
 
 int64_t workload_array_bytes(const clattn_array *array)
 {
-    static const int8_t bytes[] = {4, 2, 2, 4, 1};
     if (array->n_dims < 1 || array->n_dims > CLATTN_MAX_DIMS || element_count(array) == 0)
         return 0;
     int64_t last = array->dims[array->n_dims - 1];
     return array->type == CLATTN_BITS ? element_count(array) / last * ((last + 31) / 32) * 4
-                                      : element_count(array) * bytes[array->type];
+                                      : element_count(array) * workload_type_bytes(array->type);
 }
 
 static void store_whole(int32_t type, int64_t value, void *data, int64_t index)
@@ -316,10 +316,10 @@ clattn_status workload_make(struct workload *w, const clattn_attention *problem,
     uint64_t random = seed * 0x2545f4914f6cdd1du + 1;
     w->private_state = state;
     if (state) {
-        w->q = guarded(&state->blocks[BLOCK_Q], w->q_count, type_bytes(a->type_q));
-        w->k = guarded(&state->blocks[BLOCK_K], w->k_count, type_bytes(a->type_k));
-        w->v = guarded(&state->blocks[BLOCK_V], w->v_count, type_bytes(a->type_v));
-        w->o = guarded(&state->blocks[BLOCK_O], w->o_count, type_bytes(a->type_o));
+        w->q = guarded(&state->blocks[BLOCK_Q], w->q_count, workload_type_bytes(a->type_q));
+        w->k = guarded(&state->blocks[BLOCK_K], w->k_count, workload_type_bytes(a->type_k));
+        w->v = guarded(&state->blocks[BLOCK_V], w->v_count, workload_type_bytes(a->type_v));
+        w->o = guarded(&state->blocks[BLOCK_O], w->o_count, workload_type_bytes(a->type_o));
         w->lse = guarded(&state->blocks[BLOCK_LSE], w->lse_count, 4);
     }
     if (!w->q || !w->k || !w->v || !w->o || !w->lse || !make_lengths(w, &random)) {

@@ -36,6 +36,7 @@ struct workload {
  * a last index as long as the queries or keys. */
 clattn_status workload_make(struct workload *w, const clattn_attention *problem, uint64_t seed, enum workload_fill fill);
 void workload_free(struct workload *w);
+int workload_type_bytes(int32_t type); /* of an element, bits excepted */
 /* Bytes of an array on host and device; 0 for dimensions that make no array. */
 int64_t workload_array_bytes(const clattn_array *array);
 /* The same problem for the double reference; borrows the tensors. */

@@ -43,6 +43,12 @@ static double largest_value(const struct checker *c, int64_t b, int64_t g)
     return largest;
 }
 
+/* What rounded sums may move a head's o by, where weights sum to 1. */
+static double head_bar(const struct checker *c, int64_t b, int64_t h)
+{
+    return 16 * UNIT * largest_value(c, b, h / (c->p.heads / c->p.kv_heads));
+}
+
 /* Index of element 0 of a row of q, or of a key's k or v. */
 static int64_t element_at(const struct ref_tensor *t, const int32_t *offsets, int64_t b, int64_t head, int64_t token)
 {
@@ -142,7 +148,7 @@ static void weight_spread(const struct ref_problem *p, const struct row *r, cons
 /* The spread of a row with the exact results o and lse. */
 static struct spread row_spread(const struct checker *c, const struct row *r, const double *o, double lse)
 {
-    struct spread spread = {16 * UNIT * largest_value(c, r->b, r->h / (c->p.heads / c->p.kv_heads)), 0, 0};
+    struct spread spread = {head_bar(c, r->b, r->h), 0, 0};
     if (c->p.rules.normaliser == REF_SOFTMAX)
         softmax_spread(&c->p, r, c->pairs, o, lse, &spread);
     else
@@ -198,7 +204,7 @@ double workload_bar(const struct workload *w, int64_t b, int64_t h)
 {
     struct checker c = {.w = w, .p = workload_reference(w)};
     bool shared = c.p.rules.normaliser == REF_SOFTMAX || c.p.rules.normaliser == REF_L1;
-    return shared ? 16 * UNIT * largest_value(&c, b, h / (c.p.heads / c.p.kv_heads)) : 0;
+    return shared ? head_bar(&c, b, h) : 0;
 }
 
 double workload_f32_bound(const struct workload *w, int64_t b, int64_t h, int64_t i)

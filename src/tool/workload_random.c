@@ -93,21 +93,25 @@ static int64_t longest(const clattn_attention *a)
     return a->q_len > a->kv_len ? a->q_len : a->kv_len;
 }
 
+struct text {
+    char chars[CLATTN_PATTERN_TEXT];
+};
+
+__attribute__((format(printf, 1, 2))) static struct text text_of(const char *fmt, ...)
+{
+    struct text text;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text.chars, sizeof text.chars, fmt, args);
+    va_end(args);
+    return text;
+}
+
 /* ---- masks ---- */
 struct mask {
     clattn_corner corner;
     int32_t n; /* a width, length or period */
 };
-
-static clattn_pattern write_mask(clattn_corner corner, const char *fmt, ...)
-{
-    char text[CLATTN_PATTERN_TEXT];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    return clattn_mask(text, corner);
-}
 
 #define PLAIN_MASKS 8
 static clattn_pattern plain_mask(uint64_t number, const struct mask *m, clattn_attention *a)
@@ -153,14 +157,14 @@ static clattn_pattern array_mask(uint64_t number, const struct mask *m, struct d
         NAME_ARRAY(a, "span", CLATTN_I8, batch, longest(a));
         return clattn_mask("k <= q | span[b, q] == span[b, k] & span[b, k] % 2 == 0", m->corner);
     case 4:
-        return write_mask(m->corner, "k <= q & (q - k) %% %d == 0 & q - k < 150", m->n % 7 + 1);
+        return clattn_mask(text_of("k <= q & (q - k) %% %d == 0 & q - k < 150", m->n % 7 + 1).chars, m->corner);
     case 5:
-        return write_mask(m->corner, "q // %d == k // %d | (k // 16) %% 4 == 1", m->n, m->n);
+        return clattn_mask(text_of("q // %d == k // %d | (k // 16) %% 4 == 1", m->n, m->n).chars, m->corner);
     case 6:
         NAME_ARRAY(a, "gate", CLATTN_F16, heads, a->kv_len);
         return clattn_mask("gate[h, k] > -0.25 | k == q", m->corner);
     case 7:
-        return write_mask(m->corner, "h %% 2 == 0 ? k <= q : (k < q ^ k %% %d == 2)", m->n % 9 + 3);
+        return clattn_mask(text_of("h %% 2 == 0 ? k <= q : (k < q ^ k %% %d == 2)", m->n % 9 + 3).chars, m->corner);
     default:
         NAME_ARRAY(a, "rank", CLATTN_I8, a->kv_len);
         return clattn_mask("rank[k] <= rank[min(q, k_len // 2)]", m->corner);
@@ -168,16 +172,6 @@ static clattn_pattern array_mask(uint64_t number, const struct mask *m, struct d
 }
 
 /* ---- score rules, weights, normalisers ---- */
-static clattn_rule write_score(const char *fmt, ...)
-{
-    char text[CLATTN_PATTERN_TEXT];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    return clattn_score(text);
-}
-
 #define SCORES 9
 static clattn_rule random_score(uint64_t number, struct dice *dice, struct dice *kind, clattn_attention *a)
 {
@@ -195,13 +189,13 @@ static clattn_rule random_score(uint64_t number, struct dice *dice, struct dice 
         return clattn_score("score + bias[b, h, q, k]");
     case 3:
         NAME_ARRAY(a, "table", float_type(kind), all_or_1(dice, a->heads), 2 * n + 1);
-        return write_score("score + table[h, min(max(k - q + %d, 0), %d)]", n, 2 * n);
+        return clattn_score(text_of("score + table[h, min(max(k - q + %d, 0), %d)]", n, 2 * n).chars);
     case 4:
-        return write_score("score * 0.75 + (k < %d ? 1.5 : -0.25)", n);
+        return clattn_score(text_of("score * 0.75 + (k < %d ? 1.5 : -0.25)", n).chars);
     case 5:
-        return write_score("q // %d == k // %d ? score : 0.5 * score - 2.0", n, n);
+        return clattn_score(text_of("q // %d == k // %d ? score : 0.5 * score - 2.0", n, n).chars);
     case 6:
-        return write_score("score * log2(2 + k_len / %d) - 0.125 * floor(log2(1 + abs(q - k)) + 0.01)", n);
+        return clattn_score(text_of("score * log2(2 + k_len / %d) - 0.125 * floor(log2(1 + abs(q - k)) + 0.01)", n).chars);
     default:
         return clattn_score("");
     }
