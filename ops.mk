@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-# ops.mk - the only lists of operators, engines, tests and pages.  To add an operator: a word here, one .cl, one .c, one test,
-# one page.
+# ops.mk - the only lists of operators, engines, tests and pages.  To add an operator: a word here, one .cl, one .c,
+# one test, one page.
 
-CL_SRCS = cl/attention/forward_vector.cl cl/attention/forward_few.cl cl/attention/forward_portable.cl cl/attention/merge.cl cl/attention/tables.cl
+CL_SRCS = cl/attention/forward_vector.cl cl/attention/forward_few.cl cl/attention/forward_portable.cl \
+	cl/attention/merge.cl cl/attention/tables.cl
 
 CORE_SRCS = src/core/status.c src/core/version.c src/core/failure.c src/core/checked.c src/core/layout.c \
 	src/core/env.c src/core/text.c src/core/cache.c src/core/kept.c src/core/program.c src/core/device.c src/core/context.c
@@ -10,28 +11,31 @@ EXPR_SRCS = src/expr/tree.c src/expr/names.c src/expr/reader.c src/expr/parse.c 
 	src/expr/eval.c src/expr/interval.c src/expr/derive.c
 ENGINE_SRCS = src/engine/spec.c src/engine/geometry.c src/engine/traps.c src/engine/instructions.c src/engine/vector.c \
 	src/engine/portable.c src/engine/choose.c
-ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/cost.c src/attention/check.c src/attention/rules.c \
+ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/cost.c src/attention/check.c \
+	src/attention/rules.c src/attention/mechanism.c \
 	src/attention/launch.c src/attention/tables.c src/attention/buffers.c src/attention/enqueue.c src/attention/merge.c \
 	src/attention/selftest.c src/attention/plan.c src/attention/host.c
 
 # tests/ref*.c is the double reference: `clattn verify' links it on purpose.
-WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c tests/ref_rule.c
+WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c \
+	tests/ref_rule.c
 TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
 	src/tool/tensors.c src/tool/bench.c src/tool/presets.c src/tool/measure.c src/tool/table.c src/tool/record.c \
-	src/tool/peak.c src/tool/baseline.c src/tool/explain.c
+	src/tool/peak.c src/tool/baseline.c src/tool/explain.c src/tool/names.c
 
 # Tests of the installed interface; of hidden functions, which link the objects (tests/local.mk says so); scripts.
 # RUNTIME_CHECKS run again on the other CPU runtime.
-PUBLIC_CHECKS = tests/check_ref tests/check_forward tests/check_properties tests/check_data tests/check_compile tests/check_misuse \
-	tests/check_threads tests/check_guard
-INNER_CHECKS = tests/check_parse tests/check_intervals tests/check_derivative tests/check_kernel_functions tests/check_layout \
-	tests/check_cache tests/check_program tests/check_plan
-RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties tests/check_data tests/check_threads tests/check_guard \
-	tests/check_program tests/check_kernel_functions
-SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_run.sh tests/check_second.sh tests/check_tool.sh tests/check_sweep.sh \
-	tests/check_determinism.sh tests/check_oclgrind.sh tests/check_rusticl.sh tests/check_intel.sh tests/consumer.sh
+PUBLIC_CHECKS = tests/check_ref tests/check_forward tests/check_properties tests/check_data tests/check_compile \
+	tests/check_misuse tests/check_threads tests/check_guard tests/check_mechanisms tests/check_mechanism_traps
+INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/check_derivative tests/check_kernel_functions \
+	tests/check_kernel_rules tests/check_layout tests/check_cache tests/check_program tests/check_plan
+RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties tests/check_data tests/check_threads \
+	tests/check_guard tests/check_program tests/check_kernel_functions tests/check_kernel_rules
+SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_run.sh tests/check_second.sh tests/check_tool.sh \
+	tests/check_sweep.sh tests/check_determinism.sh \
+	tests/check_oclgrind.sh tests/check_rusticl.sh tests/check_intel.sh tests/consumer.sh
 
 # What users read and copy; the consumer test compiles and runs the examples.
-MAN_PAGES = doc/clattn.1 doc/clattn-devices.1 doc/clattn-run.1 doc/clattn-verify.1 doc/clattn-bench.1 doc/clattn-explain.1 \
-	doc/clattn.3 doc/clattn_expr.7 doc/clattn_problem.7
+MAN_PAGES = doc/clattn.1 doc/clattn-devices.1 doc/clattn-run.1 doc/clattn-verify.1 doc/clattn-bench.1 \
+	doc/clattn-explain.1 doc/clattn.3 doc/clattn_expr.7 doc/clattn_problem.7
 EXAMPLES = doc/examples/minimal.c doc/examples/causal_gqa.c doc/examples/own_context.c

@@ -30,6 +30,7 @@
 #include <clattn/attention.h>
 #include <clattn/merge.h>
 #include <clattn/rule.h>
+#include <clattn/mechanism.h>
 #include <clattn/problem.h>
 
 #endif

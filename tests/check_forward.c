@@ -26,7 +26,7 @@ static int n_engines;
 
 struct tally {
     int problems, failures;
-    int64_t rows;
+    int64_t rows, unbounded;
     double ratio; /* the largest */
 };
 static struct tally tally;
@@ -99,6 +99,7 @@ static bool judge(struct workload *w, clattn_plan *plan, enum workload_fill fill
         return complain_status(w, fill, "clattn_run_forward");
     workload_check(w, ROWS, &verdict);
     tally.rows += verdict.rows;
+    tally.unbounded += verdict.unbounded;
     tally.ratio = verdict.ratio > tally.ratio ? verdict.ratio : tally.ratio;
     if (!verdict.pass) {
         snprintf(what, sizeof what, "%s (error %.3g, bound %.3g; lse error %.3g, bound %.3g)", verdict.where, verdict.error,
@@ -402,6 +403,8 @@ START_TEST(random_sweep)
            tally.rows, tally.ratio);
     ck_assert(count > 0 && tally.problems == (int)count);
     ck_assert(tally.rows > (int64_t)count);
+    printf("# %.3f %% of the rows beyond any bound\n", 100 * (double)tally.unbounded / (double)tally.rows);
+    ck_assert_msg(100 * tally.unbounded <= tally.rows, "more than 1 %% of the rows are beyond any bound");
     ck_assert_msg(tally.failures == 0, "%d of %d problems failed", tally.failures, tally.problems);
 }
 END_TEST

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * check_parse.c - texts to graphs and back: grammar, types, canonical forms, messages, caps, hostile texts. */
+ * check_parse.c - texts to graphs: grammar, types, messages, caps, names, hostile texts. */
 #include "expr/tree.h"
-#include "tests/random_rule.h"
 
 #include <check.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 #define TEXT 8192
@@ -33,7 +34,8 @@ static void tear_down(void)
         free(kernel[i]);
 }
 
-static clattn_status parse(enum clattn__use use, const char *text, struct clattn__expr **expr, char *message, size_t size)
+static clattn_status parse(enum clattn__use use, const char *text, struct clattn__expr **expr, char *message,
+                           size_t size)
 {
     ck_assert_int_eq(clattn__expr_create(expr, &names, message, size), CLATTN_OK);
     clattn_status status = clattn__expr_add(*expr, use, text, message, size);
@@ -76,15 +78,6 @@ static void same_graph(enum clattn__use use, const char *a, const char *b)
     ck_assert_msg(!strcmp(kernel[0], kernel[1]), "'%s' and '%s' make different kernels", a, b);
 }
 
-static void prints(enum clattn__use use, const char *text, const char *want)
-{
-    char got[TEXT];
-    struct clattn__expr *expr = must_parse(use, text);
-    ck_assert_int_eq(clattn__expr_print(expr, use, got, sizeof got), CLATTN_OK);
-    ck_assert_msg(!strcmp(got, want), "'%s' prints '%s', not '%s'", text, got, want);
-    clattn__expr_free(expr);
-}
-
 /* ---- meaning ---- */
 START_TEST(precedence)
 {
@@ -111,60 +104,6 @@ START_TEST(precedence)
 }
 END_TEST
 
-START_TEST(equal_meanings_are_one)
-{
-    static const struct {
-        enum clattn__use use;
-        const char *a, *b;
-    } rows[] = {
-        {CLATTN__MASK, "q >= k", "k <= q"},
-        {CLATTN__MASK, "q > k", "k < q"},
-        {CLATTN__MASK, "q - k < 9 & k <= q", "k <= q & q - k < 9"},
-        {CLATTN__MASK, "doc[b, k] == doc[b, q]", "doc[b,q] == doc[b,k]"},
-        {CLATTN__MASK, "k * 2 + h < 3 + q", "h + 2 * k < q + 3"},
-        {CLATTN__MASK, "k < 2 * 3 + 1", "k < 7"},
-        {CLATTN__MASK, "k <= q & true", "k <= q"},
-        {CLATTN__MASK, "1 < 2 ? k <= q : h < 3", "k <= q"},
-        {CLATTN__MASK, "k <= q | k <= q", "k <= q"},
-        {CLATTN__MASK, "min(k, q) < max(width, h)", "min(q, k) < max(h, width)"},
-        {CLATTN__MASK, "causal & window(16)", "k <= q & q - k < 16"},
-        {CLATTN__MASK, "prefix_each(prefix)", "k < prefix[b] | k <= q"},
-        {CLATTN__MASK, "documents(doc) & causal", "doc[b, q] == doc[b, k] & k <= q"},
-        {CLATTN__MASK, "around(2 * width)", "q - k < 2 * width & k - q < 2 * width"},
-        {CLATTN__SCORE, "soft_cap(30)", "30 * tanh(score / 30)"},
-        {CLATTN__SCORE, "soft_cap(soft_cap(2.0))", "(2 * tanh(score / 2)) * tanh(score / (2 * tanh(score / 2)))"},
-        {CLATTN__SCORE, "score / 2", "score / 2.0"},
-        {CLATTN__SCORE, "1 / 2 * score", "0.5 * score"},
-        {CLATTN__SCORE, "score + 1", "1.0 + score"},
-        {CLATTN__SCORE, "alibi(slope)", "score - slope[h] * (q - k)"},
-        {CLATTN__WEIGHT, "relu(score) * alpha", "alpha * relu(score)"},
-    };
-    for (size_t i = 0; i < LEN(rows); i++)
-        same_graph(rows[i].use, rows[i].a, rows[i].b);
-}
-END_TEST
-
-START_TEST(canonical_texts)
-{
-    prints(CLATTN__MASK, "(q>=k)", "k <= q");
-    prints(CLATTN__MASK, "!(k<=q)", "!k <= q");
-    prints(CLATTN__MASK, "q-(k-1)<-(-5)", "q - (k - 1) < 5");
-    prints(CLATTN__MASK, "(q+k)*2<(q//3)%2", "2 * (q + k) < q // 3 % 2");
-    prints(CLATTN__MASK, "(k<1|k>2)&(h<1^h>2)", "(h < 1 ^ 2 < h) & (k < 1 | 2 < k)");
-    prints(CLATTN__SCORE, "(k<q?score:0)+1", "(k < q ? score : 0.0) + 1.0");
-    prints(CLATTN__SCORE, "score+0.1", "score + 0.1");
-    prints(CLATTN__SCORE, "score*1e-30", "1e-30 * score");
-    prints(CLATTN__SCORE, "score*123456.5", "123456.5 * score");
-    prints(CLATTN__SCORE, "score*16777216", "1.6777216e7 * score");
-    prints(CLATTN__SCORE, "float(k) + q", "float(q) + k");
-    prints(CLATTN__SCORE, "float(k) + q + score", "score + (float(q) + k)");
-    prints(CLATTN__SCORE, "k + q + score", "score + (q + k)");
-    prints(CLATTN__SCORE, "-float(k) * 0.5", "0.5 * -float(k)");
-    prints(CLATTN__SCORE, "score--0.25", "score - -0.25");
-    prints(CLATTN__SCORE, "score * (floor(alpha) + k) / 2", "score * (k + floor(alpha)) / 2.0");
-}
-END_TEST
-
 /* What a conversion does is seen in the value. */
 START_TEST(values)
 {
@@ -172,11 +111,16 @@ START_TEST(values)
         const char *text;
         double value;
     } rows[] = {
-        {"7 / 2 + 0 * score", 3.5}, {"7 // 2", 3}, {"-7 // 2", -4}, {"7 // -2", -4}, {"-7 % 3", 2}, {"7 % -3", -2}, {"7 // 0", 0},
-        {"7 % 0", 0}, {"2147483647 + 1", -2147483648.0}, {"floor(2.75)", 2}, {"floor(-2.25)", -3}, {"floor(1e10)", 2147483647},
-        {"abs(-3)", 3}, {"relu(-3)", 0}, {"min(2, 2.5)", 2}, {"max(2, 2.5)", 2.5}, {"q // 4", 2}, {"k % 4", 3}, {"q / 4", 2.25},
+        {"7 / 2 + 0 * score", 3.5}, {"7 // 2", 3}, {"-7 // 2", -4}, {"7 // -2", -4}, {"-7 % 3", 2}, {"7 % -3", -2},
+        {"7 // 0", 0},
+        {"7 % 0", 0}, {"2147483647 + 1", -2147483648.0}, {"floor(2.75)", 2}, {"floor(-2.25)", -3},
+        {"floor(1e10)", 2147483647},
+        {"abs(-3)", 3}, {"relu(-3)", 0}, {"min(2, 2.5)", 2}, {"max(2, 2.5)", 2.5}, {"q // 4", 2}, {"k % 4", 3},
+        {"q / 4", 2.25},
         {"k < q ? 1 : 2", 1}, {"k < q ? 1 : 2.5", 1}, {"exp2(3)", 8}, {"log2(8.0)", 3}, {"sqrt(16)", 4}, {"tanh(0)", 0},
-        {"sigmoid(0)", 0.5}, {"score * score", 6.25}, {"relu(score - 10)", 0}, {"exp(0) + log(1)", 1}, {"alpha * width", 2},
+        {"sigmoid(0)", 0.5}, {"score * score", 6.25}, {"relu(score - 10)", 0}, {"exp(0) + log(1)", 1},
+        {"alpha * width", 2},
+        {"1 / floor(-0.0 * score)", INFINITY},
     };
     const struct clattn__expr_values held = {scalars, arrays, NULL};
     const struct clattn__expr_point at = {.q = 9, .k = 7, .q_len = 10, .k_len = 20, .score = 2.5};
@@ -199,7 +143,8 @@ START_TEST(errors_say_where_and_what)
         clattn_status status;
         const char *message; /* how it begins */
     } rows[] = {
-        {CLATTN__MASK, "k <", CLATTN_EXPR_SYNTAX, "column 4: expected a number, a name, '-', '!' or '(', found the end"},
+        {CLATTN__MASK, "k <", CLATTN_EXPR_SYNTAX,
+         "column 4: expected a number, a name, '-', '!' or '(', found the end"},
         {CLATTN__MASK, "k <= q &", CLATTN_EXPR_SYNTAX, "column 9: expected a number, a name"},
         {CLATTN__MASK, "k <= q )", CLATTN_EXPR_SYNTAX, "column 8: expected '&', '|', '^', '?' or the end, found ')'"},
         {CLATTN__MASK, "k < q < 3", CLATTN_EXPR_SYNTAX, "column 7: expected '&', '|', '^', '?' or the end, found '<'"},
@@ -212,17 +157,22 @@ START_TEST(errors_say_where_and_what)
         {CLATTN__MASK, "prefix[b", CLATTN_EXPR_SYNTAX, "column 9: expected ']'"},
         {CLATTN__MASK, "doc[b] < k", CLATTN_EXPR_SYNTAX, "column 6: expected ',' and the array's next index"},
         {CLATTN__MASK, "k < 3#", CLATTN_EXPR_SYNTAX, "column 6: expected '&', '|', '^', '?' or the end, found '#'"},
-        {CLATTN__MASK, "k < 3\001", CLATTN_EXPR_SYNTAX, "column 6: expected '&', '|', '^', '?' or the end, found a character that"},
+        {CLATTN__MASK, "k < 3\001", CLATTN_EXPR_SYNTAX,
+         "column 6: expected '&', '|', '^', '?' or the end, found a character that"},
         {CLATTN__MASK, "k < 12x", CLATTN_EXPR_SYNTAX, "column 5: expected a number such as"},
         {CLATTN__MASK, "k < 1.", CLATTN_EXPR_SYNTAX, "column 5: expected a number such as"},
         {CLATTN__MASK, "k < q ? h < 1", CLATTN_EXPR_SYNTAX, "column 14: expected ':'"},
         {CLATTN__MASK, "k + 1", CLATTN_EXPR_TYPE, "column 1: a mask is a condition"},
         {CLATTN__SCORE, "score < 1", CLATTN_EXPR_TYPE, "column 1: a rule of this kind is a number"},
-        {CLATTN__MASK, "k + (k < q) < 3", CLATTN_EXPR_TYPE, "column 3: '+' takes numbers, and it was given a condition"},
-        {CLATTN__MASK, "k < q & h", CLATTN_EXPR_TYPE, "column 7: '&' takes conditions, and it was given a whole number"},
+        {CLATTN__MASK, "k + (k < q) < 3", CLATTN_EXPR_TYPE,
+         "column 3: '+' takes numbers, and it was given a condition"},
+        {CLATTN__MASK, "k < q & h", CLATTN_EXPR_TYPE,
+         "column 7: '&' takes conditions, and it was given a whole number"},
         {CLATTN__MASK, "!h", CLATTN_EXPR_TYPE, "column 1: '!' takes conditions"},
-        {CLATTN__MASK, "k // 2.5 < q", CLATTN_EXPR_TYPE, "column 3: '//' takes whole numbers, and it was given a real number"},
-        {CLATTN__MASK, "prefix[k / 2] < k", CLATTN_EXPR_TYPE, "column 8: an array is indexed by whole numbers; floor()"},
+        {CLATTN__MASK, "k // 2.5 < q", CLATTN_EXPR_TYPE,
+         "column 3: '//' takes whole numbers, and it was given a real number"},
+        {CLATTN__MASK, "prefix[k / 2] < k", CLATTN_EXPR_TYPE,
+         "column 8: an array is indexed by whole numbers; floor()"},
         {CLATTN__MASK, "k ? h < 1 : h < 2", CLATTN_EXPR_TYPE, "column 3: '?' takes a condition before it"},
         {CLATTN__MASK, "k < 1 ? h : h < 2", CLATTN_EXPR_TYPE, "column 7: both sides of ':'"},
         {CLATTN__MASK, "score < 1", CLATTN_EXPR_NAME, "column 1: a mask cannot read the score"},
@@ -231,7 +181,8 @@ START_TEST(errors_say_where_and_what)
         {CLATTN__MASK, "window", CLATTN_EXPR_SYNTAX, "column 7: expected '(' and the arguments"},
         {CLATTN__MASK, "documents(width)", CLATTN_EXPR_SYNTAX, "column 11: expected the name of a declared array"},
         {CLATTN__MASK, "documents(prefix)", CLATTN_EXPR_SYNTAX, "column 1: the arguments do not suit this named rule"},
-        {CLATTN__MASK, "k < 2147483648", CLATTN_EXPR_NUMBER, "column 5: the whole number must be from -2147483648 to 2147483647"},
+        {CLATTN__MASK, "k < 2147483648", CLATTN_EXPR_NUMBER,
+         "column 5: the whole number must be from -2147483648 to 2147483647"},
         {CLATTN__MASK, "k < -2147483649", CLATTN_EXPR_NUMBER, "column 6: the whole number"},
         {CLATTN__SCORE, "score * 1e39", CLATTN_EXPR_NUMBER, "column 9: the number does not fit"},
     };
@@ -252,11 +203,12 @@ START_TEST(a_caret_shows_the_place)
     struct clattn__expr *e;
     char message[CLATTN__MESSAGE_SIZE];
     ck_assert_int_eq(parse(CLATTN__MASK, "k <= q & q - k < wdth", &e, message, sizeof message), CLATTN_EXPR_NAME);
-    ck_assert_str_eq(message, "column 18: 'wdth' is neither an index nor a function, a declared scalar or array, or a named rule\n"
-                              "    k <= q & q - k < wdth\n"
-                              "                     ^\n"
-                              "    names: q k b h g q_len k_len; scalars width, alpha; arrays prefix[.], doc[.,.], bias[.,.,.,.], "
-                              "keep[.,.], slope[.]; functions and named rules: clattn_expr(7)");
+    ck_assert_str_eq(
+        message, "column 18: 'wdth' is neither an index nor a function, a declared scalar or array, or a named rule\n"
+                 "    k <= q & q - k < wdth\n"
+                 "                     ^\n"
+                 "    names: q k b h g q_len k_len; scalars width, alpha; arrays prefix[.], doc[.,.], bias[.,.,.,.], "
+                 "keep[.,.], slope[.]; functions and named rules: clattn_expr(7)");
 }
 END_TEST
 
@@ -283,7 +235,8 @@ START_TEST(caps)
             repeat(text, rows[i].part, n);
             strcat(text, rows[i].middle);
             repeat(text, rows[i].close, n);
-            clattn_status want = n == rows[i].largest ? CLATTN_OK : CLATTN_EXPR_LIMIT, got = status_of(CLATTN__MASK, text);
+            clattn_status want = n == rows[i].largest ? CLATTN_OK : CLATTN_EXPR_LIMIT,
+                          got = status_of(CLATTN__MASK, text);
             ck_assert_msg(got == want, "%d times '%s': %s", n, rows[i].part, clattn_status_name(got));
         }
     memset(text, '(', CLATTN__EXPR_MAX_TEXT);
@@ -310,9 +263,11 @@ END_TEST
 
 START_TEST(name_rules)
 {
-    static const char *const good[] = {"a", "Z", "q_", "qq", "len", "abcdefghijklmno", "x_1", "MIN", "minimum", "causal", "window"};
+    static const char *const good[] = {"a", "Z", "q_", "qq", "len", "abcdefghijklmno", "x_1", "MIN", "minimum",
+                                       "causal", "window"};
     static const char *const bad[] = {"", "_a", "1a", "a-b", "a b", "abcdefghijklmnop", "\303\251", "a.b", "a[", "a\n"};
-    static const char *const taken[] = {"q", "k", "b", "h", "g", "q_len", "k_len", "score", "min", "tanh", "softplus", "true", "false"};
+    static const char *const taken[] = {"q", "k", "b", "h", "g", "q_len", "k_len", "score", "min", "tanh", "softplus",
+                                        "true", "false"};
     for (size_t i = 0; i < LEN(good); i++)
         ck_assert_int_eq(clattn__name_check(good[i]), CLATTN_OK);
     for (size_t i = 0; i < LEN(bad); i++)
@@ -341,7 +296,8 @@ END_TEST
 /* Every named rule stands by itself, with arguments of the kinds that it names; declared names must not hide it. */
 START_TEST(every_named_rule_parses)
 {
-    static const clattn_array own[] = {{"a1", CLATTN_I32, 1, {3}}, {"a2", CLATTN_I32, 2, {3, 9}}, {"a4", CLATTN_F32, 4, {1, 1, 9, 9}},
+    static const clattn_array own[] = {{"a1", CLATTN_I32, 1, {3}}, {"a2", CLATTN_I32, 2, {3, 9}},
+                                       {"a4", CLATTN_F32, 4, {1, 1, 9, 9}},
                                        {"bits2", CLATTN_BITS, 2, {3, 9}}, {"bits4", CLATTN_BITS, 4, {1, 1, 9, 9}},
                                        {"real1", CLATTN_F32, 1, {8}}, {"real2", CLATTN_F32, 2, {8, 9}}};
     const struct clattn__names own_names = {0, LEN(own), NULL, own};
@@ -349,14 +305,16 @@ START_TEST(every_named_rule_parses)
     for (const struct clattn__named_rule *rule = clattn__named_rules; rule->name; rule++, n++) {
         char call[256];
         bool parsed = false;
-        for (size_t i = 0; i < LEN(own) && !parsed; i++) { /* one of these suits */
+        for (size_t i = 0; i < LEN(own) * LEN(own) && !parsed; i++) { /* one of these suits as the first array, one as the others */
             struct clattn__expr *e;
             struct clattn__text text = clattn__text_into(call, sizeof call);
             const char *p = rule->parameters;
             clattn__text_add(&text, "%s%s", rule->name, *p ? "(" : "");
             while (*p) {
                 size_t length = strcspn(p, "[,");
-                clattn__text_add(&text, "%s%s", p == rule->parameters ? "" : ", ", p[length] == '[' ? own[i].name : "7");
+                clattn__text_add(&text, "%s%s", p == rule->parameters ? "" : ", ", p[length] != '['            ? "7"
+                                 : p == rule->parameters ? own[i % LEN(own)].name
+                                                         : own[i / LEN(own)].name);
                 p += length + (p[length] == '[' ? 2 : 0);
                 p += strspn(p, ", ");
             }
@@ -371,52 +329,6 @@ START_TEST(every_named_rule_parses)
 }
 END_TEST
 
-/* ---- round trips ---- */
-START_TEST(print_round_trip)
-{
-    static char text[TEXT];
-    for (uint64_t seed = 0; seed < 20000; seed++) {
-        enum clattn__use use = (enum clattn__use)(seed % 3);
-        char once[4 * TEXT], twice[4 * TEXT];
-        random_rule(seed, use, text, sizeof text, &names);
-        struct clattn__expr *x = must_parse(use, text);
-        ck_assert_int_eq(clattn__expr_print(x, use, once, sizeof once), CLATTN_OK);
-        struct clattn__expr *y = must_parse(use, once);
-        ck_assert_int_eq(clattn__expr_print(y, use, twice, sizeof twice), CLATTN_OK);
-        ck_assert_msg(!strcmp(once, twice), "'%s' prints '%s', which prints '%s'", text, once, twice);
-        ck_assert_int_eq(clattn__expr_kernel_text(x, kernel[0], KERNEL_TEXT), CLATTN_OK);
-        ck_assert_int_eq(clattn__expr_kernel_text(y, kernel[1], KERNEL_TEXT), CLATTN_OK);
-        ck_assert_msg(!strcmp(kernel[0], kernel[1]), "'%s' and its print '%s' make different kernels", text, once);
-        clattn__expr_free(x);
-        clattn__expr_free(y);
-    }
-}
-END_TEST
-
-/* Any f32 is read back bit for bit from its print. */
-START_TEST(floats_round_trip)
-{
-    uint32_t state = 1;
-    for (int i = 0; i < 100000; i++) {
-        state = state * 1664525u + 1013904223u;
-        uint32_t bits = i < 64 ? (uint32_t)i * 0x02000001u : state;
-        float x = bits_float(wrap(bits & 0x7fffffffu));
-        char text[64], print[64];
-        if (!(x <= 3.4028234663852886e38f))
-            continue;
-        snprintf(text, sizeof text, "score * %.9e", (double)x);
-        struct clattn__expr *e = must_parse(CLATTN__SCORE, text);
-        ck_assert_int_eq(e->n_numbers, 1);
-        ck_assert_msg(e->numbers[0].value == float_bits(x), "%s became %.9e", text, (double)bits_float(e->numbers[0].value));
-        ck_assert_int_eq(clattn__expr_print(e, CLATTN__SCORE, print, sizeof print), CLATTN_OK);
-        struct clattn__expr *again = must_parse(CLATTN__SCORE, print);
-        ck_assert_msg(again->numbers[0].value == float_bits(x), "%s prints %s", text, print);
-        clattn__expr_free(e);
-        clattn__expr_free(again);
-    }
-}
-END_TEST
-
 /* ---- hostile texts ---- */
 static bool harmless(char c)
 {
@@ -426,31 +338,34 @@ static bool harmless(char c)
 START_TEST(attacks_are_refused)
 {
     static const char *const texts[] = {
-        "#include \"/etc/passwd\"", "%:include <x>", "?\?=include <x>", "k <= q; }", "k <= q } __kernel void x() {", "k <= q \\",
-        "k <= q\n", "k <= q\r", "k\n<= q", "k \\\n<= q", "\"k\" <= q", "'k' <= q", "k <= q // c", "k <= q /* c */", "k <= q /",
-        "/**/ k <= q", "// k <= q", "k << 1 < q", "k >> 1 < q", "k ^ q", "~k < q", "k && q", "k < 1 && q < 1", "k < 1 || q < 1",
-        "k = q", "k =< q", "k => q", "k <> q", "k == = q", "k ! = q", "k? q : h", "k <= q ? 1 : 0", "k <= q ? 1", "k <= q ?: 1",
-        "asm(\"hlt\")", "asm volatile(\"int3\")", "__asm__(\"nop\")", "__kernel", "__attribute__((x))", "_x < k", "__x < k",
-        "__builtin_trap() < k", "get_global_id(0) < k", "barrier(1) < k", "printf(\"%n\") < k", "e->n0 < k", "e.n0 < k", "a0[0] < k",
-        "n0 < k", "x0 < k", "rule_n < k", "x1_iadd(k, q) < 1", "e < k", "y < k", "v0 < k", "rule_tables[0] < k",
-        "k.x < q", "k.s0 < q", "*k < q", "&k < q", "k, q", "(k < q, h < 1)", "(k < q", "k < q)", "()", "(", ")", "[", "]", "{", "}",
-        "b[b] < k", "k[q] < 1", "prefix[] < k", "prefix[b][b] < k", "prefix(b) < k", "width[b] < k", "width() < k", "min() < k",
-        "min(q) < k", "min(q, k, h) < k", "max(q < k, h) < k", "min < k", "min[q, k] < 1", "0x10 < k", "0b1 < k", "017x < k",
-        ".5 < k", "1. < k", "1u < k", "1L < k", "1f < k", "1.5f < k", "1e < k", "1e+ < k", "1e5.5 < k", "1..2 < k", "1.2.3 < k",
-        "0x1p3 < k", "nan < k", "inf < k", "NAN < k", "INFINITY < k", "M_PI < k", "k < 1 2", "k < -", "k < !q", "k < q &",
-        "& k < q", "| k < q", "^ k < q", "k < q | | h < 1", "k < q & & h < 1", "!", "-", "<", "k <= <= q", "1", "k", "1.5", "K < q",
-        "Q < k", "q__len < k", "q_lenx < k", "widthx < k", "widt < k", "wi dth < k", "score < 1", "Score < 1", "k < q\001",
-        "k < q\177", "k < q\377", "\303\251 < k", "\357\274\234k < q", "k \342\211\244 q", "\342\200\213k < q", "\033[31mk < q",
-        "$k < q", "@k < q", "`k` < q", "k < q{", "k : q", "%n < k", "%s", "% < k", "k % < q", "k\v< q", "k\f< q", "(k) (q)",
-        "k < (q", "k < q))", "((k < q)", "-(k < q) < 1", "(k < q) == (h < 1)", "(k < q) + 1 < 2", "true + 1 < 2", "true < false",
-        "!1", "keep[b, k] == 1", "keep[b, k] + 1 < 2", "doc[b, q, k] < 1", "doc[b q] < 1", "doc[b;q] < 1", "prefix[b, ] < k",
-        "prefix[,b] < k", "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz < k", "window(1, 2)", "window(", "window(k < q)",
-        "window)", "causal()", "causal causal", "documents(doc[b, q])", "documents()", "documents(causal)", "documents(2)",
-        "alibi(slope)", "exponential", "soft_cap(2) < 1", "blocks(2.5)", "window(window(2))", "q_len k_len", "true false",
-        "k < q #", "k < q ## q", "k < q \\u0041", "L\"x\" < k", "k < q\t\n", "k < 1'000", "k @ q", "k -> q < 1", "k :: q", "k := 1",
-        "sizeof(k) < q", "(int)k < q", "(char*)k < q", "k++ < q", "return", "if (k < q)", "for (;;)", "goto x", "k < q, true",
-        "struct x", "union", "typedef", "volatile k < q", "restrict < k", "half < k", "exp < k", "exp[1] < k", "exp() < k",
-        "exp(k < q) < 1", "floor(true) < k", "sqrt(, 1) < k", "k < q ? (h < 1 : h < 2)", "k < q ? h < 1 : ", ": k < q",
+        "#include \"/etc/passwd\"", "%:include <x>", "?\?=include <x>", "k <= q; }", "k <= q } __kernel void x() {",
+        "k <= q \\", "k <= q\n", "k <= q\r", "k\n<= q", "k \\\n<= q", "\"k\" <= q", "'k' <= q", "k <= q // c",
+        "k <= q /* c */", "k <= q /", "/**/ k <= q", "// k <= q", "k << 1 < q", "k >> 1 < q", "k ^ q", "~k < q",
+        "k && q", "k < 1 && q < 1", "k < 1 || q < 1", "k = q", "k =< q", "k => q", "k <> q", "k == = q", "k ! = q",
+        "k? q : h", "k <= q ? 1 : 0", "k <= q ? 1", "k <= q ?: 1", "asm(\"hlt\")", "asm volatile(\"int3\")",
+        "__asm__(\"nop\")", "__kernel", "__attribute__((x))", "_x < k", "__x < k", "__builtin_trap() < k",
+        "get_global_id(0) < k", "barrier(1) < k", "printf(\"%n\") < k", "e->n0 < k", "e.n0 < k", "a0[0] < k", "n0 < k",
+        "x0 < k", "rule_n < k", "x1_iadd(k, q) < 1", "e < k", "y < k", "v0 < k", "rule_tables[0] < k", "k.x < q",
+        "k.s0 < q", "*k < q", "&k < q", "k, q", "(k < q, h < 1)", "(k < q", "k < q)", "()", "(", ")", "[", "]", "{",
+        "}", "b[b] < k", "k[q] < 1", "prefix[] < k", "prefix[b][b] < k", "prefix(b) < k", "width[b] < k", "width() < k",
+        "min() < k", "min(q) < k", "min(q, k, h) < k", "max(q < k, h) < k", "min < k", "min[q, k] < 1", "0x10 < k",
+        "0b1 < k", "017x < k", ".5 < k", "1. < k", "1u < k", "1L < k", "1f < k", "1.5f < k", "1e < k", "1e+ < k",
+        "1e5.5 < k", "1..2 < k", "1.2.3 < k", "0x1p3 < k", "nan < k", "inf < k", "NAN < k", "INFINITY < k", "M_PI < k",
+        "k < 1 2", "k < -", "k < !q", "k < q &", "& k < q", "| k < q", "^ k < q", "k < q | | h < 1", "k < q & & h < 1",
+        "!", "-", "<", "k <= <= q", "1", "k", "1.5", "K < q", "Q < k", "q__len < k", "q_lenx < k", "widthx < k",
+        "widt < k", "wi dth < k", "score < 1", "Score < 1", "k < q\001", "k < q\177", "k < q\377", "\303\251 < k",
+        "\357\274\234k < q", "k \342\211\244 q", "\342\200\213k < q", "\033[31mk < q", "$k < q", "@k < q", "`k` < q",
+        "k < q{", "k : q", "%n < k", "%s", "% < k", "k % < q", "k\v< q", "k\f< q", "(k) (q)", "k < (q", "k < q))",
+        "((k < q)", "-(k < q) < 1", "(k < q) == (h < 1)", "(k < q) + 1 < 2", "true + 1 < 2", "true < false", "!1",
+        "keep[b, k] == 1", "keep[b, k] + 1 < 2", "doc[b, q, k] < 1", "doc[b q] < 1", "doc[b;q] < 1", "prefix[b, ] < k",
+        "prefix[,b] < k", "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz < k", "window(1, 2)", "window(",
+        "window(k < q)", "window)", "causal()", "causal causal", "documents(doc[b, q])", "documents()",
+        "documents(causal)", "documents(2)", "alibi(slope)", "exponential", "soft_cap(2) < 1", "blocks(2.5)",
+        "window(window(2))", "q_len k_len", "true false", "k < q #", "k < q ## q", "k < q \\u0041", "L\"x\" < k",
+        "k < q\t\n", "k < 1'000", "k @ q", "k -> q < 1", "k :: q", "k := 1", "sizeof(k) < q", "(int)k < q",
+        "(char*)k < q", "k++ < q", "return", "if (k < q)", "for (;;)", "goto x", "k < q, true", "struct x", "union",
+        "typedef", "volatile k < q", "restrict < k", "half < k", "exp < k", "exp[1] < k", "exp() < k", "exp(k < q) < 1",
+        "floor(true) < k", "sqrt(, 1) < k", "k < q ? (h < 1 : h < 2)", "k < q ? h < 1 : ", ": k < q",
     };
     ck_assert_uint_ge(LEN(texts), 150);
     for (size_t i = 0; i < LEN(texts); i++) {
@@ -466,41 +381,72 @@ START_TEST(attacks_are_refused)
 }
 END_TEST
 
-/* Kernel text is made of our words alone, whatever the names are. */
-START_TEST(kernel_text_has_no_user_text)
+/* ---- texts that are large, or whose meaning is ---- */
+static void refuse_soon(enum clattn__use use, const char *text)
 {
-    const clattn_scalar hostile[] = {{"asm", CLATTN_I32, 0, 1}, {"printf", CLATTN_F32, 0, 2}};
-    const clattn_array evil[] = {{"__kernel", CLATTN_I32, 1, {4}}, {"kernel", CLATTN_I32, 1, {4}}, {"barrier", CLATTN_BITS, 1, {4}}};
-    struct clattn__names wrong = {0, 1, NULL, evil};
     struct clattn__expr *e;
-    ck_assert_int_eq(clattn__expr_create(&e, &wrong, NULL, 0), CLATTN_BAD_NAME);
-    const struct clattn__names own = {2, 2, hostile, evil + 1};
-    ck_assert_int_eq(clattn__expr_create(&e, &own, NULL, 0), CLATTN_OK);
-    ck_assert_int_eq(clattn__expr_add(e, CLATTN__MASK, "k < asm + kernel[k] & barrier[q] | 4711 < q", NULL, 0), CLATTN_OK);
-    ck_assert_int_eq(clattn__expr_add(e, CLATTN__SCORE, "score * printf + 0.1234567", NULL, 0), CLATTN_OK);
-    ck_assert_int_eq(clattn__expr_kernel_text(e, kernel[0], KERNEL_TEXT), CLATTN_OK);
-    static const char *const words[] = {"asm", "printf", "barrier", "4711", "1234567", "__kernel", " kernel"};
-    for (size_t i = 0; i < LEN(words); i++)
-        ck_assert_msg(!strstr(kernel[0], words[i]), "kernel text holds '%s'", words[i]);
-    clattn__expr_free(e);
+    char message[CLATTN__MESSAGE_SIZE] = "";
+    clock_t begun = clock();
+    clattn_status status = parse(use, text, &e, message, sizeof message);
+    double seconds = (double)(clock() - begun) / CLOCKS_PER_SEC;
+    ck_assert_msg(status <= CLATTN_EXPR_SYNTAX && status >= CLATTN_EXPR_NUMBER, "'%.40s...' gave %s", text,
+                  clattn_status_name(status));
+    ck_assert_msg(seconds < 0.5, "'%.40s...' took %g s", text, seconds);
+    for (const char *c = message; *c; c++)
+        ck_assert_msg(harmless(*c), "'%.40s...' echoes raw bytes", text);
+}
+
+START_TEST(large_attacks_are_refused_soon)
+{
+    static const struct {
+        enum clattn__use use;
+        const char *part, *middle, *close; /* part as often as there is room, middle, close as often */
+    } rows[] = {
+        {CLATTN__MASK, "(", "k < q", ")"}, {CLATTN__MASK, "!", "k < q", ""}, {CLATTN__MASK, "-", "k < q", ""},
+        {CLATTN__MASK, "-(", "k", ") < q"}, {CLATTN__MASK, "a", " < q", ""}, {CLATTN__MASK, "k", " < q", ""},
+        {CLATTN__MASK, "9", " < q", ""}, {CLATTN__MASK, "0", ".0 < q", ""}, {CLATTN__SCORE, "1e", "9", ""},
+        {CLATTN__SCORE, "1e99999999999", "9", ""}, {CLATTN__MASK, "min(k, ", "q", ")"},
+        {CLATTN__MASK, "prefix[", "0", "]"},
+        {CLATTN__MASK, "k < q ? ", "true", " : false"}, {CLATTN__MASK, "k < ", "q", ""},
+        {CLATTN__MASK, "k < q & ", "", ""},
+        {CLATTN__MASK, "window(", "1", ")"}, {CLATTN__SCORE, "soft_cap(", "2", ")"},
+        {CLATTN__MASK, "dilated(1, ", "2", ")"},
+        {CLATTN__SCORE, "soft_cap(soft_cap(score) + ", "2", ")"}, {CLATTN__SCORE, "soft_cap(1) * ", "1", ""},
+        {CLATTN__SCORE, "exp(", "score", ")"}, {CLATTN__SCORE, "tanh(score) + ", "score", ""},
+        {CLATTN__SCORE, "score * ", "score", ""},
+        {CLATTN__MASK, "causal causal", "", ""}, {CLATTN__MASK, "\303\251", "", ""}, {CLATTN__MASK, "\001", "", ""},
+        {CLATTN__MASK, "#include \"x\" ", "", ""}, {CLATTN__MASK, "#define A A A ", "A", ""},
+        {CLATTN__MASK, "?\?/", "", ""},
+        {CLATTN__MASK, "%:", "", ""}, {CLATTN__MASK, "\\\n", "", ""}, {CLATTN__MASK, "/*", "k < q", "*/"},
+        {CLATTN__MASK, ";", "", ""},
+        {CLATTN__MASK, "{", "k < q", "}"}, {CLATTN__MASK, "k[", "q", "]"},
+        {CLATTN__MASK, "doc[b, k] == doc[b, q] ^ ", "k < q", ""},
+        {CLATTN__SCORE, "1.5 * ", "score", ""}, {CLATTN__MASK, "blocks(blocks(", "2", "))"},
+        {CLATTN__MASK, "+", "k", ""},
+    };
+    static char text[2 * CLATTN__EXPR_MAX_TEXT];
+    for (size_t i = 0; i < LEN(rows); i++)
+        for (size_t size = 2000; size < sizeof text; size = size * 2 - 1) {
+            size_t room = size - strlen(rows[i].middle) - 1, n = room / (strlen(rows[i].part) + strlen(rows[i].close));
+            text[0] = 0;
+            repeat(text, rows[i].part, (int)n);
+            strcat(text, rows[i].middle);
+            repeat(text, rows[i].close, (int)n);
+            refuse_soon(rows[i].use, text);
+        }
 }
 END_TEST
 
-/* Texts of other numbers are the same program. */
-START_TEST(numbers_are_arguments)
+/* A text ends at its first NUL, and what follows is never looked at. */
+START_TEST(texts_end_at_nul)
 {
-    static const char *const rows[][2] = {
-        {"k <= q & q - k < 4096 & k < prefix[b]", "k<=q&q-k<5&k<prefix[b]"}, {"k < 4 | q < 4", "k < 4 | q < 5"},
-        {"k * 1 < q + 0", "k * 7 < q + 9"}, {"k < 0.5", "k < 1e30"},
-    };
-    for (size_t i = 0; i < LEN(rows); i++) {
-        struct clattn__expr *graph[] = {must_parse(CLATTN__MASK, rows[i][0]), must_parse(CLATTN__MASK, rows[i][1])};
-        for (int j = 0; j < 2; j++) {
-            ck_assert_int_eq(clattn__expr_kernel_text(graph[j], kernel[j], KERNEL_TEXT), CLATTN_OK);
-            clattn__expr_free(graph[j]);
-        }
-        ck_assert_str_eq(kernel[0], kernel[1]);
-    }
+    static const char text[] = "k <= q\0 } #include <x>";
+    struct clattn__expr *e = must_parse(CLATTN__MASK, text);
+    char print[TEXT];
+    ck_assert_int_eq(clattn__expr_print(e, CLATTN__MASK, print, sizeof print), CLATTN_OK);
+    ck_assert_str_eq(print, "k <= q");
+    clattn__expr_free(e);
+    refuse_soon(CLATTN__MASK, "k <=\0 q");
 }
 END_TEST
 
@@ -510,8 +456,6 @@ int main(void)
     TCase *cases = tcase_create("rules");
     tcase_add_unchecked_fixture(cases, set_up, tear_down);
     tcase_add_test(cases, precedence);
-    tcase_add_test(cases, equal_meanings_are_one);
-    tcase_add_test(cases, canonical_texts);
     tcase_add_test(cases, values);
     tcase_add_test(cases, errors_say_where_and_what);
     tcase_add_test(cases, a_caret_shows_the_place);
@@ -520,11 +464,9 @@ int main(void)
     tcase_add_test(cases, name_rules);
     tcase_add_test(cases, declared_names_come_first);
     tcase_add_test(cases, every_named_rule_parses);
-    tcase_add_test(cases, print_round_trip);
-    tcase_add_test(cases, floats_round_trip);
     tcase_add_test(cases, attacks_are_refused);
-    tcase_add_test(cases, kernel_text_has_no_user_text);
-    tcase_add_test(cases, numbers_are_arguments);
+    tcase_add_test(cases, large_attacks_are_refused_soon);
+    tcase_add_test(cases, texts_end_at_nul);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

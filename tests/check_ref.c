@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * check_ref.c - the oracle itself, against results worked out by hand, C's own float and predicates written in C.
  *
- * It judges everything else, so nothing here uses the library: every bit pattern of the 16-bit types, rounding at every tie,
- * every normaliser of two and three keys, and the rule interpreter: masks over all pairs of a small grid, values against
- * libm, the error that it computes against f32 arithmetic. */
+ * It judges everything else, so nothing here uses the library: every bit pattern of the 16-bit types, rounding at every
+ * tie, every normaliser of two and three keys, and the rule interpreter: masks over all pairs of a small grid, values
+ * against libm, the error that it computes against f32 arithmetic. */
 #include "tests/ref.h"
 
 #include <check.h>
@@ -100,8 +100,8 @@ static struct ref_tensor dense(const float *data, int64_t heads, int64_t tokens,
     return t;
 }
 
-static struct ref_problem small(const float *q, const float *k, const float *v, int64_t q_len, int64_t kv_len, int64_t dim,
-                                int64_t dim_v)
+static struct ref_problem small(const float *q, const float *k, const float *v, int64_t q_len, int64_t kv_len,
+                                int64_t dim, int64_t dim_v)
 {
     struct ref_problem p = {.batch = 1, .heads = 1, .kv_heads = 1, .q_len = q_len, .kv_len = kv_len, .dim = dim,
                             .dim_v = dim_v, .scale = 1.0};
@@ -189,12 +189,13 @@ START_TEST(nan_and_infinity)
 }
 END_TEST
 
-/* Two entries, four heads on two kv heads, in a layout with gaps: with zero scores every row is the mean of its values. */
+/* Two entries, four heads on two kv heads, a layout with gaps: with zero scores a row is the mean of its values. */
 START_TEST(heads_entries_and_strides)
 {
     enum { BATCH = 2, KV = 2, KEYS = 3, TOKEN = 5, HEAD = 100, ENTRY = 1000, OFFSET = 7 };
     static float q[64], k[3000], v[3000];
-    struct ref_problem p = {.batch = BATCH, .heads = 4, .kv_heads = KV, .q_len = 2, .kv_len = KEYS, .dim = 1, .dim_v = 2,
+    struct ref_problem p = {.batch = BATCH, .heads = 4, .kv_heads = KV, .q_len = 2, .kv_len = KEYS, .dim = 1,
+                            .dim_v = 2,
                             .scale = 1.0};
     double o[2], lse;
     p.q = dense(q, 4, 2, 1);
@@ -264,9 +265,11 @@ struct world { /* what a predicate in C sees */
 #define RULE(name, condition)                                                                             \
     static bool name(const struct world *x)                                                               \
     {                                                                                                     \
-        const int32_t q = x->q, k = x->k, b = x->b, h = x->h, g = x->g, q_len = x->q_len, k_len = x->k_len, w = x->w, n = x->n; \
+        const int32_t q = x->q, k = x->k, b = x->b, h = x->h, g = x->g, w = x->w, n = x->n;               \
+        const int32_t q_len = x->q_len, k_len = x->k_len;                                                 \
         const int32_t *len = x->len, *table = x->table;                                                   \
-        (void)q, (void)k, (void)b, (void)h, (void)g, (void)q_len, (void)k_len, (void)w, (void)n, (void)len, (void)table; \
+        (void)q, (void)k, (void)b, (void)h, (void)g, (void)q_len, (void)k_len, (void)w, (void)n;          \
+        (void)len, (void)table;                                                                           \
         return condition;                                                                                 \
     }
 RULE(rule_causal, k <= q)
@@ -324,8 +327,8 @@ START_TEST(masks_mean_what_they_say)
                 struct world x = {q, k, b, 3 - b, b / 2, 9 - b, 8 + b, 3, 4, len, table};
                 struct ref_point at = {q, k, b, x.h, x.g, x.q_len, x.k_len};
                 bool expected = rule->holds(&x);
-                ck_assert_msg(ref_visible(&mask, &at) == expected, "'%s' at q=%d k=%d b=%d is not %d", rule->text, q, k, b,
-                              expected);
+                ck_assert_msg(ref_visible(&mask, &at) == expected, "'%s' at q=%d k=%d b=%d is not %d", rule->text, q, k,
+                              b, expected);
                 shown += expected;
                 hidden += !expected;
             }
@@ -385,21 +388,25 @@ static const struct {
     {"7 % 4 * 2", 6}, {"2 * 7 % 4", 2}, {"8 / 2 / 2", 2}, {"-7 // 2", -4}, {"-(7 // 2)", -3}, {"2 - -3 * 2", 8},
     {"true ? 1 : false ? 2 : 3", 1}, {"false ? 1 : false ? 2 : 3", 3}, {"true ? false ? 1 : 2 : 3", 2},
     {"1 < 2 & 3 < 2 | true ? 1 : 2", 1}, {"true | true ^ true ? 1 : 2", 1}, {"true ^ true & false ? 1 : 2", 1},
-    {"(true ^ true) | false ? 1 : 2", 2}, {"!false & false ? 1 : 2", 2}, {"!1 < 2 ? 1 : 2", 2}, {"!true ^ true ? 1 : 2", 1},
+    {"(true ^ true) | false ? 1 : 2", 2}, {"!false & false ? 1 : 2", 2}, {"!1 < 2 ? 1 : 2", 2},
+    {"!true ^ true ? 1 : 2", 1},
     {"true?1:2", 1}, {"1 + 1 == 2 ? 1.5 : 2", 1.5}, {"false ? 1.5 : 2", 2}, {"(true ? k < q : k > q) ? 4 : 5", 4},
     {"1 != 1.5 ? 1 : 2", 1}, {"3 >= 3.0 ? 1 : 2", 1}, {"q>k?1:2", 1}, {"!!true ? 1 : 2", 1},
     /* indices, elements: clamped, computed, of every type */
     {"q * 1000 + k * 100 + b * 10 + h", 5312}, {"g + q_len + k_len", 20}, {"score", SCORE},
     {"f[0]", 0.5}, {"f[1]", -1.25}, {"f[-5]", 0.5}, {"f[99]", 3}, {"f[k - 1]", 3}, {"f[c[0, 1] - 6] * 2", -2.5},
     {"hf[0, 0]", 1}, {"hf[0, 1]", -2}, {"hf[1, 0]", 0.333251953125}, {"hf[9, 9]", 65504}, {"hf[-1, 9]", -2},
-    {"bf[7, 1, 7]", 0.333984375}, {"bf[0, 0, 0]", 1}, {"c[0, 0]", -128}, {"c[0, 2]", 127}, {"c[1, 1]", -1}, {"c[5, 5]", 5},
+    {"bf[7, 1, 7]", 0.333984375}, {"bf[0, 0, 0]", 1}, {"c[0, 0]", -128}, {"c[0, 2]", 127}, {"c[1, 1]", -1},
+    {"c[5, 5]", 5},
     {"i[0, 0, 0, 0]", -2147483648.0}, {"i[0, 3, 1, 1]", 2147483647}, {"i[1, 0, 0, 1]", 2}, {"i[1, 0, 1, 0]", 3},
     {"i[0, 0, 1, 1] + 1", -2147483648.0}, {"bit[0, 0] ? 1 : 0", 1}, {"bit[0, 1] ? 1 : 0", 0}, {"bit[0, 31] ? 1 : 0", 1},
     {"bit[0, 32] ? 1 : 0", 1}, {"bit[0, 33] ? 1 : 0", 0}, {"bit[0, 34] ? 1 : 0", 1}, {"bit[0, 99] ? 1 : 0", 1},
     {"bit[1, 0] ? 1 : 0", 0}, {"bit[1, 33] ? 1 : 0", 1}, {"bit[7, 33] & !bit[1, 32] ? 1 : 0", 1},
     /* functions of whole numbers and of both */
-    {"min(3, -4)", -4}, {"max(3, -4)", 3}, {"min(3, 2.5)", 2.5}, {"max(score, 1)", SCORE}, {"abs(-3)", 3}, {"abs(-score)", SCORE},
-    {"relu(-3)", 0}, {"relu(4)", 4}, {"relu(-score)", 0}, {"relu(score)", SCORE}, {"floor(score)", 1}, {"floor(-score)", -2},
+    {"min(3, -4)", -4}, {"max(3, -4)", 3}, {"min(3, 2.5)", 2.5}, {"max(score, 1)", SCORE}, {"abs(-3)", 3},
+    {"abs(-score)", SCORE},
+    {"relu(-3)", 0}, {"relu(4)", 4}, {"relu(-score)", 0}, {"relu(score)", SCORE}, {"floor(score)", 1},
+    {"floor(-score)", -2},
     {"floor(7)", 7}, {"floor(3e9)", 2147483647}, {"floor(-3e9)", -2147483648.0}, {"floor(log(-1.0))", 0},
     {"floor(exp(1000))", 2147483647}, {"floor(2.5) // 2", 1}, {"7 // 2 / 2", 1.5},
 };
@@ -453,13 +460,15 @@ START_TEST(functions_of_real_numbers)
     }
     ck_assert(value_of("softplus(score)", -50) == exp(-50) && value_of("softplus(score)", 900) == 900);
     ck_assert(value_of("sigmoid(score)", -800) == 0 && value_of("sigmoid(score)", 800) == 1);
-    ck_assert(value_of("log(score)", 0) == -INFINITY && isnan(value_of("sqrt(score)", -1)) && isnan(value_of("log2(score)", -1)));
+    ck_assert(value_of("log(score)", 0) == -INFINITY && isnan(value_of("sqrt(score)", -1)) &&
+              isnan(value_of("log2(score)", -1)));
 }
 END_TEST
 
 START_TEST(not_a_number_goes_through)
 {
-    static const char *const texts[] = {"score", "-score", "score + 1", "min(score, 2)", "min(2, score)", "max(score, 2)",
+    static const char *const texts[] = {"score", "-score", "score + 1", "min(score, 2)", "min(2, score)",
+                                        "max(score, 2)",
                                         "max(2, score)", "abs(score)", "relu(score)", "exp(score)", "softplus(score)",
                                         "sigmoid(score)", "tanh(score)", "score < 1 ? 1 : score", "0 * score"};
     for (size_t i = 0; i < LEN(texts); i++)
@@ -484,7 +493,7 @@ START_TEST(errors_by_hand)
     near(bounded("score + 1", 3, e).error / e, (e + 4 * u + 0x1p-126) / e);
     near(bounded("2 * score", 3, e).error / e, (2 * e + 6 * u) / e);
     near(bounded("score * score", 3, e).error / e, (6 * e + e * e + 9 * u) / e);
-    near(bounded("score / 4", 3, e).error / e, (e / 4 + 5 * 0.75 * u) / e);
+    near(bounded("score / 4", 3, e).error / e, (e / 4 + 6 * 0.75 * u) / e);
     near(bounded("exp(score)", 3, e).error / e, (exp(3 + e + 6 * u) - exp(3) + 6 * u * exp(3)) / e);
     ck_assert(bounded("relu(score)", -3, e).error == e && bounded("max(score, 1)", 3, e).error == e);
     ck_assert(bounded("k - q", 3, e).error == 0 && bounded("16777217 + 0 * q", 3, e).error > 0);
@@ -493,7 +502,56 @@ START_TEST(errors_by_hand)
     ck_assert(bounded("score > 3 ? 2.0 : 1.0", 3, e).error == 1 && bounded("score > 3 ? 2.0 : 1.0", 2, e).error == 0);
     ck_assert(bounded("score > 3 ? 1.5 : 1.5", 3, e).error == 0 && bounded("f[floor(score)]", 1, e).error == INFINITY);
     ck_assert(bounded("log(score)", 0, e).error == INFINITY && bounded("1 / score", 0, e).error == INFINITY);
-    ck_assert(bounded("sqrt(score)", -1, 0).error == 0);
+    ck_assert(bounded("sqrt(score)", -1, 0).error == 0 && bounded("float(k)", 3, 0).error == 0);
+    /* rounding to nearest of what needs none */
+    ck_assert(bounded("score + 1", 3, 0).error == 0 && bounded("score * score", 0x1.000002p0, 0).error > 0);
+    ck_assert(bounded("score / 4", 3, 0).error > 0 && bounded("score * 0.5", 0x1p-126, 0).error > 0);
+}
+END_TEST
+
+/* On a device with subnormals. */
+static struct ref_number on_device(const char *text, double score, double error)
+{
+    struct ref_rules rules = names;
+    rules.overflow = rules.subnormals = true;
+    rules.score = text;
+    return ref_score_bounded(&rules, &somewhere, (struct ref_number){score, error});
+}
+
+static bool is(struct ref_number x, double value)
+{
+    return x.error == 0 && (x.value == value || (isnan(x.value) && isnan(value)));
+}
+
+/* The ends of f32 in double, where an overflow leaves nothing known, and on a device, where it is an infinity. */
+START_TEST(errors_at_the_ends)
+{
+    const double e = 1e-4, u = 0x1p-24, tiny = 0x1p-126, large = 0x1.fffffep127;
+    ck_assert(bounded("score * 1e30", 1e10, 0).error == INFINITY &&
+              bounded("log(score * 1e30)", 1e10, 0).error == INFINITY);
+    ck_assert(is(on_device("score * 1e30", 1e10, 1), INFINITY) &&
+              is(on_device("min(score * -1e38, 5)", 10, 1), -INFINITY));
+    ck_assert(is(on_device("exp(score) > 1e38 ? 1 : 2", 100, e), 1) &&
+              on_device("3 / exp(score)", 100, e).error <= tiny);
+    ck_assert(on_device("score", large, 1e30).error == INFINITY &&
+              on_device("score * 2", large / 1.99999999, 0).error == INFINITY);
+    ck_assert(is(on_device("score * exp(1000)", e, e / 2), INFINITY) &&
+              on_device("score * exp(1000)", e, e).error == INFINITY);
+    ck_assert(is(on_device("score * exp(1000)", 0, 0), NAN) && is(on_device("score + exp(1000)", -INFINITY, 0), NAN));
+    ck_assert(is(on_device("sqrt(score)", -1, e), NAN) && on_device("sqrt(score)", 0, e).error == INFINITY);
+    /* nothing known stays so in what is bounded */
+    ck_assert(bounded("tanh(score)", 0, INFINITY).error == INFINITY &&
+              bounded("score > 1 ? 1 : 2", NAN, INFINITY).error > 0);
+    /* quotients */
+    ck_assert(is(bounded("score / 0", 3, 0), INFINITY) && is(bounded("score / 0", -3, e), -INFINITY));
+    ck_assert(is(bounded("score / 0", 0, 0), NAN) && bounded("score / 0", 0, e).error == INFINITY);
+    ck_assert(bounded("3 / score", e, e).error == INFINITY && bounded("3 / score", 1e-42, 0).error == INFINITY);
+    ck_assert(is(bounded("score / 3", INFINITY, 0), INFINITY) &&
+              bounded("score / 1e38", INFINITY, 0).error == INFINITY);
+    near(bounded("score / 1e38", 3, 0).error / tiny, 3 + 1 + 18 * u / (double)1e38f / tiny);
+    /* operands that may be flushed */
+    ck_assert(bounded("-score", 0x1p-140, 0).error == 0x1p-140);
+    ck_assert(is(on_device("-score", 0x1p-140, 0), -0x1p-140));
 }
 END_TEST
 
@@ -505,7 +563,8 @@ START_TEST(errors_hold)
         double score = (n - 2000) * 0.0151, off = (n % 7 - 3) * 1e-7;
         float s = (float)(score + off), third = s / 30, got = 30 * (float)tanh((double)third);
         got = got * 0.7f + 0.125f;
-        struct ref_number want = bounded("30 * tanh(score / 30) * 0.7 + 0.125", score, fabs(off) + 0x1p-24 * fabs(score));
+        struct ref_number want =
+            bounded("30 * tanh(score / 30) * 0.7 + 0.125", score, fabs(off) + 0x1p-24 * fabs(score));
         double error = fabs((double)got - want.value);
         ck_assert_msg(error <= want.error, "at %g: off by %g, bound %g", score, error, want.error);
         largest = fmax(largest, error / want.error);
@@ -601,7 +660,8 @@ START_TEST(pairs_are_shared)
     p.scale = -0.5;
     p.rules.mask = "k != 1";
     ref_pairs(&p, 0, 0, 0, pairs);
-    ck_assert(pairs[0].seen && !pairs[1].seen && pairs[2].seen && pairs[0].raw == -1 && pairs[2].raw == -5 && pairs[2].size == 5);
+    ck_assert(pairs[0].seen && !pairs[1].seen && pairs[2].seen && pairs[0].raw == -1 && pairs[2].raw == -5 &&
+              pairs[2].size == 5);
     ref_row(&p, 0, 0, 0, NULL, &o[0], &lse[0]);
     ref_row(&p, 0, 0, 0, pairs, &o[1], &lse[1]);
     ck_assert(o[0] == o[1] && lse[0] == lse[1]);
@@ -611,11 +671,12 @@ END_TEST
 /* Texts that the reference must refuse to guess at. */
 START_TEST(unreadable_texts_abort)
 {
-    static const char *const texts[] = {"score +", "1 < 2 < 3 ? 1 : 2", "causal ? 1 : 2", "k <= q", "1 + true", "1 & 2 ? 1 : 2",
-                                        "1 ? 2 : 3", ".5", "1.5e", "2x", "1 % 2.0", "1.0 // 2", "f[score]", "f[0, 0]", "hf[0]",
-                                        "(1", "1)", "min(1)", "exp(1, 2)", "1 < !true ? 1 : 2", "true ? 1", "3000000000",
-                                        "!(1) ? 1 : 2", "-true", "true == true ? 1 : 2", "1 = 1 ? 1 : 2", "true && true ? 1 : 2",
-                                        "nothing", "true ? 1 : false", "abs(true)"};
+    static const char *const texts[] = {"score +", "1 < 2 < 3 ? 1 : 2", "causal ? 1 : 2", "k <= q", "1 + true",
+                                        "1 & 2 ? 1 : 2",
+                                        "1 ? 2 : 3", ".5", "1.5e", "2x", "1 % 2.0", "1.0 // 2", "f[score]", "f[0, 0]",
+                                        "hf[0]", "(1", "1)", "min(1)", "exp(1, 2)", "1 < !true ? 1 : 2", "true ? 1",
+                                        "3000000000", "!(1) ? 1 : 2", "-true", "true == true ? 1 : 2", "1 = 1 ? 1 : 2",
+                                        "true && true ? 1 : 2", "nothing", "true ? 1 : false", "abs(true)"};
     for (size_t i = 0; i < LEN(texts); i++) {
         pid_t child = fork();
         int status = 0;
@@ -641,6 +702,7 @@ static TCase *rule_case(void)
     tcase_add_test(rule, functions_of_real_numbers);
     tcase_add_test(rule, not_a_number_goes_through);
     tcase_add_test(rule, errors_by_hand);
+    tcase_add_test(rule, errors_at_the_ends);
     tcase_add_test(rule, errors_hold);
     tcase_add_test(rule, unreadable_texts_abort);
     return rule;

@@ -111,7 +111,7 @@ for c in run verify bench; do
     mistake 'names' $c $only --mask 'k <= zebra' --corner tl $small
     mistake 'corner' $c $only --mask 'k <= q' $small
     mistake 'tl or br' $c $only --mask 'k <= q' --corner top $small
-    mistake 'goes with --mask' $c $only --corner tl $small
+    mistake 'goes with --mechanism, --mask' $c $only --corner tl $small
     mistake 'NAME=VALUE' $c $only --scalar 7 $small
     mistake 'whole number' $c $only --scalar w=many $small
     mistake '32 bits' $c $only --scalar w=4294967296 $small
@@ -205,6 +205,21 @@ grep -q '^</svg>' "$tmp/map.svg" || fail "explain --svg wrote no whole picture"
 expect 0 'soft_cap(c)' rules
 expect 0 'usage: clattn rules' rules --help
 mistake 'takes no argument' rules causal
+expect 0 'usage: clattn mechanisms' mechanisms --help
+expect 0 '"name": "croc"' mechanisms --json
+expect 0 'in C.*"aki"' mechanisms aki
+mistake 'lists them' mechanisms nothing
+mistake 'takes one name' mechanisms croc aki
+expect 0 'mask k <= q | 0 <= span' run --mechanism croc $small
+expect 0 'mask k != 3 & .*q - k < width' run --mechanism sliding_window --scalar width=3 --mask 'k != 3' $small
+expect 0 'takes' run --explain --mechanism soft_cap --scalar cap=20. $small:causal-tl
+mistake 'brings a mask' run --mechanism croc $small:causal-tl
+mistake 'there are full, causal' run --mechanism nothing $small
+mistake 'go with a problem' verify --mechanism croc --problems 1
+for m in $("$clattn" mechanisms | awk '{print $1}'); do
+    expect 0 '1 passed' verify --mechanism "$m" $small
+    grep -q "^| .$m. |" "$top_srcdir/doc/mechanisms.md" || fail "doc/mechanisms.md has no row for $m"
+done
 mistake '64x128' explain --tile 64 $small
 mistake "beyond the problem's" explain --head 2 $small
 mistake 'cannot be written' explain --svg "$tmp/no/map.svg" $small

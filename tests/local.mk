@@ -17,7 +17,8 @@ AM_TESTS_ENVIRONMENT = \
 	{ echo "CLATTN_TEST_RUNTIME: $$why" >&2; exit 99; };
 
 noinst_HEADERS += tests/ref.h
-EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words $(SCRIPT_CHECKS) tests/check_faults.sh tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices
+EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words $(SCRIPT_CHECKS) \
+	tests/check_faults.sh tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices
 CLEAN_DIRS += fuzz tests/pocl-cache tests/cache tests/vendors
 
 TESTS += $(SCRIPT_CHECKS)
@@ -32,9 +33,13 @@ INNER_LDADD = libclattn_core.la $(CHECK_LIBS)
 tests_check_intervals_LDADD = $(INNER_LDADD)
 tests_check_intervals_SOURCES = tests/check_intervals.c tests/random_rule.c tests/random_rule.h
 tests_check_parse_LDADD = $(INNER_LDADD)
-tests_check_parse_SOURCES = tests/check_parse.c tests/random_rule.c tests/random_rule.h
+tests_check_canon_LDADD = $(INNER_LDADD)
+tests_check_canon_SOURCES = tests/check_canon.c tests/random_rule.c tests/random_rule.h
 tests_check_kernel_functions_LDADD = $(INNER_LDADD)
-tests_check_kernel_functions_SOURCES = tests/check_kernel_functions.c tests/on_device.c tests/on_device.h tests/random_rule.c \
+tests_check_kernel_functions_SOURCES = tests/check_kernel_functions.c tests/on_device.c tests/on_device.h \
+	tests/random_rule.c tests/random_rule.h
+tests_check_kernel_rules_LDADD = libworkload.la $(INNER_LDADD)
+tests_check_kernel_rules_SOURCES = tests/check_kernel_rules.c tests/on_device.c tests/on_device.h tests/random_rule.c \
 	tests/random_rule.h
 tests_check_derivative_LDADD = $(INNER_LDADD)
 tests_check_derivative_SOURCES = tests/check_derivative.c tests/random_rule.c tests/random_rule.h
@@ -42,6 +47,8 @@ tests_check_layout_LDADD = $(INNER_LDADD)
 tests_check_cache_LDADD = $(INNER_LDADD)
 tests_check_program_LDADD = $(INNER_LDADD)
 tests_check_plan_LDADD = $(INNER_LDADD)
+tests_check_mechanisms_SOURCES = tests/check_mechanisms.c tests/trial.c tests/trial.h
+tests_check_mechanism_traps_SOURCES = tests/check_mechanism_traps.c tests/trial.c tests/trial.h
 tests_check_misuse_SOURCES = tests/check_misuse.c tests/misuse.h
 
 # Every OpenCL call made to fail: a layer of the ICD loader, and the program that drives it.

@@ -22,6 +22,7 @@ bool on_device_find(void)
             clGetDeviceInfo(on.device, CL_DEVICE_SINGLE_FP_CONFIG, sizeof config, &config, NULL);
             on.wide = strcmp(name, "rusticl") != 0;
             on.denormals = (config & CL_FP_DENORM) != 0;
+            on.exact_division = (config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
             return true;
         }
     return false;
@@ -87,7 +88,8 @@ cl_kernel on_device_kernel(const char *name, const char *prelude, const char *te
 cl_mem on_device_buffer(const void *data, size_t size)
 {
     cl_int code;
-    cl_mem buffer = clCreateBuffer(on.context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, size, (void *)(uintptr_t)data, &code);
+    cl_mem buffer =
+        clCreateBuffer(on.context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, size, (void *)(uintptr_t)data, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
     return buffer;
 }

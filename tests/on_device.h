@@ -11,6 +11,7 @@ struct on_device {
     cl_command_queue queue;
     bool wide;      /* rusticl takes minutes for vectors of 16 */
     bool denormals; /* numbers below FLT_MIN are not taken for 0 */
+    bool exact_division;
 };
 extern struct on_device on;
 

@@ -41,6 +41,8 @@ enum ref_normaliser { REF_SOFTMAX = 0, REF_L1 = 1, REF_COUNT = 2, REF_NO_NORMALI
 struct ref_rules {
     const char *mask, *score, *weight; /* without named rules; NULL or "": every key, the score itself, the score itself */
     bool bottom_right;
+    bool overflow;   /* errors: what is too large for f32 is an infinity; else, since it is none in double, nothing is known */
+    bool subnormals; /* errors: the device has them and takes none for 0 as an operand */
     int normaliser;
     int n_scalars, n_arrays;
     struct ref_scalar scalars[8];

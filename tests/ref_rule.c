@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * ref_rule.c - the oracle's own reading of a rule text: evaluates while it reads, with no tree.
  *
- * Ints are 32 bits and wrap; floats are doubles, literals and scalars of them rounded to f32 once, because that is what they
- * are; bools are bools.  Binary operators are read by climbing their levels, all else by descent.
+ * Ints are 32 bits and wrap; floats are doubles, literals and scalars of them rounded to f32 once, because that is what
+ * they are; bools are bools.  Binary operators are read by climbing their levels, all else by descent.
  *
  * Beside each value goes what an evaluation in f32 may be off by (running error analysis, Wilkinson 1960; the counts of
- * doc/numerics.md).  An int or a bool is off by 0, or by INFINITY: the rounding of floats may have changed it to anything. */
+ * doc/numerics.md).  An int or a bool is off by 0, or by INFINITY: the rounding of floats may have changed it to
+ * anything. */
 #include "tests/ref.h"
 
 #include <ctype.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 
 #define UNIT 0x1p-24
+#define LARGEST 0x1.fffffep127
 #define TINY 0x1p-126 /* a device may flush what is smaller to 0 */
 #define MAX_DIMS 4
 
@@ -53,14 +55,35 @@ static struct value whole(enum kind kind, int64_t i, double e)
     return (struct value){kind, wrap(i), 0, e > 0 || isnan(e) ? INFINITY : 0};
 }
 
-/* A float off by e, and by so many units of its own rounding. */
+/* Whether rounding to nearest, of what is exact, changes nothing. */
+static bool is_f32(double x)
+{
+    return x == (double)(float)x && (x == 0 || fabs(x) >= TINY);
+}
+
+/* A float off by e, and by so many units of its own rounding; one unit is rounding to nearest.  Where abs(x) - e >
+ * LARGEST no f32 is that near but an infinity.  An infinity and a NaN are off by 0, or by INFINITY: anything. */
 static struct value real(const struct reading *r, double x, double e, double units)
 {
     if (!r->bounded)
         return (struct value){FLOAT, 0, x, 0};
-    if (isfinite(x) && units > 0)
+    if (isnan(e))
+        e = INFINITY;
+    if (isfinite(x) && units > 0 && !(units == 1 && e == 0 && is_f32(x)))
         e += units * UNIT * fabs(x) + TINY;
-    return (struct value){FLOAT, 0, x, isnan(e) ? INFINITY : e};
+    if (fabs(x) < TINY && !r->rules->subnormals) /* an operand may be flushed too */
+        e = fmax(e, fabs(x));
+    if (isfinite(x) && fabs(x) - e > LARGEST && r->rules->overflow)
+        x = copysign(INFINITY, x);
+    if (isfinite(x) && fabs(x) + e > LARGEST)
+        e = INFINITY;
+    return (struct value){FLOAT, 0, x, isfinite(x) || e == INFINITY ? e : 0};
+}
+
+/* Whether a float that is off may be 0. */
+static bool near_zero(struct value a)
+{
+    return a.e > 0 && fabs(a.x) <= a.e;
 }
 
 static struct value as_float(const struct reading *r, struct value a)
@@ -145,8 +168,8 @@ static double softplus(double x)
     return isnan(x) ? x : fmax(x, 0) + log1p(exp(-fabs(x)));
 }
 
-/* Real functions, all of them rising.  On a device the argument may be off by so many units of itself, and the result by so
- * many of itself. */
+/* Real functions, all of them rising.  On a device the argument may be off by so many units of itself, and the result
+ * by so many of itself. */
 static const struct function {
     const char *name;
     double (*of)(double);
@@ -155,16 +178,21 @@ static const struct function {
     {"exp", exp, 2, 6},   {"exp2", exp2, 0, 6}, {"log", log, 0, 8},          {"log2", log2, 0, 6},
     {"sqrt", sqrt, 0, 6}, {"tanh", tanh, 0, 10}, {"sigmoid", sigmoid, 2, 12}, {"softplus", softplus, 2, 12}, {0}};
 
+static double distance(double a, double b)
+{
+    return a == b ? 0 : fabs(a - b);
+}
+
 static struct value apply_function(const struct reading *r, const struct function *f, struct value a)
 {
-    double y = f->of(a.x), e = 0;
-    if (!r->bounded)
-        return real(r, y, 0, 0);
+    double y = f->of(a.x);
+    if (!r->bounded || a.e == INFINITY) /* what may be NaN stays so, even in tanh */
+        return real(r, y, a.e, 0);
     double reach = a.e + f->argument * UNIT * (isfinite(a.x) ? fabs(a.x) : 0);
-    if (reach > 0)
-        e = fmax(fabs(f->of(a.x + reach) - y), fabs(y - f->of(a.x - reach)));
-    bool left_domain = reach > 0 && isnan(f->of(a.x - reach)) && !isnan(y);
-    return real(r, y, left_domain ? INFINITY : e, f->result);
+    double low = f->of(a.x - reach), high = f->of(a.x + reach);
+    if (isnan(high)) /* so is all below */
+        return real(r, NAN, 0, 0);
+    return real(r, y, isnan(low) ? INFINITY : fmax(distance(y, low), distance(y, high)), f->result);
 }
 
 static struct value apply_floor(const struct reading *r, struct value a)
@@ -206,7 +234,7 @@ static struct value apply_min_max(const struct reading *r, bool min, struct valu
 /* After the name of a function; false if it is none. */
 static bool read_function(struct reading *r, const char *name, struct value *result)
 {
-    static const char *const others[] = {"min", "max", "abs", "relu", "floor", NULL};
+    static const char *const others[] = {"min", "max", "abs", "relu", "floor", "float", NULL};
     const struct function *f = functions;
     int n = 0;
     while (others[n] && strcmp(name, others[n]))
@@ -226,6 +254,7 @@ static bool read_function(struct reading *r, const char *name, struct value *res
               : n == 2 ? apply_abs(r, a)
               : n == 3 ? apply_relu(r, a)
               : n == 4 ? apply_floor(r, a)
+              : n == 5 ? as_float(r, a)
                        : apply_function(r, f, as_float(r, a));
     return true;
 }
@@ -237,7 +266,8 @@ static bool read_index(const struct reading *r, const char *name, struct value *
     const struct {
         const char *name;
         int64_t value;
-    } indices[] = {{"q", p->q}, {"k", p->k}, {"b", p->b}, {"h", p->h}, {"g", p->g}, {"q_len", p->q_len}, {"k_len", p->k_len}};
+    } indices[] = {{"q", p->q}, {"k", p->k}, {"b", p->b}, {"h", p->h}, {"g", p->g}, {"q_len", p->q_len},
+                   {"k_len", p->k_len}};
     for (int i = 0; i < 7; i++)
         if (!strcmp(name, indices[i].name)) {
             *result = whole(INT, indices[i].value, 0);
@@ -337,11 +367,26 @@ static struct value apply_whole(const struct reading *r, char symbol, struct val
     return whole(INT, result, a.e + b.e);
 }
 
-static struct value divide(const struct reading *r, struct value a, struct value b)
+/* An infinite factor decides, unless the other may be 0. */
+static double product_error(struct value a, struct value b)
 {
-    double x = a.x / b.x, room = fabs(b.x) - b.e;
-    double e = a.e == 0 && b.e == 0 ? 0 : room > 0 ? (a.e + fabs(x) * b.e) / room : INFINITY;
-    return real(r, x, e, 5);
+    if (isfinite(a.x) && isfinite(b.x))
+        return fabs(a.x) * b.e + fabs(b.x) * a.e + a.e * b.e;
+    return near_zero(a) || near_zero(b) ? INFINITY : a.e + b.e;
+}
+
+/* A divisor that may be flushed to 0 gives anything; a reciprocal that may be, 0 in place of up to abs(a) TINY. */
+static double quotient_error(struct value a, struct value b)
+{
+    double room = fabs(b.x) - b.e;
+    if (b.x == 0 && b.e == 0)
+        return near_zero(a) ? INFINITY : a.e;
+    if (room < TINY)
+        return INFINITY;
+    double flushed = isfinite(b.x) && fabs(b.x) + b.e > 1 / TINY ? (fabs(a.x) + a.e) * TINY : 0;
+    if (!isfinite(a.x) || !isfinite(b.x))
+        return a.e + b.e + flushed;
+    return (a.e + fabs(a.x / b.x) * b.e) / room + flushed;
 }
 
 /* '%' and '/' twice are of ints alone. */
@@ -349,14 +394,15 @@ static struct value apply_arithmetic(const struct reading *r, const char *symbol
 {
     if (symbol[0] == '%' || symbol[1] == '/')
         return apply_whole(r, symbol[1] ? 'd' : '%', a, b);
-    if (symbol[0] == '/')
-        return divide(r, as_float(r, a), as_float(r, b));
+    if (symbol[0] == '/') {
+        a = as_float(r, a);
+        b = as_float(r, b);
+        return real(r, a.x / b.x, quotient_error(a, b), 6);
+    }
     if (are_ints(r, &a, &b))
         return apply_whole(r, symbol[0], a, b);
-    if (symbol[0] == '*') {
-        double e = a.e == 0 && b.e == 0 ? 0 : fabs(a.x) * b.e + fabs(b.x) * a.e + a.e * b.e;
-        return real(r, a.x * b.x, e, 1);
-    }
+    if (symbol[0] == '*')
+        return real(r, a.x * b.x, product_error(a, b), 1);
     return real(r, symbol[0] == '+' ? a.x + b.x : a.x - b.x, a.e + b.e, 1);
 }
 
@@ -369,7 +415,7 @@ static struct value apply_comparison(const struct reading *r, const char *symbol
                   : symbol[0] == '>' ? (equal ? x >= y : x > y)
                   : symbol[0] == '=' ? x == y
                                      : x != y;
-    return whole(BOOL, result, e > 0 && fabs(x - y) <= e ? INFINITY : 0);
+    return whole(BOOL, result, e == INFINITY || (e > 0 && fabs(x - y) <= e) ? INFINITY : 0);
 }
 
 static struct value apply_logic(const struct reading *r, char symbol, struct value a, struct value b)

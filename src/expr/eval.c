@@ -64,11 +64,11 @@ static double apply_float(enum kind kind, double a, double b)
     }
 }
 
-/* The largest integer not above x; saturating, 0 for NaN. */
+/* The largest integer not above x; saturating, 0 for NaN and for -0, which is no whole number. */
 static double floor_to_int(double x)
 {
     double y = floor(x);
-    return isnan(y) ? 0 : y < INT32_MIN ? INT32_MIN : y > INT32_MAX ? INT32_MAX : y;
+    return isnan(y) || y == 0 ? 0 : y < INT32_MIN ? INT32_MIN : y > INT32_MAX ? INT32_MAX : y;
 }
 
 static double compare(enum kind kind, double a, double b)

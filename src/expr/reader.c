@@ -98,7 +98,7 @@ static bool whole_number(struct reader *r, bool negative, struct reader_number *
     return true;
 }
 
-/* digits [. digits] [e [sign] digits]; mantissa and exponent of 10 of what is written.  false: it is written otherwise. */
+/* digits [. digits] [e [sign] digits]: mantissa and exponent of 10 of what is written.  false: written otherwise. */
 static bool decimal_parts(const char *p, size_t length, double *mantissa, int *exponent)
 {
     size_t i = 0, digits = 0;
@@ -132,11 +132,12 @@ static bool real_number(struct reader *r, bool negative, struct reader_number *n
     double mantissa;
     int exponent;
     if (!decimal_parts(r->text + r->at, r->length, &mantissa, &exponent)) {
-        clattn__reader_fail(r, CLATTN_EXPR_SYNTAX, r->at, "expected a number such as 12, 0.5 or 2e-3, of 17 digits at most");
+        clattn__reader_fail(r, CLATTN_EXPR_SYNTAX, r->at,
+                            "expected a number such as 12, 0.5 or 2e-3, of 17 digits at most");
         return false;
     }
     double value = exponent < 0 ? mantissa / pow(10.0, -exponent) : mantissa * pow(10.0, exponent);
-    if (!(value <= 3.4028234663852886e38)) {
+    if (!(value < 0x1.ffffffp127)) { /* what rounds to the largest f32 is that: its shortest text is above it */
         clattn__reader_fail(r, CLATTN_EXPR_NUMBER, r->at, "the number does not fit 32-bit floating point");
         return false;
     }
@@ -264,7 +265,8 @@ int clattn__reader_unknown(struct reader *r)
     if (r->status)
         return -1;
     clattn__reader_fail(r, CLATTN_EXPR_NAME, r->at, "'");
-    clattn__text_add(&r->message, "%.*s' is neither an index nor a function, a declared scalar or array, or a named rule",
+    clattn__text_add(&r->message,
+                     "%.*s' is neither an index nor a function, a declared scalar or array, or a named rule",
                      (int)(r->length < ECHO ? r->length : ECHO), r->text + r->at);
     return -1;
 }

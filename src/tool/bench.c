@@ -111,7 +111,7 @@ static int read_lines(struct bench *b, struct bench_line *lines, int n_texts, ch
     if (b->n_lines == 0)
         return mistake("--preset takes attention, quick or standard, not '%s'", b->preset);
     if (n_texts == 0 && options_need_problem(&b->options))
-        return mistake("--mask, --corner, --scalar and --array go with a problem, and none is given");
+        return mistake("--mechanism, --mask, --scalar and the like go with a problem, and none is given");
     for (size_t i = 0; i < b->n_lines; i++)
         if (read_problem(&problem, lines[i].problem, &b->options))
             return EXIT_MISTAKE;

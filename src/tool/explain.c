@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * explain.c - clattn explain: what the library makes of a problem's rules, and which tiles a mask leaves; clattn rules: the rules
- * that have names.  Needs no device. */
+ * explain.c - clattn explain: what the library makes of a problem's rules, and which tiles a mask leaves.  Needs no device. */
 #include "tool/tool.h"
 
 #include <stdlib.h>
@@ -126,7 +125,7 @@ static int write_svg(const struct explain *e, const struct map *map)
     return close_written(file, e->svg);
 }
 
-/* ---- the commands ---- */
+/* ---- the command ---- */
 static int explain_problem(struct explain *e, const char *text)
 {
     static const char *const normalisers[] = {"softmax", "sum of the weights", "number of visible keys", "none"};
@@ -208,30 +207,4 @@ int command_explain(int argc, char **argv)
     if (argc - optind != 1)
         return mistake("explain takes one problem, as attn:f32:h8:q2048:k2048:d64:causal-tl");
     return explain_problem(&e, argv[optind]);
-}
-
-static const char rules_help[] =
-    "usage: clattn rules\n\n"
-    "Lists the rules that have names, for --mask, --score and --weight; [] stands behind a parameter that is an array.\n\n" HELP_HELP;
-
-int command_rules(int argc, char **argv)
-{
-    static const struct option options[] = {{"help", no_argument, NULL, OPTION_HELP}, {0}};
-    static const char *const uses[] = {"mask", "score", "weight"};
-    clattn_named_rule rule = CLATTN_NAMED_RULE_INIT;
-    int c = next_option(argc, argv, options);
-    if (c == OPTION_HELP) {
-        printf("%s", rules_help);
-        return EXIT_GOOD;
-    }
-    if (c != -1)
-        return EXIT_MISTAKE;
-    if (argc > optind)
-        return mistake("rules takes no argument");
-    for (size_t i = 0; clattn_named_rule_describe(i, &rule) == CLATTN_OK; i++) {
-        char call[96];
-        snprintf(call, sizeof call, "%s%s%s%s", rule.name, rule.parameters[0] ? "(" : "", rule.parameters, rule.parameters[0] ? ")" : "");
-        printf("%-7s %-20s %-46s %s\n", uses[rule.use], call, rule.text, rule.meaning);
-    }
-    return EXIT_GOOD;
 }

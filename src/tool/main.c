@@ -17,6 +17,7 @@ static const struct {
     {"bench", "measure problems on all devices", command_bench},
     {"explain", "say what becomes of a problem's rules, and which tiles a mask leaves", command_explain},
     {"rules", "list the rules that have names", command_rules},
+    {"mechanisms", "list attention as papers name it", command_mechanisms},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 
@@ -53,7 +54,7 @@ static void usage(FILE *to)
 {
     fprintf(to, "usage: clattn COMMAND [OPTIONS]\n\nAttention on any OpenCL device.\n\n");
     for (size_t i = 0; i < N_COMMANDS; i++)
-        fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].what);
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].what);
     fprintf(to, "\n`clattn COMMAND --help' lists a command's options; `clattn --version' the version.\n");
 }
 

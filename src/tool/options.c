@@ -64,6 +64,7 @@ int take_problem_option(struct problem_options *o, int option)
 {
     switch (option) {
     case OPTION_ENGINE: o->engine = optarg; return 0;
+    case OPTION_MECHANISM: o->mechanism = optarg; return 0;
     case OPTION_MASK: o->mask = optarg; return 0;
     case OPTION_CORNER: o->corner = optarg; return 0;
     case OPTION_SCORE: o->score = optarg; return 0;
@@ -77,7 +78,7 @@ int take_problem_option(struct problem_options *o, int option)
 
 bool options_need_problem(const struct problem_options *o)
 {
-    return o->mask || o->corner || o->score || o->weight || o->normaliser || o->n_scalars || o->n_arrays;
+    return o->mechanism || o->mask || o->corner || o->score || o->weight || o->normaliser || o->n_scalars || o->n_arrays;
 }
 
 static void print_option(FILE *to, const char *name, const char *value)
@@ -95,6 +96,8 @@ void print_problem_options(FILE *to, const struct problem_options *o)
 {
     if (o->engine)
         print_option(to, "--engine", o->engine);
+    if (o->mechanism)
+        print_option(to, "--mechanism", o->mechanism);
     if (o->mask)
         print_option(to, "--mask", o->mask);
     if (o->corner)
@@ -202,23 +205,44 @@ static int read_names(clattn_attention *problem, const struct problem_options *o
     return 0;
 }
 
-static int read_mask(clattn_attention *problem, const struct problem_options *o)
+static int read_corner(clattn_corner *corner, const struct problem_options *o)
 {
-    clattn_corner corner = CLATTN_NO_CORNER;
+    *corner = CLATTN_NO_CORNER;
     if (o->corner && !strcmp(o->corner, "tl"))
-        corner = CLATTN_TOP_LEFT;
+        *corner = CLATTN_TOP_LEFT;
     else if (o->corner && !strcmp(o->corner, "br"))
-        corner = CLATTN_BOTTOM_RIGHT;
+        *corner = CLATTN_BOTTOM_RIGHT;
     else if (o->corner)
         return mistake("--corner takes tl or br, not '%s'", o->corner);
-    if (o->corner && !o->mask && !o->score && !o->weight)
-        return mistake("--corner goes with --mask, --score or --weight; the problem's own pattern ends in its corner, as causal-%s",
-                       o->corner);
+    if (o->corner && !o->mechanism && !o->mask && !o->score && !o->weight)
+        return mistake("--corner goes with --mechanism, --mask, --score or --weight; the problem's own pattern ends in its corner, "
+                       "as causal-%s", o->corner);
+    return 0;
+}
+
+/* A mechanism's mask would take the place of the problem's pattern: nobody who writes both means that. */
+static int read_mechanism(clattn_attention *problem, const struct problem_options *o, clattn_corner corner)
+{
+    char message[1024];
+    clattn_pattern own = problem->pattern;
+    if (!o->mechanism)
+        return 0;
+    if (corner != CLATTN_NO_CORNER && own.corner == CLATTN_NO_CORNER)
+        problem->pattern.corner = (int32_t)corner;
+    if (clattn_mechanism_apply(problem, o->mechanism, message, sizeof message))
+        return mistake("--mechanism: %s", message);
+    if (own.text[0] && strcmp(own.text, problem->pattern.text))
+        return mistake("--mechanism %s brings a mask, and the problem has the pattern '%s'; write that as --mask to have both",
+                       o->mechanism, own.text);
+    return 0;
+}
+
+static void read_mask(clattn_attention *problem, const struct problem_options *o, clattn_corner corner)
+{
     if (o->mask)
         problem->pattern = clattn_both(problem->pattern, clattn_mask(o->mask, corner));
     else if (problem->pattern.corner == CLATTN_NO_CORNER)
         problem->pattern.corner = (int32_t)corner;
-    return 0;
 }
 
 static int read_rules(clattn_attention *problem, const struct problem_options *o)
@@ -283,11 +307,15 @@ int read_problem(clattn_attention *problem, const char *text, const struct probl
 {
     static const clattn_attention init = CLATTN_ATTENTION_INIT;
     char message[1024];
+    clattn_corner corner;
     *problem = init;
     clattn_status status = clattn_problem_parse(problem, text, message, sizeof message);
     if (status)
         return mistake("problem '%s': %s", text, message);
-    if (read_names(problem, o) || read_mask(problem, o) || read_rules(problem, o))
+    if (read_names(problem, o) || read_corner(&corner, o) || read_mechanism(problem, o, corner))
+        return EXIT_MISTAKE;
+    read_mask(problem, o, corner);
+    if (read_rules(problem, o))
         return EXIT_MISTAKE;
     if (o->engine) {
         if (strlen(o->engine) >= sizeof problem->engine)

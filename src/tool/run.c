@@ -42,7 +42,7 @@ static void print_run(const struct run_options *o, clattn_context *ctx, const cl
     clattn_device_describe(clattn_context_device(ctx), &facts);
     clattn_problem_print(problem, text, sizeof text);
     printf("problem  %s", text);
-    if (o->problem.mask)
+    if (o->problem.mask || (o->problem.mechanism && problem->pattern.text[0]))
         printf("   mask %s", problem->pattern.text);
     if (problem->score.text[0])
         printf("   score %s", problem->score.text);

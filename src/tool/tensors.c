@@ -221,7 +221,7 @@ static int load_array(const char *path, const clattn_array *array, void *to)
 
 int load_arrays(const struct problem_options *options, struct workload *w)
 {
-    for (int i = 0; i < w->problem.n_arrays; i++) {
+    for (int i = 0; i < options->n_arrays; i++) { /* a mechanism's own follow those of the options */
         const char *file = strchr(options->arrays[i], '=');
         if (file && !is_declared_array(file + 1) && load_array(file + 1, &w->problem.arrays[i], w->arrays[i]))
             return EXIT_MISTAKE;

@@ -18,6 +18,7 @@ int command_verify(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_rules(int argc, char **argv);
+int command_mechanisms(int argc, char **argv);
 
 /* One sentence on stderr, "clattn: ...", and EXIT_MISTAKE. */
 int mistake(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -28,17 +29,21 @@ int close_written(FILE *file, const char *path);
 
 /* ---- options.c: what run, verify and bench say about a problem ---- */
 struct problem_options {
-    const char *mask, *corner, *score, *weight, *normaliser, *engine;
+    const char *mechanism, *mask, *corner, *score, *weight, *normaliser, *engine;
     int n_scalars, n_arrays;
     const char *scalars[CLATTN_MAX_SCALARS]; /* "NAME=V" as given */
     const char *arrays[CLATTN_MAX_ARRAYS];   /* "NAME=FILE" or "NAME=TYPE[dims]" as given */
 };
 /* The options beside a problem: rows for getopt_long, lines for --help.  Another such option is a word here,
  * a row, a line, and a case in take_problem_option. */
-enum { OPTION_ENGINE = 256, OPTION_MASK, OPTION_CORNER, OPTION_SCORE, OPTION_WEIGHT, OPTION_NORMALISER, OPTION_SCALAR, OPTION_ARRAY, OPTION_HELP };
+enum {
+    OPTION_ENGINE = 256, OPTION_MECHANISM, OPTION_MASK, OPTION_CORNER, OPTION_SCORE, OPTION_WEIGHT, OPTION_NORMALISER,
+    OPTION_SCALAR, OPTION_ARRAY, OPTION_HELP
+};
 #define PROBLEM_OPTIONS                                                                                      \
-    {"engine", required_argument, NULL, OPTION_ENGINE}, {"mask", required_argument, NULL, OPTION_MASK},      \
-        {"corner", required_argument, NULL, OPTION_CORNER}, {"score", required_argument, NULL, OPTION_SCORE},    \
+    {"engine", required_argument, NULL, OPTION_ENGINE},                                                      \
+        {"mechanism", required_argument, NULL, OPTION_MECHANISM}, {"mask", required_argument, NULL, OPTION_MASK}, \
+        {"corner", required_argument, NULL, OPTION_CORNER}, {"score", required_argument, NULL, OPTION_SCORE}, \
         {"weight", required_argument, NULL, OPTION_WEIGHT},                                                  \
         {"normaliser", required_argument, NULL, OPTION_NORMALISER},                                          \
         {"scalar", required_argument, NULL, OPTION_SCALAR},                                                  \
@@ -48,6 +53,7 @@ enum { OPTION_ENGINE = 256, OPTION_MASK, OPTION_CORNER, OPTION_SCORE, OPTION_WEI
     }
 #define PROBLEM_HELP                                                                                         \
     "  --engine E         force an engine; `clattn devices' names them\n"                                    \
+    "  --mechanism NAME   attention as a paper names it; `clattn mechanisms' lists them\n"                     \
     "  --mask EXPR        a condition beside the problem's pattern, as 'k <= q & q - k < w' "                \
     "(clattn_expr(7))\n"                                                                                     \
     "  --corner tl|br     where query 0 stands for the mask: top left, or so that the ends meet, bottom "    \

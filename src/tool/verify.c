@@ -173,7 +173,7 @@ static int take_option(struct sweep *s, int c)
 static int check_options(const struct sweep *s, int n_texts)
 {
     if (n_texts == 0 && options_need_problem(&s->options))
-        return mistake("--mask, --corner, --scalar and --array go with a problem, and none is given");
+        return mistake("--mechanism, --mask, --scalar and the like go with a problem, and none is given");
     for (int i = 0; i < s->options.n_arrays; i++) {
         const char *file = strchr(s->options.arrays[i], '=');
         if (file && !is_declared_array(file + 1))
