@@ -317,7 +317,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PAR
     float16 widened_keys[(BK * DIM + 15) / 16];
 #endif
 #if WIDENS_VALUES
-    float16 widened_values[(BK * DIM_V + 15) / 16];
+    float16 widened_values[(BK / DOT * DIM_V + 15) / 16];
 #endif
 
     for (int key = at.key0; key < at.key1; key += BK) {
