@@ -9,7 +9,7 @@ CORE_SRCS = src/core/status.c src/core/version.c src/core/failure.c src/core/che
 	src/core/env.c src/core/text.c src/core/cache.c src/core/kept.c src/core/program.c src/core/device.c src/core/context.c
 EXPR_SRCS = src/expr/tree.c src/expr/names.c src/expr/reader.c src/expr/parse.c src/expr/print.c src/expr/emit.c \
 	src/expr/eval.c src/expr/interval.c src/expr/derive.c
-ENGINE_SRCS = src/engine/spec.c src/engine/geometry.c src/engine/traps.c src/engine/vector.c \
+ENGINE_SRCS = src/engine/spec.c src/engine/geometry.c src/engine/traps.c src/engine/instructions.c src/engine/vector.c \
 	src/engine/portable.c src/engine/choose.c
 ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/cost.c src/attention/check.c \
 	src/attention/rules.c src/attention/mechanism.c \

@@ -10,6 +10,8 @@ DATA_FILES = \
 	tests/data/cross/q.npy tests/data/cross/k.npy tests/data/cross/v.npy \
 	tests/data/cross/o.npy tests/data/cross/lse.npy
 
+EXTRA_DIST += bench/gpu.sh
+
 install-data-hook:
 	for f in $(DATA_FILES); do \
 	  to="$(DESTDIR)$(pkgdatadir)/`echo $$f | sed 's,^tests/,,'`"; \

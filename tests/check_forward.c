@@ -378,6 +378,48 @@ START_TEST(strides_and_offsets)
 }
 END_TEST
 
+/* Storage bf16 throughout, where the vector engine may multiply pairs: of columns (odd head sizes) and of keys (odd lengths). */
+START_TEST(pairs_of_bf16)
+{
+    static const int lengths[] = {1, 2, 3, 4, 5, 15, 63, 127, 128, 129, 255, 257}, sizes[] = {1, 2, 3, 15, 17, 33, 64, 65, 129, 576};
+    static const char *const masks[] = {"k <= q", "k < len[b]", "k != 3 & k % 2 == 0", "k >= 130 & k <= q + 7", "k < 0"};
+    static const enum workload_fill fills[] = {WORKLOAD_NORMAL, WORKLOAD_POISON, WORKLOAD_LARGE};
+    begin();
+    for (size_t i = 0; i < LEN(lengths); i++) {
+        clattn_attention a = problem_of("attn:bf16:h2:q%d:k%d:d33/20:lse", 9 + 11 * (int)i, lengths[i]);
+        run_everywhere(&a, i, fills[i % 3]);
+    }
+    for (size_t i = 0; i < LEN(sizes); i++) {
+        clattn_attention a = problem_of("attn:bf16:h4/2:q21:k133:d%d/%d:causal-br", sizes[i], sizes[LEN(sizes) - 1 - i]);
+        run_everywhere(&a, i, fills[i % 3]);
+    }
+    for (size_t i = 0; i < LEN(masks); i++)
+        for (int q_len = 9; q_len < 300; q_len += 120) {
+            clattn_attention a = masked(masks[i], CLATTN_BOTTOM_RIGHT, q_len, 261);
+            a.type_q = a.type_k = a.type_v = a.type_o = CLATTN_BF16;
+            run_everywhere(&a, i, fills[i % 3]);
+        }
+    static const char *const others[] = {
+        "attn:bf16:b3:h2:q130:k71:d64:packed:qtotal=300:ktotal=150", "attn:bf16:b2:h6/2:q9:k400:d24/20:lse:keylens:splits=3",
+        "attn:bf16:b2:h3:q50:k91:d24/20:causal-tl:lse:keylens:layout=bthd", "attn:bf16:h2:q70:k301:d64:lse:scale=3",
+    };
+    for (size_t i = 0; i < LEN(others); i++)
+        for (uint64_t seed = 0; seed < 3; seed++) {
+            clattn_attention a = problem_of("%s", others[i]);
+            run_everywhere(&a, seed, fills[seed]);
+        }
+    clattn_attention capped = problem_of("attn:bf16:h2:q70:k301:d64:causal-br:lse"), negative = capped, relu = capped;
+    capped.score = clattn_score("30 * tanh(score / 30)");
+    negative.scale = -0.2; /* this one and the next are not for pairs */
+    relu.weight = clattn_weight("relu(score)");
+    relu.normaliser = CLATTN_COUNT;
+    run_everywhere(&capped, 1, WORKLOAD_NORMAL);
+    run_everywhere(&negative, 1, WORKLOAD_NORMAL);
+    run_everywhere(&relu, 1, WORKLOAD_NORMAL);
+    finish("pairs of bf16", 49);
+}
+END_TEST
+
 /* ---- the sweep ---- */
 static uint64_t number_from(const char *name, uint64_t otherwise)
 {
@@ -422,6 +464,7 @@ int main(void)
     tcase_add_test(table, splits_that_see_nothing);
     tcase_add_test(table, packed_and_lengths);
     tcase_add_test(table, strides_and_offsets);
+    tcase_add_test(table, pairs_of_bf16);
     tcase_add_test(sweep, random_sweep);
     suite_add_tcase(suite, table);
     suite_add_tcase(suite, sweep);

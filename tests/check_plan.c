@@ -339,6 +339,33 @@ START_TEST(describe_agrees_with_choice)
 }
 END_TEST
 
+/* Products of bf16 pairs: only where the device has them and every part of the task allows weights in bf16. */
+START_TEST(pairs_of_bf16)
+{
+    struct clattn__task pairs = plain_task();
+    pairs.type_q = pairs.type_k = pairs.type_v = pairs.type_o = CLATTN_BF16;
+    pairs.softmax = true;
+    pairs.scale = 0.125;
+    struct clattn__task others[] = {pairs, pairs, pairs, pairs, pairs, pairs, pairs};
+    others[0].type_q = CLATTN_F16;
+    others[1].type_k = CLATTN_F32;
+    others[2].type_v = CLATTN_F32;
+    others[3].type_o = CLATTN_F32; /* who wants f32 wants its accuracy */
+    others[4].softmax = false;
+    others[5].scale = -0.125;
+    others[6].scale = 0;
+    clattn_device_facts facts = {0};
+    for (int i = 0; i < n_devices; i++)
+        if (!strcmp(devices[i].file, "pocl-avx512.txt"))
+            facts = devices[i].facts;
+    ck_assert_int_eq(choose(&facts, &pairs, "vector", false).launch.spec.DOT, 1);
+    facts.bf16_dot = 1;
+    ck_assert_int_eq(choose(&facts, &pairs, "vector", false).launch.spec.DOT, 2);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        ck_assert_int_eq(choose(&facts, &others[i], "vector", false).launch.spec.DOT, 1);
+}
+END_TEST
+
 START_TEST(forced_engine)
 {
     for (int i = 0; i < n_devices; i++) {
@@ -484,6 +511,7 @@ int main(void)
     tcase_add_test(cases, expected_engine);
     tcase_add_test(cases, driver_facts);
     tcase_add_test(cases, describe_agrees_with_choice);
+    tcase_add_test(cases, pairs_of_bf16);
     tcase_add_test(cases, forced_engine);
     tcase_add_test(cases, strict);
     tcase_add_test(cases, too_little_of_everything);

@@ -7,19 +7,26 @@
  * nothing is packed, the maximum, the sum and the rescaling are vertical, there is no barrier and no horizontal step, and any
  * head size comes from one source.
  *
- *     qt [NT][DIM][NQ]    the queries, transposed, scaled by scale * log2(e)
+ *     qt [NT][STEPS][NQ]  the queries, transposed, in vectors of DOT columns; STEPS = ceil(DIM / DOT)
  *     p  [BK][NQ]         scores, then weights of one block of keys
  *     ot [NT][DIM_V][NQ]  the unnormalised output, transposed
  *
- * Register tiles: MK keys x NQ vectors for S^T, MD columns x NQ vectors for O^T; the last column tile overlaps the one
- * before it and stores its new columns alone.  f32 keys and values are read in place; f16 and bf16 blocks are widened once
- * into private memory.
+ * This file is the loop nest: rows, masks, maxima, sums.  The products are a tile's, a file of cl/engine that says how queries,
+ * keys, values and weights lie: tile_fma.clh (DOT 1: f32), tile_dot.clh (DOT 2: pairs of bf16).  A tile gives
+ *     QUERY1, QUERY16, pack_query(row, i, scale)     step i of a row's query, and sixteen of them
+ *     SCORE_UNIT(args)                               what its scores lack: they are times this
+ *     KEY_ROW, KEY_STRIDE, VALUE_ROW, VALUE_STRIDE   a block's keys and values, as pointers to its first
+ *     WIDENS_KEYS, WIDENS_VALUES, widen_keys, widen_values   whether they are copied, once a block, into 32 bits an element
+ *     score_tile                                     MK keys x NQ vectors of scores
+ *     weigh                                          scores to weights and their sums
+ *     add_values                                     O^T = alpha O^T + V^T P
+ *     weight_of, value_of, values_finite             single ones, for blocks where a value is not finite
  *
- * -D parameters beside those of forward.clh: NQ 1 to 6; MK, MD with MK * NQ and MD * NQ up to 24, MD <= DIM_V; NT 1 or
- * more: tiles that share each block of keys and values while it lies in the nearest cache, for keys that outgrow the second;
- * BQ = 16 * NQ * NT; BK a multiple of MK; GROUP = 1.
- * Numerics: f32 sums by fma in rising order of columns, of a block's keys, and of blocks, hence the same bits whatever the number
- * of threads; a block is summed from 0, so that one large weight does not swallow the many small ones after it.  A masked
+ * -D parameters beside those of forward.clh: DOT; NQ 1 to 6; MK, MD with MK * NQ and MD * NQ up to 24, MD <= DIM_V, MK even if DOT
+ * is 2; NT 1 or more: tiles that share each block of keys and values while it lies in the nearest cache, for keys that outgrow the
+ * second; BQ = 16 * NQ * NT; BK a multiple of MK; GROUP = 1.
+ * Numerics: f32 sums in rising order of columns, of a block's keys, and of blocks, hence the same bits whatever the number
+ * of threads; a block is summed from 0, so that one large weight does not swallow the many small ones of later blocks.  A masked
  * pair has weight +0 exactly; where values are not finite, masked pairs are left out of the sum, since 0 * NaN is NaN.
  * Tried and dropped (see doc/performance.md): copying f32 blocks (-8 %), prefetching (-1 to -3 %), unrolling over d (-2 %).
  */
@@ -30,26 +37,26 @@
 #if BQ != TILE * NT || BK % MK != 0 || GROUP != 1 || MD > DIM_V
 #error "forward_vector.cl: BQ = 16 NQ NT, MK divides BK, GROUP = 1, MD <= DIM_V"
 #endif
+#if DOT != 1 && (DOT != 2 || T_Q != 2 || T_K != 2 || T_V != 2 || NORMALISER != 0 || MK % 2 != 0)
+#error "forward_vector.cl: DOT is 1, or 2 with bf16 queries, keys and values, a softmax and an even MK"
+#endif
 
 #define UNROLL _Pragma("unroll")
 #define LANES ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
 
-/* f32 is read where it lies, other storages from a widened block. */
-#if T_K == 0
-#define KEY_ROW __global const float *
+#define STEPS ((DIM + DOT - 1) / DOT)
+#if DOT == 1
+#include "tile_fma.clh"
 #else
-#define KEY_ROW const float *
-#endif
-#if T_V == 0
-#define VALUE_ROW __global const float *
-#else
-#define VALUE_ROW const float *
+#include "dot_x86.clh"
+#include "tile_dot.clh"
 #endif
 
 /* What a work-item keeps of a tile from block to block. */
 struct rows {
     int row0, count;          /* first row, and how many there are */
-    float16 m[NQ], l[NQ];     /* running maximum (base 2) and sum of weights */
+    float16 m[NQ], l[NQ];     /* running maximum of the tile's scores, sum of the weights that meet values */
+    float16 whole_l[NQ];      /* of a tile that rounds weights: the sum before, for the log-sum-exp */
     int16 position[NQ], head[NQ];
     struct rule_rows kept[NQ];        /* what rules keep of a row */
     float16 block_l[NQ];              /* without a softmax: the sum over one block */
@@ -65,7 +72,7 @@ static inline void find_rows(struct rows *rows, const struct place *at, const st
         rows->position[j] = r / (int16)(pack) + (int16)(at->q_shift);
         rows->head[j] = (int16)(at->head0) + r % (int16)(pack);
         rows->m[j] = (float16)(LOWEST_MAX);
-        rows->l[j] = (float16)(0.0f);
+        rows->l[j] = rows->whole_l[j] = (float16)(0.0f);
         rule_rows_fill(env, &rows->kept[j], rows->position[j], rows->head[j]);
     }
     int last = rows->row0 + rows->count - 1;
@@ -76,53 +83,14 @@ static inline void find_rows(struct rows *rows, const struct place *at, const st
     rows->h_high = at->head0 + (one_token ? last % pack : pack - 1);
 }
 
-static inline void load_queries(float16 *qt, __global const STORED(T_Q) *q, const struct place *at,
+static inline void load_queries(QUERY16 *qt, __global const STORED(T_Q) *q, const struct place *at,
                                 const struct forward_args *a, int row0)
 {
-    float *lane = (float *)qt;
+    QUERY1 *lane = (QUERY1 *)qt;
     for (int i = 0; i < TILE; i++) {
         __global const STORED(T_Q) *row = q + at->q0 + row_offset(a->q_at, a->pack, min(row0 + i, at->rows - 1));
-        for (int d = 0; d < DIM; d++)
-            lane[d * TILE + i] = LOAD1(T_Q, row, d) * a->scale;
-    }
-}
-
-#define WIDEN(T, name)                                                                                  \
-    static inline void name(float *to, __global const STORED(T) *from, long stride, int n, int width)   \
-    {                                                                                                   \
-        for (int k = 0; k < n; k++, from += stride, to += width) {                                      \
-            int d = 0;                                                                                  \
-            for (; d + 16 <= width; d += 16)                                                            \
-                vstore16(LOAD16(T, from, d), 0, to + d);                                                \
-            for (; d < width; d++)                                                                      \
-                to[d] = LOAD1(T, from, d);                                                              \
-        }                                                                                               \
-    }
-#if T_K != 0
-WIDEN(T_K, widen_keys)
-#endif
-#if T_V != 0
-WIDEN(T_V, widen_values)
-#endif
-
-/* One register tile of S^T: MK keys, the last of n repeated where fewer are left. */
-static inline void score_tile(float16 s[MK][NQ], const float16 *qt, KEY_ROW keys, long stride, int n)
-{
-    KEY_ROW row[MK];
-    UNROLL for (int r = 0; r < MK; r++) {
-        row[r] = keys + min(r, n - 1) * stride;
-        UNROLL for (int j = 0; j < NQ; j++)
-            s[r][j] = (float16)(0.0f);
-    }
-    for (int d = 0; d < DIM; d++) {
-        float16 x[NQ];
-        UNROLL for (int j = 0; j < NQ; j++)
-            x[j] = qt[d * NQ + j];
-        UNROLL for (int r = 0; r < MK; r++) {
-            float16 y = (float16)(row[r][d]);
-            UNROLL for (int j = 0; j < NQ; j++)
-                s[r][j] = fma(y, x[j], s[r][j]);
-        }
+        for (int d = 0; d < STEPS; d++)
+            lane[d * TILE + i] = pack_query(row, d, a->scale);
     }
 }
 
@@ -135,9 +103,10 @@ static inline void score_tile(float16 s[MK][NQ], const float16 *qt, KEY_ROW keys
 #if !EDITED
 /* Raw scores of MK keys into p, masked where partial, and into the running maxima; a repeated last key is hidden where it is,
  * or it would count in the maximum. */
-static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_env *env, struct rows *rows, int partial,
-                               int key, int n)
+static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_env *env, struct rows *rows, float unit,
+                               int partial, int key, int n)
 {
+    (void)unit; /* weigh multiplies */
     if (partial)
         for (int r = 0; r < MK; r++)
             UNROLL for (int j = 0; j < NQ; j++)
@@ -170,15 +139,15 @@ static inline float16 edit_scores(const struct rule_env *env, struct rows *rows,
 }
 
 /* The same with edits: for the softmax the new scores go into p and the maxima, else the weights, into p and the sums. */
-static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_env *env, struct rows *rows, int partial,
-                               int key, int n)
+static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_env *env, struct rows *rows, float unit,
+                               int partial, int key, int n)
 {
     UNROLL for (int r = 0; r < MK; r++)
         UNROLL for (int j = 0; j < NQ; j++)
             p[r * NQ + j] = s[r][j];
     for (int r = 0; r < n; r++)
         UNROLL for (int j = 0; j < NQ; j++) {
-            float16 x = edit_scores(env, rows, j, key + r, p[r * NQ + j]);
+            float16 x = edit_scores(env, rows, j, key + r, p[r * NQ + j] * (float16)(unit));
             int16 visible = (int16)(-1);
             if (partial)
                 visible = VISIBLE(env, rows, j, key + r);
@@ -196,8 +165,8 @@ static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_
 
 /* Scores of a block's n keys from first key `key` into p, running maxima into rows->m; without a softmax weights, and their sums
  * into rows->l.  used: the keys between the first and the last tile that is not EMPTY; returns 0 if there is none. */
-static inline int score_block(float16 *p, int used[2], struct rows *rows, const struct rule_env *env, int partial,
-                              const float16 *qt, KEY_ROW keys, long stride, int key, int n)
+static inline int score_block(float16 *p, int used[2], struct rows *rows, const struct rule_env *env, float unit, int partial,
+                              const QUERY16 *qt, KEY_ROW keys, long stride, int key, int n)
 {
     used[0] = n;
     used[1] = 0;
@@ -216,7 +185,7 @@ static inline int score_block(float16 *p, int used[2], struct rows *rows, const 
         used[0] = min(used[0], k);
         used[1] = k + left;
         score_tile(s, qt, keys + k * stride, stride, left);
-        keep_scores(p + k * NQ, s, env, rows, class == 1, key + k, left);
+        keep_scores(p + k * NQ, s, env, rows, unit, class == 1, key + k, left);
     }
     for (int j = 0; !SOFTMAX && j < NQ; j++)
         rows->l[j] += rows->block_l[j];
@@ -224,72 +193,24 @@ static inline int score_block(float16 *p, int used[2], struct rows *rows, const 
 }
 
 #if SOFTMAX
-/* Scores of keys used[0] <= k < used[1] to weights; the sum of weights grows by them. */
-static inline void weigh(float16 *p, const int used[2], struct rows *rows, const float16 *alpha)
+/* A block's scores to weights; alpha: the maxima before, then what the sums so far are multiplied by since they rose. */
+static inline void weigh_block(float16 *p, const int used[2], struct rows *rows, float unit, float16 *alpha)
 {
-    float16 m[NQ], l[NQ];
+    float16 m[NQ], l[NQ], whole_l[NQ];
     UNROLL for (int j = 0; j < NQ; j++) {
         m[j] = rows->m[j];
-        l[j] = (float16)(0.0f);
+        alpha[j] = exp2_neg16((alpha[j] - m[j]) * (float16)(unit));
     }
-    for (int k = used[0]; k < used[1]; k++)
-        UNROLL for (int j = 0; j < NQ; j++) {
-            float16 w = exp2_neg16(p[k * NQ + j] - m[j]);
-            l[j] += w;
-            p[k * NQ + j] = w;
-        }
-    UNROLL for (int j = 0; j < NQ; j++)
+    weigh(p, used, m, unit, l, whole_l);
+    UNROLL for (int j = 0; j < NQ; j++) {
         rows->l[j] = fma(rows->l[j], alpha[j], l[j]);
+        if (DOT > 1 && LSE)
+            rows->whole_l[j] = fma(rows->whole_l[j], alpha[j], whole_l[j]);
+    }
 }
-
 #endif
 
-/* O^T = alpha O^T + V^T P over keys used[0] <= k < used[1]. */
-static inline void add_values(float16 *ot, const float16 *p, const int used[2], const float16 *alpha, VALUE_ROW values,
-                              long stride)
-{
-    for (int d = 0; d < DIM_V; d += MD) {
-        int first = min(d, DIM_V - MD); /* the last tile overlaps; its columns before d are not stored */
-        float16 s[MD][NQ];
-        UNROLL for (int r = 0; r < MD; r++)
-            UNROLL for (int j = 0; j < NQ; j++)
-                s[r][j] = (float16)(0.0f);
-        VALUE_ROW row = values + used[0] * stride + first;
-        const float16 *weights = p + used[0] * NQ;
-        for (int k = used[0]; k < used[1]; k++, row += stride, weights += NQ) {
-            float16 w[NQ];
-            UNROLL for (int j = 0; j < NQ; j++)
-                w[j] = weights[j];
-            UNROLL for (int r = 0; r < MD; r++) {
-                float16 y = (float16)(row[r]);
-                UNROLL for (int j = 0; j < NQ; j++)
-                    s[r][j] = fma(y, w[j], s[r][j]);
-            }
-        }
-        UNROLL for (int r = 0; r < MD; r++)
-            if (first + r >= d)
-                UNROLL for (int j = 0; j < NQ; j++)
-                    ot[(first + r) * NQ + j] = fma(ot[(first + r) * NQ + j], alpha[j], s[r][j]);
-    }
-}
-
 #if MASK_RULE
-/* Whether every value of keys used[0] <= k < used[1] is finite.  1 / (4 MD) of the work of add_values. */
-static inline int values_finite(const int used[2], VALUE_ROW values, long stride)
-{
-    int16 bad = (int16)(0);
-    int bad1 = 0;
-    for (int k = used[0]; k < used[1]; k++) {
-        VALUE_ROW row = values + k * stride;
-        int d = 0;
-        for (; d + 16 <= DIM_V; d += 16)
-            bad |= (as_int16(vload16(0, row + d)) & (int16)(0x7fffffff)) >= (int16)(0x7f800000);
-        for (; d < DIM_V; d++)
-            bad1 |= (as_int(row[d]) & 0x7fffffff) >= 0x7f800000;
-    }
-    return !bad1 && !any(bad);
-}
-
 /* The same sum with masked pairs left out, for blocks where a masked value may be NaN or infinite. */
 static inline void add_values_carefully(float16 *ot, const float16 *p, const int used[2], const float16 *alpha,
                                         VALUE_ROW values, long stride, const struct rule_env *env,
@@ -301,8 +222,9 @@ static inline void add_values_carefully(float16 *ot, const float16 *p, const int
             sum[d] = (float16)(0.0f);
         for (int k = used[0]; k < used[1]; k++) {
             int16 visible = VISIBLE(env, rows, j, key + k);
+            float16 w = weight_of(p, k, j);
             for (int d = 0; d < DIM_V; d++)
-                sum[d] = select(sum[d], fma((float16)(values[k * stride + d]), p[k * NQ + j], sum[d]), visible);
+                sum[d] = select(sum[d], fma((float16)(value_of(values, stride, k, d)), w, sum[d]), visible);
         }
         for (int d = 0; d < DIM_V; d++)
             ot[d * NQ + j] = fma(ot[d * NQ + j], alpha[j], sum[d]);
@@ -332,26 +254,25 @@ static inline void store_rows(__global STORED(T_O) *o, float16 *ot, const struct
 static inline void store_lse(__global float *lse, const struct rows *rows, const struct place *at,
                              const struct forward_args *a)
 {
-    const float *m = (const float *)rows->m, *l = (const float *)rows->l;
+    const float *m = (const float *)rows->m, *l = (const float *)(DOT > 1 ? rows->whole_l : rows->l);
+    const float unit = EDITED ? 1.0f : SCORE_UNIT(*a);
     for (int i = 0; i < rows->count; i++)
-        lse[at->lse0 + row_offset(a->lse_at, a->pack, rows->row0 + i)] = row_lse(m[i], l[i]);
+        lse[at->lse0 + row_offset(a->lse_at, a->pack, rows->row0 + i)] = row_lse(m[i] * unit, l[i]);
 }
 #endif
 
 /* One tile against one block of n keys from `key` on: keys and values point at the block. */
-static inline void attend(struct rows *rows, float16 *ot, float16 *p, const float16 *qt, const struct rule_env *env,
+static inline void attend(struct rows *rows, float16 *ot, float16 *p, const QUERY16 *qt, const struct rule_env *env, float unit,
                           int class, KEY_ROW keys, long key_stride, VALUE_ROW values, long value_stride, int key, int n)
 {
     int used[2];
     float16 alpha[NQ];
     UNROLL for (int j = 0; j < NQ; j++)
         alpha[j] = SOFTMAX ? rows->m[j] : (float16)(1.0f);
-    if (!score_block(p, used, rows, env, class == 1, qt, keys, key_stride, key, n))
+    if (!score_block(p, used, rows, env, unit, class == 1, qt, keys, key_stride, key, n))
         return;
 #if SOFTMAX
-    UNROLL for (int j = 0; j < NQ; j++)
-        alpha[j] = exp2_neg16(alpha[j] - rows->m[j]);
-    weigh(p, used, rows, alpha);
+    weigh_block(p, used, rows, EDITED ? 1.0f : unit, alpha);
 #endif
 #if MASK_RULE
     if (class == 1 && !values_finite(used, values, value_stride)) {
@@ -383,45 +304,44 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PAR
     if (at.row0 >= at.rows)
         return;
     RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
-    float16 qt[NT * DIM * NQ], ot[NT * DIM_V * NQ], p[BK * NQ];
+    QUERY16 qt[NT * STEPS * NQ];
+    float16 ot[NT * DIM_V * NQ], p[BK * NQ];
     struct rows rows[NT];
     for (int t = 0; t < NT; t++) {
         find_rows(&rows[t], &at, &env, a.pack, t);
-        load_queries(qt + t * DIM * NQ, q, &at, &a, rows[t].row0);
+        load_queries(qt + t * STEPS * NQ, q, &at, &a, rows[t].row0);
     }
     for (int i = 0; i < NT * DIM_V * NQ; i++)
         ot[i] = (float16)(0.0f);
-#if T_K != 0
+#if WIDENS_KEYS
     float16 widened_keys[(BK * DIM + 15) / 16];
 #endif
-#if T_V != 0
-    float16 widened_values[(BK * DIM_V + 15) / 16];
+#if WIDENS_VALUES
+    float16 widened_values[(BK / DOT * DIM_V + 15) / 16];
 #endif
 
     for (int key = at.key0; key < at.key1; key += BK) {
         int n = min(BK, at.key1 - key), class[NT];
         if (!classify(class, rows, &env, key, n COUNT_ARG))
             continue;
-#if T_K != 0
-        widen_keys((float *)widened_keys, k + at.k0 + key * a.k_at[3], a.k_at[3], n, DIM);
-        KEY_ROW keys = (const float *)widened_keys;
-        const long key_stride = DIM;
+        __global const STORED(T_K) *stored_keys = k + at.k0 + key * a.k_at[3];
+        __global const STORED(T_V) *stored_values = v + at.v0 + key * a.v_at[3];
+#if WIDENS_KEYS
+        widen_keys((void *)widened_keys, stored_keys, a.k_at[3], n, DIM);
+        KEY_ROW keys = (const void *)widened_keys;
 #else
-        KEY_ROW keys = k + at.k0 + key * a.k_at[3];
-        const long key_stride = a.k_at[3];
+        KEY_ROW keys = stored_keys;
 #endif
-#if T_V != 0
-        widen_values((float *)widened_values, v + at.v0 + key * a.v_at[3], a.v_at[3], n, DIM_V);
-        VALUE_ROW values = (const float *)widened_values;
-        const long value_stride = DIM_V;
+#if WIDENS_VALUES
+        widen_values((void *)widened_values, stored_values, a.v_at[3], n, DIM_V);
+        VALUE_ROW values = (const void *)widened_values;
 #else
-        VALUE_ROW values = v + at.v0 + key * a.v_at[3];
-        const long value_stride = a.v_at[3];
+        VALUE_ROW values = stored_values;
 #endif
         for (int t = 0; t < NT; t++)
             if (class[t] != 0)
-                attend(&rows[t], ot + t * DIM_V * NQ, p, qt + t * DIM * NQ, &env, class[t], keys, key_stride, values,
-                       value_stride, key, n);
+                attend(&rows[t], ot + t * DIM_V * NQ, p, qt + t * STEPS * NQ, &env, SCORE_UNIT(a), class[t], keys,
+                       KEY_STRIDE(a.k_at[3]), values, VALUE_STRIDE(a.v_at[3]), key, n);
     }
     for (int t = 0; t < NT; t++) {
         store_rows(o, ot + t * DIM_V * NQ, &rows[t], &at, &a);

@@ -2,9 +2,10 @@
  * peak.cl - a device's own peaks, measured: multiply-add rate and read bandwidth.
  *
  * fma_rate: CHAINS independent accumulators of WIDTH lanes an item, x = x * a + b; CHAINS * WIDTH * 2 operations a round.
+ * dot_rate, where DOT is 2: the same with products of bf16 pairs, CHAINS * 16 * 4 operations a round.
  * read_rate: a group sums `count` rounds of its own stretch, GROUP * WIDTH floats a round, side by side.
  * -D GROUP: items of a group (1 on CPUs); WIDTH: 16 on CPUs, whose registers it fills, 4 where items are lanes themselves;
- * CHAINS.  Results are stored, so that nothing is left out by the compiler.
+ * CHAINS; DOT 1, or 2 if kernels may use such products.  Results are stored, so that nothing is left out by the compiler.
  */
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
@@ -34,6 +35,23 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void fma_rate(__glob
         sum += x[i];
     out[CHAINS + get_global_id(0)] = total_of(sum);
 }
+
+#if DOT == 2
+#include "dot_x86.clh"
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void dot_rate(__global float *out, int rounds, float a, float b)
+{
+    const uint16 x = (uint16)(as_uint(a)), y = (uint16)(as_uint(b));
+    float16 sum[CHAINS];
+    _Pragma("unroll") for (int i = 0; i < CHAINS; i++)
+        sum[i] = (float16)(out[i]);
+    for (int r = 0; r < rounds; r++)
+        _Pragma("unroll") for (int i = 0; i < CHAINS; i++)
+            sum[i] = dot2_16(sum[i], x, y);
+    _Pragma("unroll") for (int i = 1; i < CHAINS; i++)
+        sum[0] += sum[i];
+    out[CHAINS + get_global_id(0)] = total_of(sum[0]);
+}
+#endif
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void read_rate(__global const float *from, __global float *out, int count)
 {

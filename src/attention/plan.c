@@ -94,7 +94,8 @@ static clattn_status choose(clattn_plan *plan, struct clattn__text *why)
     const clattn_attention *a = &plan->problem.a;
     struct clattn__task task = {
         .batch = a->batch, .heads = a->heads, .kv_heads = a->kv_heads, .q_len = a->q_len, .kv_len = a->kv_len,
-        .dim = (int32_t)a->dim, .dim_v = (int32_t)a->dim_v, .type_k = a->type_k, .type_v = a->type_v, .splits = a->splits,
+        .dim = (int32_t)a->dim, .dim_v = (int32_t)a->dim_v, .type_q = a->type_q, .type_k = a->type_k, .type_v = a->type_v,
+        .type_o = a->type_o, .scale = a->scale, .softmax = a->normaliser == CLATTN_SOFTMAX, .splits = a->splits,
     };
     clattn_status status = clattn__engine_choose(&plan->ctx->facts, &task, a->engine, a->flags & CLATTN_STRICT,
                                                  &plan->engine, &plan->launch, why);

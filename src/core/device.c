@@ -105,6 +105,7 @@ clattn_status clattn__device_gather(cl_device_id device, clattn_device_facts *fa
         facts->opencl_minor = minor;
     }
     clattn__driver_facts(facts);
+    facts->bf16_dot = clattn__has_bf16_dot(facts);
     return CLATTN_OK;
 }
 

@@ -17,8 +17,8 @@
     /* shape: rows of a group, keys of a block, items of a group */                                         \
     X(BQ) X(BK) X(GROUP)                                                                                    \
     /* shape of the vector engine: float16 vectors of queries, keys and value columns of a register tile, */ \
-    /* tiles of a group */                                                                                  \
-    X(NQ) X(MK) X(MD) X(NT)
+    /* tiles of a group, products that an instruction adds */                                               \
+    X(NQ) X(MK) X(MD) X(NT) X(DOT)
 
 struct clattn__spec {
 #define CLATTN__SPEC_FIELD(name) int32_t name;
@@ -31,7 +31,9 @@ void clattn__spec_options(const struct clattn__spec *spec, struct clattn__text *
 struct clattn__task {
     int64_t batch, heads, kv_heads, q_len, kv_len;
     int32_t dim, dim_v;
-    int32_t type_k, type_v;
+    int32_t type_q, type_k, type_v, type_o;
+    double scale;
+    bool softmax;  /* the weights are a softmax's */
     int64_t splits; /* asked for; 0: the engine chooses */
 };
 

@@ -43,6 +43,14 @@ static int32_t tiles_of_group(const clattn_device_facts *facts, const struct cla
     return nt;
 }
 
+/* Whether weights may be rounded to bf16, as a computation in that type does, and an instruction multiplies such pairs.  The
+ * tile multiplies scores by the scale after it has looked for the largest: it must be a usual, positive one. */
+static bool takes_pairs(const clattn_device_facts *facts, const struct clattn__task *task)
+{
+    return facts->bf16_dot && task->softmax && task->type_q == CLATTN_BF16 && task->type_k == CLATTN_BF16 &&
+           task->type_v == CLATTN_BF16 && task->type_o == CLATTN_BF16 && task->scale > 1e-10 && task->scale < 1e10;
+}
+
 /* Few rows: a tile of 1, 2, 4 or 8, and long blocks, since keys and values are read once and memory is what limits. */
 static void launch_few(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows, int32_t pack,
                        struct clattn__launch *launch)
@@ -51,7 +59,7 @@ static void launch_few(const clattn_device_facts *facts, const struct clattn__ta
     launch->kernel_text = "forward_few";
     spec->BQ = rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 ? 4 : 8;
     spec->BK = 1024;
-    spec->NQ = spec->MK = spec->MD = spec->NT = 1;
+    spec->NQ = spec->MK = spec->MD = spec->NT = spec->DOT = 1;
     clattn__launch_geometry(task, pack, 128, 4 * (int64_t)facts->compute_units, launch);
 }
 
@@ -70,6 +78,7 @@ static void launch_many(const clattn_device_facts *facts, const struct clattn__t
     spec->NT = rows > 64 ? tiles_of_group(facts, task, task->batch * task->heads * ((rows + 63) / 64)) : 1;
     spec->BQ = 16 * spec->NQ * spec->NT;
     spec->BK = block_keys(task);
+    spec->DOT = takes_pairs(facts, task) ? 2 : 1;
     clattn__launch_geometry(task, pack, spec->BK, 4 * (int64_t)facts->compute_units, launch);
 }
 

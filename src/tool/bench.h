@@ -26,6 +26,7 @@ struct peak;
 clattn_status peak_open(struct peak **peak, clattn_context *ctx);
 void peak_close(struct peak *peak);
 double peak_flops(struct peak *peak); /* multiply-adds a second, times 2; 0 on failure */
+double peak_pair_factor(const struct peak *peak); /* what products of bf16 pairs reach, as a multiple of that; 1: there are none */
 double peak_bytes(struct peak *peak); /* bytes read a second */
 
 /* ---- baseline.c: the unfused pipeline, two matrix products by CLBlast with a softmax between ---- */
@@ -45,7 +46,8 @@ struct result {
     char why[512]; /* "": measured; else a sentence */
     int runs;
     double seconds, spread, gflops, gbytes, error, bound;
-    double of_peak, peak_gflops, of_read; /* 0: the device's peak is not known */
+    double of_peak, peak_gflops, of_read; /* 0: the device's peak is not known; of bf16 problems that of bf16 */
+    double of_fma; /* of the multiply-add peak, whatever the storage */
     struct baseline baseline;
     double baseline_times; /* how many times as long the baseline takes; 0: there is none */
 };

@@ -2,6 +2,7 @@
  * peak.c - a device's multiply-add rate and read bandwidth, measured in this process: what results are fractions of. */
 #include "tool/bench.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -13,10 +14,12 @@ struct peak {
     clattn_context *ctx;
     cl_command_queue queue;
     cl_program program;
-    cl_kernel fma, read;
+    cl_kernel fma, dot, read; /* dot: NULL where kernels have no products of pairs */
     cl_mem out, from;
     size_t group, width, chains, fma_groups, read_groups, read_bytes;
     cl_int rounds, count;
+    int products; /* that an instruction adds at most */
+    double pair_factor;
 };
 
 static cl_int build(struct peak *p)
@@ -25,28 +28,40 @@ static cl_int build(struct peak *p)
     char options[96];
     cl_int code;
     cl_device_id device = clattn_context_device(p->ctx);
-    snprintf(options, sizeof options, "-cl-std=CL1.2 -DGROUP=%zu -DWIDTH=%zu -DCHAINS=%zu", p->group, p->width,
-             p->chains);
+    snprintf(options, sizeof options, "-cl-std=CL1.2 -DGROUP=%zu -DWIDTH=%zu -DCHAINS=%zu -DDOT=%d", p->group,
+             p->width, p->chains, p->products);
     p->program = clCreateProgramWithSource(clattn_context_cl(p->ctx), 1, &text, NULL, &code);
     if (code == CL_SUCCESS)
         code = clBuildProgram(p->program, 1, &device, options, NULL, NULL);
     if (code == CL_SUCCESS)
         p->fma = clCreateKernel(p->program, "fma_rate", &code);
+    if (code == CL_SUCCESS && p->products > 1)
+        p->dot = clCreateKernel(p->program, "dot_rate", &code);
     if (code == CL_SUCCESS)
         p->read = clCreateKernel(p->program, "read_rate", &code);
     return code;
 }
 
+static cl_int set_rate_arguments(struct peak *p, cl_kernel kernel)
+{
+    const float a = 0.999f, b = 0.001f;
+    cl_int code = clSetKernelArg(kernel, 0, sizeof p->out, &p->out);
+    code |= clSetKernelArg(kernel, 1, sizeof p->rounds, &p->rounds);
+    code |= clSetKernelArg(kernel, 2, sizeof a, &a);
+    return code | clSetKernelArg(kernel, 3, sizeof b, &b);
+}
+
 static cl_int set_up(struct peak *p, const clattn_device_facts *facts)
 {
     cl_int code;
-    float zero = 0.0f, a = 0.999f, b = 0.001f;
+    float zero = 0.0f;
     cl_context cl = clattn_context_cl(p->ctx);
     int cpu = facts->type & CL_DEVICE_TYPE_CPU;
     p->group = cpu ? 1 : facts->largest_group < 256 ? (size_t)facts->largest_group : 256;
     bool wide = cpu && !facts->slow_wide_vectors; /* CHAINS * WIDTH floats fit the registers of an item */
     p->width = wide ? 16 : 4;
     p->chains = wide ? 24 : 8;
+    p->products = wide && facts->bf16_dot ? 2 : 1;
     p->fma_groups = (size_t)facts->compute_units * (cpu ? 4 : 16);
     p->read_bytes = facts->largest_buffer_bytes / 4 < READ_BYTES ? (size_t)facts->largest_buffer_bytes / 4 : READ_BYTES;
     p->read_groups = (size_t)facts->compute_units * (cpu ? 4 : 16);
@@ -66,10 +81,7 @@ static cl_int set_up(struct peak *p, const clattn_device_facts *facts)
         code = clEnqueueFillBuffer(p->queue, p->from, &zero, sizeof zero, 0, p->read_bytes / 4 * 4, 0, NULL, NULL);
     if (code != CL_SUCCESS)
         return code;
-    code = clSetKernelArg(p->fma, 0, sizeof p->out, &p->out);
-    code |= clSetKernelArg(p->fma, 1, sizeof p->rounds, &p->rounds);
-    code |= clSetKernelArg(p->fma, 2, sizeof a, &a);
-    code |= clSetKernelArg(p->fma, 3, sizeof b, &b);
+    code = set_rate_arguments(p, p->fma);
     code |= clSetKernelArg(p->read, 0, sizeof p->from, &p->from);
     code |= clSetKernelArg(p->read, 1, sizeof p->out, &p->out);
     code |= clSetKernelArg(p->read, 2, sizeof p->count, &p->count);
@@ -100,6 +112,19 @@ static bool calibrate(struct peak *p)
     }
 }
 
+/* How many times as many operations a second products of pairs make, by the best of five launches each. */
+static double measure_pairs(struct peak *p)
+{
+    double pairs = HUGE_VAL, single = HUGE_VAL;
+    if (!p->dot || set_rate_arguments(p, p->dot) != CL_SUCCESS || launch_seconds(p, p->dot, p->fma_groups) <= 0)
+        return 1;
+    for (int i = 0; i < 5; i++) {
+        single = fmin(single, launch_seconds(p, p->fma, p->fma_groups));
+        pairs = fmin(pairs, launch_seconds(p, p->dot, p->fma_groups));
+    }
+    return pairs > 0 && single > 0 ? 2 * single / pairs : 1;
+}
+
 clattn_status peak_open(struct peak **peak, clattn_context *ctx)
 {
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
@@ -117,6 +142,7 @@ clattn_status peak_open(struct peak **peak, clattn_context *ctx)
         peak_close(p);
         return CLATTN_OPENCL_FAILED;
     }
+    p->pair_factor = measure_pairs(p);
     *peak = p;
     return CLATTN_OK;
 }
@@ -127,6 +153,8 @@ void peak_close(struct peak *p)
         return;
     if (p->fma)
         clReleaseKernel(p->fma);
+    if (p->dot)
+        clReleaseKernel(p->dot);
     if (p->read)
         clReleaseKernel(p->read);
     if (p->program)
@@ -144,6 +172,11 @@ double peak_flops(struct peak *p)
 {
     double t = p ? launch_seconds(p, p->fma, p->fma_groups) : 0;
     return t > 0 ? (double)p->fma_groups * (double)p->group * p->rounds * (double)(p->chains * p->width * 2) / t : 0;
+}
+
+double peak_pair_factor(const struct peak *p)
+{
+    return p ? p->pair_factor : 1;
 }
 
 double peak_bytes(struct peak *p)

@@ -61,12 +61,20 @@ static int engine_width(void)
     return (int)width;
 }
 
+static void print_peaks(struct peak *peak)
+{
+    double fma = peak_flops(peak) * 1e-9;
+    printf("multiply-add peak %.1f GFLOP/s, ", fma);
+    if (peak_pair_factor(peak) > 1)
+        printf("of bf16 pairs %.1f, ", fma * peak_pair_factor(peak));
+    printf("read %.1f GB/s\n", peak_bytes(peak) * 1e-9);
+}
+
 void print_device_head(const struct bench *b, int device, const char *name, struct peak *peak)
 {
     printf("\ndevice %d: %s\n", device, name);
     if (peak)
-        printf("multiply-add peak %.1f GFLOP/s, read %.1f GB/s\n", peak_flops(peak) * 1e-9,
-               peak_bytes(peak) * 1e-9);
+        print_peaks(peak);
     else
         printf("its peak is not measured: its compiler would take minutes for it, or failed\n");
     if (options_need_problem(&b->options) || b->options.engine) {

@@ -1,0 +1,40 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# gpu.sh [CLATTN] - all that is measured on a GPU, in one call: right first, then the bench's standard preset, then what rules cost.
+#
+# CLATTN is the program (build/clattn).  Where the loader finds no driver, a folder is made that names NVIDIA's.
+# Random problems, every mechanism and the bench are of the first GPU.  Exit status 1 if a problem was wrong.
+set -u
+clattn=${1:-build/clattn}
+bad=0
+
+if ! "$clattn" devices | grep -q '  hardware  gpu'; then
+    OCL_ICD_VENDORS=$(mktemp -d) || exit 2
+    export OCL_ICD_VENDORS
+    echo libnvidia-opencl.so.1 > "$OCL_ICD_VENDORS/nvidia.icd"
+fi
+"$clattn" devices | grep -q '  hardware  gpu' || { echo "gpu.sh: there is no GPU with an OpenCL driver"; exit 2; }
+"$clattn" devices
+
+echo "== random problems with rules"
+"$clattn" verify --device gpu --problems "${PROBLEMS:-300}" --seed 1 || bad=1
+
+echo "== every mechanism, whole and with few queries"
+for mechanism in $("$clattn" mechanisms | awk '{print $1}'); do
+    for problem in attn:f32:b2:h4/2:q200:k200:d64:lse attn:f16:b2:h4/2:q3:k200:d64:lse; do
+        said=$("$clattn" verify --device gpu --mechanism "$mechanism" $problem 2>&1) || { echo "$mechanism: $said"; bad=1; }
+    done
+done
+
+echo "== speed"
+"$clattn" bench --device gpu --no-baseline --preset standard || bad=1
+
+echo "== rules"
+square=attn:f16:h8:q4096:k4096:d64
+for rule in 'k <= q' 'k <= q & q - k < 512' 'k < 512 | k <= q'; do
+    "$clattn" bench --device gpu --no-baseline --mask "$rule" --corner tl $square | grep '^attn' | sed "s/^/mask $rule  /"
+done
+for mechanism in full soft_cap alibi documents relu_count; do
+    "$clattn" bench --device gpu --no-baseline --mechanism $mechanism $square | grep '^attn' | sed "s/^/$mechanism  /"
+done
+exit $bad

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ * instructions.c - what a CPU can do that OpenCL has no word for, and whether a driver's compiler lets kernels use it. */
+#include "engine/engine.h"
+
+#include <string.h>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+/* AVX512_BF16 (leaf 7, subleaf 1), of a processor whose wide registers the system keeps. */
+static bool host_has_bf16_dot(void)
+{
+    unsigned a, b, c, d;
+    return __builtin_cpu_supports("avx512f") && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
+}
+#else
+static bool host_has_bf16_dot(void)
+{
+    return false;
+}
+#endif
+
+/* Of a CPU device in this process: drivers that pass assembly on to LLVM, and compile for registers of sixteen floats. */
+bool clattn__has_bf16_dot(const clattn_device_facts *facts)
+{
+    return facts->type == CL_DEVICE_TYPE_CPU && strstr(facts->platform, "Portable Computing Language") &&
+           facts->vector_width_float == 16 && host_has_bf16_dot();
+}
