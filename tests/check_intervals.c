@@ -3,7 +3,8 @@
  * and tables of minima and maxima made on a device. */
 #include "expr/expr.h"
 #include "expr/tree.h"
-#include "random_rule.h"
+#include "tests/on_device.h"
+#include "tests/random_rule.h"
 #include "tests/suite.h"
 
 #include <check.h>
@@ -274,28 +275,6 @@ START_TEST(large_boxes)
 END_TEST
 
 /* ---- tables on a device ---- */
-static struct {
-    cl_device_id device;
-    cl_context context;
-    cl_command_queue queue;
-    bool wide; /* rusticl takes minutes for vectors of 16 */
-} cl;
-
-static bool find_device(void)
-{
-    cl_platform_id platforms[16];
-    cl_uint n = 0;
-    char name[64] = "";
-    clGetPlatformIDs(16, platforms, &n);
-    for (cl_uint i = 0; i < n && i < 16; i++)
-        if (clGetDeviceIDs(platforms[i], CL_DEVICE_TYPE_ALL, 1, &cl.device, NULL) == CL_SUCCESS) {
-            clGetPlatformInfo(platforms[i], CL_PLATFORM_NAME, sizeof name, name, NULL);
-            cl.wide = strcmp(name, "rusticl") != 0;
-            return true;
-        }
-    return false;
-}
-
 static const char *kernel_text(void)
 {
     for (int i = 0; clattn__kernel_texts[i].name; i++)
@@ -307,18 +286,9 @@ static const char *kernel_text(void)
 
 static cl_kernel build_tables(int element, int lanes)
 {
-    const char *text = kernel_text();
-    char options[80], log[4096] = "";
+    char options[80];
     snprintf(options, sizeof options, "-cl-std=CL1.2 -DELEMENT=%d -DLANES=%d", element, lanes);
-    cl_program program = clCreateProgramWithSource(cl.context, 1, &text, NULL, NULL);
-    cl_int code = clBuildProgram(program, 1, &cl.device, options, NULL, NULL);
-    if (code != CL_SUCCESS)
-        clGetProgramBuildInfo(program, cl.device, CL_PROGRAM_BUILD_LOG, sizeof log - 1, log, NULL);
-    ck_assert_msg(code == CL_SUCCESS, "%s: %d\n%s", options, (int)code, log);
-    cl_kernel kernel = clCreateKernel(program, "tables", &code);
-    ck_assert_int_eq(code, CL_SUCCESS);
-    clReleaseProgram(program);
-    return kernel;
+    return on_device_build("tables", kernel_text(), options);
 }
 
 static int blocks_of(int dim, int size)
@@ -333,14 +303,13 @@ static int table_blocks(const struct tables_args *a)
 
 static void run_tables(cl_kernel kernel, int element, const struct tables_args *a, int32_t *table)
 {
-    cl_mem from = clCreateBuffer(cl.context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, sizeof store[0], &store[element], NULL);
-    size_t blocks = (size_t)table_blocks(a), size = blocks * 2 * sizeof *table, items = blocks + 5; /* surplus ones do nothing */
-    cl_mem to = clCreateBuffer(cl.context, CL_MEM_READ_WRITE, size, NULL, NULL);
-    clSetKernelArg(kernel, 0, sizeof from, &from);
-    clSetKernelArg(kernel, 1, sizeof to, &to);
-    ck_assert_int_eq(clSetKernelArg(kernel, 2, sizeof *a, a), CL_SUCCESS);
-    ck_assert_int_eq(clEnqueueNDRangeKernel(cl.queue, kernel, 1, NULL, &items, NULL, 0, NULL, NULL), CL_SUCCESS);
-    ck_assert_int_eq(clEnqueueReadBuffer(cl.queue, to, CL_TRUE, 0, size, table, 0, NULL, NULL), CL_SUCCESS);
+    size_t blocks = (size_t)table_blocks(a), size = blocks * 2 * sizeof *table;
+    cl_mem from = on_device_buffer(&store[element], sizeof store[0]), to = on_device_buffer(table, size);
+    on_device_argument(kernel, 0, sizeof from, &from);
+    on_device_argument(kernel, 1, sizeof to, &to);
+    on_device_argument(kernel, 2, sizeof *a, a);
+    on_device_run(kernel, blocks + 5, 0); /* surplus items do nothing */
+    on_device_read(to, table, size);
     clReleaseMemObject(from);
     clReleaseMemObject(to);
 }
@@ -430,13 +399,9 @@ static void check_lookup(int element, const struct tables_args *a, const int32_t
 START_TEST(tables_agree_with_the_host)
 {
     static int32_t table[2 * 3 * 3 * 12 * 90];
-    cl_int code;
-    cl.context = clCreateContext(NULL, 1, &cl.device, NULL, NULL, &code);
-    ck_assert_int_eq(code, CL_SUCCESS);
-    cl.queue = clCreateCommandQueue(cl.context, cl.device, 0, &code);
-    ck_assert_int_eq(code, CL_SUCCESS);
+    on_device_open();
     seed = 3;
-    for (int variant = 0; variant < TYPES * (cl.wide ? 2 : 1); variant++) {
+    for (int variant = 0; variant < TYPES * (on.wide ? 2 : 1); variant++) {
         const int element = variant % TYPES;
         cl_kernel kernel = build_tables(element, variant < TYPES ? 1 : 16);
         for (int i = 0; i < TABLES; i++) {
@@ -450,8 +415,7 @@ START_TEST(tables_agree_with_the_host)
         }
         clReleaseKernel(kernel);
     }
-    clReleaseCommandQueue(cl.queue);
-    clReleaseContext(cl.context);
+    on_device_close();
 }
 END_TEST
 
@@ -464,7 +428,7 @@ int main(void)
     tcase_add_test(cases, common_masks_are_exact);
     tcase_add_test(cases, corners_of_types);
     tcase_add_test(cases, large_boxes);
-    if (find_device())
+    if (on_device_find())
         tcase_add_test(cases, tables_agree_with_the_host);
     else
         puts("# SKIP tables_agree_with_the_host: no OpenCL device");

@@ -58,12 +58,32 @@ static void add_common(struct clattn__text *to, const char *name)
     fclose(file);
 }
 
+/* what: of the text, for the message of a failure. */
+static cl_kernel build(const char *name, const char *text, const char *options, const char *what)
+{
+    static char log[8192];
+    cl_int code;
+    cl_program program = clCreateProgramWithSource(on.context, 1, &text, NULL, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+    code = clBuildProgram(program, 1, &on.device, options, NULL, NULL);
+    if (code != CL_SUCCESS)
+        clGetProgramBuildInfo(program, on.device, CL_PROGRAM_BUILD_LOG, sizeof log - 1, log, NULL);
+    ck_assert_msg(code == CL_SUCCESS, "%d: %s\n%s", (int)code, what, log);
+    cl_kernel kernel = clCreateKernel(program, name, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+    clReleaseProgram(program);
+    return kernel;
+}
+
+cl_kernel on_device_build(const char *name, const char *text, const char *options)
+{
+    return build(name, text, options, options);
+}
+
 cl_kernel on_device_kernel(const char *name, const char *prelude, const char *text)
 {
-    static char source[4 << 20], log[8192];
-    const char *part = source;
+    static char source[4 << 20];
     struct clattn__text to = clattn__text_into(source, sizeof source);
-    cl_int code;
     clattn__text_add(&to, "#define RULE_LANES %d\n%s\n", on.wide ? 16 : 0, prelude);
     add_common(&to, "storage.clh");
     add_common(&to, "exp2.clh");
@@ -72,16 +92,7 @@ cl_kernel on_device_kernel(const char *name, const char *prelude, const char *te
     add_common(&to, "rule.clh");
     clattn__text_add(&to, "%s", text);
     ck_assert(!to.cut);
-    cl_program program = clCreateProgramWithSource(on.context, 1, &part, NULL, &code);
-    ck_assert_int_eq(code, CL_SUCCESS);
-    code = clBuildProgram(program, 1, &on.device, "-cl-std=CL1.2", NULL, NULL);
-    if (code != CL_SUCCESS)
-        clGetProgramBuildInfo(program, on.device, CL_PROGRAM_BUILD_LOG, sizeof log - 1, log, NULL);
-    ck_assert_msg(code == CL_SUCCESS, "%d: %s\n%s", (int)code, prelude, log);
-    cl_kernel kernel = clCreateKernel(program, name, &code);
-    ck_assert_int_eq(code, CL_SUCCESS);
-    clReleaseProgram(program);
-    return kernel;
+    return build(name, source, "-cl-std=CL1.2", prelude);
 }
 
 /* ---- buffers and launches ---- */
@@ -101,7 +112,7 @@ void on_device_argument(cl_kernel kernel, cl_uint argument, size_t size, const v
 
 void on_device_run(cl_kernel kernel, size_t items, size_t group)
 {
-    ck_assert_int_eq(clEnqueueNDRangeKernel(on.queue, kernel, 1, NULL, &items, &group, 0, NULL, NULL), CL_SUCCESS);
+    ck_assert_int_eq(clEnqueueNDRangeKernel(on.queue, kernel, 1, NULL, &items, group ? &group : NULL, 0, NULL, NULL), CL_SUCCESS);
 }
 
 void on_device_write(cl_mem buffer, const void *data, size_t size)

@@ -22,10 +22,13 @@ void on_device_close(void);
 /* The kernel `name' of prelude, the texts of cl/common/rule.clh, and text, in this order. */
 cl_kernel on_device_kernel(const char *name, const char *prelude, const char *text);
 
+/* The kernel `name' of a text built with options. */
+cl_kernel on_device_build(const char *name, const char *text, const char *options);
+
 /* A buffer of its own that begins with a copy of data. */
 cl_mem on_device_buffer(const void *data, size_t size);
 void on_device_argument(cl_kernel kernel, cl_uint argument, size_t size, const void *value);
-void on_device_run(cl_kernel kernel, size_t items, size_t group);
+void on_device_run(cl_kernel kernel, size_t items, size_t group); /* group 0: the runtime's choice */
 void on_device_write(cl_mem buffer, const void *data, size_t size);
 void on_device_read(cl_mem buffer, void *data, size_t size);
 
