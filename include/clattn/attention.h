@@ -11,9 +11,9 @@
  *     CLATTN_COUNT            weight(s_ij)     how many keys the row sees
  *     CLATTN_NO_NORMALISER    weight(s_ij)     1
  *
- *
  * with g = h / (heads / kv_heads).  Sums are kept in f32 whatever the storage.  A row that sees no key, or
- * whose n_i is 0, gives o = 0, and lse = -inf.  NaN in a row of q stays in that row; what a masked key or value holds never matters.
+ * whose n_i is 0, gives o = 0, and lse = -inf.  NaN in a row of q stays in that row; what a masked key or value
+ * holds never matters.
  * Sources: Vaswani et al. 2017 (the operator), Milakov and Gimelshein 2018 (online softmax),
  * Dao et al. 2022 (tiling).
  */

@@ -7,7 +7,8 @@
 /* Blocks of an array's table: dims[0] * dims[1] * ceil(dims[2] / rows) * ceil(dims[3] / columns). */
 static int64_t block_count(const struct tables_args *args)
 {
-    return (int64_t)args->dims[0] * args->dims[1] * clattn__ceil_div(args->dims[2], args->rows) * clattn__ceil_div(args->dims[3], args->columns);
+    return (int64_t)args->dims[0] * args->dims[1] * clattn__ceil_div(args->dims[2], args->rows) *
+           clattn__ceil_div(args->dims[3], args->columns);
 }
 
 static void fill_args(struct tables_args *args, const clattn_array *array, const struct clattn__table *table)

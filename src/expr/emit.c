@@ -12,8 +12,9 @@
  *     k alone                      x16_: once a key, as a scalar               s7
  *     more                         for each pair                               v7
  *
- * With sixteen keys rows and keys change places, and nothing is kept.  The x1_ family computes all but the first kind for each pair.  An array that lies along the keys for each query, as
- * bias[b, h, q, k] or bias[h, k - q + n], is read by x16_ in runs of sixteen keys, which a row keeps (y->r7). */
+ * With sixteen keys rows and keys change places, and nothing is kept.  The x1_ family computes all but the first kind for each
+ * pair.  An array that lies along the keys for each query, as bias[b, h, q, k] or bias[h, k - q + n], is read by x16_ in runs
+ * of sixteen keys, which a row keeps (y->r7). */
 #include "expr/tree.h"
 
 enum family { ONE, QUERIES, KEYS, INTERVAL };

@@ -265,8 +265,7 @@ int clattn__expr_numbers(const struct clattn__expr *expr, const clattn_scalar *s
         if (n->kind == KIND_LITERAL)
             numbers[i] = n->value;
         else if (n->kind == KIND_SCALAR)
-            numbers[i] = scalars[n->value].type == CLATTN_F32 ? float_bits((float)scalars[n->value].value)
-                                                              : (int32_t)scalars[n->value].value;
+            numbers[i] = scalar_bits(scalars[n->value].type == CLATTN_F32, scalars[n->value].value);
         else
             numbers[i] = (int32_t)arrays[n->value].dims[n->dimension];
     }

@@ -36,7 +36,7 @@ static union range of_bits(enum type type, int32_t bits)
 static union range scalar(const struct node *n, const struct clattn__expr_values *values)
 {
     double x = values && values->scalars ? values->scalars[n->value].value : 0;
-    return of_bits(n->type, n->type == TYPE_FLOAT ? float_bits((float)x) : (int32_t)x);
+    return of_bits(n->type, scalar_bits(n->type == TYPE_FLOAT, x));
 }
 
 static struct irange index_range(enum clattn__index index, const struct clattn__expr_box *box)

@@ -396,7 +396,7 @@ static int to_float(struct reader *r, int node)
 {
     enum tree_error error = TREE_OK;
     const int args[] = {node};
-    return added(r, type_of(r, node) == TYPE_FLOAT ? node : clattn__tree_operator(r->expr, KIND_FLOAT, args, &error), &error);
+    return added(r, clattn__tree_operator(r->expr, KIND_FLOAT, args, &error), &error);
 }
 
 static int parse_rule(struct reader *r)

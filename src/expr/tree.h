@@ -162,4 +162,10 @@ static inline double literal_value(const struct node *n)
     return n->type == TYPE_FLOAT ? (double)bits_float(n->value) : (double)n->value;
 }
 
+/* A scalar's value as a kernel gets it. */
+static inline int32_t scalar_bits(bool real, double value)
+{
+    return real ? float_bits((float)value) : (int32_t)value;
+}
+
 #endif
