@@ -538,7 +538,7 @@ START_TEST(random_rules_build)
     ck_assert_int_eq(clattn_context_set_cache(ctx, CLATTN_CACHE_OFF, NULL), CLATTN_OK);
     for (; n < RANDOM_PROGRAMS && (n < 3 || time(NULL) < end); n++) {
         make_plan(ctx, w, 5000 + (uint64_t)n, "portable");
-        if (on.wide)
+        if (on.vector)
             make_plan(ctx, w, 5000 + (uint64_t)n, "vector");
     }
     printf("# %d random rules built\n", 3 * n);

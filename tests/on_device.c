@@ -2,25 +2,29 @@
  * on_device.c - kernels of a test's own over cl/common, on the first OpenCL device. */
 #include "on_device.h"
 
+#include "engine/engine.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct on_device on;
+struct on_device on = {.facts = CLATTN_DEVICE_FACTS_INIT};
 
 bool on_device_find(void)
 {
     cl_platform_id platforms[16];
     cl_uint n = 0;
     cl_device_fp_config config = 0;
-    char name[64] = "";
+    char reason[160];
     clGetPlatformIDs(16, platforms, &n);
     for (cl_uint i = 0; i < n && i < 16; i++)
         if (clGetDeviceIDs(platforms[i], CL_DEVICE_TYPE_ALL, 1, &on.device, NULL) == CL_SUCCESS) {
-            clGetPlatformInfo(platforms[i], CL_PLATFORM_NAME, sizeof name, name, NULL);
             clGetDeviceInfo(on.device, CL_DEVICE_SINGLE_FP_CONFIG, sizeof config, &config, NULL);
-            on.wide = strcmp(name, "rusticl") != 0;
+            if (clattn_device_describe(on.device, &on.facts))
+                continue;
+            on.vector = clattn__engine_vector.fits(&on.facts, reason, sizeof reason);
+            on.wide = !on.facts.slow_wide_vectors;
             on.denormals = (config & CL_FP_DENORM) != 0;
             on.exact_division = (config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
             return true;
@@ -92,7 +96,7 @@ cl_kernel on_device_kernel(const char *name, const char *prelude, const char *te
     add_common(&to, "rule.clh");
     clattn__text_add(&to, "%s", text);
     ck_assert(!to.cut);
-    return build(name, source, "-cl-std=CL1.2", prelude);
+    return build(name, source, on.facts.wrong_nested_min ? "-cl-std=CL1.2 -DMIN_BY_MASK=1" : "-cl-std=CL1.2", prelude);
 }
 
 /* ---- buffers and launches ---- */

@@ -7,8 +7,10 @@
 
 struct on_device {
     cl_device_id device;
+    clattn_device_facts facts;
     cl_context context;
     cl_command_queue queue;
+    bool vector;    /* the vector engine fits */
     bool wide;      /* rusticl takes minutes for vectors of 16 */
     bool denormals; /* numbers below FLT_MIN are not taken for 0 */
     bool exact_division;

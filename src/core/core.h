@@ -138,7 +138,7 @@ bool clattn__cache_mark_loading(struct clattn__cache *cache, const struct clattn
 void clattn__cache_clear_loading(struct clattn__cache *cache, const struct clattn__cache_key *key);
 
 /* ---- device.c ---- */
-/* What is known about drivers (src/engine/traps.c): fills caches_programs and slow_wide_vectors. */
+/* What is known about drivers (src/engine/traps.c): fills what no query tells. */
 void clattn__driver_facts(clattn_device_facts *facts);
 bool clattn__has_bf16_dot(const clattn_device_facts *facts); /* of this machine */
 clattn_status clattn__device_gather(cl_device_id device, clattn_device_facts *facts, cl_int *cl_error);
