@@ -419,6 +419,57 @@ START_TEST(tables_agree_with_the_host)
 }
 END_TEST
 
+/* ---- operations, which are counted by classes ---- */
+enum { COUNT_Q = 77, COUNT_K = 130, COUNT_HEADS = 4 };
+static int32_t documents[2][COUNT_K];
+
+static bool same_document(int b, int h, int q, int k)
+{
+    return h > 0 && documents[b][q] == documents[b][k];
+}
+
+static bool causal(int b, int h, int q, int k)
+{
+    return b >= 0 && h >= 0 && k <= q;
+}
+
+static bool by_group(int b, int h, int q, int k)
+{
+    return b >= 0 && q >= 0 && (h / 2 == 1 || k < 100);
+}
+
+START_TEST(operations_are_those_of_visible_pairs)
+{
+    static const struct {
+        const char *mask;
+        bool (*sees)(int b, int h, int q, int k);
+    } masks[] = {{"h > 0 & doc[b, q] == doc[b, k]", same_document}, {"k <= q", causal}, {"g == 1 | k < 100", by_group}};
+    const void *data[CLATTN_MAX_ARRAYS] = {documents};
+    for (int i = 0; i < 2 * COUNT_K; i++)
+        documents[i / COUNT_K][i % COUNT_K] = i % COUNT_K / (7 + i / COUNT_K);
+    for (size_t m = 0; m < sizeof masks / sizeof masks[0]; m++) {
+        clattn_attention a = CLATTN_ATTENTION_INIT;
+        double pairs = 0;
+        a.batch = 2;
+        a.heads = COUNT_HEADS;
+        a.kv_heads = 2;
+        a.q_len = COUNT_Q;
+        a.kv_len = COUNT_K;
+        a.dim = 5;
+        a.dim_v = 3;
+        a.pattern = clattn_mask(masks[m].mask, CLATTN_BOTTOM_RIGHT);
+        a.n_arrays = m == 0;
+        a.arrays[0] = (clattn_array){"doc", CLATTN_I32, 2, {2, COUNT_K}};
+        for (int i = 0; i < 2 * COUNT_HEADS * COUNT_Q * COUNT_K; i++)
+            pairs += masks[m].sees(i / (COUNT_HEADS * COUNT_Q * COUNT_K), i / (COUNT_Q * COUNT_K) % COUNT_HEADS,
+                                   i / COUNT_K % COUNT_Q + COUNT_K - COUNT_Q, i % COUNT_K);
+        ck_assert_double_eq(clattn_problem_flops(&a, data), 2 * (5 + 3) * pairs);
+        if (m == 0) /* without the arrays nothing is known */
+            ck_assert_double_eq(clattn_problem_flops(&a, NULL), 2 * (5 + 3) * 2.0 * COUNT_HEADS * COUNT_Q * COUNT_K);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("intervals");
@@ -428,6 +479,7 @@ int main(void)
     tcase_add_test(cases, common_masks_are_exact);
     tcase_add_test(cases, corners_of_types);
     tcase_add_test(cases, large_boxes);
+    tcase_add_test(cases, operations_are_those_of_visible_pairs);
     if (on_device_find())
         tcase_add_test(cases, tables_agree_with_the_host);
     else

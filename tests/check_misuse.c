@@ -560,7 +560,7 @@ START_TEST(null_is_allowed)
     ck_assert_ptr_null(clattn_context_device(NULL));
     ck_assert_ptr_null(clattn_plan_engine(NULL));
     ck_assert_ptr_null(clattn_device_trap(NULL, 0));
-    ck_assert(!(clattn_problem_flops(NULL) > 0) && !(clattn_problem_bytes(NULL) > 0));
+    ck_assert(!(clattn_problem_flops(NULL, NULL) > 0) && !(clattn_problem_bytes(NULL) > 0));
 }
 END_TEST
 

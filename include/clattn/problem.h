@@ -22,9 +22,10 @@ CLATTN_API clattn_status clattn_problem_parse(clattn_attention *problem, const c
  * BUFFER_TOO_SHORT. */
 CLATTN_API clattn_status clattn_problem_print(const clattn_attention *problem, char *text, size_t size);
 
-/* Return a problem's floating point operations, 2 per multiply-add, visible pairs only as far as the pattern is
- * one of the named ones; 0 on failure. */
-CLATTN_API double clattn_problem_flops(const clattn_attention *problem);
+/* Return a problem's floating point operations: 2 per multiply-add of every visible pair, at full lengths; 0 on failure.
+ * arrays: on the host, those that the problem declares, in its order; NULL: a mask that reads arrays counts every pair.  Of a
+ * mask too irregular to be counted in about a second, undecided parts count whole. */
+CLATTN_API double clattn_problem_flops(const clattn_attention *problem, const void *const *arrays);
 /* Return the bytes of q, k, v, o and lse, each once. */
 CLATTN_API double clattn_problem_bytes(const clattn_attention *problem);
 CLATTN_END

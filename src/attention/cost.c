@@ -2,17 +2,22 @@
  * cost.c - a problem's operations and bytes: what speed is measured against. */
 #include "attention/attention.h"
 
-#define LEAF 8 /* tiles of LEAF x LEAF pairs are counted pair by pair */
+#define LEAF 8             /* tiles of LEAF x LEAF pairs are counted pair by pair */
+#define MOST_LOOKS 4000000 /* pairs that are looked at, about a second */
 
 struct counter {
     const struct clattn__expr *rules;
     struct clattn__expr_values values;
     struct clattn__expr_box box; /* q and k bounds are set for each tile */
+    double looks;
 };
 
 static double count_pairs(struct counter *c)
 {
-    double pairs = 0;
+    double pairs = 0, all = ((double)c->box.q1 - c->box.q0 + 1) * ((double)c->box.k1 - c->box.k0 + 1);
+    c->looks += all;
+    if (c->looks > MOST_LOOKS)
+        return all;
     for (int32_t q = c->box.q0; q <= c->box.q1; q++)
         for (int32_t k = c->box.k0; k <= c->box.k1; k++) {
             struct clattn__expr_point at = {q, k, c->box.b, c->box.h0, c->box.g, c->box.q_len, c->box.k_len, 0};
@@ -46,29 +51,45 @@ static double count_box(struct counter *c, int32_t q0, int32_t q1, int32_t k0, i
            count_box(c, q + 1, q1, k + 1, k1);
 }
 
-/* Visible pairs of one head of one batch entry of full length. */
-static double visible_pairs(const struct clattn__problem *p)
+static bool mask_reads_arrays(const struct clattn__problem *p)
 {
-    const clattn_attention *a = &p->a;
-    for (int i = 0; i < a->n_arrays; i++)
+    for (int i = 0; i < p->a.n_arrays; i++)
         if (clattn__expr_rule_uses_array(p->rules, CLATTN__MASK, i))
-            return (double)a->q_len * (double)a->kv_len; /* unknown before the arrays are */
-    int32_t shift = (int32_t)(p->bottom_right ? a->kv_len - a->q_len : 0);
-    struct counter c = {.rules = p->rules, .values = {.scalars = a->scalars, .arrays = a->arrays}};
-    c.box.h1 = (int32_t)a->heads - 1;
-    c.box.q_len = (int32_t)a->q_len;
-    c.box.k_len = (int32_t)a->kv_len;
-    if (a->q_len == 0 || a->kv_len == 0)
-        return 0;
-    return count_box(&c, shift, shift + (int32_t)a->q_len - 1, 0, (int32_t)a->kv_len - 1);
+            return true;
+    return false;
 }
 
-double clattn_problem_flops(const clattn_attention *problem)
+/* Visible pairs of all heads and batch entries at their full lengths; what is alike for all is counted once. */
+static double visible_pairs(const struct clattn__problem *p, const void *const *arrays)
+{
+    const clattn_attention *a = &p->a;
+    const int32_t shift = (int32_t)(p->bottom_right ? a->kv_len - a->q_len : 0);
+    struct counter c = {.rules = p->rules, .values = {a->scalars, a->arrays, arrays}};
+    bool by_entry = clattn__expr_uses_index(p->rules, CLATTN__INDEX_B);
+    bool by_head = clattn__expr_uses_index(p->rules, CLATTN__INDEX_H) || clattn__expr_uses_index(p->rules, CLATTN__INDEX_G);
+    int64_t entries = by_entry ? a->batch : 1, heads = by_head ? a->heads : 1;
+    double pairs = 0, copies = (double)(a->batch / entries) * (double)(a->heads / heads);
+    if (a->q_len == 0 || a->kv_len == 0)
+        return 0;
+    if (!arrays && mask_reads_arrays(p)) /* unknown before the arrays are */
+        return (double)a->batch * (double)a->heads * (double)a->q_len * (double)a->kv_len;
+    c.box.q_len = (int32_t)a->q_len;
+    c.box.k_len = (int32_t)a->kv_len;
+    for (int64_t i = 0; i < entries * heads; i++) {
+        c.box.b = (int32_t)(i / heads);
+        c.box.h0 = c.box.h1 = (int32_t)(i % heads);
+        c.box.g = (int32_t)(c.box.h0 / (a->heads / a->kv_heads));
+        pairs += count_box(&c, shift, shift + (int32_t)a->q_len - 1, 0, (int32_t)a->kv_len - 1);
+    }
+    return pairs * copies;
+}
+
+double clattn_problem_flops(const clattn_attention *problem, const void *const *arrays)
 {
     struct clattn__problem p;
     if (clattn__problem_resolve(&p, problem, NULL, 0))
         return 0;
-    double flops = 2.0 * (double)(p.a.dim + p.a.dim_v) * (double)p.a.batch * (double)p.a.heads * visible_pairs(&p);
+    double flops = 2.0 * (double)(p.a.dim + p.a.dim_v) * visible_pairs(&p, arrays);
     clattn__problem_free(&p);
     return flops;
 }

@@ -136,11 +136,12 @@ static bool in_pairs(const clattn_attention *a)
     return a->type_q == CLATTN_BF16 && a->type_k == CLATTN_BF16 && a->type_v == CLATTN_BF16;
 }
 
-static clattn_status measure(struct device_run *r, struct peak *peak, const clattn_attention *problem,
+static clattn_status measure(struct device_run *r, struct peak *peak, const struct workload *w,
                              double seconds, struct result *result)
 {
     struct series s = {.n = 0};
-    double flops = clattn_problem_flops(problem), bytes = clattn_problem_bytes(problem);
+    const clattn_attention *problem = &w->problem;
+    double flops = clattn_problem_flops(problem, (const void *const *)w->arrays), bytes = clattn_problem_bytes(problem);
     double once = time_runs(r, 1) > 0 ? time_runs(r, 1) : 0; /* the first warms up */
     if (once <= 0)
         return CLATTN_OPENCL_FAILED;
@@ -197,7 +198,7 @@ static void measure_workload(const struct bench *b, clattn_context *ctx, struct 
     if (!status && !result->why[0])
         status = open_run(&r, w);
     if (!status && !result->why[0])
-        status = measure(&r, peak, &w->problem, (double)b->seconds, result);
+        status = measure(&r, peak, w, (double)b->seconds, result);
     if (status)
         refuse(result, ctx, status);
     close_run(&r);

@@ -35,8 +35,9 @@ static int check(const char *path, const struct workload *w, char name)
 
 /* Problem, device, engine, time. */
 static void print_run(const struct run_options *o, clattn_context *ctx, const clattn_plan *plan,
-                      const clattn_attention *problem, double seconds)
+                      const struct workload *w, double seconds)
 {
+    const clattn_attention *problem = &w->problem;
     char text[1024];
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
     clattn_device_describe(clattn_context_device(ctx), &facts);
@@ -51,7 +52,7 @@ static void print_run(const struct run_options *o, clattn_context *ctx, const cl
     printf("\ndevice   %s\nengine   %s\nplan     %.3f s\ntime     %.3f ms", facts.name, clattn_plan_engine(plan),
            o->plan_seconds, seconds * 1e3);
     if (seconds > 0)
-        printf(", %.1f GFLOP/s", clattn_problem_flops(problem) / seconds * 1e-9);
+        printf(", %.1f GFLOP/s", clattn_problem_flops(problem, (const void *const *)w->arrays) / seconds * 1e-9);
     printf("\n");
 }
 
@@ -67,7 +68,7 @@ static int run_plan(const struct run_options *o, clattn_context *ctx, clattn_pla
             return failed(ctx, status, "run");
         best = fmin(best, seconds);
     }
-    print_run(o, ctx, plan, &w->problem, best);
+    print_run(o, ctx, plan, w, best);
     if (save_tensor(o->o, w, 'o') || save_tensor(o->lse, w, 'l'))
         return EXIT_MISTAKE;
     int code = check(o->check, w, 'o'), code_lse = check(o->check_lse, w, 'l');
