@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * check_mechanism_traps.c - where papers and their released code differ, and what must hold of each mechanism whatever the numbers.
+ * check_mechanism_traps.c - where papers and their released code differ, and what must hold of each mechanism whatever
+ * the numbers.
  *
- * Traps have the numbers of doc/mechanisms.md.  On every engine that fits the device.  Bits are compared as bits; two results of real
- * numbers within two bars of doc/numerics.md: values are at most 2, and scores small enough for the bar to cover their rounding. */
+ * Traps have the numbers of doc/mechanisms.md.  On every engine that fits the device.  Bits are compared as bits; two
+ * results of real numbers within two bars of doc/numerics.md: values are at most 2, and scores small enough for the bar
+ * to cover their rounding. */
 #include "tests/suite.h"
 #include "tests/trial.h"
 
@@ -59,15 +61,15 @@ static double between(struct trial *s, struct trial *t, const char *engine, int6
     return apart(s, t, i0, i1);
 }
 
-/* What a score may be off by (doc/numerics.md): (dim / 2 + 3) u of the dot product's size, u of the largest result for each
- * rounding of a rule, and 2 u of it for the factor log2(e). */
+/* What a score may be off by (doc/numerics.md): (dim / 2 + 3) u of the dot product's size, u of the largest result for
+ * each rounding of a rule, and 2 u of it for the factor log2(e). */
 static double score_error(double size, double largest, int roundings)
 {
     return UNIT * ((16 / 2 + 3) * size + (roundings + 2) * largest);
 }
 
-/* How far apart two runs may be whose scores (logarithms of weights) are off by e each.  Values are within 2, so no value is
- * further than 4 from a result, and a result is off by at most 4 (exp(e) - 1) exp(e) beside the bar. */
+/* How far apart two runs may be whose scores (logarithms of weights) are off by e each.  Values are within 2, so no
+ * value is further than 4 from a result, and a result is off by at most 4 (exp(e) - 1) exp(e) beside the bar. */
 static double two_runs(double e)
 {
     return BARS + 2 * 4 * expm1(e) * exp(e);
@@ -220,7 +222,8 @@ START_TEST(trap_2_ee_mllm_text_reads_images)
         ck_assert(between(&t, &causal, trial_engines[e], 30, N) == 0); /* with its own keys text is causal */
         for (int64_t n = 0; n < 2 * 4 * 30; n++) {
             int64_t b = n / 120, h = n / 30 % 4, i = n % 30;
-            ck_assert_mem_eq(trial_o(&t, b, h, i), trial_v(&t, b, h / 2, i), 16 * sizeof(float)); /* an image row is its value */
+            /* an image row is its value */
+            ck_assert_mem_eq(trial_o(&t, b, h, i), trial_v(&t, b, h / 2, i), 16 * sizeof(float));
         }
         float *before = copy_of(t.o, t.o_count);
         overwrite(&t, 30, N, 1.25f);
@@ -264,7 +267,8 @@ START_TEST(trap_3_aki_is_limited_to_the_input)
     for (EACH_ENGINE(e)) {
         for (int m = 0; m < 2; m++) {
             struct trial *t = &two[m];
-            ck_assert(between(t, &causal, trial_engines[e], 0, 10) == 0 && apart(t, &causal, 30, N) == 0); /* text is causal */
+            /* text is causal */
+            ck_assert(between(t, &causal, trial_engines[e], 0, 10) == 0 && apart(t, &causal, 30, N) == 0);
             ck_assert(apart(t, &causal, 10, 30) > 0.01);
             float *before = copy_of(t->o, t->o_count);
             overwrite(t, 60, 61, 1.75f); /* an answer's token */
@@ -465,7 +469,8 @@ static void mean_of_edges(const struct trial *t, int64_t h, int64_t i, double *o
 
 START_TEST(trap_6_gbc_divides_by_max)
 {
-    clattn_attention a = trial_mechanism("gbc_cross", EDGES, 20, 30), apart_a = trial_mechanism("bert4rec", EDGES, 20, 30);
+    clattn_attention a = trial_mechanism("gbc_cross", EDGES, 20, 30);
+    clattn_attention apart_a = trial_mechanism("bert4rec", EDGES, 20, 30);
     struct trial t = trial_make(&a), each = trial_make(&apart_a);
     trial_fill(&t, "covered", edge_covers);
     trial_fill(&t, "keep", child_tokens);
@@ -551,7 +556,8 @@ START_TEST(trap_8_hidden_is_hidden)
     trial_fill(&t, "keep", second_entry_only);
     for (int64_t n = 0; n < t.q_count; n++)
         t.q[n] = 100;
-    for (int64_t n = 0; n < t.k_count; n++) /* visible scores of -40000, hidden ones of 40000: -10000 would not hide them */
+    /* visible scores of -40000, hidden ones of 40000: -10000 would not hide them */
+    for (int64_t n = 0; n < t.k_count; n++)
         t.k[n] = n / 16 % N % 2 ? 100 : -100;
     for (EACH_ENGINE(e)) {
         trial_run(&t, trial_engines[e]);
@@ -626,7 +632,8 @@ START_TEST(pyramid_ernie_layers)
         ck_assert(between(&t, &full, trial_engines[e], 0, N) > 0.01);
         trial_run(&alone, trial_engines[e]);
         for (int64_t n = 0; n < 2 * 4 * 40 * 16; n++)
-            ck_assert(fabs((double)alone.o[n] - (double)trial_o(&t, n / 2560, n / 640 % 4, n / 16 % 40)[n % 16]) <= BARS);
+            ck_assert(fabs((double)alone.o[n] - (double)trial_o(&t, n / 2560, n / 640 % 4, n / 16 % 40)[n % 16]) <=
+                      BARS);
         float *before = copy_of(t.o, t.o_count);
         overwrite(&t, 0, 40, 1.5f);
         trial_run(&t, trial_engines[e]);
@@ -775,7 +782,8 @@ static void check_prefix_of_queries(const struct trial *whole, const char *engin
     for (int64_t n = 0; n < 2 * 4; n++) {
         double sum = 0;
         for (int d = 0; d < 16; d++) /* the paper's tolerance of the sum is 1e-4 */
-            sum += fabs((double)trial_o(&part, n / 4, n % 4, count - 1)[d] - (double)trial_o(whole, n / 4, n % 4, count - 1)[d]);
+            sum += fabs((double)trial_o(&part, n / 4, n % 4, count - 1)[d] -
+                        (double)trial_o(whole, n / 4, n % 4, count - 1)[d]);
         ck_assert(sum <= 16 * BARS && sum <= 1e-4);
     }
     trial_free(&part);
@@ -860,12 +868,13 @@ START_TEST(lssa_rows)
         unit_rows(both[m]->k, both[m]->k_count);
     }
     for (EACH_ENGINE(e)) {
-        /* The two forms are one.  Rows of length 1: no dot product's size is above 1, no score above log(16) log(70) < 12.  A
-         * logarithm rounds by 8 u, the product by 1; softplus by 12, and it turns e of a score into at most e of its own. */
+        /* The two forms are one.  Rows of length 1: no dot product's size is above 1, and log(16) log(70) < 12 bounds
+         * the scores.  A logarithm rounds by 8 u, the product by 1; softplus by 12, and it turns e of a score into at
+         * most e of its own. */
         ck_assert(between(&t, &counts, trial_engines[e], 0, N) <= two_runs(score_error(12, 12, 8 + 1) + 12 * UNIT));
         for (int64_t n = 0; n < 2 * 4 * 16; n++) /* row 0: log 1 = 0, one key, its value */
-            ck_assert(fabs((double)trial_o(&t, n / 64, n / 16 % 4, 0)[n % 16] - (double)trial_v(&t, n / 64, n / 16 % 4 / 2, 0)[n % 16]) <=
-                      BARS / 2);
+            ck_assert(fabs((double)trial_o(&t, n / 64, n / 16 % 4, 0)[n % 16] -
+                           (double)trial_v(&t, n / 64, n / 16 % 4 / 2, 0)[n % 16]) <= BARS / 2);
         for (int64_t n = 0; n < t.v_count; n++) /* rows sum to 1 */
             t.v[n] = 1;
         trial_run(&t, trial_engines[e]);
@@ -967,7 +976,8 @@ START_TEST(trap_13_negative_scores_rise_too)
     for (EACH_ENGINE(e)) {
         /* sizes are at most 16, after the rule 24; it rounds twice, and the keys of the other run once */
         ck_assert(between(&t, &scaled, trial_engines[e], N - 1, N) <= two_runs(score_error(24, 24, 2)));
-        ck_assert(between(&t, &plain, trial_engines[e], N - 1, N) > 0.001); /* another temperature is not the identity */
+        /* another temperature is not the identity */
+        ck_assert(between(&t, &plain, trial_engines[e], N - 1, N) > 0.001);
         ck_assert(apart(&t, &plain, 0, N - 1) <= BARS);
     }
     trial_free(&t);

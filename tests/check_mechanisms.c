@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * check_mechanisms.c - every mechanism against its paper's formula, written here as C over (query, key) in double precision.
+ * check_mechanisms.c - every mechanism against its paper's formula, written here as C over (query, key) in double
+ * precision.
  *
- * Engines are forced by name: whole sequences on every one that fits the device, and one to three queries with splits and with key
- * lengths (formula_of_paper says where).  The bounds are those of doc/numerics.md; what a score rule adds is worked out beside its
- * formula.  The masks are compared pair by pair as well, with the classes of tiles of one pair.  Traps and properties of the
- * papers: check_mechanism_traps.c. */
+ * Engines are forced by name: whole sequences on every one that fits the device, and one to three queries with splits
+ * and with key lengths (formula_of_paper says where).  The bounds are those of doc/numerics.md; what a score rule adds
+ * is worked out beside its formula.  The masks are compared pair by pair as well, with the classes of tiles of one
+ * pair.  Traps and properties of the papers: check_mechanism_traps.c. */
 #include "tests/ref.h"
 #include "tests/suite.h"
 #include "tests/trial.h"
@@ -17,6 +18,7 @@
 
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 #define UNIT 0x1p-24
+#define LOG_DIM 2.772588722239781 /* log 16 */
 #define BATCH 3
 #define KEYS 70
 #define CROSS_KEYS 53
@@ -133,9 +135,10 @@ static const struct {
     const char *name;
     double (*element)(int64_t, int64_t);
 } contents[] = {
-    {"n", prompt}, {"prompt", prompt}, {"answer", answer}, {"opened", opened}, {"span", span}, {"caption", caption}, {"doc", document},
-    {"part", part}, {"image", image}, {"bounds", bounds}, {"role", role}, {"reads", reads}, {"keep", keep}, {"covered", covered},
-    {"order", order}, {"rank", rank}, {"kind", kind}, {"slope", slope}, {"bias", bias}, {"seen", seen_in_window},
+    {"n", prompt},        {"prompt", prompt}, {"answer", answer}, {"opened", opened},   {"span", span},
+    {"caption", caption}, {"doc", document},  {"part", part},     {"image", image},     {"bounds", bounds},
+    {"role", role},       {"reads", reads},   {"keep", keep},     {"covered", covered}, {"order", order},
+    {"rank", rank},       {"kind", kind},     {"slope", slope},   {"bias", bias},       {"seen", seen_in_window},
 };
 
 /* ---- the formulas ---- */
@@ -178,7 +181,8 @@ static bool ee_mllm(const struct place *p)
 
 static bool aki(const struct place *p)
 {
-    double first = bounds(p->b, 0), last = bounds(p->b, 1), question = bounds(p->b, 2), q = (double)p->q, k = (double)p->k;
+    double first = bounds(p->b, 0), last = bounds(p->b, 1), question = bounds(p->b, 2);
+    double q = (double)p->q, k = (double)p->k;
     return k <= q || (first <= q && q < last && last <= k && k < question);
 }
 
@@ -190,10 +194,19 @@ static bool aki_roles(const struct place *p)
 
 static bool kept(const struct place *p) { return keep(p->b, p->k) != 0; }
 static bool kept_causal(const struct place *p) { return keep(p->b, p->k) != 0 && p->k <= p->q; }
-static bool same_caption(const struct place *p) { return caption(p->b, p->k) >= 0 && caption(p->b, p->q) == caption(p->b, p->k); }
+
+static bool same_caption(const struct place *p)
+{
+    return caption(p->b, p->k) >= 0 && caption(p->b, p->q) == caption(p->b, p->k);
+}
+
 static bool same_caption_causal(const struct place *p) { return same_caption(p) && p->k <= p->q; }
 static bool child(const struct place *p) { return covered(p->b, p->q) != 0 && keep(p->b, p->k) != 0; }
-static bool same_part(const struct place *p) { return part(p->b, p->q) == part(p->b, p->k); } /* layer 0 of 9 lower ones */
+
+static bool same_part(const struct place *p) /* layer 0 of 9 lower ones */
+{
+    return part(p->b, p->q) == part(p->b, p->k);
+}
 
 static bool bpdec(const struct place *p)
 {
@@ -204,7 +217,8 @@ static bool bpdec(const struct place *p)
 static bool content(const struct place *p) { return rank(p->b, p->k) <= rank(p->b, p->q); }
 static bool query(const struct place *p) { return rank(p->b, p->k) < rank(p->b, p->q); }
 
-/* A real number, and what f32 may be off by: every operation rounds by UNIT of its result, functions by what doc/numerics.md says. */
+/* A real number, and what f32 may be off by: every operation rounds by UNIT of its result, functions by what
+ * doc/numerics.md says. */
 struct number {
     double x, e;
 };
@@ -256,7 +270,11 @@ static struct number by_log(double n, struct number s)
 }
 
 static struct number score_lssa_causal(const struct place *p, struct number s) { return by_log((double)p->q + 1, s); }
-static struct number score_lssa(const struct place *p, struct number s) { return by_log(seen_in_window(p->b, p->q), s); }
+
+static struct number score_lssa(const struct place *p, struct number s)
+{
+    return by_log(seen_in_window(p->b, p->q), s);
+}
 
 static struct number score_boost(const struct place *p, struct number s)
 {
@@ -323,10 +341,10 @@ static const struct formula formulas[] = {
     {.name = "cab_cs", .sees = causal},
     {.name = "cab_nc", .sees = all},
     {.name = "cab_cc", .sees = all},
-    {.name = "lssa_causal", .sees = causal, .score = score_lssa_causal, .weight = softplus, .scale = 2.772588722239781, /* log 16 */
+    {.name = "lssa_causal", .sees = causal, .score = score_lssa_causal, .weight = softplus, .scale = LOG_DIM,
      .narrow = true, .unit = true},
-    {.name = "lssa", .sees = sliding, .score = score_lssa, .weight = softplus, .scale = 2.772588722239781, .over = "sliding_window",
-     .unit = true},
+    {.name = "lssa", .sees = sliding, .score = score_lssa, .weight = softplus, .scale = LOG_DIM,
+     .over = "sliding_window", .unit = true},
     {.name = "relu_count", .sees = causal, .weight = relu, .divisor = BY_COUNT},
     {.name = "imbalanced", .sees = causal, .score = score_boost},
 };
@@ -348,7 +366,8 @@ struct row {
     double o[16], lse, bound, lse_bound;
 };
 
-static struct number raw_score(const struct trial *t, const struct formula *f, const struct row *r, int64_t j, double *size)
+static struct number raw_score(const struct trial *t, const struct formula *f, const struct row *r, int64_t j,
+                               double *size)
 {
     const float *q = trial_q(t, r->b, r->h, r->i), *k = trial_k(t, r->b, r->h / 2, j);
     double scale = f->scale != 0 ? f->scale : 0.25, s = 0;
@@ -365,8 +384,8 @@ static double round_to(int type, double x)
     return type == REF_F32 ? x : ref_round(type, x);
 }
 
-/* Scores of the row; type: what an unfused pipeline would store them in, REF_F32 for exact ones.  Errors are dropped where the
- * bar of 16 UNIT covers them. */
+/* Scores of the row; type: what an unfused pipeline would store them in, REF_F32 for exact ones.  Errors are dropped
+ * where the bar of 16 UNIT covers them. */
 static void fill_scores(const struct trial *t, const struct formula *f, int type, struct row *r)
 {
     double largest = 0, size;
@@ -400,10 +419,11 @@ static int64_t fill_weights(const struct formula *f, int type, struct row *r, do
         if (!r->seen[j])
             continue;
         struct number s = r->s[j];
-        double e = s.e + (f->weight == softplus ? 2 * UNIT * fabs(s.x) : 0), x = f->weight ? f->weight(s.x) : exp(s.x - top);
+        double rounds = f->weight == softplus ? UNIT : 0; /* relu does not */
+        double e = s.e + 2 * rounds * fabs(s.x), x = f->weight ? f->weight(s.x) : exp(s.x - top);
         r->w[j].x = round_to(type, x);
         if (f->weight)
-            r->w[j].e = fmax(f->weight(s.x + e) - x, x - f->weight(s.x - e)) + (f->weight == softplus ? 12 * UNIT * x : 0);
+            r->w[j].e = fmax(f->weight(s.x + e) - x, x - f->weight(s.x - e)) + 12 * rounds * x;
         sum += x;
         count++;
     }
@@ -445,7 +465,8 @@ static void bound_row(const struct trial *t, const struct formula *f, double div
     }
     double rest = f->divisor == BY_COUNT ? 1 : f->weight ? 1 - off : least;
     r->bound = 16 * UNIT * largest * (f->divisor == BY_COUNT ? sum : 1) + moved / rest;
-    r->lse_bound = 16 * UNIT * (1 + fabs(r->lse)) + (f->divisor == BY_COUNT ? 0 : f->weight ? -log(1 - off) : log(most));
+    double lse_moved = f->divisor == BY_COUNT ? 0 : f->weight ? -log(1 - off) : log(most);
+    r->lse_bound = 16 * UNIT * (1 + fabs(r->lse)) + lse_moved;
 }
 
 /* Narrow storage: twice the error of a plain computation in it, and twice the rounding of the result. */
@@ -477,15 +498,18 @@ static void check_row(const struct trial *t, const struct formula *f, const char
     if (count > 0 && t->a.type_q != CLATTN_F32)
         bound_narrow_row(t, f, r);
     /* values are up to 2: bounds far below what a key too many or too few does */
-    ck_assert_msg(count == 0 || r->bound <= (t->a.type_q == CLATTN_F32 ? 0x1p-14 : 0x1p-6), "%s: +- %g", f->name, r->bound);
+    ck_assert_msg(count == 0 || r->bound <= (t->a.type_q == CLATTN_F32 ? 0x1p-14 : 0x1p-6), "%s: +- %g", f->name,
+                  r->bound);
     double lse = (double)t->lse[(r->b * t->a.heads + r->h) * t->a.q_len + r->i];
     for (int d = 0; d < 16; d++) {
         double got = (double)trial_o(t, r->b, r->h, r->i)[d];
-        ck_assert_msg(fabs(got - r->o[d]) <= (count ? r->bound : 0), "%s on %s, %d queries: o[%d][%d][%d][%d] is %.9g, not %.9g +- %.3g",
-                      f->name, engine, (int)t->a.q_len, (int)r->b, (int)r->h, (int)r->i, d, got, r->o[d], r->bound);
+        ck_assert_msg(fabs(got - r->o[d]) <= (count ? r->bound : 0),
+                      "%s on %s, %d queries: o[%d][%d][%d][%d] is %.9g, not %.9g +- %.3g", f->name, engine,
+                      (int)t->a.q_len, (int)r->b, (int)r->h, (int)r->i, d, got, r->o[d], r->bound);
     }
-    ck_assert_msg(count ? fabs(lse - r->lse) <= r->lse_bound : lse == -INFINITY, "%s on %s: lse[%d][%d][%d] is %.9g, not %.9g +- %.3g",
-                  f->name, engine, (int)r->b, (int)r->h, (int)r->i, lse, r->lse, r->lse_bound);
+    ck_assert_msg(count ? fabs(lse - r->lse) <= r->lse_bound : lse == -INFINITY,
+                  "%s on %s: lse[%d][%d][%d] is %.9g, not %.9g +- %.3g", f->name, engine, (int)r->b, (int)r->h,
+                  (int)r->i, lse, r->lse, r->lse_bound);
 }
 
 static int64_t check_rows(const struct trial *t, const struct formula *f, const char *engine)
@@ -589,11 +613,13 @@ static void check_mask(const struct formula *f, bool cross)
     static uint8_t classes[KEYS * KEYS];
     int64_t keys = t.a.kv_len;
     for (int64_t b = 0; b < BATCH; b++) {
-        ck_assert_int_eq(clattn_tile_map(&t.a, (const void *const *)t.arrays, b, 1, 1, 1, classes, sizeof classes), CLATTN_OK);
+        ck_assert_int_eq(clattn_tile_map(&t.a, (const void *const *)t.arrays, b, 1, 1, 1, classes, sizeof classes),
+                         CLATTN_OK);
         for (int64_t n = 0; n < KEYS * keys; n++) {
             struct place p = {b, 1, n / keys, n % keys, KEYS, keys};
             ck_assert_msg(classes[n] == (f->sees(&p) ? CLATTN_TILE_FULL : CLATTN_TILE_EMPTY),
-                          "%s: batch %d, query %d, key %d is of class %d", f->name, (int)b, (int)p.q, (int)p.k, classes[n]);
+                          "%s: batch %d, query %d, key %d is of class %d", f->name, (int)b, (int)p.q, (int)p.k,
+                          classes[n]);
         }
     }
     trial_free(&t);
@@ -619,9 +645,9 @@ static int operators_before(int i)
     return count;
 }
 
-/* Compilers take nearly all of the time.  So each is run whole on every engine in f32; with few queries, where an engine has
- * kernels of its own, every score and weight rule and every second mask, on engines and shapes in turn; and four in f16, because
- * storage has little to do with rules. */
+/* Compilers take nearly all of the time.  So each is run whole on every engine in f32; with few queries, where an
+ * engine has kernels of its own, every score and weight rule and every second mask, on engines and shapes in turn; and
+ * four in f16, because storage has little to do with rules. */
 START_TEST(formula_of_paper)
 {
     clattn_mechanism m = describe(_i);
@@ -639,7 +665,7 @@ START_TEST(formula_of_paper)
 END_TEST
 
 /* ---- the table and what writes a row ---- */
-/* Abort unless a row of doc/mechanisms.md has before, text (a table writes \\| for |) and after, one behind the other. */
+/* Abort unless a row of doc/mechanisms.md has before, text (a table writes \| for |) and after, one behind another. */
 static void check_cell(const char *row, const char *before, const char *text, const char *after)
 {
     char cell[512];
@@ -727,7 +753,8 @@ START_TEST(apply_keeps_what_is_there)
     ck_assert_int_eq(clattn_mechanism_apply(&a, "imbalanced", NULL, 0), CLATTN_OK);
     ck_assert_int_eq(a.pattern.corner, CLATTN_TOP_LEFT);
     ck_assert_int_eq(a.n_scalars, 2);
-    ck_assert(a.scalars[0].value == 0.125 && a.scalars[1].value == 0.3 && a.n_arrays == 1 && a.arrays[0].type == CLATTN_I32);
+    ck_assert(a.scalars[0].value == 0.125 && a.scalars[1].value == 0.3 && a.n_arrays == 1 &&
+              a.arrays[0].type == CLATTN_I32);
     ck_assert_int_eq(clattn_mechanism_apply(&a, "imbalanced", NULL, 0), CLATTN_OK); /* again: nothing new */
     ck_assert_int_eq(a.n_scalars, 2);
     ck_assert_int_eq(clattn_mechanism_apply(&a, "sliding_window", NULL, 0), CLATTN_OK); /* the score rule stays */
@@ -743,7 +770,8 @@ END_TEST
 START_TEST(dimensions_of_arrays)
 {
     clattn_attention a = trial_mechanism("lssa", 3, 5, 9);
-    ck_assert(a.arrays[0].n_dims == 2 && a.arrays[0].dims[0] == 3 && a.arrays[0].dims[1] == 9 && a.arrays[0].type == CLATTN_I32);
+    ck_assert(a.arrays[0].n_dims == 2 && a.arrays[0].dims[0] == 3 && a.arrays[0].dims[1] == 9 &&
+              a.arrays[0].type == CLATTN_I32);
     a = trial_mechanism("gbc_cross", 3, 5, 9); /* queries from position 0 on */
     ck_assert(a.arrays[0].dims[1] == 5 && a.arrays[1].dims[1] == 9 && a.arrays[1].type == CLATTN_BITS);
     a = trial_mechanism("t5_encoder", 3, 5, 9);
@@ -787,7 +815,8 @@ START_TEST(trap_7_t5_buckets_are_thresholds)
     for (int bidirectional = 0; bidirectional < 2; bidirectional++) {
         ck_assert_int_eq(clattn_t5_buckets(table, 1000, bidirectional), CLATTN_OK);
         for (int r = -1000; r <= 1000; r++)
-            ck_assert_msg(table[r + 1000] == t5_bucket(r, bidirectional), "distance %d is in bucket %d", r, (int)table[r + 1000]);
+            ck_assert_msg(table[r + 1000] == t5_bucket(r, bidirectional), "distance %d is in bucket %d", r,
+                          (int)table[r + 1000]);
         ck_assert(table[1000 - 128] == table[0] && table[1000 + 128] == table[2000]); /* n = 128 serves for all */
     }
     for (int r = -7; r <= 0; r++) { /* the nearest to the left are alike */

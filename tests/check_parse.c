@@ -305,7 +305,8 @@ START_TEST(every_named_rule_parses)
     for (const struct clattn__named_rule *rule = clattn__named_rules; rule->name; rule++, n++) {
         char call[256];
         bool parsed = false;
-        for (size_t i = 0; i < LEN(own) * LEN(own) && !parsed; i++) { /* one of these suits as the first array, one as the others */
+        /* one of these suits as the first array, one as the others */
+        for (size_t i = 0; i < LEN(own) * LEN(own) && !parsed; i++) {
             struct clattn__expr *e;
             struct clattn__text text = clattn__text_into(call, sizeof call);
             const char *p = rule->parameters;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_second.sh - a second process that creates the same plan pays no compilation: on PoCL by the driver's cache, which ours
-# stays out of the way of; on Intel's runtime, if it is here, by ours.
+# check_second.sh - a second process that creates the same plan pays no compilation: on PoCL by the driver's cache,
+# which ours stays out of the way of; on Intel's runtime, if it is here, by ours.
 set -u
 . "$top_srcdir/tests/runtimes.sh"
 clattn=$top_builddir/clattn
@@ -12,7 +12,8 @@ bad=0
 ran=0
 
 plan_ms() { # of a new process
-    "$clattn" run --mask 'k <= q & q - k < 100' --corner tl --score 'score - 0.125 * (q - k)' attn:f32:h2:q100:k100:d64 < /dev/null |
+    "$clattn" run --mask 'k <= q & q - k < 100' --corner tl --score 'score - 0.125 * (q - k)' \
+        attn:f32:h2:q100:k100:d64 < /dev/null |
         sed -n 's/^plan *\([0-9]*\)\.\([0-9]*\) s$/\1\2/p' | sed 's/^0*\([0-9]\)/\1/'
 }
 
