@@ -31,7 +31,8 @@ INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/c
 	tests/check_kernel_functions tests/check_kernel_rules tests/check_layout tests/check_cache \
 	tests/check_program tests/check_plan
 RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties tests/check_data tests/check_threads \
-	tests/check_guard tests/check_program tests/check_kernel_functions tests/check_kernel_rules
+	tests/check_guard tests/check_program tests/check_kernel_functions tests/check_kernel_rules tests/check_mechanisms \
+	tests/check_mechanism_traps
 SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_run.sh tests/check_second.sh tests/check_tool.sh \
 	tests/check_sweep.sh tests/check_determinism.sh \
 	tests/check_oclgrind.sh tests/check_rusticl.sh tests/check_intel.sh tests/consumer.sh

@@ -444,7 +444,7 @@ START_TEST(operations_are_those_of_visible_pairs)
         const char *mask;
         bool (*sees)(int b, int h, int q, int k);
     } masks[] = {{"h > 0 & doc[b, q] == doc[b, k]", same_document}, {"k <= q", causal}, {"g == 1 | k < 100", by_group}};
-    const void *data[CLATTN_MAX_ARRAYS] = {documents};
+    const void *inputs[CLATTN_MAX_ARRAYS] = {documents};
     for (int i = 0; i < 2 * COUNT_K; i++)
         documents[i / COUNT_K][i % COUNT_K] = i % COUNT_K / (7 + i / COUNT_K);
     for (size_t m = 0; m < sizeof masks / sizeof masks[0]; m++) {
@@ -463,7 +463,7 @@ START_TEST(operations_are_those_of_visible_pairs)
         for (int i = 0; i < 2 * COUNT_HEADS * COUNT_Q * COUNT_K; i++)
             pairs += masks[m].sees(i / (COUNT_HEADS * COUNT_Q * COUNT_K), i / (COUNT_Q * COUNT_K) % COUNT_HEADS,
                                    i / COUNT_K % COUNT_Q + COUNT_K - COUNT_Q, i % COUNT_K);
-        ck_assert_double_eq(clattn_problem_flops(&a, data), 2 * (5 + 3) * pairs);
+        ck_assert_double_eq(clattn_problem_flops(&a, inputs), 2 * (5 + 3) * pairs);
         if (m == 0) /* without the arrays nothing is known */
             ck_assert_double_eq(clattn_problem_flops(&a, NULL), 2 * (5 + 3) * 2.0 * COUNT_HEADS * COUNT_Q * COUNT_K);
     }
