@@ -2,8 +2,6 @@
  * instructions.c - what a CPU can do that OpenCL has no word for, and whether a driver's compiler lets kernels use it. */
 #include "engine/engine.h"
 
-#include <string.h>
-
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <cpuid.h>
 /* AVX512_BF16 (leaf 7, subleaf 1), of a processor whose wide registers the system keeps. */
@@ -19,9 +17,9 @@ static bool host_has_bf16_dot(void)
 }
 #endif
 
-/* Of a CPU device in this process: drivers that pass assembly on to LLVM, and compile for registers of sixteen floats. */
+/* Of a CPU, which is this machine's: its driver takes assembly, and compiles for registers of sixteen floats. */
 bool clattn__has_bf16_dot(const clattn_device_facts *facts)
 {
-    return facts->type == CL_DEVICE_TYPE_CPU && strstr(facts->platform, "Portable Computing Language") &&
+    return facts->type == CL_DEVICE_TYPE_CPU && clattn__driver_takes_assembly(facts) &&
            facts->vector_width_float == 16 && host_has_bf16_dot();
 }

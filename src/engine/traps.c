@@ -8,23 +8,24 @@ struct trap {
     const char *platform;     /* part of the platform's name */
     bool caches_programs;     /* keeps compiled programs on disk by itself */
     bool slow_wide_vectors;   /* needs minutes to compile float16 kernels */
+    bool takes_assembly;      /* its compiler passes inline assembly on, for a CPU */
     bool wrong_nested_min;    /* compiles min(a, min(b, -c)) of integers to something else */
     const char *sentences[4]; /* NULL-ended */
 };
 
 static const struct trap traps[] = {
-    {"Portable Computing Language", true, false, false,
+    {"Portable Computing Language", true, false, true, false,
      {"compiles at the first launch of each kernel, not when it is built; clattn launches once inside plan_create",
       "a full disk under its cache folder (POCL_CACHE_DIR) ends the process; nothing a library does can prevent it",
       "a kernel's fault is a fault of the process: there is no memory protection between them"}},
-    {"rusticl", false, true, false,
+    {"rusticl", false, true, false, false,
      {"takes minutes to compile float16 kernels, so only the portable engine is used",
       "aborts the process on a program binary that is not its own; clattn authenticates its cache for that reason"}},
-    {"Oclgrind", false, false, false, {"an interpreter that checks kernels: right, and thousands of times slower than a device"}},
-    {"NVIDIA", true, false, true,
+    {"Oclgrind", false, false, false, false, {"an interpreter that checks kernels: right, and thousands of times slower than a device"}},
+    {"NVIDIA", true, false, false, true,
      {"after an illegal address in any kernel every later call on the same context fails; open a new context",
       "drops the minus from min(a, min(b, -c)) of integers (driver 580.159.04, compute capability 9.0); rules avoid it"}},
-    {"Intel(R) OpenCL", false, false, false, {"refuses inline assembly, which clattn does not use on it"}},
+    {"Intel(R) OpenCL", false, false, false, false, {"refuses inline assembly, which clattn does not use on it"}},
 };
 
 static const struct trap *find_trap(const clattn_device_facts *facts)
@@ -41,6 +42,12 @@ void clattn__driver_facts(clattn_device_facts *facts)
     facts->caches_programs = trap && trap->caches_programs;
     facts->slow_wide_vectors = trap && trap->slow_wide_vectors;
     facts->wrong_nested_min = trap && trap->wrong_nested_min;
+}
+
+bool clattn__driver_takes_assembly(const clattn_device_facts *facts)
+{
+    const struct trap *trap = find_trap(facts);
+    return trap && trap->takes_assembly;
 }
 
 const char *clattn_device_trap(const clattn_device_facts *facts, size_t index)
