@@ -205,6 +205,7 @@ grep -q '^</svg>' "$tmp/map.svg" || fail "explain --svg wrote no whole picture"
 expect 0 'soft_cap(c)' rules
 expect 0 'usage: clattn rules' rules --help
 mistake 'takes no argument' rules causal
+[ "${CLATTN_TEST_RUNTIME:-pocl}" != pocl ] || expect 0 'GFLOP/s' run --device pocl $small
 expect 0 'usage: clattn mechanisms' mechanisms --help
 expect 0 '"name": "croc"' mechanisms --json
 expect 0 'in C.*"aki"' mechanisms aki
