@@ -17,14 +17,15 @@
  *     SCORE_UNIT(args)                               what its scores lack: they are times this
  *     KEY_ROW, KEY_STRIDE, VALUE_ROW, VALUE_STRIDE   a block's keys and values, as pointers to its first
  *     WIDENS_KEYS, WIDENS_VALUES, widen_keys, widen_values   whether they are copied, once a block, into 32 bits an element
- *     score_tile                                     MK keys x NQ vectors of scores
+ *     key_at(row, i), multiply(sum, x, y)            step i of a key's row; sum + x y: sixteen steps times one
  *     weigh                                          scores to weights and their sums
- *     add_values                                     O^T = alpha O^T + V^T P
  *     weight_of, value_of, values_finite             single ones, for blocks where a value is not finite
  *
  * -D parameters beside those of forward.clh: DOT; NQ 1 to 6; MK, MD with MK * NQ and MD * NQ up to 24, MD <= DIM_V, MK even if DOT
  * is 2; NT 1 or more: tiles that share each block of keys and values while it lies in the nearest cache, for keys that outgrow the
  * second; BQ = 16 * NQ * NT; BK a multiple of MK; GROUP = 1.
+ * Register tiles: MK keys x NQ vectors for S^T, MD columns x NQ vectors for O^T; the last column tile overlaps the one
+ * before it and stores its new columns alone.
  * Numerics: f32 sums in rising order of columns, of a block's keys, and of blocks, hence the same bits whatever the number
  * of threads; a block is summed from 0, so that one large weight does not swallow the many small ones of later blocks.  A masked
  * pair has weight +0 exactly; where values are not finite, masked pairs are left out of the sum, since 0 * NaN is NaN.
@@ -91,6 +92,27 @@ static inline void load_queries(QUERY16 *qt, __global const STORED(T_Q) *q, cons
         __global const STORED(T_Q) *row = q + at->q0 + row_offset(a->q_at, a->pack, min(row0 + i, at->rows - 1));
         for (int d = 0; d < STEPS; d++)
             lane[d * TILE + i] = pack_query(row, d, a->scale);
+    }
+}
+
+/* One register tile of S^T: MK keys, the last of n repeated where fewer are left. */
+static inline void score_tile(float16 s[MK][NQ], const QUERY16 *qt, KEY_ROW keys, long stride, int n)
+{
+    KEY_ROW row[MK];
+    UNROLL for (int r = 0; r < MK; r++) {
+        row[r] = keys + min(r, n - 1) * stride;
+        UNROLL for (int j = 0; j < NQ; j++)
+            s[r][j] = (float16)(0.0f);
+    }
+    for (int i = 0; i < STEPS; i++) {
+        QUERY16 x[NQ];
+        UNROLL for (int j = 0; j < NQ; j++)
+            x[j] = qt[i * NQ + j];
+        UNROLL for (int r = 0; r < MK; r++) {
+            QUERY1 y = key_at(row[r], i);
+            UNROLL for (int j = 0; j < NQ; j++)
+                s[r][j] = multiply(s[r][j], x[j], y);
+        }
     }
 }
 
@@ -209,6 +231,35 @@ static inline void weigh_block(float16 *p, const int used[2], struct rows *rows,
     }
 }
 #endif
+
+/* O^T = alpha O^T + V^T P over keys used[0] <= k < used[1]. */
+static inline void add_values(float16 *ot, const float16 *p, const int used[2], const float16 *alpha, VALUE_ROW values,
+                              long stride)
+{
+    for (int d = 0; d < DIM_V; d += MD) {
+        int first = min(d, DIM_V - MD); /* the last tile overlaps; its columns before d are not stored */
+        float16 s[MD][NQ];
+        UNROLL for (int r = 0; r < MD; r++)
+            UNROLL for (int j = 0; j < NQ; j++)
+                s[r][j] = (float16)(0.0f);
+        VALUE_ROW row = values + used[0] / DOT * stride + first;
+        const QUERY16 *weights = (const QUERY16 *)p + used[0] / DOT * NQ;
+        for (int k = used[0]; k < used[1]; k += DOT, row += stride, weights += NQ) {
+            QUERY16 w[NQ];
+            UNROLL for (int j = 0; j < NQ; j++)
+                w[j] = weights[j];
+            UNROLL for (int r = 0; r < MD; r++) {
+                QUERY1 y = row[r];
+                UNROLL for (int j = 0; j < NQ; j++)
+                    s[r][j] = multiply(s[r][j], w[j], y);
+            }
+        }
+        UNROLL for (int r = 0; r < MD; r++)
+            if (first + r >= d)
+                UNROLL for (int j = 0; j < NQ; j++)
+                    ot[(first + r) * NQ + j] = fma(ot[(first + r) * NQ + j], alpha[j], s[r][j]);
+    }
+}
 
 #if MASK_RULE
 /* The same sum with masked pairs left out, for blocks where a masked value may be NaN or infinite. */
