@@ -366,6 +366,28 @@ START_TEST(pairs_of_bf16)
 }
 END_TEST
 
+/* Few rows stream keys, more share tiles; who cannot take a request for a cache line gets none. */
+START_TEST(few_rows)
+{
+    static const int64_t lengths[] = {1, 4, 5, 16, 17, 64, 65};
+    static const int queries[] = {1, 4, 16, 16, 32, 64, 0}; /* rows of a group; 0: 64 or a multiple */
+    for (int i = 0; i < n_devices; i++) {
+        bool takes = strcmp(devices[i].facts.platform, "Oclgrind") != 0;
+        for (size_t n = 0; n < sizeof lengths / sizeof lengths[0]; n++) {
+            struct clattn__task task = plain_task();
+            task.kv_heads = task.heads;
+            task.q_len = lengths[n];
+            struct choice c = choose(&devices[i].facts, &task, "vector", false);
+            if (c.status)
+                continue;
+            ck_assert_int_eq(!strcmp(c.launch.kernel_text, "forward_few"), lengths[n] <= 4);
+            ck_assert_int_eq(queries[n] ? c.launch.spec.BQ : c.launch.spec.BQ % 64, queries[n]);
+            ck_assert_int_eq(c.launch.spec.AHEAD, lengths[n] > 4 && takes);
+        }
+    }
+}
+END_TEST
+
 START_TEST(forced_engine)
 {
     for (int i = 0; i < n_devices; i++) {
@@ -512,6 +534,7 @@ int main(void)
     tcase_add_test(cases, driver_facts);
     tcase_add_test(cases, describe_agrees_with_choice);
     tcase_add_test(cases, pairs_of_bf16);
+    tcase_add_test(cases, few_rows);
     tcase_add_test(cases, forced_engine);
     tcase_add_test(cases, strict);
     tcase_add_test(cases, too_little_of_everything);

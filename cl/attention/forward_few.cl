@@ -12,22 +12,22 @@
  *     p [BQ][BK / 16]  scores, then weights of one block of keys
  *     o [BQ][DIM_V16]  the unnormalised output; of a last part only new columns count
  *
- * -D parameters beside those of forward.clh: BQ rows of a group, a power of two up to 8; BK a multiple of 16; GROUP = 1.
- * Numerics: f32 by fma: d in 16 partial sums of rising order, joined by a tree; sixteen values in rising order from 0, then the
+ * -D parameters beside those of forward.clh: BQ rows of a group, 1, 2 or 4; BK a multiple of 16; GROUP = 1.
+ * Numerics: f32 by fma: d in 16 * CHAINS partial sums of rising order, joined by a tree; sixteen values in rising order from 0, then the
  * sixteens of a block, then blocks, so that one large weight does not swallow the many small ones after it.  Masked pairs have
  * weight +0; where values are not finite, they are left out of the sum.
  */
 #define RULE_LANES 16
 #include "forward.clh"
 
-#if GROUP != 1 || BK % 16 != 0 || BQ > 8 || (BQ & (BQ - 1)) != 0
-#error "forward_few.cl: GROUP = 1, 16 divides BK, BQ is 1, 2, 4 or 8"
+#if GROUP != 1 || BK % 16 != 0 || BQ > 4 || (BQ & (BQ - 1)) != 0
+#error "forward_few.cl: GROUP = 1, 16 divides BK, BQ is 1, 2 or 4"
 #endif
 #define UNROLL _Pragma("unroll")
 #define LANES ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
 #define DIM16 ((DIM + 15) / 16)
 #define DIM_V16 ((DIM_V + 15) / 16)
-#define KEYS_AT_ONCE (BQ < 4 ? 4 : 16 / BQ) /* independent sums that hide the latency of fma */
+#define CHAINS (4 / BQ) /* partial sums of a score: BQ * CHAINS independent ones hide the latency of fma */
 #define ROWS_AT_ONCE (BQ < 2 ? 1 : 2)
 #define COLUMNS_AT_ONCE (DIM_V16 < 8 ? DIM_V16 : 8) /* vectors of values */
 
@@ -149,19 +149,21 @@ static inline float max_of(float16 x)
 static inline void score_keys_raw(float16 s[BQ], const float16 *q, __global const STORED(T_K) *keys, long stride, int n)
 {
     float16 t[BQ * 16];
-    for (int k = 0; k < 16; k += KEYS_AT_ONCE) {
-        float16 sum[BQ * KEYS_AT_ONCE];
-        UNROLL for (int i = 0; i < BQ * KEYS_AT_ONCE; i++)
+    for (int k = 0; k < 16; k++) { /* a key at a time: memory is one stream */
+        __global const STORED(T_K) *row = keys + min(k, n - 1) * stride;
+        float16 sum[BQ * CHAINS];
+        UNROLL for (int i = 0; i < BQ * CHAINS; i++)
             sum[i] = (float16)(0.0f);
-        UNROLL for (int d = 0; d < DIM16; d++)
-            UNROLL for (int j = 0; j < KEYS_AT_ONCE; j++) {
-                float16 x = read_key(keys + min(k + j, n - 1) * stride, DIM, d);
-                UNROLL for (int r = 0; r < BQ; r++)
-                    sum[r * KEYS_AT_ONCE + j] = fma(x, q[r * DIM16 + d], sum[r * KEYS_AT_ONCE + j]);
-            }
-        UNROLL for (int r = 0; r < BQ; r++)
-            UNROLL for (int j = 0; j < KEYS_AT_ONCE; j++)
-                t[r * 16 + k + j] = sum[r * KEYS_AT_ONCE + j];
+        UNROLL for (int d = 0; d < DIM16; d++) {
+            float16 x = read_key(row, DIM, d);
+            UNROLL for (int r = 0; r < BQ; r++)
+                sum[r * CHAINS + d % CHAINS] = fma(x, q[r * DIM16 + d], sum[r * CHAINS + d % CHAINS]);
+        }
+        UNROLL for (int r = 0; r < BQ; r++) {
+            UNROLL for (int c = 1; c < CHAINS; c++)
+                sum[r * CHAINS] += sum[r * CHAINS + c];
+            t[r * 16 + k] = sum[r * CHAINS];
+        }
     }
     UNROLL for (int r = 0; r < BQ; r++)
         s[r] = sums_of(t + r * 16);

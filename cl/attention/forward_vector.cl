@@ -23,13 +23,13 @@
  *
  * -D parameters beside those of forward.clh: DOT; NQ 1 to 6; MK, MD with MK * NQ and MD * NQ up to 24, MD <= DIM_V, MK even if DOT
  * is 2; NT 1 or more: tiles that share each block of keys and values while it lies in the nearest cache, for keys that outgrow the
- * second; BQ = 16 * NQ * NT; BK a multiple of MK; GROUP = 1.
+ * second; BQ = 16 * NQ * NT; BK a multiple of MK; GROUP = 1; AHEAD 0 or 1: ask for the next block while working on this one.
  * Register tiles: MK keys x NQ vectors for S^T, MD columns x NQ vectors for O^T; the last column tile overlaps the one
  * before it and stores its new columns alone.
  * Numerics: f32 sums in rising order of columns, of a block's keys, and of blocks, hence the same bits whatever the number
  * of threads; a block is summed from 0, so that one large weight does not swallow the many small ones of later blocks.  A masked
  * pair has weight +0 exactly; where values are not finite, masked pairs are left out of the sum, since 0 * NaN is NaN.
- * Tried and dropped (see doc/performance.md): copying f32 blocks (-8 %), prefetching (-1 to -3 %), unrolling over d (-2 %).
+ * Tried and dropped (see doc/performance.md): copying f32 blocks (-8 %), prefetching the next tile in one go (-1 to -3 %), unrolling over d (-2 %).
  */
 #define RULE_LANES 16
 #include "forward.clh"
@@ -52,6 +52,7 @@
 #include "dot_x86.clh"
 #include "tile_dot.clh"
 #endif
+#include "fetch_ahead.clh"
 
 /* What a work-item keeps of a tile from block to block. */
 struct rows {
@@ -96,7 +97,7 @@ static inline void load_queries(QUERY16 *qt, __global const STORED(T_Q) *q, cons
 }
 
 /* One register tile of S^T: MK keys, the last of n repeated where fewer are left. */
-static inline void score_tile(float16 s[MK][NQ], const QUERY16 *qt, KEY_ROW keys, long stride, int n)
+static inline void score_tile(float16 s[MK][NQ], const QUERY16 *qt, KEY_ROW keys, long stride, int n, struct ahead *ahead)
 {
     KEY_ROW row[MK];
     UNROLL for (int r = 0; r < MK; r++) {
@@ -106,6 +107,7 @@ static inline void score_tile(float16 s[MK][NQ], const QUERY16 *qt, KEY_ROW keys
     }
     for (int i = 0; i < STEPS; i++) {
         QUERY16 x[NQ];
+        fetch_next(ahead);
         UNROLL for (int j = 0; j < NQ; j++)
             x[j] = qt[i * NQ + j];
         UNROLL for (int r = 0; r < MK; r++) {
@@ -188,7 +190,7 @@ static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_
 /* Scores of a block's n keys from first key `key` into p, running maxima into rows->m; without a softmax weights, and their sums
  * into rows->l.  used: the keys between the first and the last tile that is not EMPTY; returns 0 if there is none. */
 static inline int score_block(float16 *p, int used[2], struct rows *rows, const struct rule_env *env, float unit, int partial,
-                              const QUERY16 *qt, KEY_ROW keys, long stride, int key, int n)
+                              const QUERY16 *qt, KEY_ROW keys, long stride, int key, int n, struct ahead *ahead)
 {
     used[0] = n;
     used[1] = 0;
@@ -206,7 +208,7 @@ static inline int score_block(float16 *p, int used[2], struct rows *rows, const 
         }
         used[0] = min(used[0], k);
         used[1] = k + left;
-        score_tile(s, qt, keys + k * stride, stride, left);
+        score_tile(s, qt, keys + k * stride, stride, left, ahead);
         keep_scores(p + k * NQ, s, env, rows, unit, class == 1, key + k, left);
     }
     for (int j = 0; !SOFTMAX && j < NQ; j++)
@@ -234,7 +236,7 @@ static inline void weigh_block(float16 *p, const int used[2], struct rows *rows,
 
 /* O^T = alpha O^T + V^T P over keys used[0] <= k < used[1]. */
 static inline void add_values(float16 *ot, const float16 *p, const int used[2], const float16 *alpha, VALUE_ROW values,
-                              long stride)
+                              long stride, struct ahead *ahead)
 {
     for (int d = 0; d < DIM_V; d += MD) {
         int first = min(d, DIM_V - MD); /* the last tile overlaps; its columns before d are not stored */
@@ -246,6 +248,7 @@ static inline void add_values(float16 *ot, const float16 *p, const int used[2], 
         const QUERY16 *weights = (const QUERY16 *)p + used[0] / DOT * NQ;
         for (int k = used[0]; k < used[1]; k += DOT, row += stride, weights += NQ) {
             QUERY16 w[NQ];
+            fetch_next(ahead);
             UNROLL for (int j = 0; j < NQ; j++)
                 w[j] = weights[j];
             UNROLL for (int r = 0; r < MD; r++) {
@@ -312,15 +315,17 @@ static inline void store_lse(__global float *lse, const struct rows *rows, const
 }
 #endif
 
-/* One tile against one block of n keys from `key` on: keys and values point at the block. */
+/* One tile against one block of n keys from `key` on: keys and values point at the block.  next: the keys and the values of the
+ * block after it, to be fetched. */
 static inline void attend(struct rows *rows, float16 *ot, float16 *p, const QUERY16 *qt, const struct rule_env *env, float unit,
-                          int class, KEY_ROW keys, long key_stride, VALUE_ROW values, long value_stride, int key, int n)
+                          int class, KEY_ROW keys, long key_stride, VALUE_ROW values, long value_stride, int key, int n,
+                          struct ahead next[2])
 {
     int used[2];
     float16 alpha[NQ];
     UNROLL for (int j = 0; j < NQ; j++)
         alpha[j] = SOFTMAX ? rows->m[j] : (float16)(1.0f);
-    if (!score_block(p, used, rows, env, unit, class == 1, qt, keys, key_stride, key, n))
+    if (!score_block(p, used, rows, env, unit, class == 1, qt, keys, key_stride, key, n, &next[0]))
         return;
 #if SOFTMAX
     weigh_block(p, used, rows, EDITED ? 1.0f : unit, alpha);
@@ -331,7 +336,7 @@ static inline void attend(struct rows *rows, float16 *ot, float16 *p, const QUER
         return;
     }
 #endif
-    add_values(ot, p, used, alpha, values, value_stride);
+    add_values(ot, p, used, alpha, values, value_stride, &next[1]);
 }
 
 /* The class of a block for each tile that has rows; returns whether any of them is not EMPTY. */
@@ -348,6 +353,9 @@ static inline int classify(int class[NT], const struct rows *rows, const struct 
     }
     return any_visible;
 }
+
+#define NEXT_ROWS(from, stride, width, left)                                                                                     \
+    ahead_rows(from, (long)sizeof *(from) * (stride), (int)sizeof *(from) * (width), min(left, BK))
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PARAMS)
 {
@@ -389,10 +397,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PAR
 #else
         VALUE_ROW values = stored_values;
 #endif
+        struct ahead next[2] = {NEXT_ROWS(stored_keys + n * a.k_at[3], a.k_at[3], DIM, at.key1 - key - n),
+                                NEXT_ROWS(stored_values + n * a.v_at[3], a.v_at[3], DIM_V, at.key1 - key - n)};
         for (int t = 0; t < NT; t++)
             if (class[t] != 0)
                 attend(&rows[t], ot + t * DIM_V * NQ, p, qt + t * STEPS * NQ, &env, SCORE_UNIT(a), class[t], keys,
-                       KEY_STRIDE(a.k_at[3]), values, VALUE_STRIDE(a.v_at[3]), key, n);
+                       KEY_STRIDE(a.k_at[3]), values, VALUE_STRIDE(a.v_at[3]), key, n, next);
     }
     for (int t = 0; t < NT; t++) {
         store_rows(o, ot + t * DIM_V * NQ, &rows[t], &at, &a);

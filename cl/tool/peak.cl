@@ -7,6 +7,7 @@
  * -D GROUP: items of a group (1 on CPUs); WIDTH: 16 on CPUs, whose registers it fills, 4 where items are lanes themselves;
  * CHAINS; DOT 1, or 2 if kernels may use such products.  Results are stored, so that nothing is left out by the compiler.
  */
+#define READS 8 /* loads on their way at once */
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
 #define VECTOR PASTE(float, WIDTH)
@@ -56,11 +57,13 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void dot_rate(__glob
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void read_rate(__global const float *from, __global float *out, int count)
 {
     __global const float *p = from + get_group_id(0) * (size_t)count * GROUP * WIDTH;
-    VECTOR sum[4];
-    _Pragma("unroll") for (int i = 0; i < 4; i++)
+    VECTOR sum[READS];
+    _Pragma("unroll") for (int i = 0; i < READS; i++)
         sum[i] = (VECTOR)(0.0f);
-    for (int r = 0; r < count; r += 4)
-        _Pragma("unroll") for (int i = 0; i < 4; i++)
+    for (int r = 0; r < count; r += READS)
+        _Pragma("unroll") for (int i = 0; i < READS; i++)
             sum[i] += VLOAD((size_t)(r + i) * GROUP + get_local_id(0), p);
-    out[get_global_id(0)] = total_of(sum[0] + sum[1] + sum[2] + sum[3]);
+    _Pragma("unroll") for (int i = 1; i < READS; i++)
+        sum[0] += sum[i];
+    out[get_global_id(0)] = total_of(sum[0]);
 }

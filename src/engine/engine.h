@@ -19,8 +19,8 @@
     /* of the device: rules take minima of integers by masks */                                             \
     X(MIN_BY_MASK)                                                                                          \
     /* shape of the vector engine: float16 vectors of queries, keys and value columns of a register tile, */ \
-    /* tiles of a group, products that an instruction adds */                                               \
-    X(NQ) X(MK) X(MD) X(NT) X(DOT)
+    /* tiles of a group, products that an instruction adds, whether the next block is fetched ahead */       \
+    X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)
 
 struct clattn__spec {
 #define CLATTN__SPEC_FIELD(name) int32_t name;
@@ -73,5 +73,6 @@ void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int3
 
 /* ---- traps.c: what is known about drivers; the only place of the library that knows names of vendors ---- */
 bool clattn__driver_takes_assembly(const clattn_device_facts *facts);
+bool clattn__driver_takes_fetches(const clattn_device_facts *facts);
 
 #endif

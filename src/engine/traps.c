@@ -9,23 +9,25 @@ struct trap {
     bool caches_programs;     /* keeps compiled programs on disk by itself */
     bool slow_wide_vectors;   /* needs minutes to compile float16 kernels */
     bool takes_assembly;      /* its compiler passes inline assembly on, for a CPU */
+    bool refuses_fetches;     /* stops at a request to bring memory into a cache */
     bool wrong_nested_min;    /* compiles min(a, min(b, -c)) of integers to something else */
     const char *sentences[4]; /* NULL-ended */
 };
 
 static const struct trap traps[] = {
-    {"Portable Computing Language", true, false, true, false,
+    {"Portable Computing Language", true, false, true, false, false,
      {"compiles at the first launch of each kernel, not when it is built; clattn launches once inside plan_create",
       "a full disk under its cache folder (POCL_CACHE_DIR) ends the process; nothing a library does can prevent it",
       "a kernel's fault is a fault of the process: there is no memory protection between them"}},
-    {"rusticl", false, true, false, false,
+    {"rusticl", false, true, false, false, false,
      {"takes minutes to compile float16 kernels, so only the portable engine is used",
       "aborts the process on a program binary that is not its own; clattn authenticates its cache for that reason"}},
-    {"Oclgrind", false, false, false, false, {"an interpreter that checks kernels: right, and thousands of times slower than a device"}},
-    {"NVIDIA", true, false, false, true,
+    {"Oclgrind", false, false, false, true, false,
+     {"an interpreter that checks kernels: right, and thousands of times slower than a device"}},
+    {"NVIDIA", true, false, false, false, true,
      {"after an illegal address in any kernel every later call on the same context fails; open a new context",
       "drops the minus from min(a, min(b, -c)) of integers (driver 580.159.04, compute capability 9.0); rules avoid it"}},
-    {"Intel(R) OpenCL", false, false, false, false, {"refuses inline assembly, which clattn does not use on it"}},
+    {"Intel(R) OpenCL", false, false, false, false, false, {"refuses inline assembly, which clattn does not use on it"}},
 };
 
 static const struct trap *find_trap(const clattn_device_facts *facts)
@@ -48,6 +50,12 @@ bool clattn__driver_takes_assembly(const clattn_device_facts *facts)
 {
     const struct trap *trap = find_trap(facts);
     return trap && trap->takes_assembly;
+}
+
+bool clattn__driver_takes_fetches(const clattn_device_facts *facts)
+{
+    const struct trap *trap = find_trap(facts);
+    return !trap || !trap->refuses_fetches;
 }
 
 const char *clattn_device_trap(const clattn_device_facts *facts, size_t index)

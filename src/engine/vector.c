@@ -51,13 +51,21 @@ static bool takes_pairs(const clattn_device_facts *facts, const struct clattn__t
            task->type_v == CLATTN_BF16 && task->type_o == CLATTN_BF16 && task->scale > 1e-10 && task->scale < 1e10;
 }
 
-/* Few rows: a tile of 1, 2, 4 or 8, and long blocks, since keys and values are read once and memory is what limits. */
+/* Whether to ask for the next block while working on this one: where few rows share the keys, so that memory limits, and where
+ * blocks are large or are read where they lie.  Small blocks that are widened anyway only pay for the asking (2 %). */
+static bool fetches_ahead(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows)
+{
+    bool in_place = task->type_k == CLATTN_F32 && task->type_v == CLATTN_F32;
+    return clattn__driver_takes_fetches(facts) && (rows <= 64 || in_place || task->dim + task->dim_v >= 192);
+}
+
+/* Few rows: a tile of 1, 2 or 4, and long blocks, since keys and values are read once and memory is what limits. */
 static void launch_few(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows, int32_t pack,
                        struct clattn__launch *launch)
 {
     struct clattn__spec *spec = &launch->spec;
     launch->kernel_text = "forward_few";
-    spec->BQ = rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 ? 4 : 8;
+    spec->BQ = rows <= 1 ? 1 : rows <= 2 ? 2 : 4;
     spec->BK = 1024;
     spec->NQ = spec->MK = spec->MD = spec->NT = spec->DOT = 1;
     clattn__launch_geometry(task, pack, 128, 4 * (int64_t)facts->compute_units, launch);
@@ -79,6 +87,7 @@ static void launch_many(const clattn_device_facts *facts, const struct clattn__t
     spec->BQ = 16 * spec->NQ * spec->NT;
     spec->BK = block_keys(task);
     spec->DOT = takes_pairs(facts, task) ? 2 : 1;
+    spec->AHEAD = fetches_ahead(facts, task, rows);
     clattn__launch_geometry(task, pack, spec->BK, 4 * (int64_t)facts->compute_units, launch);
 }
 
@@ -92,7 +101,7 @@ static bool launch(const clattn_device_facts *facts, const struct clattn__task *
     int32_t pack = rows <= 64 && group > 1 ? (int32_t)group : 1;
     launch->spec.GROUP = 1;
     rows = task->q_len * pack;
-    (rows <= 8 ? launch_few : launch_many)(facts, task, rows, pack, launch);
+    (rows <= 4 ? launch_few : launch_many)(facts, task, rows, pack, launch);
     return true;
 }
 

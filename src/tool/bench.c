@@ -109,7 +109,7 @@ static int read_lines(struct bench *b, struct bench_line *lines, int n_texts, ch
     b->n_lines = n_texts ? (size_t)n_texts : preset_lines(b->preset, lines, MAX_LINES);
     b->lines = lines;
     if (b->n_lines == 0)
-        return mistake("--preset takes attention, quick or standard, not '%s'", b->preset);
+        return mistake("--preset takes attention, cpu, quick or standard, not '%s'", b->preset);
     if (n_texts == 0 && options_need_problem(&b->options))
         return mistake("--mechanism, --mask, --scalar and the like go with a problem, and none is given");
     for (size_t i = 0; i < b->n_lines; i++)
@@ -132,7 +132,8 @@ static int bench(struct bench *b, int n_texts, char **texts)
 static const char help[] =
     "usage: clattn bench [OPTIONS] [PROBLEM...]\n\n"
     "Measures problems on every device, beside the device's own peak and an unfused pipeline.\n\n"
-    "  --preset P         without PROBLEM: quick (the default), standard (quick and more), attention (real)\n"
+    "  --preset P         without PROBLEM: quick (the default), standard (quick and more), attention\n"
+    "                     (real), cpu (what decides the speed of CPUs: some minutes)\n"
     "  --list             print the presets' problems\n"
     "  --device S         only this device: number, cpu, gpu, accelerator, part of a name; may be repeated\n" PROBLEM_HELP
     "  --seconds S        time a problem for S seconds (1)\n"
