@@ -3,7 +3,8 @@
  *
  *     S[row][key] = sum_d Q[row][d] K[key][d],   P = exp2(S - max),   O[row][d] += sum_key P[row][key] V[key][d]
  *
- * Where rows are few, memory is what limits: lanes lie along the head, so a key is read once, in whole vectors, for all rows.
+ * Where rows are few, memory is what limits: lanes lie along the head, so a key is read once, in whole vectors, for all rows, and alone:
+ * four side by side are four streams, a third slower.
  * The sums over d of sixteen keys are finished together, by a tree of fifteen additions that also turns them, so that scores
  * have keys in their lanes.  Keys of a block are all read before its values: the prefetchers of CPUs follow one long stream
  * at a time.
@@ -13,8 +14,8 @@
  *     o [BQ][DIM_V16]  the unnormalised output; of a last part only new columns count
  *
  * -D parameters beside those of forward.clh: BQ rows of a group, 1, 2 or 4; BK a multiple of 16; GROUP = 1.
- * Numerics: f32 by fma: d in 16 * CHAINS partial sums of rising order, joined by a tree; sixteen values in rising order from 0, then the
- * sixteens of a block, then blocks, so that one large weight does not swallow the many small ones after it.  Masked pairs have
+ * Numerics: f32 by fma: d in 16 * CHAINS partial sums of rising order, joined by a tree; sixteen values in rising order from 0,
+ * then the sixteens of a block, then blocks, so that one large weight does not swallow the many small ones after it.  Masked pairs have
  * weight +0; where values are not finite, they are left out of the sum.
  */
 #define RULE_LANES 16

@@ -29,7 +29,8 @@
  * Numerics: f32 sums in rising order of columns, of a block's keys, and of blocks, hence the same bits whatever the number
  * of threads; a block is summed from 0, so that one large weight does not swallow the many small ones of later blocks.  A masked
  * pair has weight +0 exactly; where values are not finite, masked pairs are left out of the sum, since 0 * NaN is NaN.
- * Tried and dropped (see doc/performance.md): copying f32 blocks (-8 %), prefetching the next tile in one go (-1 to -3 %), unrolling over d (-2 %).
+ * Tried and dropped (see doc/performance.md): copying f32 blocks (-8 %), prefetching the next tile in one go
+ * (-1 to -3 %), unrolling over d (-2 %).
  */
 #define RULE_LANES 16
 #include "forward.clh"

@@ -64,7 +64,7 @@ static cl_int set_up(struct peak *p, const clattn_device_facts *facts)
     p->products = wide && facts->bf16_dot ? 2 : 1;
     p->fma_groups = (size_t)facts->compute_units * (cpu ? 4 : 16);
     p->read_bytes = facts->largest_buffer_bytes / 4 < READ_BYTES ? (size_t)facts->largest_buffer_bytes / 4 : READ_BYTES;
-    p->read_groups = cpu ? p->read_bytes >> 19 : (size_t)facts->compute_units * 16;
+    p->read_groups = cpu ? (p->read_bytes >> 19) + 1 : (size_t)facts->compute_units * 16;
     p->count = (cl_int)(p->read_bytes / (p->read_groups * p->group * p->width * 4) / 8 * 8);
     p->rounds = 1000;
     size_t items = p->group * (p->fma_groups > p->read_groups ? p->fma_groups : p->read_groups);
