@@ -3,8 +3,8 @@
  *
  *     S[row][key] = sum_d Q[row][d] K[key][d],   P = exp2(S - max),   O[row][d] += sum_key P[row][key] V[key][d]
  *
- * Where rows are few, memory is what limits: lanes lie along the head, so a key is read once, in whole vectors, for all rows, and alone:
- * four side by side are four streams, a third slower.
+ * Where rows are few, memory is what limits: lanes lie along the head, so a key is read once, in whole vectors, for all rows,
+ * and alone: four side by side are four streams, a third slower.
  * The sums over d of sixteen keys are finished together, by a tree of fifteen additions that also turns them, so that scores
  * have keys in their lanes.  Keys of a block are all read before its values: the prefetchers of CPUs follow one long stream
  * at a time.

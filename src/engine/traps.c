@@ -15,19 +15,20 @@ struct trap {
 };
 
 static const struct trap traps[] = {
-    {"Portable Computing Language", true, false, true, false, false,
-     {"compiles at the first launch of each kernel, not when it is built; clattn launches once inside plan_create",
+    {.platform = "Portable Computing Language", .caches_programs = true, .takes_assembly = true,
+     .sentences = {"compiles at the first launch of each kernel, not when it is built; clattn launches once inside plan_create",
       "a full disk under its cache folder (POCL_CACHE_DIR) ends the process; nothing a library does can prevent it",
       "a kernel's fault is a fault of the process: there is no memory protection between them"}},
-    {"rusticl", false, true, false, false, false,
-     {"takes minutes to compile float16 kernels, so only the portable engine is used",
+    {.platform = "rusticl", .slow_wide_vectors = true,
+     .sentences = {"takes minutes to compile float16 kernels, so only the portable engine is used",
       "aborts the process on a program binary that is not its own; clattn authenticates its cache for that reason"}},
-    {"Oclgrind", false, false, false, true, false,
-     {"an interpreter that checks kernels: right, and thousands of times slower than a device"}},
-    {"NVIDIA", true, false, false, false, true,
-     {"after an illegal address in any kernel every later call on the same context fails; open a new context",
+    {.platform = "Oclgrind", .refuses_fetches = true,
+     .sentences = {"an interpreter that checks kernels: right, and thousands of times slower than a device"}},
+    {.platform = "NVIDIA", .caches_programs = true, .wrong_nested_min = true,
+     .sentences = {"after an illegal address in any kernel every later call on the same context fails; open a new context",
       "drops the minus from min(a, min(b, -c)) of integers (driver 580.159.04, compute capability 9.0); rules avoid it"}},
-    {"Intel(R) OpenCL", false, false, false, false, false, {"refuses inline assembly, which clattn does not use on it"}},
+    {.platform = "Intel(R) OpenCL",
+     .sentences = {"refuses inline assembly, which clattn does not use on it"}},
 };
 
 static const struct trap *find_trap(const clattn_device_facts *facts)
