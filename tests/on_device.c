@@ -90,13 +90,16 @@ cl_kernel on_device_kernel(const char *name, const char *prelude, const char *te
     struct clattn__text to = clattn__text_into(source, sizeof source);
     clattn__text_add(&to, "#define RULE_LANES %d\n%s\n", on.wide ? 16 : 0, prelude);
     add_common(&to, "storage.clh");
+    add_common(&to, "multiply_add.clh");
     add_common(&to, "exp2.clh");
     add_common(&to, "rule_pairs.clh");
     add_common(&to, "rule_interval.clh");
     add_common(&to, "rule.clh");
     clattn__text_add(&to, "%s", text);
     ck_assert(!to.cut);
-    return build(name, source, on.facts.wrong_nested_min ? "-cl-std=CL1.2 -DMIN_BY_MASK=1" : "-cl-std=CL1.2", prelude);
+    char options[64];
+    snprintf(options, sizeof options, "-cl-std=CL1.2 -DFMA=%d -DMIN_BY_MASK=%d", on.facts.has_fma, on.facts.wrong_nested_min);
+    return build(name, source, options, prelude);
 }
 
 /* ---- buffers and launches ---- */

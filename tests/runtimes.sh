@@ -43,7 +43,7 @@ pin_oclgrind() {
     for library in /usr/lib/oclgrind /usr/lib/*/oclgrind /usr/local/lib/oclgrind /usr/local/lib; do
         if [ -r "$library/liboclgrind-rt-icd.so" ]; then
             OCLGRIND_DATA_RACES=1 OCLGRIND_UNINITIALIZED=1 OCLGRIND_CHECK_API=1 OCLGRIND_NUM_THREADS=1
-            OCLGRIND_BUILD_OPTIONS="-cl-opt-disable -DPLAIN_SUMS"
+            OCLGRIND_BUILD_OPTIONS="-cl-opt-disable -DNO_SHUFFLES"
             export OCLGRIND_DATA_RACES OCLGRIND_UNINITIALIZED OCLGRIND_CHECK_API OCLGRIND_NUM_THREADS
             export OCLGRIND_BUILD_OPTIONS
             pin oclgrind "$library/liboclgrind-rt-icd.so"

@@ -79,7 +79,7 @@ static inline void find_rows(struct rows *rows, const struct place *at, int pack
     }
 }
 
-#ifdef PLAIN_SUMS /* the same sums lane by lane, for checkers of memory that do not follow shuffles */
+#ifdef NO_SHUFFLES /* the same sums lane by lane, for checkers of memory that do not follow shuffles */
 static inline float sum_of(float16 x)
 {
     float lane[16];
@@ -158,7 +158,7 @@ static inline void score_keys_raw(float16 s[BQ], const float16 *q, __global cons
         UNROLL for (int d = 0; d < DIM16; d++) {
             float16 x = read_key(row, DIM, d);
             UNROLL for (int r = 0; r < BQ; r++)
-                sum[r * CHAINS + d % CHAINS] = fma(x, q[r * DIM16 + d], sum[r * CHAINS + d % CHAINS]);
+                sum[r * CHAINS + d % CHAINS] = MULTIPLY_ADD(x, q[r * DIM16 + d], sum[r * CHAINS + d % CHAINS]);
         }
         UNROLL for (int r = 0; r < BQ; r++) {
             UNROLL for (int c = 1; c < CHAINS; c++)
@@ -278,7 +278,7 @@ static inline void add_values(float16 *o, const float16 *p, const int used[2], c
                         float16 x = read_value(values + k * stride, DIM_V, d0 + d);
                         UNROLL for (int r = 0; r < ROWS_AT_ONCE; r++)
                             sum[r * COLUMNS_AT_ONCE + d] =
-                                fma((float16)(weight[(r0 + r) * BK + k]), x, sum[r * COLUMNS_AT_ONCE + d]);
+                                MULTIPLY_ADD((float16)(weight[(r0 + r) * BK + k]), x, sum[r * COLUMNS_AT_ONCE + d]);
                     }
                 UNROLL for (int r = 0; r < ROWS_AT_ONCE; r++)
                     UNROLL for (int d = 0; d < COLUMNS_AT_ONCE; d++)
@@ -289,7 +289,7 @@ static inline void add_values(float16 *o, const float16 *p, const int used[2], c
             }
     for (int r = 0; r < BQ; r++)
         for (int d = 0; d < DIM_V16; d++)
-            o[r * DIM_V16 + d] = fma(o[r * DIM_V16 + d], (float16)(alpha[r]), o[(BQ + r) * DIM_V16 + d]);
+            o[r * DIM_V16 + d] = MULTIPLY_ADD(o[r * DIM_V16 + d], (float16)(alpha[r]), o[(BQ + r) * DIM_V16 + d]);
 }
 
 #if MASK_RULE
@@ -316,10 +316,10 @@ static inline void add_values_carefully(float16 *o, const float16 *p, const int 
                 float16 sum = (float16)(0.0f);
                 for (int k = k0; k < min(k0 + 16, used[1]); k++)
                     if (mask_1(env, rows->position[r], rows->head[r], key + k))
-                        sum = fma((float16)(weight[r * BK + k]), read_value(values + k * stride, DIM_V, d), sum);
+                        sum = MULTIPLY_ADD((float16)(weight[r * BK + k]), read_value(values + k * stride, DIM_V, d), sum);
                 block += sum;
             }
-            o[r * DIM_V16 + d] = fma(o[r * DIM_V16 + d], (float16)(alpha[r]), block);
+            o[r * DIM_V16 + d] = MULTIPLY_ADD(o[r * DIM_V16 + d], (float16)(alpha[r]), block);
         }
 }
 #endif
@@ -341,7 +341,7 @@ static inline void attend(struct rows *rows, float16 *o, float16 *p, const float
     weigh(p, used, block_l, rows);
 #endif
     UNROLL for (int r = 0; r < BQ; r++)
-        rows->l[r] = fma(rows->l[r], alpha[r], block_l[r]);
+        rows->l[r] = MULTIPLY_ADD(rows->l[r], alpha[r], block_l[r]);
 #if MASK_RULE
     if (class == 1 && !values_finite(used, values, value_stride)) {
         add_values_carefully(o, p, used, alpha, values, value_stride, env, rows, key);

@@ -98,7 +98,7 @@ static inline void add_scores(float *s, __local const float *q_tile, __local con
                 y[c] = k_tile[d * KS + tile_key(t) + c * TILES_K];
             for (int r = 0; r < RQ; r++)
                 for (int c = 0; c < RK; c++)
-                    s[(i * RQ + r) * RK + c] = fma(x[r], y[c], s[(i * RQ + r) * RK + c]);
+                    s[(i * RQ + r) * RK + c] = MULTIPLY_ADD(x[r], y[c], s[(i * RQ + r) * RK + c]);
         }
     }
 }
@@ -163,7 +163,7 @@ static inline void add_weights(__local const float *p, __local const float *alph
         float w = p[c * QS + r];
         sum += w == HIDDEN ? 0.0f : NORMALISER >= 2 ? 1.0f : w;
     }
-    l[r] = fma(l[r], alpha[r], sum);
+    l[r] = MULTIPLY_ADD(l[r], alpha[r], sum);
 }
 
 /* acc = alpha acc + P V over the block's n keys, an item's columns; v points to the first key's column `item`. */
@@ -180,14 +180,14 @@ static inline void add_values(float *acc, __local const float *p, __local const 
         for (int r = 0; r < BQ; r++) {
             float w = p[c * QS + r];
             for (int j = 0; j < COLUMNS; j++) {
-                float sum = fma(w, x[j], part[r * COLUMNS + j]);
+                float sum = MULTIPLY_ADD(w, x[j], part[r * COLUMNS + j]);
                 part[r * COLUMNS + j] = partial && w == HIDDEN ? part[r * COLUMNS + j] : sum;
             }
         }
     }
     for (int r = 0; r < BQ; r++)
         for (int j = 0; j < COLUMNS; j++)
-            acc[r * COLUMNS + j] = fma(acc[r * COLUMNS + j], alpha[r], part[r * COLUMNS + j]);
+            acc[r * COLUMNS + j] = MULTIPLY_ADD(acc[r * COLUMNS + j], alpha[r], part[r * COLUMNS + j]);
 }
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD_PARAMS)

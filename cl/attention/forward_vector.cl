@@ -13,7 +13,8 @@
  *
  * This file is the loop nest: rows, masks, maxima, sums.  The products are a tile's, a file of cl/engine that says how queries,
  * keys, values and weights lie: tile_fma.clh (DOT 1: f32), tile_dot.clh (DOT 2: pairs of bf16).  A tile gives
- *     QUERY1, QUERY16, pack_query(row, i, scale)     step i of a row's query, and sixteen of them
+ *     QUERY1, QUERY16                                a step of a row's query, and sixteen of them
+ *     pack_query(row, i, scale), pack_queries        step i of a row; the sixteen steps from it on
  *     SCORE_UNIT(args)                               what its scores lack: they are times this
  *     KEY_ROW, KEY_STRIDE, VALUE_ROW, VALUE_STRIDE   a block's keys and values, as pointers to its first
  *     WIDENS_KEYS, WIDENS_VALUES, widen_keys, widen_values   whether they are copied, once a block, into 32 bits an element
@@ -54,6 +55,7 @@
 #include "tile_dot.clh"
 #endif
 #include "fetch_ahead.clh"
+#include "transpose.clh"
 
 /* What a work-item keeps of a tile from block to block. */
 struct rows {
@@ -86,14 +88,37 @@ static inline void find_rows(struct rows *rows, const struct place *at, const st
     rows->h_high = at->head0 + (one_token ? last % pack : pack - 1);
 }
 
-static inline void load_queries(QUERY16 *qt, __global const STORED(T_Q) *q, const struct place *at,
+/* Sixteen rows of a tensor, from row row0 of the batch entry on; past the last row the last again. */
+#define ROWS_OF(at_layout)                                                                                                       \
+    UNROLL for (int i = 0; i < 16; i++)                                                                                          \
+        row[i] = first + row_offset(at_layout, a->pack, min(row0 + i, at->rows - 1));
+#define FETCH_ROWS(width)                                                                                                        \
+    for (int i = 0; AHEAD && i < 16; i++)                                                                                        \
+        for (int byte = 0; byte < (int)sizeof *first * (width); byte += CACHE_LINE)                                              \
+            FETCH((__global const char *)row[i] + byte);
+
+#define WHOLE_STEPS (DIM / DOT)
+
+/* qt: sixteen rows and steps at a time, the last sixteen steps overlapping; what is left of small or odd heads one by one. */
+static inline void load_queries(QUERY16 *qt, __global const STORED(T_Q) *first, const struct place *at,
                                 const struct forward_args *a, int row0)
 {
-    QUERY1 *lane = (QUERY1 *)qt;
-    for (int i = 0; i < TILE; i++) {
-        __global const STORED(T_Q) *row = q + at->q0 + row_offset(a->q_at, a->pack, min(row0 + i, at->rows - 1));
-        for (int d = 0; d < STEPS; d++)
-            lane[d * TILE + i] = pack_query(row, d, a->scale);
+    for (int j = 0; j < NQ; j++, row0 += 16) {
+        __global const STORED(T_Q) *row[16];
+        ROWS_OF(a->q_at)
+        FETCH_ROWS(DIM)
+        for (int i0 = 0; i0 < WHOLE_STEPS && WHOLE_STEPS >= 16; i0 += 16) {
+            const int step = min(i0, WHOLE_STEPS - 16);
+            QUERY16 x[16];
+            UNROLL for (int i = 0; i < 16; i++)
+                x[i] = pack_queries(row[i], step, a->scale);
+            transpose_16((float16 *)x);
+            UNROLL for (int i = 0; i < 16; i++)
+                qt[(step + i) * NQ + j] = x[i];
+        }
+        for (int step = WHOLE_STEPS >= 16 ? WHOLE_STEPS : 0; step < STEPS; step++)
+            for (int i = 0; i < 16; i++)
+                ((QUERY1 *)(qt + step * NQ + j))[i] = pack_query(row[i], step, a->scale);
     }
 }
 
@@ -228,9 +253,9 @@ static inline void weigh_block(float16 *p, const int used[2], struct rows *rows,
     }
     weigh(p, used, m, unit, l, whole_l);
     UNROLL for (int j = 0; j < NQ; j++) {
-        rows->l[j] = fma(rows->l[j], alpha[j], l[j]);
+        rows->l[j] = MULTIPLY_ADD(rows->l[j], alpha[j], l[j]);
         if (DOT > 1 && LSE)
-            rows->whole_l[j] = fma(rows->whole_l[j], alpha[j], whole_l[j]);
+            rows->whole_l[j] = MULTIPLY_ADD(rows->whole_l[j], alpha[j], whole_l[j]);
     }
 }
 #endif
@@ -261,7 +286,7 @@ static inline void add_values(float16 *ot, const float16 *p, const int used[2], 
         UNROLL for (int r = 0; r < MD; r++)
             if (first + r >= d)
                 UNROLL for (int j = 0; j < NQ; j++)
-                    ot[(first + r) * NQ + j] = fma(ot[(first + r) * NQ + j], alpha[j], s[r][j]);
+                    ot[(first + r) * NQ + j] = MULTIPLY_ADD(ot[(first + r) * NQ + j], alpha[j], s[r][j]);
     }
 }
 
@@ -279,29 +304,39 @@ static inline void add_values_carefully(float16 *ot, const float16 *p, const int
             int16 visible = VISIBLE(env, rows, j, key + k);
             float16 w = weight_of(p, k, j);
             for (int d = 0; d < DIM_V; d++)
-                sum[d] = select(sum[d], fma((float16)(value_of(values, stride, k, d)), w, sum[d]), visible);
+                sum[d] = select(sum[d], MULTIPLY_ADD((float16)(value_of(values, stride, k, d)), w, sum[d]), visible);
         }
         for (int d = 0; d < DIM_V; d++)
-            ot[d * NQ + j] = fma(ot[d * NQ + j], alpha[j], sum[d]);
+            ot[d * NQ + j] = MULTIPLY_ADD(ot[d * NQ + j], alpha[j], sum[d]);
     }
 }
 #endif
 
-/* Divide by the sum of weights and store; a row without weight gives 0. */
-static inline void store_rows(__global STORED(T_O) *o, float16 *ot, const struct rows *rows, const struct place *at,
+/* Divide by the sum of weights and store, sixteen rows and columns at a time; a row without weight gives 0. */
+static inline void store_rows(__global STORED(T_O) *first, const float16 *ot, const struct rows *rows, const struct place *at,
                               const struct forward_args *a)
 {
-    for (int j = 0; j < NQ; j++) {
-        int16 none = rows->l[j] == (float16)(0.0f);
-        float16 inverse = NORMALISER == 3 ? (float16)(1.0f) : (float16)(1.0f) / rows->l[j];
-        for (int d = 0; d < DIM_V; d++)
-            ot[d * NQ + j] = select(ot[d * NQ + j] * inverse, (float16)(0.0f), none);
-    }
-    const float *lane = (const float *)ot;
-    for (int i = 0; i < rows->count; i++) {
-        __global STORED(T_O) *row = o + at->o0 + row_offset(a->o_at, a->pack, rows->row0 + i);
-        for (int d = 0; d < DIM_V; d++)
-            STORE1(T_O, lane[d * TILE + i], row, d);
+    int row0 = rows->row0;
+    for (int j = 0; j < NQ; j++, row0 += 16) {
+        const int n = min(16, rows->count - 16 * j);
+        const int16 none = rows->l[j] == (float16)(0.0f);
+        const float16 inverse = NORMALISER == 3 ? (float16)(1.0f) : (float16)(1.0f) / rows->l[j];
+        __global STORED(T_O) *row[16];
+        ROWS_OF(a->o_at)
+        FETCH_ROWS(DIM_V)
+        for (int d0 = 0; d0 < DIM_V; d0 += 16) {
+            const int d = DIM_V >= 16 ? min(d0, DIM_V - 16) : 0;
+            float16 x[16];
+            UNROLL for (int i = 0; i < 16; i++)
+                x[i] = select(ot[min(d + i, DIM_V - 1) * NQ + j] * inverse, (float16)(0.0f), none);
+            transpose_16(x);
+            for (int i = 0; i < n; i++)
+                if (DIM_V >= 16)
+                    STORE16(T_O, x[i], row[i], d);
+                else
+                    for (int lane = 0; lane < DIM_V; lane++)
+                        STORE1(T_O, ((const float *)&x[i])[lane], row[i], lane);
+        }
     }
 }
 
@@ -355,8 +390,8 @@ static inline int classify(int class[NT], const struct rows *rows, const struct 
     return any_visible;
 }
 
-#define NEXT_ROWS(from, stride, width, left)                                                                                     \
-    ahead_rows(from, (long)sizeof *(from) * (stride), (int)sizeof *(from) * (width), min(left, BK))
+#define AHEAD_ROWS(from, stride, width, rows)                                                                                    \
+    ahead_rows(from, (long)sizeof *(from) * (stride), (int)sizeof *(from) * (width), rows)
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PARAMS)
 {
@@ -369,7 +404,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PAR
     struct rows rows[NT];
     for (int t = 0; t < NT; t++) {
         find_rows(&rows[t], &at, &env, a.pack, t);
-        load_queries(qt + t * STEPS * NQ, q, &at, &a, rows[t].row0);
+        load_queries(qt + t * STEPS * NQ, q + at.q0, &at, &a, rows[t].row0);
     }
     for (int i = 0; i < NT * DIM_V * NQ; i++)
         ot[i] = (float16)(0.0f);
@@ -398,15 +433,22 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PAR
 #else
         VALUE_ROW values = stored_values;
 #endif
-        struct ahead next[2] = {NEXT_ROWS(stored_keys + n * a.k_at[3], a.k_at[3], DIM, at.key1 - key - n),
-                                NEXT_ROWS(stored_values + n * a.v_at[3], a.v_at[3], DIM_V, at.key1 - key - n)};
+        const int left = at.key1 - key - n;
+        struct ahead next[2] = {
+#if WIDENS_VALUES
+            AHEAD_ROWS(stored_values + n * a.v_at[3], a.v_at[3], DIM_V, min(left, BK)),
+#else
+            AHEAD_ROWS(stored_values, a.v_at[3], DIM_V, n),
+#endif
+            AHEAD_ROWS(stored_keys + n * a.k_at[3], a.k_at[3], DIM, min(left, BK)),
+        };
         for (int t = 0; t < NT; t++)
             if (class[t] != 0)
                 attend(&rows[t], ot + t * DIM_V * NQ, p, qt + t * STEPS * NQ, &env, SCORE_UNIT(a), class[t], keys,
                        KEY_STRIDE(a.k_at[3]), values, VALUE_STRIDE(a.v_at[3]), key, n, next);
     }
     for (int t = 0; t < NT; t++) {
-        store_rows(o, ot + t * DIM_V * NQ, &rows[t], &at, &a);
+        store_rows(o + at.o0, ot + t * DIM_V * NQ, &rows[t], &at, &a);
 #if LSE
         store_lse(lse, &rows[t], &at, &a);
 #endif

@@ -67,7 +67,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void merge(const str
         for (int p = 0; p < a.parts; p++) {
             float w = part_weight(lses[p * a.part_lse_stride], largest);
             long from = a.part_o_at + p * a.part_o_stride + row * a.row_stride + d;
-            x = lses[p * a.part_lse_stride] == -INFINITY ? x : fma(w, LOAD1(T_P, part_o, from), x); /* a NaN stays */
+            x = lses[p * a.part_lse_stride] == -INFINITY ? x : MULTIPLY_ADD(w, LOAD1(T_P, part_o, from), x); /* a NaN stays */
         }
         x *= inverse;
         STORE1(T_O, x, o, to + d);

@@ -4,10 +4,10 @@
  * fma_rate: CHAINS independent accumulators of WIDTH lanes an item, x = x * a + b; CHAINS * WIDTH * 2 operations a round.
  * dot_rate, where DOT is 2: the same with products of bf16 pairs, CHAINS * 16 * 4 operations a round.
  * read_rate: a group sums `count` rounds of its own stretch, GROUP * WIDTH floats a round, side by side.
- * -D GROUP: items of a group (1 on CPUs); WIDTH: 16 on CPUs, whose registers it fills, 4 where items are lanes themselves;
- * CHAINS; DOT 1, or 2 if kernels may use such products.  Results are stored, so that nothing is left out by the compiler.
+ * -D GROUP: items of a group (1 on CPUs); WIDTH: of the registers of CPUs, 4 where items are lanes themselves;
+ * CHAINS; READS loads on their way at once, of which `count` is a multiple; DOT 1, or 2 if kernels may use such products.  Results are stored, so that nothing is left out by the compiler.
  */
-#define READS 8 /* loads on their way at once */
+#include "multiply_add.clh"
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
 #define VECTOR PASTE(float, WIDTH)
@@ -30,7 +30,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void fma_rate(__glob
         x[i] = (VECTOR)(out[i]);
     for (int r = 0; r < rounds; r++)
         _Pragma("unroll") for (int i = 0; i < CHAINS; i++)
-            x[i] = fma(x[i], (VECTOR)(a), (VECTOR)(b));
+            x[i] = MULTIPLY_ADD(x[i], (VECTOR)(a), (VECTOR)(b));
     VECTOR sum = x[0];
     _Pragma("unroll") for (int i = 1; i < CHAINS; i++)
         sum += x[i];

@@ -21,6 +21,7 @@ typedef struct clattn_device_facts {
     uint32_t clock_mhz;
     uint32_t address_bits;
     uint32_t vector_width_float; /* native, in floats; 0 unknown */
+    uint32_t vector_registers;   /* of a CPU, of that width; 0 unknown */
     uint64_t global_bytes;
     uint64_t largest_buffer_bytes;
     uint64_t local_bytes;
@@ -29,6 +30,7 @@ typedef struct clattn_device_facts {
     int32_t local_is_dedicated; /* 1: local memory is its own memory, 0: it is global memory */
     int32_t has_compiler;
     int32_t little_endian;
+    int32_t has_fma;           /* 1: an instruction of its own for a b + c rounded once, f32 */
     int32_t caches_programs;   /* 1: the driver keeps compiled programs on disk by itself */
     int32_t slow_wide_vectors; /* 1: its compiler takes minutes for float16 kernels        */
     int32_t wrong_nested_min;  /* 1: its compiler gets min(a, min(b, -c)) of integers wrong */
@@ -37,7 +39,7 @@ typedef struct clattn_device_facts {
 
 #define CLATTN_DEVICE_FACTS_INIT                                                                          \
     {                                                                                                     \
-        sizeof(clattn_device_facts), "", "", "", "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+        sizeof(clattn_device_facts), "", "", "", "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /* One engine's answer for one device. */

@@ -51,6 +51,7 @@ static void gather_numbers(struct gatherer *g, clattn_device_facts *f)
     cl_uint units, clock, bits, width;
     cl_ulong global, largest, local, cache;
     cl_bool compiler, little;
+    cl_device_fp_config floats;
     cl_device_local_mem_type local_type;
     size_t group;
     get(g, CL_DEVICE_TYPE, sizeof f->type, &f->type);
@@ -66,6 +67,7 @@ static void gather_numbers(struct gatherer *g, clattn_device_facts *f)
     get(g, CL_DEVICE_LOCAL_MEM_TYPE, sizeof local_type, &local_type);
     get(g, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler);
     get(g, CL_DEVICE_ENDIAN_LITTLE, sizeof little, &little);
+    get(g, CL_DEVICE_SINGLE_FP_CONFIG, sizeof floats, &floats);
     f->compute_units = units;
     f->clock_mhz = clock;
     f->address_bits = bits;
@@ -78,6 +80,7 @@ static void gather_numbers(struct gatherer *g, clattn_device_facts *f)
     f->local_is_dedicated = local_type == CL_LOCAL;
     f->has_compiler = compiler != CL_FALSE;
     f->little_endian = little != CL_FALSE;
+    f->has_fma = !!(floats & CL_FP_FMA);
 }
 
 clattn_status clattn__device_gather(cl_device_id device, clattn_device_facts *facts, cl_int *cl_error)
@@ -105,6 +108,7 @@ clattn_status clattn__device_gather(cl_device_id device, clattn_device_facts *fa
         facts->opencl_minor = minor;
     }
     clattn__driver_facts(facts);
+    facts->vector_registers = clattn__vector_registers(facts);
     facts->bf16_dot = clattn__has_bf16_dot(facts);
     return CLATTN_OK;
 }

@@ -213,18 +213,21 @@ static clattn_status build_or_load(const struct build *b, cl_program *program)
     return status;
 }
 
+/* What holds for all kernels of a device. */
+#define DEVICE_OPTIONS "-cl-std=CL1.2 -DFMA=%d -DMIN_BY_MASK=%d "
+
 clattn_status clattn__program_build(clattn_context *ctx, const struct clattn__program_request *request,
                                     cl_program *program)
 {
-    static const char standard[] = "-cl-std=CL1.2 "; /* never a fast-math flag: doc/numerics.md */
     struct build b = {.ctx = ctx, .request = request};
     clattn_status status = clattn__kernel_text(ctx, request->name, &b.text, &b.owned);
     if (status)
         return status;
-    size_t size = sizeof standard + strlen(request->options);
+    size_t size = sizeof DEVICE_OPTIONS + strlen(request->options);
     b.options = malloc(size);
     if (b.options) {
-        snprintf(b.options, size, "%s%s", standard, request->options);
+        /* never a fast-math flag: doc/numerics.md */
+        snprintf(b.options, size, DEVICE_OPTIONS "%s", !!ctx->facts.has_fma, !!ctx->facts.wrong_nested_min, request->options);
         status = build_or_load(&b, program);
     } else {
         status = clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "program %s", request->name);

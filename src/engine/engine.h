@@ -16,8 +16,6 @@
     X(T_Q) X(T_K) X(T_V) X(T_O) X(DIM) X(DIM_V) X(LSE) X(PACKED) X(KEY_LENGTHS) X(COUNT_TILES) X(NORMALISER)              \
     /* shape: rows of a group, keys of a block, items of a group */                                         \
     X(BQ) X(BK) X(GROUP)                                                                                 \
-    /* of the device: rules take minima of integers by masks */                                             \
-    X(MIN_BY_MASK)                                                                                          \
     /* shape of the vector engine: float16 vectors of queries, keys and value columns of a register tile, */ \
     /* tiles of a group, products that an instruction adds, whether the next block is fetched ahead */       \
     X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)

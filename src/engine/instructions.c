@@ -23,3 +23,16 @@ bool clattn__has_bf16_dot(const clattn_device_facts *facts)
     return facts->type == CL_DEVICE_TYPE_CPU && clattn__driver_takes_assembly(facts) &&
            facts->vector_width_float == 16 && host_has_bf16_dot();
 }
+
+uint32_t clattn__vector_registers(const clattn_device_facts *facts)
+{
+    if (facts->type != CL_DEVICE_TYPE_CPU)
+        return 0;
+#if defined(__aarch64__)
+    return 32;
+#elif defined(__x86_64__)
+    return facts->vector_width_float == 16 ? 32 : 16; /* AVX-512 brought sixteen more */
+#else
+    return 0;
+#endif
+}

@@ -50,7 +50,6 @@ static bool launch(const clattn_device_facts *facts, const struct clattn__task *
 {
     struct clattn__spec *spec = &launch->spec;
     launch->kernel_text = "forward_portable";
-    spec->MIN_BY_MASK = facts->wrong_nested_min;
     if (!choose_tile(facts, task->dim_v, spec)) {
         snprintf(reason, size, "no tile fits %llu bytes of local memory", (unsigned long long)facts->local_bytes);
         return false;

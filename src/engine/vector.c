@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * vector.c - the engine for CPUs: one work-item a tile, queries in the lanes of float16 vectors.
  *
- * Shapes are measured (reference: doc/performance.md): 4 vectors x 4 keys keeps 16 accumulators, enough to hide the latency of
- * two multiply-add units; with fewer rows the tile grows along the keys instead. */
+ * Shapes are measured (doc/performance.md): a register tile needs enough accumulators to hide the latency of multiply-add units,
+ * and must fit the registers with the operands of a step. */
 #include "engine/engine.h"
 
 #include <stdio.h>
@@ -20,14 +20,33 @@ static bool fits(const clattn_device_facts *facts, char *reason, size_t size)
     return !why;
 }
 
+/* A register tile: keys (mk) or value columns (md) x nq vectors of sixteen rows, accumulated; for up to `rows` rows. */
+struct shape {
+    int64_t rows;
+    int32_t nq, mk, md;
+};
+
+/* By how many float16 the registers hold: 32 of AVX-512; 8 of AVX2 and of NEON's 32 of 128 bits; 4 of SSE. */
+static const struct shape *choose_shape(const clattn_device_facts *facts, int64_t rows)
+{
+    static const struct shape thirty_two[] = {{16, 1, 16, 16}, {32, 2, 8, 8}, {INT64_MAX, 4, 4, 4}};
+    static const struct shape eight[] = {{INT64_MAX, 1, 6, 6}}, four[] = {{INT64_MAX, 1, 2, 2}};
+    uint32_t width = facts->vector_width_float;
+    uint32_t registers = facts->vector_registers ? facts->vector_registers : width >= 16 ? 32 : 16;
+    uint32_t held = width * registers / 16;
+    const struct shape *shape = held >= 32 ? thirty_two : held >= 8 ? eight : four;
+    while (rows > shape->rows)
+        shape++;
+    return shape;
+}
+
 /* Keys of a block: the weights and, for narrow storage, the widened block stay in the first two cache levels. */
-static int32_t block_keys(const struct clattn__task *task)
+static int32_t block_keys(const struct clattn__task *task, int32_t mk)
 {
     int32_t width = task->dim > task->dim_v ? task->dim : task->dim_v;
     bool widened = task->type_k != CLATTN_F32 || task->type_v != CLATTN_F32;
-    if (widened && width > 128)
-        return width > 256 ? 32 : 64;
-    return 128;
+    int32_t keys = widened && width > 256 ? 32 : widened && width > 128 ? 64 : 128;
+    return keys / mk * mk;
 }
 
 /* Tiles that share a block of keys: more as the keys of a head outgrow the second cache level, as long as every compute
@@ -74,18 +93,20 @@ static void launch_few(const clattn_device_facts *facts, const struct clattn__ta
 static void launch_many(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows, int32_t pack,
                         struct clattn__launch *launch)
 {
-    static const struct {
-        int32_t nq, mk, md;
-    } shapes[] = {{1, 16, 16}, {2, 8, 8}, {4, 4, 4}}; /* by rows: up to 16, 32, more */
-    size_t shape = rows <= 16 ? 0 : rows <= 32 ? 1 : 2;
+    const struct shape *shape = choose_shape(facts, rows);
     struct clattn__spec *spec = &launch->spec;
+    int64_t sixty_fours = clattn__ceil_div(rows, 64), tiles = 4 / shape->nq; /* of 64 rows */
     launch->kernel_text = "forward_vector";
-    spec->NQ = shapes[shape].nq;
-    spec->MK = shapes[shape].mk;
-    spec->MD = shapes[shape].md < task->dim_v ? shapes[shape].md : task->dim_v;
-    spec->NT = rows > 64 ? tiles_of_group(facts, task, task->batch * task->heads * ((rows + 63) / 64)) : 1;
+    spec->NQ = shape->nq;
+    spec->MK = shape->mk;
+    spec->MD = shape->md < task->dim_v ? shape->md : task->dim_v;
+    if (rows > 64)
+        tiles *= tiles_of_group(facts, task, task->batch * task->heads * sixty_fours);
+    else
+        tiles = clattn__ceil_div(rows, 16 * shape->nq);
+    spec->NT = (int32_t)tiles;
     spec->BQ = 16 * spec->NQ * spec->NT;
-    spec->BK = block_keys(task);
+    spec->BK = block_keys(task, shape->mk);
     spec->DOT = takes_pairs(facts, task) ? 2 : 1;
     spec->AHEAD = fetches_ahead(facts, task, rows);
     clattn__launch_geometry(task, pack, spec->BK, 4 * (int64_t)facts->compute_units, launch);

@@ -109,6 +109,7 @@ static json_t *device_json(size_t index, const clattn_device_facts *f)
     set_number(d, "clock_mhz", f->clock_mhz);
     set_number(d, "address_bits", f->address_bits);
     set_number(d, "vector_width_float", f->vector_width_float);
+    set_number(d, "vector_registers", f->vector_registers);
     set_number(d, "global_bytes", f->global_bytes);
     set_number(d, "largest_buffer_bytes", f->largest_buffer_bytes);
     set_number(d, "local_bytes", f->local_bytes);
@@ -117,6 +118,7 @@ static json_t *device_json(size_t index, const clattn_device_facts *f)
     json_object_set_new(d, "local_is_dedicated", json_boolean(f->local_is_dedicated));
     json_object_set_new(d, "has_compiler", json_boolean(f->has_compiler));
     json_object_set_new(d, "little_endian", json_boolean(f->little_endian));
+    json_object_set_new(d, "has_fma", json_boolean(f->has_fma));
     json_object_set_new(d, "caches_programs", json_boolean(f->caches_programs));
     json_object_set_new(d, "slow_wide_vectors", json_boolean(f->slow_wide_vectors));
     json_object_set_new(d, "wrong_nested_min", json_boolean(f->wrong_nested_min));

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#define READS 8 /* loads on their way at once */
 #define READ_BYTES ((size_t)256 << 20)
 
 extern const char clattn__cl_peak[];
@@ -18,6 +19,7 @@ struct peak {
     cl_mem out, from;
     size_t group, width, chains, fma_groups, read_groups, read_bytes;
     cl_int rounds, count;
+    int fma_fused; /* an instruction does it */
     int products; /* that an instruction adds at most */
     double pair_factor;
 };
@@ -25,11 +27,11 @@ struct peak {
 static cl_int build(struct peak *p)
 {
     const char *text = clattn__cl_peak;
-    char options[96];
+    char options[128];
     cl_int code;
     cl_device_id device = clattn_context_device(p->ctx);
-    snprintf(options, sizeof options, "-cl-std=CL1.2 -DGROUP=%zu -DWIDTH=%zu -DCHAINS=%zu -DDOT=%d", p->group,
-             p->width, p->chains, p->products);
+    snprintf(options, sizeof options, "-cl-std=CL1.2 -DFMA=%d -DGROUP=%zu -DWIDTH=%zu -DCHAINS=%zu -DREADS=%d -DDOT=%d", p->fma_fused,
+             p->group, p->width, p->chains, READS, p->products);
     p->program = clCreateProgramWithSource(clattn_context_cl(p->ctx), 1, &text, NULL, &code);
     if (code == CL_SUCCESS)
         code = clBuildProgram(p->program, 1, &device, options, NULL, NULL);
@@ -58,14 +60,15 @@ static cl_int set_up(struct peak *p, const clattn_device_facts *facts)
     cl_context cl = clattn_context_cl(p->ctx);
     int cpu = facts->type & CL_DEVICE_TYPE_CPU;
     p->group = cpu ? 1 : facts->largest_group < 256 ? (size_t)facts->largest_group : 256;
-    bool wide = cpu && !facts->slow_wide_vectors; /* CHAINS * WIDTH floats fit the registers of an item */
-    p->width = wide ? 16 : 4;
-    p->chains = wide ? 24 : 8;
-    p->products = wide && facts->bf16_dot ? 2 : 1;
+    bool lanes = cpu && !facts->slow_wide_vectors; /* CHAINS vectors, and two more, fit the registers of an item */
+    p->width = !lanes || facts->vector_width_float < 8 ? 4 : facts->vector_width_float < 16 ? 8 : 16;
+    p->chains = !lanes ? 8 : facts->vector_registers >= 32 ? 24 : 12;
+    p->fma_fused = !!facts->has_fma;
+    p->products = lanes && facts->bf16_dot ? 2 : 1;
     p->fma_groups = (size_t)facts->compute_units * (cpu ? 4 : 16);
     p->read_bytes = facts->largest_buffer_bytes / 4 < READ_BYTES ? (size_t)facts->largest_buffer_bytes / 4 : READ_BYTES;
     p->read_groups = cpu ? (p->read_bytes >> 19) + 1 : (size_t)facts->compute_units * 16;
-    p->count = (cl_int)(p->read_bytes / (p->read_groups * p->group * p->width * 4) / 8 * 8);
+    p->count = (cl_int)(p->read_bytes / (p->read_groups * p->group * p->width * 4) / READS * READS);
     p->rounds = 1000;
     size_t items = p->group * (p->fma_groups > p->read_groups ? p->fma_groups : p->read_groups);
     p->queue = clCreateCommandQueue(cl, clattn_context_device(p->ctx), 0, &code);
