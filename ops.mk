@@ -35,7 +35,7 @@ RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties t
 	tests/check_mechanism_traps
 SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_run.sh tests/check_second.sh tests/check_tool.sh \
 	tests/check_sweep.sh tests/check_determinism.sh \
-	tests/check_oclgrind.sh tests/check_rusticl.sh tests/check_intel.sh tests/consumer.sh
+	tests/check_oclgrind.sh tests/check_rusticl.sh tests/check_intel.sh tests/check_cpus.sh tests/consumer.sh
 
 # What users read and copy; the consumer test compiles and runs the examples.
 MAN_PAGES = doc/clattn.1 doc/clattn-devices.1 doc/clattn-run.1 doc/clattn-verify.1 doc/clattn-bench.1 \

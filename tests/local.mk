@@ -19,7 +19,7 @@ AM_TESTS_ENVIRONMENT = \
 noinst_HEADERS += tests/ref.h tests/suite.h
 EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words $(SCRIPT_CHECKS) \
 	tests/check_faults.sh tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices
-CLEAN_DIRS += fuzz tests/pocl-cache tests/cache tests/vendors
+CLEAN_DIRS += fuzz tests/pocl-cache tests/pocl-cache-avx2 tests/pocl-cache-sse tests/cache tests/vendors
 
 TESTS += $(SCRIPT_CHECKS)
 if HAVE_CHECK
@@ -50,6 +50,16 @@ tests_check_plan_LDADD = $(INNER_LDADD)
 tests_check_mechanisms_SOURCES = tests/check_mechanisms.c tests/trial.c tests/trial.h
 tests_check_mechanism_traps_SOURCES = tests/check_mechanism_traps.c tests/trial.c tests/trial.h
 tests_check_misuse_SOURCES = tests/check_misuse.c tests/misuse.h
+
+# PoCL on lesser CPUs, by a library that stands in for a question to LLVM.
+if HAVE_FAULTS
+check_LTLIBRARIES += tests/other_cpu.la
+tests_other_cpu_la_SOURCES = tests/other_cpu.c
+tests_other_cpu_la_LDFLAGS = -module -avoid-version -shared -rpath $(abs_top_builddir)/tests
+tests_other_cpu_la_LIBADD =
+else
+EXTRA_DIST += tests/other_cpu.c
+endif
 
 # Every OpenCL call made to fail: a layer of the ICD loader, and the program that drives it.
 if HAVE_FAULTS

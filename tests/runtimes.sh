@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # runtimes.sh - sourced by the tests: which OpenCL implementation they see, and nothing else of this machine's.
 #
-#     use_runtime NAME    pocl, rusticl, oclgrind, intel, or any (what the machine offers)
+#     use_runtime NAME    pocl, pocl-avx2, pocl-sse, rusticl, oclgrind, intel, or any (what the machine offers)
 #
 # Sets OCL_ICD_VENDORS to a folder that names one driver.  Returns 1, with the reason in $why, where it is not installed.
 # Wants top_builddir, absolute.  A driver's own settings are made here too, so that every test has the same.
@@ -54,6 +54,21 @@ pin_oclgrind() {
     return 1
 }
 
+# PoCL with features of the CPU hidden from it (tests/other_cpu.c); its cache does not know of that, so it has one of its own
+pin_other_cpu() {
+    other=$top_builddir/tests/.libs/other_cpu.so
+    if [ ! -r "$other" ]; then
+        why="tests/other_cpu.la is not built"
+        return 1
+    fi
+    use_runtime pocl || return 1
+    LD_PRELOAD=$other
+    CLATTN_OTHER_CPU=$1
+    POCL_CACHE_DIR=$POCL_CACHE_DIR-$1
+    mkdir -p "$POCL_CACHE_DIR"
+    export LD_PRELOAD CLATTN_OTHER_CPU POCL_CACHE_DIR
+}
+
 use_runtime() {
     case $1 in
     any) ;;
@@ -63,6 +78,7 @@ use_runtime() {
         mkdir -p "$POCL_CACHE_DIR"
         export POCL_CACHE_DIR
         ;;
+    pocl-avx2 | pocl-sse) pin_other_cpu "${1#pocl-}" ;;
     rusticl)
         pin_system rusticl mesa-opencl-icd || return 1
         RUSTICL_ENABLE=llvmpipe
@@ -71,7 +87,7 @@ use_runtime() {
     oclgrind) pin_oclgrind ;;
     intel) pin_intel ;;
     *)
-        why="'$1' is none of pocl, rusticl, oclgrind, intel, any"
+        why="'$1' is none of pocl, pocl-avx2, pocl-sse, rusticl, oclgrind, intel, any"
         return 1
         ;;
     esac

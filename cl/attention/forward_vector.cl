@@ -90,7 +90,7 @@ static inline void find_rows(struct rows *rows, const struct place *at, const st
 
 /* Sixteen rows of a tensor, from row row0 of the batch entry on; past the last row the last again. */
 #define ROWS_OF(at_layout)                                                                                                       \
-    UNROLL for (int i = 0; i < 16; i++)                                                                                          \
+    for (int i = 0; i < 16; i++)                                                                                                 \
         row[i] = first + row_offset(at_layout, a->pack, min(row0 + i, at->rows - 1));
 #define FETCH_ROWS(width)                                                                                                        \
     for (int i = 0; AHEAD && i < 16; i++)                                                                                        \
@@ -110,10 +110,10 @@ static inline void load_queries(QUERY16 *qt, __global const STORED(T_Q) *first, 
         for (int i0 = 0; i0 < WHOLE_STEPS && WHOLE_STEPS >= 16; i0 += 16) {
             const int step = min(i0, WHOLE_STEPS - 16);
             QUERY16 x[16];
-            UNROLL for (int i = 0; i < 16; i++)
+            for (int i = 0; i < 16; i++)
                 x[i] = pack_queries(row[i], step, a->scale);
             transpose_16((float16 *)x);
-            UNROLL for (int i = 0; i < 16; i++)
+            for (int i = 0; i < 16; i++)
                 qt[(step + i) * NQ + j] = x[i];
         }
         for (int step = WHOLE_STEPS >= 16 ? WHOLE_STEPS : 0; step < STEPS; step++)
@@ -327,7 +327,7 @@ static inline void store_rows(__global STORED(T_O) *first, const float16 *ot, co
         for (int d0 = 0; d0 < DIM_V; d0 += 16) {
             const int d = DIM_V >= 16 ? min(d0, DIM_V - 16) : 0;
             float16 x[16];
-            UNROLL for (int i = 0; i < 16; i++)
+            for (int i = 0; i < 16; i++)
                 x[i] = select(ot[min(d + i, DIM_V - 1) * NQ + j] * inverse, (float16)(0.0f), none);
             transpose_16(x);
             for (int i = 0; i < n; i++)
