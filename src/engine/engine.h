@@ -64,6 +64,8 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
                                     bool strict, const struct clattn__engine **engine, struct clattn__launch *launch,
                                     struct clattn__text *why);
 
+#define CLATTN__LEAST_PART 512 /* keys of a part, where queries are many */
+
 /* Fill pack, splits, split_keys, q_tiles and groups from BQ and the task: the same arithmetic for every engine.
  * grain: keys of which a part is a multiple; wanted_groups: with few rows the keys are split until there are about so many. */
 void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int32_t grain, int64_t wanted_groups,

@@ -2,17 +2,23 @@
  * geometry.c - from a tile's shape to a launch: how many tiles, and into how many parts the keys are cut. */
 #include "engine/engine.h"
 
-/* Parts of the keys: those asked for, or enough to give wanted_groups, each a whole number of grains. */
-static int64_t choose_splits(const struct clattn__task *task, int64_t grains, int64_t groups, int64_t wanted_groups)
+#define FEW_QUERIES 16
+
+/* Parts of the keys: those asked for, or enough to give wanted_groups; each a whole number of grains.  Parts of many queries
+ * cost more to write and to merge: they are made only if compute units would have nothing to do, and of many keys. */
+static int64_t choose_splits(const struct clattn__task *task, int32_t grain, int64_t groups, int64_t wanted_groups)
 {
-    int64_t splits = task->splits;
+    int64_t splits = task->splits, most = clattn__ceil_div(task->kv_len, grain);
+    bool few = task->q_len <= FEW_QUERIES;
     if (splits == 0) {
         splits = 1;
-        if (groups > 0 && groups < wanted_groups && task->q_len <= 16)
-            splits = clattn__ceil_div(wanted_groups, groups);
+        if (groups > 0 && groups < (few ? wanted_groups : wanted_groups / 4))
+            splits = clattn__ceil_div(few ? wanted_groups : wanted_groups / 2, groups);
+        if (!few && most > task->kv_len / CLATTN__LEAST_PART)
+            most = task->kv_len / CLATTN__LEAST_PART;
     }
-    if (splits > grains)
-        splits = grains;
+    if (splits > most)
+        splits = most;
     return splits < 1 ? 1 : splits;
 }
 
@@ -22,7 +28,7 @@ void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int3
     int64_t q_tiles = clattn__ceil_div(task->q_len * pack, launch->spec.BQ);
     int64_t groups = task->batch * (task->heads / pack) * q_tiles;
     int64_t grains = clattn__ceil_div(task->kv_len, grain);
-    int64_t splits = choose_splits(task, grains, groups, wanted_groups);
+    int64_t splits = choose_splits(task, grain, groups, wanted_groups);
     int64_t grains_each = grains > 0 ? clattn__ceil_div(grains, splits) : 1;
     splits = grains > 0 ? clattn__ceil_div(grains, grains_each) : 1; /* no part without keys */
     launch->pack = pack;

@@ -90,21 +90,35 @@ static void launch_few(const clattn_device_facts *facts, const struct clattn__ta
     clattn__launch_geometry(task, pack, 128, 4 * (int64_t)facts->compute_units, launch);
 }
 
+/* The shape of a tile, and how many make a group: smaller and fewer where a compute unit would have four groups or less and keys
+ * are too few to be cut into parts: one group more or less must not matter. */
+static const struct shape *choose_tiles(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows,
+                                        int64_t heads, int32_t *tiles_out)
+{
+    const struct shape *shape = choose_shape(facts, rows);
+    int64_t tiles = clattn__ceil_div(rows, 16 * shape->nq);
+    if (rows > 64)
+        tiles = 4 / shape->nq * tiles_of_group(facts, task, heads * clattn__ceil_div(rows, 64));
+    while (task->kv_len < 2 * CLATTN__LEAST_PART && (tiles > 1 || shape->nq > 1) &&
+           heads * clattn__ceil_div(rows, 16 * shape->nq * tiles) <= 4 * (int64_t)facts->compute_units) {
+        if (tiles > 1)
+            tiles = (tiles + 1) / 2;
+        else
+            shape--;
+    }
+    *tiles_out = (int32_t)tiles;
+    return shape;
+}
+
 static void launch_many(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows, int32_t pack,
                         struct clattn__launch *launch)
 {
-    const struct shape *shape = choose_shape(facts, rows);
     struct clattn__spec *spec = &launch->spec;
-    int64_t sixty_fours = clattn__ceil_div(rows, 64), tiles = 4 / shape->nq; /* of 64 rows */
+    const struct shape *shape = choose_tiles(facts, task, rows, task->batch * task->heads / pack, &spec->NT);
     launch->kernel_text = "forward_vector";
     spec->NQ = shape->nq;
     spec->MK = shape->mk;
     spec->MD = shape->md < task->dim_v ? shape->md : task->dim_v;
-    if (rows > 64)
-        tiles *= tiles_of_group(facts, task, task->batch * task->heads * sixty_fours);
-    else
-        tiles = clattn__ceil_div(rows, 16 * shape->nq);
-    spec->NT = (int32_t)tiles;
     spec->BQ = 16 * spec->NQ * spec->NT;
     spec->BK = block_keys(task, shape->mk);
     spec->DOT = takes_pairs(facts, task) ? 2 : 1;

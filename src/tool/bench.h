@@ -28,6 +28,7 @@ void peak_close(struct peak *peak);
 double peak_flops(struct peak *peak); /* multiply-adds a second, times 2; 0 on failure */
 double peak_pair_factor(const struct peak *peak); /* what products of bf16 pairs reach, as a multiple of that; 1: there are none */
 double peak_bytes(struct peak *peak); /* bytes read a second */
+double peak_launch(struct peak *peak, int n); /* seconds from enqueue to finish of an empty kernel, the mean of n */
 
 /* ---- baseline.c: the unfused pipeline, two matrix products by CLBlast with a softmax between ---- */
 struct baseline {
@@ -47,6 +48,8 @@ struct result {
     int runs;
     double seconds, spread, gflops, gbytes, error, bound;
     double of_peak, peak_gflops, of_read; /* 0: the device's peak is not known; of bf16 problems that of bf16 */
+    double launch_seconds; /* of an empty kernel */
+    double of_floor; /* that, and the slower of the arithmetic at the peak and the bytes at the rate of reading, by the time */
     double of_fma; /* of the multiply-add peak, whatever the storage */
     struct baseline baseline;
     double baseline_times; /* how many times as long the baseline takes; 0: there is none */

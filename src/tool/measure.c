@@ -105,17 +105,18 @@ static double time_runs(struct device_run *r, int n)
 /* ---- repetitions ---- */
 struct series {
     int n;
-    double times[MAX_REPETITIONS], of_peak[MAX_REPETITIONS], of_read[MAX_REPETITIONS], peaks[MAX_REPETITIONS];
+    double times[MAX_REPETITIONS], of_peak[MAX_REPETITIONS], of_read[MAX_REPETITIONS], peaks[MAX_REPETITIONS], launches[MAX_REPETITIONS];
 };
 
 static bool repeat(struct device_run *r, struct peak *peak, int inner, double flops, double bytes,
                    struct series *s)
 {
-    double before = peak_flops(peak), read = peak_bytes(peak), t = time_runs(r, inner),
+    double before = peak_flops(peak), read = peak_bytes(peak), launch = peak_launch(peak, inner), t = time_runs(r, inner),
            after = peak_flops(peak);
     if (t <= 0)
         return false;
     s->times[s->n] = t;
+    s->launches[s->n] = launch;
     s->peaks[s->n] = (before + after) / 2;
     s->of_peak[s->n] = s->peaks[s->n] > 0 ? flops / t / s->peaks[s->n] : 0;
     s->of_read[s->n] = read > 0 ? bytes / t / read : 0;
@@ -158,6 +159,9 @@ static clattn_status measure(struct device_run *r, struct peak *peak, const stru
     result->of_fma = quantile(s.of_peak, s.n, 0.5);
     result->of_peak = result->of_fma / more;
     result->of_read = quantile(s.of_read, s.n, 0.5);
+    result->launch_seconds = quantile(s.launches, s.n, 0.5);
+    double work = result->of_peak > result->of_read ? result->of_peak : result->of_read;
+    result->of_floor = work + result->launch_seconds / result->seconds;
     result->peak_gflops = quantile(s.peaks, s.n, 0.5) * more * 1e-9;
     return CLATTN_OK;
 }

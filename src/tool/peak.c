@@ -15,7 +15,7 @@ struct peak {
     clattn_context *ctx;
     cl_command_queue queue;
     cl_program program;
-    cl_kernel fma, dot, read; /* dot: NULL where kernels have no products of pairs */
+    cl_kernel fma, dot, read, nothing; /* dot: NULL where kernels have no products of pairs */
     cl_mem out, from;
     size_t group, width, chains, fma_groups, read_groups, read_bytes;
     cl_int rounds, count;
@@ -41,6 +41,8 @@ static cl_int build(struct peak *p)
         p->dot = clCreateKernel(p->program, "dot_rate", &code);
     if (code == CL_SUCCESS)
         p->read = clCreateKernel(p->program, "read_rate", &code);
+    if (code == CL_SUCCESS)
+        p->nothing = clCreateKernel(p->program, "nothing", &code);
     return code;
 }
 
@@ -85,6 +87,7 @@ static cl_int set_up(struct peak *p, const clattn_device_facts *facts)
     if (code != CL_SUCCESS)
         return code;
     code = set_rate_arguments(p, p->fma);
+    code |= clSetKernelArg(p->nothing, 0, sizeof p->out, &p->out);
     code |= clSetKernelArg(p->read, 0, sizeof p->from, &p->from);
     code |= clSetKernelArg(p->read, 1, sizeof p->out, &p->out);
     code |= clSetKernelArg(p->read, 2, sizeof p->count, &p->count);
@@ -141,7 +144,7 @@ clattn_status peak_open(struct peak **peak, clattn_context *ctx)
     p->ctx = ctx;
     /* the first launch of a kernel may compile it: it is not timed */
     if (set_up(p, &facts) != CL_SUCCESS || launch_seconds(p, p->read, p->read_groups) <= 0 ||
-        launch_seconds(p, p->fma, p->fma_groups) <= 0 || !calibrate(p)) {
+        launch_seconds(p, p->fma, p->fma_groups) <= 0 || launch_seconds(p, p->nothing, p->fma_groups) <= 0 || !calibrate(p)) {
         peak_close(p);
         return CLATTN_OPENCL_FAILED;
     }
@@ -160,6 +163,8 @@ void peak_close(struct peak *p)
         clReleaseKernel(p->dot);
     if (p->read)
         clReleaseKernel(p->read);
+    if (p->nothing)
+        clReleaseKernel(p->nothing);
     if (p->program)
         clReleaseProgram(p->program);
     if (p->out)
@@ -186,4 +191,12 @@ double peak_bytes(struct peak *p)
 {
     double t = p ? launch_seconds(p, p->read, p->read_groups) : 0;
     return t > 0 ? (double)p->read_groups * (double)p->group * p->count * (double)(p->width * 4) / t : 0;
+}
+
+double peak_launch(struct peak *p, int n)
+{
+    double total = 0;
+    for (int i = 0; p && i < n; i++)
+        total += launch_seconds(p, p->nothing, p->fma_groups);
+    return n > 0 ? total / n : 0;
 }

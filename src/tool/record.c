@@ -55,6 +55,8 @@ static json_t *record_of(const struct bench *b, const struct result *r)
     json_object_set_new(o, "fraction_of_peak", number(good && r->of_peak > 0, r->of_peak));
     json_object_set_new(o, "peak_gflops", number(good && r->peak_gflops > 0, r->peak_gflops));
     json_object_set_new(o, "fraction_of_read", number(good && r->of_read > 0, r->of_read));
+    json_object_set_new(o, "launch_seconds", number(good && r->launch_seconds > 0, r->launch_seconds));
+    json_object_set_new(o, "fraction_of_floor", number(good && r->launch_seconds > 0, r->of_floor));
     json_object_set_new(o, "error", number(r->bound > 0, r->error));
     json_object_set_new(o, "bound", number(r->bound > 0, r->bound));
     json_object_set_new(o, "baseline_seconds", number(r->baseline.seconds > 0, r->baseline.seconds));

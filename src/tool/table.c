@@ -61,13 +61,15 @@ static int engine_width(void)
     return (int)width;
 }
 
+#define LAUNCHES 1000
+
 static void print_peaks(struct peak *peak)
 {
     double fma = peak_flops(peak) * 1e-9;
     printf("multiply-add peak %.1f GFLOP/s, ", fma);
     if (peak_pair_factor(peak) > 1)
         printf("of bf16 pairs %.1f, ", fma * peak_pair_factor(peak));
-    printf("read %.1f GB/s\n", peak_bytes(peak) * 1e-9);
+    printf("read %.1f GB/s, launch of an empty kernel %.1f us\n", peak_bytes(peak) * 1e-9, peak_launch(peak, LAUNCHES) * 1e6);
 }
 
 void print_device_head(const struct bench *b, int device, const char *name, struct peak *peak)
