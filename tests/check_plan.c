@@ -378,6 +378,7 @@ START_TEST(few_rows)
             struct clattn__task task = plain_task();
             task.kv_heads = task.heads;
             task.q_len = lengths[n];
+            task.kv_len = 4000;
             struct choice c = choose(&devices[i].facts, &task, "vector", false);
             if (c.status)
                 continue;
@@ -386,6 +387,62 @@ START_TEST(few_rows)
             ck_assert_int_eq(c.launch.spec.AHEAD, lengths[n] > 4 && takes);
         }
     }
+}
+END_TEST
+
+/* A register tile: accumulators, sixteen rows of an operand and a broadcast one fit the registers. */
+START_TEST(registers)
+{
+    static const struct {
+        uint32_t width, registers, floats;
+    } cpus[] = {{16, 32, 512}, {8, 16, 128}, {4, 32, 128}, {4, 16, 64}, {8, 0, 128}, {16, 0, 512}, {4, 0, 64}, {1, 0, 16}, {0, 0, 16}};
+    for (size_t i = 0; i < CLATTN__LEN(cpus); i++)
+        for (int64_t rows = 5; rows <= 2000; rows += rows / 3 + 1) {
+            clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
+            struct clattn__task task = plain_task();
+            facts.type = CL_DEVICE_TYPE_CPU;
+            facts.has_compiler = 1;
+            facts.compute_units = 2;
+            facts.vector_width_float = cpus[i].width;
+            facts.vector_registers = cpus[i].registers;
+            task.kv_heads = task.heads;
+            task.q_len = rows;
+            struct choice c = choose(&facts, &task, "vector", false);
+            const struct clattn__spec *s = &c.launch.spec;
+            ck_assert_int_eq(c.status, CLATTN_OK);
+            ck_assert_int_eq(s->BK % s->MK, 0);
+            if (cpus[i].floats >= 64)
+                ck_assert_msg(16 * s->NQ * (uint32_t)(s->MK + 1) < cpus[i].floats && 16 * s->NQ * (uint32_t)(s->MD + 1) < cpus[i].floats,
+                              "width %u: %d x %d, %d", cpus[i].width, s->NQ, s->MK, s->MD);
+            if (cpus[i].floats >= 128) /* two units of latency 4 are busy */
+                ck_assert_int_ge(s->NQ * s->MK * 16, 8 * (int)cpus[i].width);
+        }
+}
+END_TEST
+
+/* One head: keys are cut if there are many, tiles are smaller if there are few. */
+START_TEST(idle_units)
+{
+    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
+    struct clattn__task task = plain_task();
+    facts.type = CL_DEVICE_TYPE_CPU;
+    facts.has_compiler = 1;
+    facts.compute_units = 8;
+    facts.vector_width_float = 16;
+    task.batch = task.heads = task.kv_heads = 1;
+    task.q_len = 64;
+    task.kv_len = 32768;
+    struct choice c = choose(&facts, &task, "vector", false);
+    ck_assert(c.launch.spec.BQ == 64 && c.launch.groups >= 16 && c.launch.split_keys >= CLATTN__LEAST_PART);
+    task.kv_len = 1030;
+    c = choose(&facts, &task, "vector", false);
+    ck_assert(c.launch.splits == 2 && c.launch.split_keys >= CLATTN__LEAST_PART);
+    task.kv_len = 700;
+    c = choose(&facts, &task, "vector", false);
+    ck_assert(c.launch.splits == 1 && c.launch.spec.BQ == 16 && c.launch.groups == 4);
+    task.heads = task.kv_heads = 64;
+    c = choose(&facts, &task, "vector", false);
+    ck_assert(c.launch.splits == 1 && c.launch.spec.BQ == 64 && c.launch.groups == 64);
 }
 END_TEST
 
@@ -536,6 +593,8 @@ int main(void)
     tcase_add_test(cases, describe_agrees_with_choice);
     tcase_add_test(cases, pairs_of_bf16);
     tcase_add_test(cases, few_rows);
+    tcase_add_test(cases, registers);
+    tcase_add_test(cases, idle_units);
     tcase_add_test(cases, forced_engine);
     tcase_add_test(cases, strict);
     tcase_add_test(cases, too_little_of_everything);

@@ -71,6 +71,8 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
 void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int32_t grain, int64_t wanted_groups,
                              struct clattn__launch *launch);
 
+bool clattn__host_has_fma(void); /* instructions.c: of this machine */
+
 /* ---- traps.c: what is known about drivers; the only place of the library that knows names of vendors ---- */
 bool clattn__driver_takes_assembly(const clattn_device_facts *facts);
 bool clattn__driver_takes_fetches(const clattn_device_facts *facts);

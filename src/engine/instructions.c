@@ -10,7 +10,17 @@ static bool host_has_bf16_dot(void)
     unsigned a, b, c, d;
     return __builtin_cpu_supports("avx512f") && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
 }
+
+bool clattn__host_has_fma(void)
+{
+    return __builtin_cpu_supports("fma");
+}
 #else
+bool clattn__host_has_fma(void)
+{
+    return false;
+}
+
 static bool host_has_bf16_dot(void)
 {
     return false;

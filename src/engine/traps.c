@@ -10,6 +10,7 @@ struct trap {
     bool slow_wide_vectors;   /* needs minutes to compile float16 kernels */
     bool takes_assembly;      /* its compiler passes inline assembly on, for a CPU */
     bool refuses_fetches;     /* stops at a request to bring memory into a cache */
+    bool hides_fma;           /* says that a CPU has no fma, and compiles to it */
     bool wrong_nested_min;    /* compiles min(a, min(b, -c)) of integers to something else */
     const char *sentences[4]; /* NULL-ended */
 };
@@ -27,8 +28,8 @@ static const struct trap traps[] = {
     {.platform = "NVIDIA", .caches_programs = true, .wrong_nested_min = true,
      .sentences = {"after an illegal address in any kernel every later call on the same context fails; open a new context",
       "drops the minus from min(a, min(b, -c)) of integers (driver 580.159.04, compute capability 9.0); rules avoid it"}},
-    {.platform = "Intel(R) OpenCL",
-     .sentences = {"refuses inline assembly, which clattn does not use on it"}},
+    {.platform = "Intel(R) OpenCL", .hides_fma = true,
+     .sentences = {"says that CPUs have no fma; clattn asks the CPU", "refuses inline assembly, which clattn does not use on it"}},
 };
 
 static const struct trap *find_trap(const clattn_device_facts *facts)
@@ -45,6 +46,8 @@ void clattn__driver_facts(clattn_device_facts *facts)
     facts->caches_programs = trap && trap->caches_programs;
     facts->slow_wide_vectors = trap && trap->slow_wide_vectors;
     facts->wrong_nested_min = trap && trap->wrong_nested_min;
+    if (trap && trap->hides_fma && facts->type == CL_DEVICE_TYPE_CPU)
+        facts->has_fma = clattn__host_has_fma();
 }
 
 bool clattn__driver_takes_assembly(const clattn_device_facts *facts)
