@@ -54,7 +54,7 @@ for problem; do
                 fused = spills = divisions = gathers = single = additions = loads = 0
                 for (i = first; i <= last; i++) {
                     fused += op[i] ~ /^vfn?m(add|sub)...ps|^vdpbf16ps/
-                    spills += text[i] ~ /zmm/ && text[i] ~ /\(%r[sb]p\)/ && op[i] ~ /^vmov/
+                    spills += text[i] ~ /%[yz]mm/ && text[i] ~ /\(%r[sb]p\)/ && op[i] ~ /^vmov/
                     divisions += op[i] ~ /^v?div/
                     gathers += op[i] ~ /gather/
                     single += op[i] ~ /^vmulps/

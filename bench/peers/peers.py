@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""peers.py [--clattn build/clattn] [--device cpu] [--rounds 5] [--csv FILE] - clattn beside PyTorch and ONNX Runtime, in one run.
+"""peers.py [--clattn build/clattn] [--device cpu] [--rounds 5] [--csv FILE] - clattn beside PyTorch, ONNX Runtime and OpenBLAS, in one run.
 
 Every round measures each shape with each program in turn, so that a machine whose clock or neighbours change is the same for
 all; medians over the rounds are printed, and how many times as fast clattn is as the better peer.  A peer that is not
-installed (pip install torch onnxruntime onnx) is left out by name.  Operations: 4 B H S^2 d, halved for causal.
+installed (pip install torch onnxruntime onnx numpy) is left out by name.  GFLOP/s by 4 B H S^2 d, halved for causal; of decode GB/s of keys
+and values.
 """
 import argparse
 import csv
@@ -15,26 +16,58 @@ import subprocess
 import sys
 import tempfile
 import time
+import typing
 
-# batch, heads, length, head size, causal, storage: the shapes of doc/performance.md
+class Shape(typing.NamedTuple):
+    """The shapes of doc/performance.md.  Query heads are `group` times as many as those of keys and values."""
+    batch: int
+    heads: int
+    q_len: int
+    kv_len: int
+    dim: int
+    causal: bool = False
+    storage: str = "f32"
+    group: int = 1
+
+    def problem(self):
+        heads = f"h{self.heads * self.group}/{self.heads}" if self.group > 1 else f"h{self.heads}"
+        return (f"attn:{self.storage}:b{self.batch}:{heads}:q{self.q_len}:k{self.kv_len}:d{self.dim}" +
+                (":causal-tl" if self.causal else ""))
+
+    def rows(self):
+        """Queries of a head for the peers: heads that share keys are rows of one, which saves them from copying keys."""
+        return self.q_len * self.group
+
+    def operations(self):
+        return 4 * self.batch * self.heads * self.rows() * self.kv_len * self.dim / (2 if self.causal else 1)
+
+    def bytes(self):
+        return 2 * self.batch * self.heads * self.kv_len * self.dim * (4 if self.storage == "f32" else 2)
+
+    def decodes(self):
+        return self.q_len == 1
+
+    def rate(self, seconds):
+        return (self.bytes() if self.decodes() else self.operations()) / seconds * 1e-9
+
+
+def square(batch, heads, length, dim, causal=False, storage="f32"):
+    return Shape(batch, heads, length, length, dim, causal, storage)
+
+
 SHAPES = [
-    (1, 8, 2048, 64, False, "f32"), (1, 8, 2048, 64, True, "f32"), (1, 8, 2048, 128, False, "f32"),
-    (1, 8, 2048, 128, True, "f32"), (1, 32, 512, 64, False, "f32"), (8, 12, 128, 64, False, "f32"),
-    (1, 8, 8192, 64, True, "f32"), (1, 8, 2048, 64, False, "bf16"), (1, 8, 2048, 64, True, "bf16"),
-    (1, 8, 2048, 128, False, "bf16"), (1, 8, 2048, 128, True, "bf16"), (1, 32, 512, 64, False, "bf16"),
-    (8, 12, 128, 64, False, "bf16"), (1, 8, 2048, 64, False, "f16"), (1, 8, 2048, 64, True, "f16"),
+    square(1, 8, 2048, 64), square(1, 8, 2048, 64, True), square(1, 8, 2048, 128), square(1, 8, 2048, 128, True),
+    square(1, 32, 512, 64), square(8, 12, 128, 64), square(1, 8, 8192, 64, True),
+    square(1, 8, 2048, 64, storage="bf16"), square(1, 8, 2048, 64, True, "bf16"), square(1, 8, 2048, 128, storage="bf16"),
+    square(1, 8, 2048, 128, True, "bf16"), square(1, 32, 512, 64, storage="bf16"), square(8, 12, 128, 64, storage="bf16"),
+    square(1, 8, 8192, 64, True, "bf16"),
+    square(1, 8, 2048, 64, storage="f16"), square(1, 8, 2048, 64, True, "f16"), square(1, 8, 2048, 128, storage="f16"),
+    square(1, 32, 512, 64, storage="f16"),
+    Shape(1, 8, 1, 8192, 128, group=4), Shape(1, 8, 1, 8192, 128, storage="bf16", group=4),
+    Shape(1, 8, 1, 8192, 128, storage="f16", group=4), Shape(1, 2, 1, 32768, 64, group=3),
+    Shape(1, 2, 1, 32768, 64, storage="bf16", group=3), Shape(1, 8, 1, 32768, 128, group=4),
 ]
 SECONDS = 0.6  # a program's share of a round
-
-
-def operations(shape):
-    b, h, s, d, causal, _ = shape
-    return 4 * b * h * s * s * d / (2 if causal else 1)
-
-
-def problem(shape):
-    b, h, s, d, causal, storage = shape
-    return f"attn:{storage}:b{b}:h{h}:q{s}:k{s}:d{d}" + (":causal-tl" if causal else "")
 
 
 def median_time(call):
@@ -59,7 +92,7 @@ class Clattn:
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "bench.json")
             subprocess.run([self.options.clattn, "bench", "--device", self.options.device, "--no-baseline", "--seconds", "1", "--json",
-                            path, problem(shape)], check=True, stdout=subprocess.DEVNULL)
+                            path, shape.problem()], check=True, stdout=subprocess.DEVNULL)
             with open(path) as file:
                 row = json.load(file)[0]
         if row["failed"]:
@@ -77,12 +110,12 @@ class PyTorch:
         self.name = "PyTorch " + torch.__version__.split("+")[0]
 
     def seconds(self, shape):
-        b, h, s, d, causal, storage = shape
-        kind = {"f32": self.torch.float32, "f16": self.torch.float16, "bf16": self.torch.bfloat16}[storage]
-        q, k, v = (self.torch.randn(b, h, s, d).to(kind) for _ in range(3))
+        kind = {"f32": self.torch.float32, "f16": self.torch.float16, "bf16": self.torch.bfloat16}[shape.storage]
+        q, k, v = (self.torch.randn(shape.batch, shape.heads, length, shape.dim).to(kind)
+                   for length in (shape.rows(), shape.kv_len, shape.kv_len))
         attend = self.torch.nn.functional.scaled_dot_product_attention
         with self.torch.inference_mode():
-            return median_time(lambda: attend(q, k, v, is_causal=causal))
+            return median_time(lambda: attend(q, k, v, is_causal=shape.causal))
 
 
 class OnnxRuntime:
@@ -97,26 +130,60 @@ class OnnxRuntime:
         self.name = "ONNX Runtime " + onnxruntime.__version__
 
     def seconds(self, shape):
-        b, h, s, d, causal, storage = shape
-        if storage != "f32":
+        if shape.storage != "f32":
             return None
+        b, width, lengths = shape.batch, shape.heads * shape.dim, {"q": shape.rows(), "k": shape.kv_len, "v": shape.kv_len}
         helper, kind = self.onnx.helper, self.onnx.TensorProto.FLOAT
-        node = helper.make_node("MultiHeadAttention", ["q", "k", "v"], ["o"], domain="com.microsoft", num_heads=h,
-                                unidirectional=int(causal))
-        graph = helper.make_graph([node], "attention", [helper.make_tensor_value_info(n, kind, [b, s, h * d]) for n in "qkv"],
-                                  [helper.make_tensor_value_info("o", kind, [b, s, h * d])])
+        node = helper.make_node("MultiHeadAttention", ["q", "k", "v"], ["o"], domain="com.microsoft", num_heads=shape.heads,
+                                unidirectional=int(shape.causal))
+        graph = helper.make_graph([node], "attention",
+                                  [helper.make_tensor_value_info(n, kind, [b, s, width]) for n, s in lengths.items()],
+                                  [helper.make_tensor_value_info("o", kind, [b, shape.rows(), width])])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)])
         model.ir_version = 8
         choices = self.runtime.SessionOptions()
         choices.intra_op_num_threads = os.cpu_count()
         session = self.runtime.InferenceSession(model.SerializeToString(), choices, providers=["CPUExecutionProvider"])
-        inputs = {n: self.numpy.random.randn(b, s, h * d).astype(self.numpy.float32) for n in "qkv"}
+        inputs = {n: self.numpy.random.randn(b, s, width).astype(self.numpy.float32) for n, s in lengths.items()}
         return median_time(lambda: session.run(None, inputs))
+
+
+class OpenBlas:
+    """Not fused: numpy's matrix products, which are OpenBLAS's, with a softmax between; f32 only, all of a causal square."""
+    name = "OpenBLAS"
+
+    def __init__(self, options):
+        import numpy
+        library = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        if "openblas" not in library["name"]:
+            raise ImportError(f"numpy was built with {library['name']}")
+        self.numpy = numpy
+        self.name = "OpenBLAS " + library["version"] + ", unfused"
+
+    def seconds(self, shape):
+        if shape.storage != "f32":
+            return None
+        numpy = self.numpy
+        q, k, v = (numpy.random.randn(shape.batch, shape.heads, length, shape.dim).astype(numpy.float32)
+                   for length in (shape.rows(), shape.kv_len, shape.kv_len))
+        hidden = numpy.triu(numpy.full((shape.rows(), shape.kv_len), -numpy.inf, numpy.float32), 1) if shape.causal else None
+
+        def attend():
+            s = q @ k.swapaxes(2, 3)
+            s *= numpy.float32(shape.dim ** -0.5)
+            if hidden is not None:
+                s += hidden
+            s -= s.max(axis=3, keepdims=True)
+            numpy.exp(s, out=s)
+            o = s @ v
+            o /= s.sum(axis=3, keepdims=True)
+            return o
+        return median_time(attend)
 
 
 def open_programs(options):
     programs = []
-    for kind in (Clattn, PyTorch, OnnxRuntime):
+    for kind in (Clattn, PyTorch, OnnxRuntime, OpenBlas):
         try:
             programs.append(kind(options))
         except ImportError as error:
@@ -125,16 +192,16 @@ def open_programs(options):
 
 
 def measure(programs, rounds):
-    """rates[shape][program name]: GFLOP/s, the median over the rounds; None where it cannot run the shape."""
+    """rates[shape][program name]: GFLOP/s, of decode GB/s, the median over the rounds; None where it cannot run the shape."""
     times = {shape: {p.name: [] for p in programs} for shape in SHAPES}
     for number in range(rounds):
         for shape in SHAPES:
-            print(f"round {number + 1} of {rounds}: {problem(shape)}", file=sys.stderr)
+            print(f"round {number + 1} of {rounds}: {shape.problem()}", file=sys.stderr)
             for program in programs:
                 seconds = program.seconds(shape)
                 if seconds:
                     times[shape][program.name].append(seconds)
-    return {shape: {name: operations(shape) / statistics.median(t) * 1e-9 if t else None for name, t in by_name.items()}
+    return {shape: {name: shape.rate(statistics.median(t)) if t else None for name, t in by_name.items()}
             for shape, by_name in times.items()}
 
 
@@ -147,9 +214,9 @@ def print_table(programs, rates):
     print("| problem | " + " | ".join(p.name for p in programs) + " | times the better peer |")
     print("|---|" + "---|" * (len(programs) + 1))
     for shape in SHAPES:
-        cells = [f"{rate:.0f}" if rate else "-" for rate in rates[shape].values()]
+        cells = [f"{rate:.{int(shape.decodes())}f}" if rate else "-" for rate in rates[shape].values()]
         ratio = times_as_fast(rates[shape])
-        print(f"| {problem(shape)} | " + " | ".join(cells) + (f" | {ratio:.2f} |" if ratio else " | - |"))
+        print(f"| {shape.problem()} | " + " | ".join(cells) + (f" | {ratio:.2f} |" if ratio else " | - |"))
 
 
 def main():
@@ -167,7 +234,7 @@ def main():
             writer = csv.writer(file)
             writer.writerow(["problem"] + [p.name for p in programs])
             for shape in SHAPES:
-                writer.writerow([problem(shape)] + list(rates[shape].values()))
+                writer.writerow([shape.problem()] + list(rates[shape].values()))
 
 
 if __name__ == "__main__":
