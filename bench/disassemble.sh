@@ -9,8 +9,8 @@
 # loop of products that spills.
 set -u
 clattn=${CLATTN:-build/clattn}
-[ $# -gt 0 ] || set -- attn:f32:h1:q256:k256:d64 attn:f32:h1:q256:k256:d128 attn:f32:h1:q16:k256:d128 attn:f32:h1:q32:k256:d128 \
-    attn:f32:h1:q1:k256:d128 attn:f32:h4/1:q1:k256:d128 attn:f16:h1:q256:k256:d64 attn:bf16:h1:q256:k256:d64
+[ $# -gt 0 ] || set -- attn:f32:h16:q256:k256:d64 attn:f32:h16:q256:k256:d128 attn:f32:h16:q16:k256:d128 attn:f32:h16:q32:k256:d128 \
+    attn:f32:h1:q1:k256:d128 attn:f32:h4/1:q1:k256:d128 attn:f16:h16:q256:k256:d64 attn:bf16:h16:q256:k256:d64
 command -v objdump > /dev/null || { echo "disassemble.sh: objdump is missing (Debian: binutils)"; exit 2; }
 cache=$(mktemp -d) || exit 2
 trap 'rm -rf "$cache"' EXIT INT TERM
