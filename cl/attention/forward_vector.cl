@@ -92,10 +92,14 @@ static inline void find_rows(struct rows *rows, const struct place *at, const st
 #define ROWS_OF(at_layout)                                                                                                       \
     for (int i = 0; i < 16; i++)                                                                                                 \
         row[i] = first + row_offset(at_layout, a->pack, min(row0 + i, at->rows - 1));
+#if AHEAD
 #define FETCH_ROWS(width)                                                                                                        \
-    for (int i = 0; AHEAD && i < 16; i++)                                                                                        \
+    for (int i = 0; i < 16; i++)                                                                                                 \
         for (int byte = 0; byte < (int)sizeof *first * (width); byte += CACHE_LINE)                                              \
             FETCH((__global const char *)row[i] + byte);
+#else
+#define FETCH_ROWS(width)
+#endif
 
 #define WHOLE_STEPS (DIM / DOT)
 
