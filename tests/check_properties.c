@@ -636,18 +636,18 @@ END_TEST
 START_TEST(empty_tiles_are_not_read)
 {
     for (int e = 0; e < n_engines; e++) {
-        struct tensors t = make(engines[e], "attn:f32:q256:k1024:d16:count");
-        t.a.pattern = clattn_mask("k < 512", CLATTN_NO_CORNER);
+        struct tensors t = make(engines[e], "attn:f32:q256:k4096:d16:count:splits=1");
+        t.a.pattern = clattn_mask("k < 2048", CLATTN_NO_CORNER);
         run(&t);
         uint32_t empty = t.counters[EMPTY], seen = t.counters[PARTIAL] + t.counters[FULL];
         ck_assert_msg(empty > 0 && t.counters[PARTIAL] <= seen / 5 && seen - t.counters[PARTIAL] <= empty && empty <= seen,
                       "%s: %u empty, %u partial, %u full", engines[e], empty, t.counters[PARTIAL], t.counters[FULL]);
         float *o = copy_of(t.o, t.o_count);
-        for (size_t i = 512 * 16; i < t.k_count; i++)
+        for (size_t i = 2048 * 16; i < t.k_count; i++)
             t.k[i] = t.v[i] = NAN;
         run(&t);
         ck_assert(same_bits(t.o, o, t.o_count) && t.counters[PARTIAL] + t.counters[FULL] == seen);
-        t.a.kv_len = 512; /* the same without these keys at all */
+        t.a.kv_len = 2048; /* the same without these keys at all */
         t.a.pattern = clattn_full();
         run(&t);
         ck_assert(same_bits(t.o, o, t.o_count) && t.counters[EMPTY] == 0 && t.counters[FULL] == seen);

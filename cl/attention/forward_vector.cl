@@ -102,6 +102,7 @@ static inline void find_rows(struct rows *rows, const struct place *at, const st
 #endif
 
 #define WHOLE_STEPS (DIM / DOT)
+#define FIRST_SINGLE (WHOLE_STEPS >= 16 ? WHOLE_STEPS : 0) /* steps from here on are taken one by one */
 
 /* qt: sixteen rows and steps at a time, the last sixteen steps overlapping; what is left of small or odd heads one by one. */
 static inline void load_queries(QUERY16 *qt, __global const STORED(T_Q) *first, const struct place *at,
@@ -111,7 +112,7 @@ static inline void load_queries(QUERY16 *qt, __global const STORED(T_Q) *first, 
         __global const STORED(T_Q) *row[16];
         ROWS_OF(a->q_at)
         FETCH_ROWS(DIM)
-        for (int i0 = 0; i0 < WHOLE_STEPS && WHOLE_STEPS >= 16; i0 += 16) {
+        for (int i0 = 0; i0 < FIRST_SINGLE; i0 += 16) {
             const int step = min(i0, WHOLE_STEPS - 16);
             QUERY16 x[16];
             for (int i = 0; i < 16; i++)
@@ -120,7 +121,7 @@ static inline void load_queries(QUERY16 *qt, __global const STORED(T_Q) *first, 
             for (int i = 0; i < 16; i++)
                 qt[(step + i) * NQ + j] = x[i];
         }
-        for (int step = WHOLE_STEPS >= 16 ? WHOLE_STEPS : 0; step < STEPS; step++)
+        for (int step = FIRST_SINGLE; step < STEPS; step++)
             for (int i = 0; i < 16; i++)
                 ((QUERY1 *)(qt + step * NQ + j))[i] = pack_query(row[i], step, a->scale);
     }
