@@ -29,6 +29,14 @@ done
 echo "== speed"
 "$clattn" bench --device gpu --no-baseline --preset standard || bad=1
 
+echo "== matrix units"
+for d in 64 128; do
+    for causal in "" :causal-tl; do
+        "$clattn" bench --device gpu --no-baseline attn:f16:b8:h$((2048 / d)):q2048:k2048:d$d$causal attn:f16:h$((2048 / d)):q16384:k16384:d$d$causal |
+            grep '^attn'
+    done
+done
+
 echo "== rules"
 square=attn:f16:h8:q4096:k4096:d64
 for rule in 'k <= q' 'k <= q & q - k < 512' 'k < 512 | k <= q'; do

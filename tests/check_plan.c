@@ -87,7 +87,6 @@ static bool set_number(struct recorded *r, const char *key, uint64_t value)
     NARROW(uint32_t, "clock_mhz", f->clock_mhz)
     NARROW(uint32_t, "address_bits", f->address_bits)
     NARROW(uint32_t, "vector_width_float", f->vector_width_float)
-    NARROW(uint32_t, "vector_registers", f->vector_registers)
     NARROW(int32_t, "local_is_dedicated", f->local_is_dedicated)
     NARROW(int32_t, "has_compiler", f->has_compiler)
     NARROW(int32_t, "little_endian", f->little_endian)
@@ -331,8 +330,10 @@ START_TEST(describe_agrees_with_choice)
             if (fit.fits && !strcmp(first, "none"))
                 first = fit.engine;
             struct choice c = choose(&r->facts, &task, fit.engine, false);
-            ck_assert_msg(fit.fits || c.status == CLATTN_ENGINE_REFUSED, "%s: %s does not fit and was taken",
+            bool by_name = !strcmp(fit.engine, "matrix-generic");
+            ck_assert_msg(fit.fits || by_name || c.status == CLATTN_ENGINE_REFUSED, "%s: %s does not fit and was taken",
                           r->file, fit.engine);
+            ck_assert(!(fit.fits && by_name));
         }
         ck_assert_uint_ge(n, 2);
         ck_assert_msg(!strcmp(first, r->engine), "%s: the first that fits is %s", r->file, first);
@@ -417,6 +418,45 @@ START_TEST(registers)
             if (cpus[i].floats >= 128) /* two units of latency 4 are busy */
                 ck_assert_int_ge(s->NQ * s->MK * 16, 8 * (int)cpus[i].width);
         }
+}
+END_TEST
+
+/* The matrix engine takes what its tile can: 16 bits throughout, a softmax; its tile fits local memory and 255 registers. */
+START_TEST(matrix_units)
+{
+    int units = 0;
+    for (int i = 0; i < n_devices; i++) {
+        clattn_device_facts with_unit = devices[i].facts, *facts = &with_unit;
+        with_unit.matrix_unit = strstr(facts->platform, "NVIDIA") ? CLATTN_MATRIX_MMA : CLATTN_MATRIX_NONE;
+        for (int32_t type = CLATTN_F16; type <= CLATTN_BF16; type++)
+            for (int32_t dim = 1; dim <= 300; dim += 7) {
+                struct clattn__task task = plain_task();
+                task.softmax = task.aligned = true;
+                task.scale = 0.125;
+                task.type_q = task.type_k = task.type_v = task.type_o = type;
+                task.dim = task.dim_v = dim;
+                struct choice c = choose(facts, &task, "", false);
+                const struct clattn__spec *s = &c.launch.spec;
+                bool takes = facts->matrix_unit && dim <= 256;
+                ck_assert_msg(!takes == (!c.engine || strcmp(c.engine->name, "matrix")), "%s, d %d: %s", devices[i].file, dim, c.why);
+                if (!takes)
+                    continue;
+                int64_t pitch = (dim + 15) / 16 * 16 + 8, rows = s->BQ, block = s->BK;
+                ck_assert(4 * block * pitch * 2 < (int64_t)facts->local_bytes && rows * pitch * 2 < (int64_t)facts->local_bytes);
+                ck_assert(rows / 64 * (dim + 15) / 16 * 12 + rows / 64 * block / 2 < 255 && block % 16 == 0);
+                ck_assert_int_eq(s->ALIGNED, dim % 8 == 0);
+                units++;
+                task.type_o = CLATTN_F32;
+                ck_assert_str_ne(choose(facts, &task, "", false).engine->name, "matrix");
+                task.type_o = type;
+                task.softmax = false;
+                ck_assert_str_ne(choose(facts, &task, "", false).engine->name, "matrix");
+                task.softmax = true;
+                task.scale = -1;
+                ck_assert_str_ne(choose(facts, &task, "", false).engine->name, "matrix");
+            }
+    }
+    ck_assert_int_gt(units, 0);
 }
 END_TEST
 
@@ -595,6 +635,7 @@ int main(void)
     tcase_add_test(cases, few_rows);
     tcase_add_test(cases, registers);
     tcase_add_test(cases, idle_units);
+    tcase_add_test(cases, matrix_units);
     tcase_add_test(cases, forced_engine);
     tcase_add_test(cases, strict);
     tcase_add_test(cases, too_little_of_everything);

@@ -40,25 +40,6 @@
 #define TILES ((TILES_Q * TILES_K + GROUP - 1) / GROUP) /* of an item, at most */
 #define HIDDEN MASKED_SCORE
 
-/* The bounds of a tile's tokens and heads, for its class. */
-struct span {
-    int q_low, q_high, h_low, h_high;
-    int count; /* rows of this group that exist */
-};
-
-static inline struct span find_span(const struct place *at, int pack)
-{
-    struct span s;
-    int last = min(at->row0 + BQ, at->rows) - 1;
-    int one_token = at->row0 / pack == last / pack;
-    s.count = last + 1 - at->row0;
-    s.q_low = at->row0 / pack + at->q_shift;
-    s.q_high = last / pack + at->q_shift;
-    s.h_low = at->head0 + (one_token ? at->row0 % pack : 0);
-    s.h_high = at->head0 + (one_token ? last % pack : pack - 1);
-    return s;
-}
-
 /* Tile t of an item: its first row, and its first key; the other keys follow in steps of TILES_K. */
 static inline int tile_row(int t) { return t / TILES_K * RQ; }
 static inline int tile_key(int t) { return t % TILES_K; }

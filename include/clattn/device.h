@@ -6,6 +6,12 @@
 #include <clattn/export.h>
 #include <clattn/status.h>
 
+/* Matrix units that clattn has a tile for. */
+enum {
+    CLATTN_MATRIX_NONE,
+    CLATTN_MATRIX_MMA /* NVIDIA, compute capability 8.0 and later: mma.sync, ldmatrix, cp.async */
+};
+
 /* Facts about a device, gathered once.  Every choice of an engine is a function of these and of the
  * problem; tests/devices holds recorded ones.  Texts are cut to their fields and always terminated. */
 typedef struct clattn_device_facts {
@@ -34,18 +40,19 @@ typedef struct clattn_device_facts {
     int32_t caches_programs;   /* 1: the driver keeps compiled programs on disk by itself */
     int32_t slow_wide_vectors; /* 1: its compiler takes minutes for float16 kernels        */
     int32_t wrong_nested_min;  /* 1: its compiler gets min(a, min(b, -c)) of integers wrong */
+    int32_t matrix_unit;       /* CLATTN_MATRIX_...: what the matrix engine may use */
     int32_t bf16_dot;          /* 1: kernels may use the CPU's instruction for products of bf16 pairs */
 } clattn_device_facts;
 
 #define CLATTN_DEVICE_FACTS_INIT                                                                          \
     {                                                                                                     \
-        sizeof(clattn_device_facts), "", "", "", "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+        sizeof(clattn_device_facts), "", "", "", "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /* One engine's answer for one device. */
 typedef struct clattn_engine_fit {
     size_t size; /* sizeof(clattn_engine_fit), set by CLATTN_ENGINE_FIT_INIT */
-    const char *engine; /* "portable", "vector"; static */
+    const char *engine; /* "vector", "matrix", "portable", "matrix-generic"; static */
     int32_t fits;
     char reason[160]; /* one line: why, or why not */
 } clattn_engine_fit;

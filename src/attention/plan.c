@@ -89,13 +89,25 @@ void clattn__shift_workspace(struct forward_args *args, struct merge_args *merge
     merge->part_lse_at += words;
 }
 
+/* Whether rows of q, k and v start at multiples of 16 bytes in their buffers. */
+static bool is_aligned(clattn_attention a)
+{
+    for (enum clattn__tensor t = CLATTN__Q; t <= CLATTN__V; t++) {
+        const clattn_layout *layout = clattn__tensor_layout(&a, t);
+        int64_t elements = 16 / clattn__type_bytes(clattn__tensor_type(&a, t));
+        if (layout->offset % elements || layout->batch % elements || layout->head % elements || layout->token % elements)
+            return false;
+    }
+    return true;
+}
+
 static clattn_status choose(clattn_plan *plan, struct clattn__text *why)
 {
     const clattn_attention *a = &plan->problem.a;
     struct clattn__task task = {
         .batch = a->batch, .heads = a->heads, .kv_heads = a->kv_heads, .q_len = a->q_len, .kv_len = a->kv_len,
         .dim = (int32_t)a->dim, .dim_v = (int32_t)a->dim_v, .type_q = a->type_q, .type_k = a->type_k, .type_v = a->type_v,
-        .type_o = a->type_o, .scale = a->scale, .softmax = a->normaliser == CLATTN_SOFTMAX, .splits = a->splits,
+        .type_o = a->type_o, .scale = a->scale, .softmax = a->normaliser == CLATTN_SOFTMAX, .aligned = is_aligned(*a), .splits = a->splits,
     };
     clattn_status status = clattn__engine_choose(&plan->ctx->facts, &task, a->engine, a->flags & CLATTN_STRICT,
                                                  &plan->engine, &plan->launch, why);

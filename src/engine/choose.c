@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-const struct clattn__engine *const clattn__engines[] = {&clattn__engine_vector, &clattn__engine_portable, NULL};
+const struct clattn__engine *const clattn__engines[] = {&clattn__engine_vector, &clattn__engine_matrix, &clattn__engine_portable,
+                                                       &clattn__engine_generic, NULL};
 
 static const struct clattn__engine *find_engine(const char *name)
 {
@@ -42,6 +43,8 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
         return CLATTN_OK;
     }
     for (size_t i = 0; clattn__engines[i]; i++) {
+        if (clattn__engines[i]->by_name)
+            continue;
         if (try_engine(clattn__engines[i], facts, task, launch, &suits, why)) {
             *engine = clattn__engines[i];
             return CLATTN_OK;
@@ -61,6 +64,7 @@ clattn_status clattn_engine_describe(const clattn_device_facts *facts, size_t in
     if (index >= CLATTN__LEN(clattn__engines) - 1)
         return CLATTN_BAD_COUNT;
     fit->engine = clattn__engines[index]->name;
-    fit->fits = clattn__engines[index]->fits(facts, fit->reason, sizeof fit->reason);
+    const struct clattn__engine *engine = clattn__engines[index];
+    fit->fits = engine->fits(facts, fit->reason, sizeof fit->reason) && !engine->by_name;
     return CLATTN_OK;
 }

@@ -18,7 +18,9 @@
     X(BQ) X(BK) X(GROUP)                                                                                 \
     /* shape of the vector engine: float16 vectors of queries, keys and value columns of a register tile, */ \
     /* tiles of a group, products that an instruction adds, whether the next block is fetched ahead */       \
-    X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)
+    X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)                                                                 \
+    /* of the matrix engine: which tile, whether rows start at multiples of 16 bytes */                     \
+    X(TILE) X(ALIGNED)
 
 struct clattn__spec {
 #define CLATTN__SPEC_FIELD(name) int32_t name;
@@ -34,6 +36,7 @@ struct clattn__task {
     int32_t type_q, type_k, type_v, type_o;
     double scale;
     bool softmax;  /* the weights are a softmax's */
+    bool aligned;  /* rows of q, k and v start at multiples of 16 bytes, if their buffers do */
     int64_t splits; /* asked for; 0: the engine chooses */
 };
 
@@ -49,13 +52,14 @@ struct clattn__launch {
 
 struct clattn__engine {
     const char *name;
+    bool by_name; /* never chosen unless it is named */
     bool (*fits)(const clattn_device_facts *facts, char *reason, size_t size);
     /* false, with the reason, if no legal shape exists (local memory, group size). */
     bool (*launch)(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch,
                    char *reason, size_t size);
 };
 
-extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector;
+extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector, clattn__engine_matrix, clattn__engine_generic;
 extern const struct clattn__engine *const clattn__engines[]; /* best first; ends with NULL */
 
 /* Choose: the forced engine, or the first that fits.  *why gets a line for each engine looked at.  strict: the engine that fits
@@ -75,6 +79,7 @@ bool clattn__host_has_fma(void); /* instructions.c: of this machine */
 
 /* ---- traps.c: what is known about drivers; the only place of the library that knows names of vendors ---- */
 bool clattn__driver_takes_assembly(const clattn_device_facts *facts);
+bool clattn__driver_takes_ptx(const clattn_device_facts *facts);
 bool clattn__driver_takes_fetches(const clattn_device_facts *facts);
 
 #endif

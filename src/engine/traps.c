@@ -10,6 +10,7 @@ struct trap {
     bool slow_wide_vectors;   /* needs minutes to compile float16 kernels */
     bool takes_assembly;      /* its compiler passes inline assembly on, for a CPU */
     bool refuses_fetches;     /* stops at a request to bring memory into a cache */
+    bool takes_ptx;           /* its compiler passes PTX on, and its devices say their compute capability */
     bool hides_fma;           /* says that a CPU has no fma, and compiles to it */
     bool wrong_nested_min;    /* compiles min(a, min(b, -c)) of integers to something else */
     const char *sentences[4]; /* NULL-ended */
@@ -25,7 +26,7 @@ static const struct trap traps[] = {
       "aborts the process on a program binary that is not its own; clattn authenticates its cache for that reason"}},
     {.platform = "Oclgrind", .refuses_fetches = true,
      .sentences = {"an interpreter that checks kernels: right, and thousands of times slower than a device"}},
-    {.platform = "NVIDIA", .caches_programs = true, .wrong_nested_min = true,
+    {.platform = "NVIDIA", .caches_programs = true, .takes_ptx = true, .wrong_nested_min = true,
      .sentences = {"after an illegal address in any kernel every later call on the same context fails; open a new context",
       "drops the minus from min(a, min(b, -c)) of integers (driver 580.159.04, compute capability 9.0); rules avoid it"}},
     {.platform = "Intel(R) OpenCL", .hides_fma = true,
@@ -54,6 +55,12 @@ bool clattn__driver_takes_assembly(const clattn_device_facts *facts)
 {
     const struct trap *trap = find_trap(facts);
     return trap && trap->takes_assembly;
+}
+
+bool clattn__driver_takes_ptx(const clattn_device_facts *facts)
+{
+    const struct trap *trap = find_trap(facts);
+    return trap && trap->takes_ptx;
 }
 
 bool clattn__driver_takes_fetches(const clattn_device_facts *facts)

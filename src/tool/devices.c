@@ -122,6 +122,7 @@ static json_t *device_json(size_t index, const clattn_device_facts *f)
     json_object_set_new(d, "caches_programs", json_boolean(f->caches_programs));
     json_object_set_new(d, "slow_wide_vectors", json_boolean(f->slow_wide_vectors));
     json_object_set_new(d, "wrong_nested_min", json_boolean(f->wrong_nested_min));
+    set_number(d, "matrix_unit", (uint64_t)f->matrix_unit);
     json_object_set_new(d, "bf16_dot", json_boolean(f->bf16_dot));
     json_object_set_new(d, "engines", engines_json(f));
     json_object_set_new(d, "traps", traps_json(f));

@@ -218,14 +218,15 @@ double workload_lse_spread(const struct workload *w, int64_t b, int64_t h, int64
     return spread_alone(w, b, h, i).lse;
 }
 
-/* What a row of bf16 throughout may be off by where its weights are rounded to that type, and its result: with u_b = 2^-8
- * sum_j p_j u_b / (1 - u_b) |v_j - o| + u_b max|o| (doc/numerics.md).  0 for other rows: their weights are f32. */
+/* What a row of f16 or bf16 throughout may be off by where its weights are rounded to that type, and its result: with u_t = 2^-11 or
+ * 2^-8 sum_j p_j u_t / (1 - u_t) |v_j - o| + u_t max|o| (doc/numerics.md).  0 for other rows: their weights are f32. */
 static double rounded_weights_bound(const struct checker *c, const struct row *r, double lse)
 {
     const clattn_attention *a = &c->w->problem;
-    const double unit = 0x1p-8;
+    const int type = a->type_q;
+    const double unit = type == CLATTN_F16 ? 0x1p-11 : 0x1p-8;
     double moved = 0, largest = 0;
-    if (a->type_q != CLATTN_BF16 || a->type_k != CLATTN_BF16 || a->type_v != CLATTN_BF16 || a->type_o != CLATTN_BF16 ||
+    if (type == CLATTN_F32 || a->type_k != type || a->type_v != type || a->type_o != type ||
         c->p.rules.normaliser != REF_SOFTMAX || !isfinite(lse))
         return 0;
     for (int64_t j = 0; j < ref_k_len(&c->p, r->b); j++) {
