@@ -107,7 +107,7 @@ static clattn_status choose(clattn_plan *plan, struct clattn__text *why)
     struct clattn__task task = {
         .batch = a->batch, .heads = a->heads, .kv_heads = a->kv_heads, .q_len = a->q_len, .kv_len = a->kv_len,
         .dim = (int32_t)a->dim, .dim_v = (int32_t)a->dim_v, .type_q = a->type_q, .type_k = a->type_k, .type_v = a->type_v,
-        .type_o = a->type_o, .scale = a->scale, .softmax = a->normaliser == CLATTN_SOFTMAX, .aligned = is_aligned(*a), .splits = a->splits,
+        .type_o = a->type_o, .scale = a->scale, .softmax = a->normaliser == CLATTN_SOFTMAX, .aligned = is_aligned(*a), .splits = a->splits, .failed = plan->failed,
     };
     clattn_status status = clattn__engine_choose(&plan->ctx->facts, &task, a->engine, a->flags & CLATTN_STRICT,
                                                  &plan->engine, &plan->launch, why);
@@ -232,6 +232,29 @@ static clattn_status prepare(clattn_plan *plan, const clattn_attention *a)
     return status;
 }
 
+/* A plan by the best engine but the failed one; NULL with the status, and in *engine the one that it was to be. */
+static clattn_plan *make_plan(clattn_context *ctx, const clattn_attention *problem, const struct clattn__engine *failed,
+                              const struct clattn__engine **engine, clattn_status *status)
+{
+    clattn_plan *made = calloc(1, sizeof *made);
+    *engine = NULL;
+    if (!made) {
+        *status = clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "plan");
+        return NULL;
+    }
+    made->failed = failed;
+    made->magic = CLATTN__PLAN_MAGIC;
+    made->ctx = ctx;
+    clattn__context_retain(ctx);
+    pthread_mutex_init(&made->lock, NULL);
+    *status = prepare(made, problem);
+    if (!*status)
+        return made;
+    *engine = made->engine;
+    clattn_plan_destroy(made);
+    return NULL;
+}
+
 clattn_status clattn_plan_create(clattn_plan **plan, clattn_context *ctx, const clattn_attention *problem)
 {
     if (!plan)
@@ -240,20 +263,14 @@ clattn_status clattn_plan_create(clattn_plan **plan, clattn_context *ctx, const 
     clattn_status status = clattn__context_check(ctx);
     if (status)
         return status;
-    clattn_plan *made = calloc(1, sizeof *made);
-    if (!made)
-        return clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "plan");
-    made->magic = CLATTN__PLAN_MAGIC;
-    made->ctx = ctx;
-    clattn__context_retain(ctx);
-    pthread_mutex_init(&made->lock, NULL);
-    status = prepare(made, problem);
-    if (status) {
-        clattn_plan_destroy(made);
-        return status;
+    const struct clattn__engine *engine;
+    *plan = make_plan(ctx, problem, NULL, &engine, &status);
+    bool failed_here = status == CLATTN_BUILD_FAILED || status == CLATTN_SELF_TEST_FAILED;
+    if (failed_here && engine && engine->may_fail && !problem->engine[0] && !(problem->flags & CLATTN_STRICT)) {
+        clattn__log(ctx, "engine %s failed: %s; the next one is taken", engine->name, clattn_status_text(status));
+        *plan = make_plan(ctx, problem, engine, &engine, &status);
     }
-    *plan = made;
-    return CLATTN_OK;
+    return status;
 }
 
 void clattn_plan_destroy(clattn_plan *plan)

@@ -45,6 +45,10 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
     for (size_t i = 0; clattn__engines[i]; i++) {
         if (clattn__engines[i]->by_name)
             continue;
+        if (clattn__engines[i] == task->failed) {
+            clattn__text_add(why, "refuses %s: its kernel does not build or gives wrong numbers with this driver\n", task->failed->name);
+            continue;
+        }
         if (try_engine(clattn__engines[i], facts, task, launch, &suits, why)) {
             *engine = clattn__engines[i];
             return CLATTN_OK;

@@ -38,6 +38,7 @@ struct clattn__task {
     bool softmax;  /* the weights are a softmax's */
     bool aligned;  /* rows of q, k and v start at multiples of 16 bytes, if their buffers do */
     int64_t splits; /* asked for; 0: the engine chooses */
+    const struct clattn__engine *failed; /* did not build or gave wrong numbers here, or NULL: it is passed over */
 };
 
 /* How an engine runs a task. */
@@ -53,6 +54,7 @@ struct clattn__launch {
 struct clattn__engine {
     const char *name;
     bool by_name; /* never chosen unless it is named */
+    bool may_fail; /* speaks to the hardware in a way that a new driver may refuse: then the next engine serves */
     bool (*fits)(const clattn_device_facts *facts, char *reason, size_t size);
     /* false, with the reason, if no legal shape exists (local memory, group size). */
     bool (*launch)(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch,

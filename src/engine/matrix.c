@@ -84,7 +84,7 @@ static bool matrix_launch(const clattn_device_facts *facts, const struct clattn_
     return true;
 }
 
-const struct clattn__engine clattn__engine_matrix = {"matrix", false, matrix_fits, matrix_launch};
+const struct clattn__engine clattn__engine_matrix = {"matrix", false, true, matrix_fits, matrix_launch};
 
 /* ---- generic: the same loop nest, chosen by name alone ---- */
 static bool generic_fits(const clattn_device_facts *facts, char *reason, size_t size)
@@ -114,4 +114,4 @@ static bool generic_launch(const clattn_device_facts *facts, const struct clattn
     return true;
 }
 
-const struct clattn__engine clattn__engine_generic = {"matrix-generic", true, generic_fits, generic_launch};
+const struct clattn__engine clattn__engine_generic = {"matrix-generic", true, false, generic_fits, generic_launch};
