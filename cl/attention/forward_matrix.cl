@@ -25,7 +25,7 @@
  *     weight(x)                            2^x for x <= 8
  *     any_special(tile, n, item)           whether of n keys' values some of an item's share are not finite
  *
- * -D parameters beside those of forward.clh: TILE 0 generic, 1 mma; GROUP, BQ, BK as the tile says; ALIGNED 1: rows of q, k and v
+ * -D parameters beside those of forward.clh: MATRIX which tile: 0 generic, 1 mma; GROUP, BQ, BK as the tile says; ALIGNED 1: rows of q, k and v
  * start at multiples of 16 bytes.
  * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the sum of these; its log-sum-exp
  * comes from the weights as they were.  A row's weights are taken relative to a maximum that is at
@@ -36,7 +36,7 @@
 #include "forward.clh"
 #include "stage.clh"
 
-#if TILE == 1
+#if MATRIX == 1
 #include "tile_mma.clh"
 #else
 #include "tile_generic.clh"

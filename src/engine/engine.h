@@ -20,7 +20,7 @@
     /* tiles of a group, products that an instruction adds, whether the next block is fetched ahead */       \
     X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)                                                                 \
     /* of the matrix engine: which tile, whether rows start at multiples of 16 bytes */                     \
-    X(TILE) X(ALIGNED)
+    X(MATRIX) X(ALIGNED)
 
 struct clattn__spec {
 #define CLATTN__SPEC_FIELD(name) int32_t name;

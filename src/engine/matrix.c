@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-enum { GENERIC, MMA }; /* -D TILE */
+enum { GENERIC, MMA }; /* -D MATRIX */
 
 #define GAP 8 /* elements between rows in local memory, against conflicts of banks */
 
@@ -69,7 +69,7 @@ static bool matrix_launch(const clattn_device_facts *facts, const struct clattn_
     struct clattn__spec *spec = &launch->spec;
     const char *why = why_not(task);
     int64_t key_pitch = round_up(task->dim, 16) + GAP, value_pitch = round_up(task->dim_v, 16) + GAP;
-    spec->TILE = MMA;
+    spec->MATRIX = MMA;
     spec->GROUP = 128;
     spec->BQ = task->q_len > 64 && task->dim <= 128 && task->dim_v <= 128 ? 128 : 64; /* of 255 registers, 252 at 128 */
     spec->BK = task->dim <= 64 && task->dim_v <= 64 ? 64 : 32;
@@ -100,7 +100,7 @@ static bool generic_launch(const clattn_device_facts *facts, const struct clattn
     struct clattn__spec *spec = &launch->spec;
     bool alike = task->type_q == task->type_k && task->type_k == task->type_v && (task->type_k == CLATTN_F32 || task->type_o == task->type_k);
     bool usual = task->softmax && task->scale > 1e-10 && task->scale < 1e6;
-    spec->TILE = GENERIC;
+    spec->MATRIX = GENERIC;
     spec->GROUP = facts->largest_group < 8 ? 1 : 8;
     spec->BQ = 2 * spec->GROUP;
     spec->BK = 32;
