@@ -9,7 +9,8 @@
  *
  *     local:  memory [2][BK][KEY_PITCH] keys, then [2][BK][VALUE_PITCH] values; before the loop [BQ][KEY_PITCH] queries
  *
- * This file is the loop nest: blocks, masks, maxima, sums.  The products are a tile's, a file of cl/engine that says who holds what:
+ * This file is the loop nest: blocks, masks, maxima, sums.  The products are a tile's, a file of cl/engine that says who holds
+ * what:
  *     ITEMS_OF_ROW                         items that share a row
  *     FRAG_ROWS, frag_row(item, i)         rows of an item; row number i of them in the group's tile
  *     FRAG_KEYS, frag_key(item, c)         keys of an item in each row; key number c of them in the block
@@ -21,16 +22,17 @@
  *     multiply_keys(s, q, tile, item)      s = Q K^T
  *     multiply_values(o, sum, s, tile, item)   o += P V; sum += the rounded weights of a row, at SUM_AT(i) of SUMS numbers
  *     UNROLL                               how loops over fragments are unrolled
- *     join_max, join_sum                   over the items of a row;  from_item(x, t): what item t of them has;  any_near(x): whether any item of the hardware's group says so
+ *     join_max, join_sum                   over the items of a row;  from_item(x, t): what item t of them has
+ *     any_near(x)                          whether any item of the hardware's group says so
  *     weight(x)                            2^x for x <= 8
  *     any_special(tile, n, item)           whether of n keys' values some of an item's share are not finite
  *
- * -D parameters beside those of forward.clh: MATRIX which tile: 0 generic, 1 mma; GROUP, BQ, BK as the tile says; ALIGNED 1: rows of q, k and v
- * start at multiples of 16 bytes.
- * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the sum of these; its log-sum-exp
- * comes from the weights as they were.  A row's weights are taken relative to a maximum that is at
- * most 2^8 too small: o and the sums are rescaled only if it grows by more.  A masked pair has weight +0 exactly; where values of a
- * PARTIAL block are not finite, these count in the rows that see them, and 0 takes their place in the product.
+ * -D parameters beside those of forward.clh: MATRIX which tile: 0 generic, 1 mma; GROUP, BQ, BK as the tile says; ALIGNED 1: rows
+ * of q, k and v start at multiples of 16 bytes.
+ * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the sum of these; its
+ * log-sum-exp comes from the weights as they were.  A row's weights are taken relative to a maximum that is at most 2^8 too small: o
+ * and the sums are rescaled only if it grows by more.  A masked pair has weight +0 exactly; where values of a PARTIAL block are not
+ * finite, these count in the rows that see them, and 0 takes their place in the product.
  * Limits: a softmax, scale from 1e-10 to 1e6; q, k and v of one storage.
  */
 #include "forward.clh"
@@ -95,7 +97,8 @@ static inline void find_rows(struct rows *rows, const struct place *at, int pack
 }
 
 /* Edit and mask an item's scores: times unit they are then what the exponential takes. */
-static inline void edit_block(float *s, const struct rows *rows, const struct rule_env *env, const struct block *b, float scale, int item)
+static inline void edit_block(float *s, const struct rows *rows, const struct rule_env *env, const struct block *b, float scale,
+                              int item)
 {
     (void)scale;
 #if EDITED
@@ -247,7 +250,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         const struct block next = find_block(&at, &span, &env, b.key + BK, item COUNT_ARG);
         STAGED_BUT_LAST;
         barrier(CLK_LOCAL_MEM_FENCE); /* these keys are there; the others' place is free */
-        stage(keys + (turn ^ 1) * KEY_BLOCK, k + at.k0 + next.key * a.k_at[3], a.k_at[3], next.n, next.n ? BK : 0, DIM, KEY_PITCH, item);
+        stage(keys + (turn ^ 1) * KEY_BLOCK, k + at.k0 + next.key * a.k_at[3], a.k_at[3], next.n, next.n ? BK : 0, DIM, KEY_PITCH,
+              item);
         multiply_keys(s, &queries, keys + turn * KEY_BLOCK, item);
         edit_block(s, &rows, &env, &b, a.scale, item);
         weigh(s, o_sums, w_sums, &rows, unit);
