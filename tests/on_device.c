@@ -92,6 +92,8 @@ cl_kernel on_device_kernel(const char *name, const char *prelude, const char *te
     add_common(&to, "storage.clh");
     add_common(&to, "multiply_add.clh");
     add_common(&to, "exp2.clh");
+    if (on.wide)
+        add_common(&to, "transpose.clh");
     add_common(&to, "rule_pairs.clh");
     add_common(&to, "rule_interval.clh");
     add_common(&to, "rule.clh");

@@ -58,22 +58,17 @@ struct rows {
     int count;
     int position[BQ], head[BQ];
     float m[BQ], l[BQ];
-    int q_low, q_high, h_low, h_high; /* bounds, for classes */
+    struct span span;
 };
 
 static inline void find_rows(struct rows *rows, const struct place *at, int pack)
 {
     rows->count = min(BQ, at->rows - at->row0);
-    rows->q_low = rows->h_low = INT_MAX;
-    rows->q_high = rows->h_high = INT_MIN;
+    rows->span = find_span(at, at->row0, rows->count, pack);
     for (int r = 0; r < BQ; r++) {
         int row = at->row0 + min(r, rows->count - 1);
         rows->position[r] = row / pack + at->q_shift;
         rows->head[r] = at->head0 + row % pack;
-        rows->q_low = min(rows->q_low, rows->position[r]);
-        rows->q_high = max(rows->q_high, rows->position[r]);
-        rows->h_low = min(rows->h_low, rows->head[r]);
-        rows->h_high = max(rows->h_high, rows->head[r]);
         rows->m[r] = LOWEST_MAX;
         rows->l[r] = 0.0f;
     }
@@ -208,7 +203,7 @@ static inline int score_block(float16 *p, int used[2], float block_l[BQ], struct
     for (int k = 0; k < n; k += 16) {
         int left = min(16, n - k), class = 2;
         if (partial)
-            class = mask_class(env, rows->q_low, rows->q_high, rows->h_low, rows->h_high, key + k, key + k + left - 1);
+            class = class_of(env, &rows->span, key + k, left);
         if (class == 0) {
             UNROLL for (int r = 0; r < BQ; r++)
                 p[r * (BK / 16) + k / 16] = (float16)(SOFTMAX ? MASKED_SCORE : 0.0f);
@@ -380,7 +375,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PAR
 
     for (int key = at.key0; key < at.key1; key += BK) {
         const int n = min(BK, at.key1 - key);
-        const int class = mask_class(&env, rows.q_low, rows.q_high, rows.h_low, rows.h_high, key, key + n - 1);
+        const int class = class_of(&env, &rows.span, key, n);
         COUNT_TILE(class);
         if (class != 0)
             attend(&rows, sums, p, q_rows, &env, class, k + at.k0 + key * a.k_at[3], a.k_at[3],

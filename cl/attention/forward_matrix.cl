@@ -62,7 +62,7 @@ static inline struct block find_block(const struct place *at, const struct span 
     struct block b = {key, 0, 0};
     for (; b.key < at->key1; b.key += BK) {
         b.n = min(BK, at->key1 - b.key);
-        b.class = mask_class(env, span->q_low, span->q_high, span->h_low, span->h_high, b.key, b.key + b.n - 1);
+        b.class = class_of(env, span, b.key, b.n);
         if (item == 0) {
             COUNT_TILE(b.class);
         }
@@ -72,12 +72,6 @@ static inline struct block find_block(const struct place *at, const struct span 
     b.n = 0;
     return b;
 }
-
-#if MASK_RULE
-#define IS_VISIBLE(env, q, h, k) mask_1(env, q, h, k)
-#else
-#define IS_VISIBLE(env, q, h, k) 1
-#endif
 
 /* What an item keeps of its rows. */
 struct rows {
@@ -224,7 +218,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     if (at.row0 >= at.rows)
         return;
     RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
-    const struct span span = find_span(&at, a.pack);
+    const struct span span = find_span(&at, at.row0, min(BQ, at.rows - at.row0), a.pack);
     const float unit = EDITED ? 1.0f : a.scale;
     struct rows rows;
     struct queries queries;

@@ -84,12 +84,6 @@ static inline void add_scores(float *s, __local const float *q_tile, __local con
     }
 }
 
-#if MASK_RULE
-#define IS_VISIBLE(env, q, h, k) mask_1(env, q, h, k)
-#else
-#define IS_VISIBLE(env, q, h, k) 1
-#endif
-
 /* Scale, edit and mask an item's scores, and show them to the group in p. */
 static inline void share_scores(float *s, __local float *p, const struct rule_env *env, const struct place *at, int pack,
                                 int key, int partial, float scale, int item)
@@ -180,7 +174,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     if (at.row0 >= at.rows)
         return;
     RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
-    const struct span span = find_span(&at, a.pack);
+    const int count = min(BQ, at.rows - at.row0); /* rows of this group that exist */
+    const struct span span = find_span(&at, at.row0, count, a.pack);
     float acc[BQ * COLUMNS];
     for (int i = 0; i < BQ * COLUMNS; i++)
         acc[i] = 0.0f;
@@ -191,7 +186,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
 
     for (int key = at.key0; key < at.key1; key += BK) {
         const int n = min(BK, at.key1 - key);
-        const int class = mask_class(&env, span.q_low, span.q_high, span.h_low, span.h_high, key, key + n - 1);
+        const int class = class_of(&env, &span, key, n);
         const int partial = class == 1;
         if (item == 0) {
             COUNT_TILE(class);
@@ -205,7 +200,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         for (int d0 = 0; d0 < DIM; d0 += CHUNK) {
             const int width = min(CHUNK, DIM - d0);
             barrier(CLK_LOCAL_MEM_FENCE); /* the tiles and p of the round before are read */
-            stage_q(q_tile, q, &a, &at, span.count, d0, width, item);
+            stage_q(q_tile, q, &a, &at, count, d0, width, item);
             stage_k(k_tile, k + at.k0 + key * a.k_at[3] + d0, a.k_at[3], n, width, item);
             barrier(CLK_LOCAL_MEM_FENCE);
             add_scores(s, q_tile, k_tile, width, item);
@@ -227,11 +222,11 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         for (int j = 0; j < COLUMNS; j++) {
             const int d = item + j * GROUP;
             const float x = l[r] == 0.0f ? 0.0f : NORMALISER == 3 ? acc[r * COLUMNS + j] : acc[r * COLUMNS + j] / l[r];
-            if (r < span.count && d < DIM_V)
+            if (r < count && d < DIM_V)
                 STORE1(T_O, x, o, at.o0 + row_offset(a.o_at, a.pack, at.row0 + r) + d);
         }
 #if LSE
-    for (int r = item; r < span.count; r += GROUP)
+    for (int r = item; r < count; r += GROUP)
         lse[at.lse0 + row_offset(a.lse_at, a.pack, at.row0 + r)] = row_lse(m[r], l[r]);
 #endif
 }

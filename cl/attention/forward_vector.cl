@@ -65,7 +65,7 @@ struct rows {
     int16 position[NQ], head[NQ];
     struct rule_rows kept[NQ];        /* what rules keep of a row */
     float16 block_l[NQ];              /* without a softmax: the sum over one block */
-    int q_low, q_high, h_low, h_high; /* bounds of the tile, for its class */
+    struct span span;
 };
 
 static inline void find_rows(struct rows *rows, const struct place *at, const struct rule_env *env, int pack, int tile)
@@ -80,12 +80,7 @@ static inline void find_rows(struct rows *rows, const struct place *at, const st
         rows->l[j] = rows->whole_l[j] = (float16)(0.0f);
         rule_rows_fill(env, &rows->kept[j], rows->position[j], rows->head[j]);
     }
-    int last = rows->row0 + rows->count - 1;
-    rows->q_low = rows->row0 / pack + at->q_shift;
-    rows->q_high = last / pack + at->q_shift;
-    int one_token = rows->row0 / pack == last / pack;
-    rows->h_low = at->head0 + (one_token ? rows->row0 % pack : 0);
-    rows->h_high = at->head0 + (one_token ? last % pack : pack - 1);
+    rows->span = find_span(at, rows->row0, rows->count, pack);
 }
 
 /* Sixteen rows of a tensor, from row row0 of the batch entry on; past the last row the last again. */
@@ -230,7 +225,7 @@ static inline int score_block(float16 *p, int used[2], struct rows *rows, const 
     for (int k = 0; k < n; k += MK) {
         int left = min(MK, n - k), class = 2;
         if (partial)
-            class = mask_class(env, rows->q_low, rows->q_high, rows->h_low, rows->h_high, key + k, key + k + left - 1);
+            class = class_of(env, &rows->span, key + k, left);
         float16 s[MK][NQ];
         if (class == 0) {
             UNROLL for (int i = 0; i < MK * NQ; i++)
@@ -388,7 +383,7 @@ static inline int classify(int class[NT], const struct rows *rows, const struct 
         class[t] = 0;
         if (rows[t].count <= 0)
             continue;
-        class[t] = mask_class(env, rows[t].q_low, rows[t].q_high, rows[t].h_low, rows[t].h_high, key, key + n - 1);
+        class[t] = class_of(env, &rows[t].span, key, n);
         COUNT_TILE(class[t]);
         any_visible |= class[t];
     }
