@@ -5,13 +5,6 @@ set -u
 . "$top_srcdir/tests/runtimes.sh"
 use_runtime intel || { echo "skipped: Intel CPU runtime ($why)"; exit 77; }
 "$top_builddir/clattn" devices | grep -q 'platform  Intel' || { echo "Intel's runtime does not come up"; exit 1; }
-bad=0
-ran=0
-check() {
-    echo "== $*"
-    ran=$((ran + 1))
-    "$@" < /dev/null || { echo "FAILED on Intel's runtime: $*"; bad=$((bad + 1)); }
-}
 
 for program in $RUNTIME_CHECKS; do
     [ -x "$top_builddir/$program" ] && check "$top_builddir/$program"
@@ -20,5 +13,4 @@ check sh "$top_srcdir/tests/check_run.sh"
 check sh "$top_srcdir/tests/check_determinism.sh"
 check "$top_builddir/clattn" verify --problems 200 --seed 9000
 check "$top_builddir/clattn" verify --problems 40 --seed 9500 --engine portable
-echo "Intel CPU runtime: $ran suites, $bad failed"
-[ "$ran" -ge 4 ] && [ "$bad" -eq 0 ]
+end_checks "Intel CPU runtime" 4

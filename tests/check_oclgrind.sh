@@ -26,16 +26,17 @@ clean() { # arguments of clattn verify
     fi
 }
 
-for engine in portable vector; do
+for engine in portable vector matrix-generic; do
+    case $engine in matrix-generic) out= ;; *) out=-f32 ;; esac # it takes one storage throughout
     for problem in \
         attn:f32:h2/1:q5:k37:d8/5:causal-br:lse \
         attn:f16:h2:q40:k70:d24:window9-tl \
-        attn:bf16-f32:h4/2:q2:k300:d16:splits=3:lse \
+        "attn:bf16$out:h4/2:q2:k300:d16:splits=3:lse" \
         attn:f32:b2:h2:q33:k65:d40:prefix7-tl:keylens \
-        attn:f16-f32:b3:h2/1:q9:k17:d6:causal-br:packed \
+        "attn:f16$out:b3:h2/1:q9:k17:d6:causal-br:packed" \
         attn:f32:h2:q17:k130:d66/12:layout=bthd \
         attn:f32:h1:q1:k1:d1; do
-        clean --engine $engine --problems 1 --seed 3 $problem
+        clean --engine $engine --problems 1 --seed 3 "$problem"
     done
 done
 

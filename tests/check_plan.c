@@ -330,7 +330,7 @@ START_TEST(describe_agrees_with_choice)
             if (fit.fits && !strcmp(first, "none"))
                 first = fit.engine;
             struct choice c = choose(&r->facts, &task, fit.engine, false);
-            bool by_name = !strcmp(fit.engine, "matrix-generic");
+            bool by_name = clattn__engines[n]->by_name;
             ck_assert_msg(fit.fits || by_name || c.status == CLATTN_ENGINE_REFUSED, "%s: %s does not fit and was taken",
                           r->file, fit.engine);
             ck_assert(!(fit.fits && by_name));

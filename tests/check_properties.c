@@ -601,6 +601,21 @@ END_TEST
 /* ---- tiles ---- */
 enum { EMPTY, PARTIAL, FULL };
 
+/* Keys of a tile, as the plan tells; the same for a problem of this kind with or without its masks. */
+static int tile_keys(const struct tensors *t)
+{
+    char text[8192];
+    clattn_plan *plan = NULL;
+    int rows, keys;
+    ck_assert_int_eq(clattn_plan_create(&plan, ctx, &t->a), CLATTN_OK);
+    ck_assert_int_eq(clattn_plan_explain(plan, text, sizeof text), CLATTN_OK);
+    clattn_plan_destroy(plan);
+    const char *tile = strstr(text, "tile of ");
+    ck_assert_ptr_nonnull(tile);
+    ck_assert_int_eq(sscanf(tile, "tile of %d rows x %d keys", &rows, &keys), 2);
+    return keys;
+}
+
 /* The shares of tiles that a pattern lets be empty, partial or full, over 1024 x 1024. */
 START_TEST(counted_tiles)
 {
@@ -611,7 +626,7 @@ START_TEST(counted_tiles)
         {"full", 0, 0, 0, 0},
         {"causal-tl", 0.35, 0.50, 0.005, 0.20},
         {"window64-causal-tl", 0.70, 0.97, 0.01, 0.30},
-        {"prefix512-tl", 0.28, 0.375, 0.001, 0.15}, /* hidden: a square of 1/4 and a triangle of 1/8 */
+        {"prefix512-tl", 0.28, 0.375, 0.001, 0.10}, /* hidden: a square of 1/4 and a triangle of 1/8 */
         {"around64-tl", 0.60, 0.95, 0.02, 0.40},
     };
     for (int e = 0; e < n_engines; e++)
@@ -620,12 +635,13 @@ START_TEST(counted_tiles)
             run(&t);
             double all = (double)t.counters[EMPTY] + t.counters[PARTIAL] + t.counters[FULL];
             double empty = t.counters[EMPTY] / all, partial = t.counters[PARTIAL] / all;
+            double across = 512 % tile_keys(&t) ? 0.05 : 0; /* of tiles that lie across a prefix's end */
             printf("# %s, %s: %u empty, %u partial, %u full\n", engines[e], cases[i].pattern, t.counters[EMPTY], t.counters[PARTIAL],
                    t.counters[FULL]);
             ck_assert(all >= 16 && t.counters[3] == 0);
             ck_assert_msg(empty >= cases[i].empty_low && empty <= cases[i].empty_high, "%s on %s: %.3f empty", cases[i].pattern,
                           engines[e], empty);
-            ck_assert_msg(partial >= cases[i].partial_low && partial <= cases[i].partial_high, "%s on %s: %.3f partial",
+            ck_assert_msg(partial >= cases[i].partial_low && partial <= cases[i].partial_high + across, "%s on %s: %.3f partial",
                           cases[i].pattern, engines[e], partial);
             drop(&t);
         }
@@ -640,8 +656,10 @@ START_TEST(empty_tiles_are_not_read)
         t.a.pattern = clattn_mask("k < 2048", CLATTN_NO_CORNER);
         run(&t);
         uint32_t empty = t.counters[EMPTY], seen = t.counters[PARTIAL] + t.counters[FULL];
-        ck_assert_msg(empty > 0 && t.counters[PARTIAL] <= seen / 5 && seen - t.counters[PARTIAL] <= empty && empty <= seen,
-                      "%s: %u empty, %u partial, %u full", engines[e], empty, t.counters[PARTIAL], t.counters[FULL]);
+        bool across = 2048 % tile_keys(&t); /* a tile lies across the pattern's end */
+        bool right = across ? t.counters[PARTIAL] <= seen / 5 && seen - t.counters[PARTIAL] <= empty && empty <= seen
+                            : t.counters[PARTIAL] == 0 && empty == seen;
+        ck_assert_msg(empty > 0 && right, "%s: %u empty, %u partial, %u full", engines[e], empty, t.counters[PARTIAL], t.counters[FULL]);
         float *o = copy_of(t.o, t.o_count);
         for (size_t i = 2048 * 16; i < t.k_count; i++)
             t.k[i] = t.v[i] = NAN;

@@ -52,7 +52,7 @@ tests_check_mechanism_traps_SOURCES = tests/check_mechanism_traps.c tests/trial.
 tests_check_misuse_SOURCES = tests/check_misuse.c tests/misuse.h
 
 # PoCL on lesser CPUs, by a library that stands in for a question to LLVM.
-if HAVE_FAULTS
+if HAVE_LIBRARIES_LISTED
 check_LTLIBRARIES += tests/other_cpu.la
 tests_other_cpu_la_SOURCES = tests/other_cpu.c
 tests_other_cpu_la_LDFLAGS = -module -avoid-version -shared -rpath $(abs_top_builddir)/tests

@@ -2,6 +2,7 @@
 # runtimes.sh - sourced by the tests: which OpenCL implementation they see, and nothing else of this machine's.
 #
 #     use_runtime NAME    pocl, pocl-avx2, pocl-sse, rusticl, oclgrind, intel, or any (what the machine offers)
+#     check COMMAND       run it; end_checks NAME N: what became of all, of which there have to be N or more
 #
 # Sets OCL_ICD_VENDORS to a folder that names one driver.  Returns 1, with the reason in $why, where it is not installed.
 # Wants top_builddir, absolute.  A driver's own settings are made here too, so that every test has the same.
@@ -91,4 +92,17 @@ use_runtime() {
         return 1
         ;;
     esac
+}
+
+bad=0
+ran=0
+check() {
+    echo "== $*"
+    ran=$((ran + 1))
+    "$@" < /dev/null || { echo "FAILED: $*"; bad=$((bad + 1)); }
+}
+
+end_checks() {
+    echo "$1: $ran checks, $bad failed"
+    [ "$ran" -ge "$2" ] && [ "$bad" -eq 0 ]
 }

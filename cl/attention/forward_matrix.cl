@@ -229,7 +229,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     UNROLL for (int i = 0; i < SUMS; i++)
         w_sums[i] = 0.0f;
 
-    stage_queries(keys, q + at.q0, &a, &at, KEY_PITCH, item);
+    stage(keys, q + at.q0, a.q_at, a.pack, at.row0, min(BQ, at.rows - at.row0), BQ, DIM, KEY_PITCH, item);
     STAGED;
     barrier(CLK_LOCAL_MEM_FENCE);
     load_queries(&queries, keys, item);
@@ -237,21 +237,20 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
 
     struct block b = find_block(&at, &span, &env, at.key0, item COUNT_ARG);
     if (b.n > 0) {
-        stage(keys, k + at.k0 + b.key * a.k_at[3], a.k_at[3], b.n, BK, DIM, KEY_PITCH, item);
-        stage(values, v + at.v0 + b.key * a.v_at[3], a.v_at[3], b.n, BK, DIM_V, VALUE_PITCH, item);
+        stage(keys, k + at.k0, a.k_at, 1, b.key, b.n, BK, DIM, KEY_PITCH, item);
+        stage(values, v + at.v0, a.v_at, 1, b.key, b.n, BK, DIM_V, VALUE_PITCH, item);
     }
     for (int turn = 0; b.n > 0; turn ^= 1) {
         const struct block next = find_block(&at, &span, &env, b.key + BK, item COUNT_ARG);
         STAGED_BUT_LAST;
         barrier(CLK_LOCAL_MEM_FENCE); /* these keys are there; the others' place is free */
-        stage(keys + (turn ^ 1) * KEY_BLOCK, k + at.k0 + next.key * a.k_at[3], a.k_at[3], next.n, next.n ? BK : 0, DIM, KEY_PITCH,
-              item);
+        stage(keys + (turn ^ 1) * KEY_BLOCK, k + at.k0, a.k_at, 1, next.key, next.n, next.n ? BK : 0, DIM, KEY_PITCH, item);
         multiply_keys(s, &queries, keys + turn * KEY_BLOCK, item);
         edit_block(s, &rows, &env, &b, a.scale, item);
         weigh(s, o_sums, w_sums, &rows, unit);
         STAGED_BUT_LAST;
         barrier(CLK_LOCAL_MEM_FENCE); /* these values are there; the others' place is free */
-        stage(values + (turn ^ 1) * VALUE_BLOCK, v + at.v0 + next.key * a.v_at[3], a.v_at[3], next.n, next.n ? BK : 0, DIM_V, VALUE_PITCH,
+        stage(values + (turn ^ 1) * VALUE_BLOCK, v + at.v0, a.v_at, 1, next.key, next.n, next.n ? BK : 0, DIM_V, VALUE_PITCH,
               item);
 #if MASK_RULE
         if (b.class == 1)

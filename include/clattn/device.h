@@ -9,7 +9,7 @@
 /* Matrix units that clattn has a tile for. */
 enum {
     CLATTN_MATRIX_NONE,
-    CLATTN_MATRIX_MMA /* NVIDIA, compute capability 8.0 and later: mma.sync, ldmatrix, cp.async */
+    CLATTN_MATRIX_MMA /* mma.sync, ldmatrix, cp.async (compute capability 8.0 and later) */
 };
 
 /* Facts about a device, gathered once.  Every choice of an engine is a function of these and of the

@@ -126,7 +126,6 @@ struct clattn_plan {
     struct clattn__merge_spec merge_spec;
     struct clattn__tables tables;
     int64_t workspace_bytes; /* the parts' o, the parts' lse, the tables; all of 4-byte words */
-    const struct clattn__engine *failed; /* that was tried before, or NULL */
     char why[CLATTN__WHY_SIZE];
     pthread_mutex_t lock; /* guards the kernels' arguments and all that follows */
     cl_mem workspace;     /* the plan's own, NULL with CLATTN_CALLER_WORKSPACE */

@@ -101,13 +101,15 @@ static bool is_aligned(clattn_attention a)
     return true;
 }
 
-static clattn_status choose(clattn_plan *plan, struct clattn__text *why)
+/* failed: an engine to pass over, or NULL. */
+static clattn_status choose(clattn_plan *plan, const struct clattn__engine *failed, struct clattn__text *why)
 {
     const clattn_attention *a = &plan->problem.a;
     struct clattn__task task = {
         .batch = a->batch, .heads = a->heads, .kv_heads = a->kv_heads, .q_len = a->q_len, .kv_len = a->kv_len,
         .dim = (int32_t)a->dim, .dim_v = (int32_t)a->dim_v, .type_q = a->type_q, .type_k = a->type_k, .type_v = a->type_v,
-        .type_o = a->type_o, .scale = a->scale, .softmax = a->normaliser == CLATTN_SOFTMAX, .aligned = is_aligned(*a), .splits = a->splits, .failed = plan->failed,
+        .type_o = a->type_o, .scale = a->scale, .softmax = a->normaliser == CLATTN_SOFTMAX, .aligned = is_aligned(*a),
+        .splits = a->splits, .failed = failed,
     };
     clattn_status status = clattn__engine_choose(&plan->ctx->facts, &task, a->engine, a->flags & CLATTN_STRICT,
                                                  &plan->engine, &plan->launch, why);
@@ -207,14 +209,14 @@ static void prove(const clattn_plan *plan)
             clattn__kept_prove(plan->ctx, programs[i]);
 }
 
-static clattn_status prepare(clattn_plan *plan, const clattn_attention *a)
+static clattn_status prepare(clattn_plan *plan, const clattn_attention *a, const struct clattn__engine *failed)
 {
     char details[CLATTN__MESSAGE_SIZE];
     clattn_status status = clattn__problem_resolve(&plan->problem, a, details, sizeof details);
     if (status)
         return clattn__fail(plan->ctx, status, CL_SUCCESS, "%s", details);
     struct clattn__text why = clattn__text_into(plan->why, sizeof plan->why);
-    status = choose(plan, &why);
+    status = choose(plan, failed, &why);
     if (status)
         return status;
     clattn__forward_args_fill(&plan->args, &plan->problem, &plan->launch);
@@ -242,12 +244,11 @@ static clattn_plan *make_plan(clattn_context *ctx, const clattn_attention *probl
         *status = clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "plan");
         return NULL;
     }
-    made->failed = failed;
     made->magic = CLATTN__PLAN_MAGIC;
     made->ctx = ctx;
     clattn__context_retain(ctx);
     pthread_mutex_init(&made->lock, NULL);
-    *status = prepare(made, problem);
+    *status = prepare(made, problem, failed);
     if (!*status)
         return made;
     *engine = made->engine;

@@ -5,8 +5,6 @@
 
 #include <stdio.h>
 
-enum { GENERIC, MMA }; /* -D MATRIX */
-
 #define GAP 8 /* elements between rows in local memory, against conflicts of banks */
 
 static int64_t round_up(int64_t n, int64_t to)
@@ -69,7 +67,7 @@ static bool matrix_launch(const clattn_device_facts *facts, const struct clattn_
     struct clattn__spec *spec = &launch->spec;
     const char *why = why_not(task);
     int64_t key_pitch = round_up(task->dim, 16) + GAP, value_pitch = round_up(task->dim_v, 16) + GAP;
-    spec->MATRIX = MMA;
+    spec->MATRIX = facts->matrix_unit;
     spec->GROUP = 128;
     spec->BQ = task->q_len > 64 && task->dim <= 128 && task->dim_v <= 128 ? 128 : 64; /* of 255 registers, 252 at 128 */
     spec->BK = task->dim <= 64 && task->dim_v <= 64 ? 64 : 32;
@@ -84,13 +82,16 @@ static bool matrix_launch(const clattn_device_facts *facts, const struct clattn_
     return true;
 }
 
-const struct clattn__engine clattn__engine_matrix = {"matrix", false, true, matrix_fits, matrix_launch};
+const struct clattn__engine clattn__engine_matrix = {
+    .name = "matrix", .may_fail = true, .fits = matrix_fits, .launch = matrix_launch,
+};
 
 /* ---- generic: the same loop nest, chosen by name alone ---- */
 static bool generic_fits(const clattn_device_facts *facts, char *reason, size_t size)
 {
     bool fits = facts->has_compiler;
-    snprintf(reason, size, "%s", fits ? "taken by name alone: the matrix engine's loops with plain products, to test them" : "the device has no compiler");
+    snprintf(reason, size, "%s", fits ? "taken by name alone: the matrix engine's loops with plain products, to test them" :
+                                        "the device has no compiler");
     return fits;
 }
 
@@ -100,7 +101,7 @@ static bool generic_launch(const clattn_device_facts *facts, const struct clattn
     struct clattn__spec *spec = &launch->spec;
     bool alike = task->type_q == task->type_k && task->type_k == task->type_v && (task->type_k == CLATTN_F32 || task->type_o == task->type_k);
     bool usual = task->softmax && task->scale > 1e-10 && task->scale < 1e6;
-    spec->MATRIX = GENERIC;
+    spec->MATRIX = CLATTN_MATRIX_NONE;
     spec->GROUP = facts->largest_group < 8 ? 1 : 8;
     spec->BQ = 2 * spec->GROUP;
     spec->BK = 32;
@@ -114,4 +115,6 @@ static bool generic_launch(const clattn_device_facts *facts, const struct clattn
     return true;
 }
 
-const struct clattn__engine clattn__engine_generic = {"matrix-generic", true, false, generic_fits, generic_launch};
+const struct clattn__engine clattn__engine_generic = {
+    .name = "matrix-generic", .by_name = true, .fits = generic_fits, .launch = generic_launch,
+};

@@ -19,18 +19,17 @@ struct peak {
     cl_mem out, from;
     size_t group, width, chains, fma_groups, read_groups, read_bytes;
     cl_int rounds, count;
-    int fma_fused; /* an instruction does it */
     int products; /* that an instruction adds at most */
     double pair_factor;
 };
 
-static cl_int build(struct peak *p)
+static cl_int build(struct peak *p, const clattn_device_facts *facts)
 {
     const char *text = clattn__cl_peak;
     char options[128];
     cl_int code;
     cl_device_id device = clattn_context_device(p->ctx);
-    snprintf(options, sizeof options, "-cl-std=CL1.2 -DFMA=%d -DGROUP=%zu -DWIDTH=%zu -DCHAINS=%zu -DREADS=%d -DDOT=%d", p->fma_fused,
+    snprintf(options, sizeof options, "-cl-std=CL1.2 -DFMA=%d -DGROUP=%zu -DWIDTH=%zu -DCHAINS=%zu -DREADS=%d -DDOT=%d", !!facts->has_fma,
              p->group, p->width, p->chains, READS, p->products);
     p->program = clCreateProgramWithSource(clattn_context_cl(p->ctx), 1, &text, NULL, &code);
     if (code == CL_SUCCESS)
@@ -65,7 +64,6 @@ static cl_int set_up(struct peak *p, const clattn_device_facts *facts)
     bool lanes = cpu && !facts->slow_wide_vectors; /* CHAINS vectors, and two more, fit the registers of an item */
     p->width = !lanes || facts->vector_width_float < 8 ? 4 : facts->vector_width_float < 16 ? 8 : 16;
     p->chains = !lanes ? 8 : facts->vector_registers >= 32 ? 24 : 12;
-    p->fma_fused = !!facts->has_fma;
     p->products = lanes && facts->bf16_dot ? 2 : 1;
     p->fma_groups = (size_t)facts->compute_units * (cpu ? 4 : 16);
     p->read_bytes = facts->largest_buffer_bytes / 4 < READ_BYTES ? (size_t)facts->largest_buffer_bytes / 4 : READ_BYTES;
@@ -79,7 +77,7 @@ static cl_int set_up(struct peak *p, const clattn_device_facts *facts)
     if (code == CL_SUCCESS)
         p->from = clCreateBuffer(cl, CL_MEM_READ_WRITE, p->read_bytes, NULL, &code);
     if (code == CL_SUCCESS)
-        code = build(p);
+        code = build(p, facts);
     if (code == CL_SUCCESS)
         code = clEnqueueFillBuffer(p->queue, p->out, &zero, sizeof zero, 0, (items + p->chains) * sizeof(float), 0, NULL, NULL);
     if (code == CL_SUCCESS)

@@ -7,7 +7,6 @@
 #include "tool/bench.h"
 
 #include <math.h>
-
 #include <string.h>
 
 enum { MS, SPREAD, GFLOPS, GBYTES, OF_PEAK, OF_READ, ERROR, UNFUSED, COLUMNS };
