@@ -93,7 +93,7 @@ static void tear_down(void)
 
 static clattn_status build(const char *name, const char *options, const char *prelude, const char *kernel)
 {
-    const struct clattn__program_request request = {name, options, prelude, kernel};
+    const struct clattn__program_request request = {.name = name, .options = options, .prelude = prelude, .kernel = kernel};
     cl_program program = NULL;
     hits = builds = 0;
     if (forget)
@@ -160,7 +160,9 @@ START_TEST(context_keeps_programs)
         cl_program program = clattn__kept_find(ctx, &key);
         ck_assert_ptr_null(program);
         ck_assert_int_eq(build("probe", "-DVALUE=7", "#define PRELUDE 3\n", "probe"), CLATTN_OK);
-        const struct clattn__program_request request = {"probe", "-DVALUE=7", "#define PRELUDE 3\n", "probe"};
+        const struct clattn__program_request request = {
+            .name = "probe", .options = "-DVALUE=7", .prelude = "#define PRELUDE 3\n", .kernel = "probe",
+        };
         ck_assert_int_eq(clattn__program_build(ctx, &request, &program), CLATTN_OK);
         clattn__kept_add(ctx, &key, program);
         ck_assert_ptr_eq(clattn__kept_find(ctx, &key), program);

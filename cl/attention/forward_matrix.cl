@@ -43,140 +43,23 @@
 #else
 #include "tile_generic.clh"
 #endif
+#include "fragments.clh"
 
 #define KEY_BLOCK (BK * KEY_PITCH)
 #define VALUE_BLOCK (BK * VALUE_PITCH)
 #define BLOCKS (2 * KEY_BLOCK + 2 * VALUE_BLOCK)
 #define MEMORY (BQ * KEY_PITCH > BLOCKS ? BQ * KEY_PITCH : BLOCKS)
-#define NEAR 8.0f /* how far the maximum may grow before sums are rescaled */
-
-/* A block of keys that some row sees. */
-struct block {
-    int key, n, class; /* first key and how many; n 0: there is none */
-};
-
-/* The first block from `key` on that is not EMPTY. */
-static inline struct block find_block(const struct place *at, const struct span *span, const struct rule_env *env, int key,
-                                      int item COUNT_PARAM)
-{
-    struct block b = {key, 0, 0};
-    for (; b.key < at->key1; b.key += BK) {
-        b.n = min(BK, at->key1 - b.key);
-        b.class = class_of(env, span, b.key, b.n);
-        if (item == 0) {
-            COUNT_TILE(b.class);
-        }
-        if (b.class != 0)
-            return b;
-    }
-    b.n = 0;
-    return b;
-}
-
-/* What an item keeps of its rows. */
-struct rows {
-    int token[FRAG_ROWS], head[FRAG_ROWS]; /* position of the query, number of the head */
-    float m[FRAG_ROWS], l[FRAG_ROWS];      /* maximum; for the log-sum-exp: sum of this item's weights */
-};
-
-static inline void find_rows(struct rows *rows, const struct place *at, int pack, int item)
-{
-    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
-        int row = min(at->row0 + frag_row(item, i), at->rows - 1);
-        rows->token[i] = row / pack + at->q_shift;
-        rows->head[i] = at->head0 + row % pack;
-        rows->m[i] = LOWEST_MAX;
-        rows->l[i] = 0.0f;
-    }
-}
-
-/* Edit and mask an item's scores: times unit they are then what the exponential takes. */
-static inline void edit_block(float *s, const struct rows *rows, const struct rule_env *env, const struct block *b, float scale,
-                              int item)
-{
-    (void)scale;
-#if EDITED
-    UNROLL for (int i = 0; i < FRAG_ROWS; i++)
-        UNROLL for (int c = 0; c < FRAG_KEYS; c++)
-            s[S_AT(i, c)] = edit_score(env, rows->token[i], rows->head[i], b->key + frag_key(item, c), s[S_AT(i, c)] * scale);
-#endif
-    if (b->class == 1 || b->n < BK)
-        UNROLL for (int i = 0; i < FRAG_ROWS; i++)
-            UNROLL for (int c = 0; c < FRAG_KEYS; c++) {
-                const int k = frag_key(item, c);
-                const int visible = k < b->n && (b->class != 1 || IS_VISIBLE(env, rows->token[i], rows->head[i], b->key + k));
-                s[S_AT(i, c)] = visible ? s[S_AT(i, c)] : MASKED_SCORE;
-            }
-}
-
-/* Scores to weights; maxima and sums follow. */
-static inline void weigh(float *s, float *o, float *sum, struct rows *rows, float unit)
-{
-    float top[FRAG_ROWS];
-    int grows = 0;
-    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
-        top[i] = s[S_AT(i, 0)];
-        UNROLL for (int c = 1; c < FRAG_KEYS; c++)
-            top[i] = fmax(top[i], s[S_AT(i, c)]);
-        grows |= (top[i] - rows->m[i]) * unit > NEAR;
-    }
-    if (any_near(grows)) {
-        UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
-            float m = fmax(rows->m[i], join_max(top[i])), alpha = weight((rows->m[i] - m) * unit);
-            rows->m[i] = m;
-            rows->l[i] *= alpha;
-            sum[SUM_AT(i)] *= alpha;
-            UNROLL for (int c = 0; c < FRAG_COLUMNS; c++)
-                o[O_AT(i, c)] *= alpha;
-        }
-    }
-    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
-        const float minus_m = -rows->m[i] * unit;
-        float whole = 0.0f;
-        UNROLL for (int c = 0; c < FRAG_KEYS; c++) {
-            float w = weight(MULTIPLY_ADD(s[S_AT(i, c)], unit, minus_m));
-            s[S_AT(i, c)] = w;
-            whole += w;
-        }
-        if (LSE)
-            rows->l[i] += whole;
-    }
-}
 
 #if MASK_RULE
-/* o += w v for the values that are not finite, in the rows that see them. */
-static inline void add_special(float *o, const float *s, __local const STORED(T_V) *values, const struct rows *rows,
-                               const struct rule_env *env, const struct block *b, int item)
-{
-    float weights[FRAG_ROWS * FRAG_KEYS]; /* a copy, so that s stays in registers */
-    UNROLL for (int i = 0; i < FRAG_ROWS * FRAG_KEYS; i++)
-        weights[i] = s[i];
-    for (int c = 0; c < FRAG_KEYS; c++)
-        for (int holder = 0; holder < ITEMS_OF_ROW; holder++) {
-            const int k = frag_key(holder, c);
-            float w[FRAG_ROWS];
-            UNROLL for (int i = 0; i < FRAG_ROWS; i++)
-                w[i] = from_item(weights[S_AT(i, c)], holder);
-            UNROLL for (int column = 0; column < FRAG_COLUMNS; column++) {
-                const int d = frag_column(item, column);
-                const float v = k < b->n && d < DIM_V ? LOAD1(T_V, values, k * VALUE_PITCH + d) : 0.0f;
-                if (!isfinite(v))
-                    UNROLL for (int i = 0; i < FRAG_ROWS; i++)
-                        if (IS_VISIBLE(env, rows->token[i], rows->head[i], b->key + k))
-                            o[O_AT(i, column)] += w[i] * v;
-            }
-        }
-}
-
 /* Values of a PARTIAL block that are not finite count in the rows that see them, and become 0 for the product. */
-static inline void take_out(float *o, const float *s, __local STORED(T_V) *values, __local int *found, const struct rows *rows,
-                            const struct rule_env *env, const struct block *b, int item)
+static inline void take_out(float *o, const float *s, __local STORED(T_V) *values, __global const STORED(T_V) *source, long stride,
+                            __local int *found, const struct rows *rows, const struct rule_env *env, const struct block *b, int item)
 {
     if (any_special(values, b->n, item))
         *found = 1;
     barrier(CLK_LOCAL_MEM_FENCE);
     if (*found) {
-        add_special(o, s, values, rows, env, b, item);
+        add_special(o, s, source, stride, rows, env, b, item);
         barrier(CLK_LOCAL_MEM_FENCE);
         for (int i = item; i < b->n * DIM_V; i += GROUP) {
             const int at = i / DIM_V * VALUE_PITCH + i % DIM_V;
@@ -188,22 +71,6 @@ static inline void take_out(float *o, const float *s, __local STORED(T_V) *value
     }
 }
 #endif
-
-/* Divide by the sum of weights and store; a row without weight gives 0. */
-static inline void store_rows(__global STORED(T_O) *out, const float *o, const struct rows *rows, const struct place *at,
-                              const struct forward_args *a, const float *sum, int item)
-{
-    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
-        const int row = at->row0 + frag_row(item, i);
-        if (row >= at->rows)
-            continue;
-        __global STORED(T_O) *to = out + at->o0 + row_offset(a->o_at, a->pack, row);
-        const float l = sum[SUM_AT(i)], inverse = l == 0.0f ? 0.0f : 1.0f / l;
-        UNROLL for (int c = 0; c < FRAG_COLUMNS; c++)
-            if (frag_column(item, c) < DIM_V)
-                STORE1(T_O, l == 0.0f ? 0.0f : o[O_AT(i, c)] * inverse, to, frag_column(item, c));
-    }
-}
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD_PARAMS)
 {
@@ -247,20 +114,34 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         stage(keys + (turn ^ 1) * KEY_BLOCK, k + at.k0, a.k_at, 1, next.key, next.n, next.n ? BK : 0, DIM, KEY_PITCH, item);
         multiply_keys(s, &queries, keys + turn * KEY_BLOCK, item);
         edit_block(s, &rows, &env, &b, a.scale, item);
-        weigh(s, o_sums, w_sums, &rows, unit);
+        const struct growth g = follow_maxima(s, &rows, unit);
+        rescale(o_sums, &g);
+        if (g.any)
+            UNROLL for (int i = 0; i < FRAG_ROWS; i++)
+                w_sums[SUM_AT(i)] *= g.alpha[i];
+        weigh(s, &rows, unit);
+        if (LSE) {
+            float sums[FRAG_ROWS];
+            sum_weights(sums, s);
+            UNROLL for (int i = 0; i < FRAG_ROWS; i++)
+                rows.l[i] += sums[i];
+        }
         STAGED_BUT_LAST;
         barrier(CLK_LOCAL_MEM_FENCE); /* these values are there; the others' place is free */
         stage(values + (turn ^ 1) * VALUE_BLOCK, v + at.v0, a.v_at, 1, next.key, next.n, next.n ? BK : 0, DIM_V, VALUE_PITCH,
               item);
 #if MASK_RULE
         if (b.class == 1)
-            take_out(o_sums, s, values + turn * VALUE_BLOCK, &found, &rows, &env, &b, item);
+            take_out(o_sums, s, values + turn * VALUE_BLOCK, v + at.v0, a.v_at[3], &found, &rows, &env, &b, item);
 #endif
         multiply_values(o_sums, w_sums, s, values + turn * VALUE_BLOCK, item);
         b = next;
     }
 
-    store_rows(o, o_sums, &rows, &at, &a, w_sums, item);
+    float weights[FRAG_ROWS];
+    UNROLL for (int i = 0; i < FRAG_ROWS; i++)
+        weights[i] = w_sums[SUM_AT(i)];
+    store_rows(o, o_sums, weights, &at, &a, item);
 #if LSE
     UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
         const int row = at.row0 + frag_row(item, i);

@@ -9,7 +9,8 @@
 /* Matrix units that clattn has a tile for. */
 enum {
     CLATTN_MATRIX_NONE,
-    CLATTN_MATRIX_MMA /* mma.sync, ldmatrix, cp.async (compute capability 8.0 and later) */
+    CLATTN_MATRIX_MMA,  /* mma.sync, ldmatrix, cp.async (compute capability 8.0 and later) */
+    CLATTN_MATRIX_WGMMA /* these, and wgmma (compute capability 9.0) */
 };
 
 /* Facts about a device, gathered once.  Every choice of an engine is a function of these and of the
@@ -52,7 +53,7 @@ typedef struct clattn_device_facts {
 /* One engine's answer for one device. */
 typedef struct clattn_engine_fit {
     size_t size; /* sizeof(clattn_engine_fit), set by CLATTN_ENGINE_FIT_INIT */
-    const char *engine; /* "vector", "matrix", "portable", "matrix-generic"; static */
+    const char *engine; /* "vector", "matrix-wgmma", "matrix-mma", "portable", "matrix-generic"; static */
     int32_t fits;
     char reason[160]; /* one line: why, or why not */
 } clattn_engine_fit;

@@ -19,7 +19,7 @@ clattn_status clattn__merge_build(clattn_context *ctx, const struct clattn__merg
     struct clattn__text text = clattn__text_into(options, sizeof options);
     clattn__text_add(&text, "-DT_P=%d -DT_O=%d -DDIM_V=%d -DLSE=%d -DPACKED=%d -DSUM=%d -DGROUP=%d", (int)spec->type_parts,
                      (int)spec->type_o, (int)spec->dim_v, spec->lse, spec->packed, spec->sum, (int)group_items(&ctx->facts));
-    struct clattn__program_request request = {"merge", options, NULL, "merge"};
+    struct clattn__program_request request = {.name = "merge", .options = options, .kernel = "merge"};
     return clattn__kernel_build(ctx, &request, kernel);
 }
 

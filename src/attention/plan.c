@@ -89,10 +89,10 @@ void clattn__shift_workspace(struct forward_args *args, struct merge_args *merge
     merge->part_lse_at += words;
 }
 
-/* Whether rows of q, k and v start at multiples of 16 bytes in their buffers. */
+/* Whether rows of all tensors start at multiples of 16 bytes in their buffers. */
 static bool is_aligned(clattn_attention a)
 {
-    for (enum clattn__tensor t = CLATTN__Q; t <= CLATTN__V; t++) {
+    for (enum clattn__tensor t = CLATTN__Q; t <= CLATTN__O; t++) {
         const clattn_layout *layout = clattn__tensor_layout(&a, t);
         int64_t elements = 16 / clattn__type_bytes(clattn__tensor_type(&a, t));
         if (layout->offset % elements || layout->batch % elements || layout->head % elements || layout->token % elements)
@@ -101,8 +101,8 @@ static bool is_aligned(clattn_attention a)
     return true;
 }
 
-/* failed: an engine to pass over, or NULL. */
-static clattn_status choose(clattn_plan *plan, const struct clattn__engine *failed, struct clattn__text *why)
+/* failed: engines to pass over, a bit each. */
+static clattn_status choose(clattn_plan *plan, uint32_t failed, struct clattn__text *why)
 {
     const clattn_attention *a = &plan->problem.a;
     struct clattn__task task = {
@@ -145,7 +145,8 @@ static clattn_status build_forward(clattn_plan *plan)
     if (status || text.cut) {
         status = clattn__fail(plan->ctx, status ? status : CLATTN_INTERNAL, CL_SUCCESS, "%s", "the rules' kernel text");
     } else {
-        struct clattn__program_request request = {plan->launch.kernel_text, options, prelude, "forward"};
+        struct clattn__program_request request = {.name = plan->launch.kernel_text, .options = options, .prelude = prelude, .kernel = "forward",
+                                                  .rewrite = plan->launch.rewrite, .wish = &plan->launch.wish};
         status = clattn__kernel_build(plan->ctx, &request, &plan->forward);
     }
     free(prelude);
@@ -209,7 +210,7 @@ static void prove(const clattn_plan *plan)
             clattn__kept_prove(plan->ctx, programs[i]);
 }
 
-static clattn_status prepare(clattn_plan *plan, const clattn_attention *a, const struct clattn__engine *failed)
+static clattn_status prepare(clattn_plan *plan, const clattn_attention *a, uint32_t failed)
 {
     char details[CLATTN__MESSAGE_SIZE];
     clattn_status status = clattn__problem_resolve(&plan->problem, a, details, sizeof details);
@@ -234,9 +235,9 @@ static clattn_status prepare(clattn_plan *plan, const clattn_attention *a, const
     return status;
 }
 
-/* A plan by the best engine but the failed one; NULL with the status, and in *engine the one that it was to be. */
-static clattn_plan *make_plan(clattn_context *ctx, const clattn_attention *problem, const struct clattn__engine *failed,
-                              const struct clattn__engine **engine, clattn_status *status)
+/* A plan by the best engine but the failed ones; NULL with the status, and in *engine the one that it was to be. */
+static clattn_plan *make_plan(clattn_context *ctx, const clattn_attention *problem, uint32_t failed, const struct clattn__engine **engine,
+                              clattn_status *status)
 {
     clattn_plan *made = calloc(1, sizeof *made);
     *engine = NULL;
@@ -256,6 +257,13 @@ static clattn_plan *make_plan(clattn_context *ctx, const clattn_attention *probl
     return NULL;
 }
 
+/* Whether another engine may serve after one has failed. */
+static bool may_go_on(const clattn_attention *problem, const struct clattn__engine *failed, clattn_status status)
+{
+    bool failed_here = status == CLATTN_BUILD_FAILED || status == CLATTN_SELF_TEST_FAILED;
+    return failed_here && failed && failed->may_fail && !problem->engine[0] && !(problem->flags & CLATTN_STRICT);
+}
+
 clattn_status clattn_plan_create(clattn_plan **plan, clattn_context *ctx, const clattn_attention *problem)
 {
     if (!plan)
@@ -265,11 +273,10 @@ clattn_status clattn_plan_create(clattn_plan **plan, clattn_context *ctx, const 
     if (status)
         return status;
     const struct clattn__engine *engine;
-    *plan = make_plan(ctx, problem, NULL, &engine, &status);
-    bool failed_here = status == CLATTN_BUILD_FAILED || status == CLATTN_SELF_TEST_FAILED;
-    if (failed_here && engine && engine->may_fail && !problem->engine[0] && !(problem->flags & CLATTN_STRICT)) {
+    uint32_t failed = 0;
+    while (!(*plan = make_plan(ctx, problem, failed, &engine, &status)) && may_go_on(problem, engine, status)) {
         clattn__log(ctx, "engine %s failed: %s; the next one is taken", engine->name, clattn_status_text(status));
-        *plan = make_plan(ctx, problem, engine, &engine, &status);
+        failed |= 1u << clattn__engine_number(engine);
     }
     return status;
 }

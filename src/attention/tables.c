@@ -50,7 +50,7 @@ clattn_status clattn__tables_build(clattn_context *ctx, const struct clattn__pro
         struct clattn__text text = clattn__text_into(options, sizeof options);
         clattn__text_add(&text, "-DELEMENT=%d -DLANES=%d", (int)problem->a.arrays[tables->array[i]].type,
                          ctx->facts.slow_wide_vectors ? 1 : 16);
-        const struct clattn__program_request request = {"tables", options, NULL, "tables"};
+        const struct clattn__program_request request = {.name = "tables", .options = options, .kernel = "tables"};
         status = clattn__kernel_build(ctx, &request, &tables->kernel[i]);
     }
     return status;

@@ -115,11 +115,15 @@ extern const struct clattn__kernel_text clattn__kernel_texts[]; /* generated; en
 clattn_status clattn__kernel_text(clattn_context *ctx, const char *name, const char **text, char **owned);
 
 /* ---- program.c, cache.c ---- */
+/* An edit of a built program's binary, to be built again: the new text, malloc'ed, or NULL with the reason. */
+typedef char *clattn__rewrite(const char *binary, size_t size, const void *wish, char *reason, size_t reason_size);
 struct clattn__program_request {
     const char *name;    /* stem of the kernel text */
     const char *options; /* "-D..." of the specialisation; no user text ever */
     const char *prelude; /* generated #define lines put before the text; NULL for none */
     const char *kernel;  /* name of the kernel that the program must hold */
+    clattn__rewrite *rewrite; /* NULL: the program is as the compiler makes it */
+    const void *wish;         /* what the rewrite is told; a function of the options */
 };
 /* Build a program for the context's device: from the cache where it may, else from text.  The caller releases *program. */
 clattn_status clattn__program_build(clattn_context *ctx, const struct clattn__program_request *request, cl_program *program);

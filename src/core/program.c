@@ -94,15 +94,25 @@ static cl_program load_cached(const struct build *b, struct clattn__cache *cache
     return NULL;
 }
 
-static void store_binary(struct clattn__cache *cache, const struct clattn__cache_key *key, cl_program program)
+/* A program's binary, malloc'ed, or NULL. */
+static unsigned char *read_binary(cl_program program, size_t *size)
 {
-    size_t size = 0;
-    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) != CL_SUCCESS ||
-        size == 0)
-        return;
-    unsigned char *blob = malloc(size);
+    *size = 0;
+    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof *size, size, NULL) != CL_SUCCESS || *size == 0)
+        return NULL;
+    unsigned char *blob = malloc(*size);
     unsigned char *blobs[] = {blob};
     if (blob && clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof blobs, blobs, NULL) == CL_SUCCESS)
+        return blob;
+    free(blob);
+    return NULL;
+}
+
+static void store_binary(struct clattn__cache *cache, const struct clattn__cache_key *key, cl_program program)
+{
+    size_t size;
+    unsigned char *blob = read_binary(program, &size);
+    if (blob)
         clattn__cache_write(cache, key, blob, size);
     free(blob);
 }
@@ -149,6 +159,43 @@ static void tell_warnings(const struct build *b, cl_program program)
         if (line[strspn(line, " \t")])
             clattn__log(b->ctx, "program %s: compiler: %s", b->request->name, line);
     free(log);
+}
+
+/* Build a text of the driver's own assembly. */
+static clattn_status build_assembly(const struct build *b, const char *text, cl_program *program)
+{
+    const unsigned char *blobs[] = {(const unsigned char *)text};
+    size_t size = strlen(text);
+    cl_int code, binary = CL_SUCCESS;
+    cl_program made = clCreateProgramWithBinary(b->ctx->cl, 1, &b->ctx->device, &size, blobs, &binary, &code);
+    if (code != CL_SUCCESS)
+        return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s: the driver refuses its edited assembly", b->request->name);
+    code = clBuildProgram(made, 1, &b->ctx->device, b->options, NULL, NULL);
+    if (code == CL_SUCCESS) {
+        tell_warnings(b, made);
+        *program = made;
+        return CLATTN_OK;
+    }
+    keep_build_log(b, made);
+    clReleaseProgram(made);
+    return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s: its edited assembly, OpenCL code %d", b->request->name, (int)code);
+}
+
+/* *program as the request's rewrite makes it. */
+static clattn_status rewrite(const struct build *b, cl_program *program)
+{
+    size_t size;
+    char reason[160] = "the driver gives no binary";
+    unsigned char *binary = read_binary(*program, &size);
+    char *text = binary ? b->request->rewrite((const char *)binary, size, b->request->wish, reason, sizeof reason) : NULL;
+    clReleaseProgram(*program);
+    *program = NULL;
+    free(binary);
+    if (!text)
+        return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, CL_SUCCESS, "%s: %s", b->request->name, reason);
+    clattn_status status = build_assembly(b, text, program);
+    free(text);
+    return status;
 }
 
 static clattn_status build_source(const struct build *b, cl_program *program)
@@ -202,6 +249,8 @@ static clattn_status build_or_load(const struct build *b, cl_program *program)
         clattn__log(b->ctx, "program %s: cache hit", b->request->name);
     } else {
         status = build_source(b, program);
+        if (!status && b->request->rewrite)
+            status = rewrite(b, program);
         if (!status)
             clattn__log(b->ctx, "program %s: built", b->request->name);
         if (!status && cache)

@@ -4,15 +4,14 @@
 
 #include <string.h>
 
-const struct clattn__engine *const clattn__engines[] = {&clattn__engine_vector, &clattn__engine_matrix, &clattn__engine_portable,
-                                                       &clattn__engine_generic, NULL};
+const struct clattn__engine *const clattn__engines[] = {&clattn__engine_vector,   &clattn__engine_wgmma,   &clattn__engine_mma,
+                                                       &clattn__engine_portable, &clattn__engine_generic, NULL};
 
-static const struct clattn__engine *find_engine(const char *name)
+/* Whether an engine has the name, or is chosen by itself and of that family. */
+static bool is_named(const struct clattn__engine *engine, const char *name)
 {
-    for (size_t i = 0; clattn__engines[i]; i++)
-        if (!strcmp(clattn__engines[i]->name, name))
-            return clattn__engines[i];
-    return NULL;
+    size_t length = strlen(name);
+    return !strcmp(engine->name, name) || (!engine->by_name && !strncmp(engine->name, name, length) && engine->name[length] == '-');
 }
 
 /* Whether an engine takes the device and the task; the reason goes to why as one line. */
@@ -27,36 +26,37 @@ static bool try_engine(const struct clattn__engine *engine, const clattn_device_
     return taken;
 }
 
+size_t clattn__engine_number(const struct clattn__engine *engine)
+{
+    size_t i = 0;
+    while (clattn__engines[i] != engine)
+        i++;
+    return i;
+}
+
 clattn_status clattn__engine_choose(const clattn_device_facts *facts, const struct clattn__task *task, const char *forced,
                                     bool strict, const struct clattn__engine **engine, struct clattn__launch *launch,
                                     struct clattn__text *why)
 {
     bool suits;
     *engine = NULL;
-    if (forced && forced[0]) {
-        const struct clattn__engine *wanted = find_engine(forced);
-        if (!wanted)
-            return CLATTN_BAD_ENGINE;
-        if (!try_engine(wanted, facts, task, launch, &suits, why))
-            return CLATTN_ENGINE_REFUSED;
-        *engine = wanted;
-        return CLATTN_OK;
-    }
+    bool by_name = forced && forced[0], found = false;
     for (size_t i = 0; clattn__engines[i]; i++) {
-        if (clattn__engines[i]->by_name)
+        if (by_name ? !is_named(clattn__engines[i], forced) : clattn__engines[i]->by_name)
             continue;
-        if (clattn__engines[i] == task->failed) {
-            clattn__text_add(why, "refuses %s: its kernel does not build or gives wrong numbers with this driver\n", task->failed->name);
+        found = true;
+        if (task->failed >> i & 1) {
+            clattn__text_add(why, "refuses %s: its kernel does not build or gives wrong numbers with this driver\n", clattn__engines[i]->name);
             continue;
         }
         if (try_engine(clattn__engines[i], facts, task, launch, &suits, why)) {
             *engine = clattn__engines[i];
             return CLATTN_OK;
         }
-        if (strict && suits)
+        if (strict && suits && !by_name)
             return CLATTN_ENGINE_REFUSED; /* the best engine of the device does not take the task */
     }
-    return CLATTN_NO_ENGINE;
+    return !by_name ? CLATTN_NO_ENGINE : found ? CLATTN_ENGINE_REFUSED : CLATTN_BAD_ENGINE;
 }
 
 clattn_status clattn_engine_describe(const clattn_device_facts *facts, size_t index, clattn_engine_fit *fit)

@@ -19,7 +19,7 @@
     /* shape of the vector engine: float16 vectors of queries, keys and value columns of a register tile, */ \
     /* tiles of a group, products that an instruction adds, whether the next block is fetched ahead */       \
     X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)                                                                 \
-    /* of the matrix engine: which tile, whether rows start at multiples of 16 bytes */                     \
+    /* of the matrix engines: which tile, whether rows start at multiples of 16 bytes; NQ, MK, MD: sixteens of DIM, BK, DIM_V */                     \
     X(MATRIX) X(ALIGNED)
 
 struct clattn__spec {
@@ -36,10 +36,18 @@ struct clattn__task {
     int32_t type_q, type_k, type_v, type_o;
     double scale;
     bool softmax;  /* the weights are a softmax's */
-    bool aligned;  /* rows of q, k and v start at multiples of 16 bytes, if their buffers do */
+    bool aligned;  /* rows of q, k, v and o start at multiples of 16 bytes, if their buffers do */
     int64_t splits; /* asked for; 0: the engine chooses */
-    const struct clattn__engine *failed; /* did not build or gave wrong numbers here, or NULL: it is passed over */
+    uint32_t failed; /* bit i: engine number i did not build or gave wrong numbers here, and is passed over */
 };
+
+/* What the editor of NVIDIA's assembly is asked for (ptx.c). */
+struct clattn__ptx_wish {
+    int32_t chip;        /* of which the instructions are: 90; 0: none beyond what the compiler takes */
+    int32_t group;       /* items of a work-group */
+    int32_t local_bytes; /* of local memory, in place of DOOR_BYTES */
+};
+clattn__rewrite clattn__ptx_edit; /* wish: a struct clattn__ptx_wish */
 
 /* How an engine runs a task. */
 struct clattn__launch {
@@ -49,6 +57,8 @@ struct clattn__launch {
     int32_t splits, split_keys;
     int32_t q_tiles;
     size_t groups;            /* work-groups of spec.GROUP items each */
+    clattn__rewrite *rewrite; /* of the forward kernel's program, or NULL */
+    struct clattn__ptx_wish wish;
 };
 
 struct clattn__engine {
@@ -61,10 +71,12 @@ struct clattn__engine {
                    char *reason, size_t size);
 };
 
-extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector, clattn__engine_matrix, clattn__engine_generic;
+extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector, clattn__engine_wgmma, clattn__engine_mma,
+    clattn__engine_generic;
 extern const struct clattn__engine *const clattn__engines[]; /* best first; ends with NULL */
+size_t clattn__engine_number(const struct clattn__engine *engine); /* its place there */
 
-/* Choose: the forced engine, or the first that fits.  *why gets a line for each engine looked at.  strict: the engine that fits
+/* Choose: the forced engine (or the first of a family: "matrix" is "matrix-wgmma", "matrix-mma" ...), or the first that fits.  *why gets a line for each engine looked at.  strict: the engine that fits
  * the device best must also take the task.  Pure. */
 clattn_status clattn__engine_choose(const clattn_device_facts *facts, const struct clattn__task *task, const char *forced,
                                     bool strict, const struct clattn__engine **engine, struct clattn__launch *launch,

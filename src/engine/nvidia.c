@@ -10,5 +10,5 @@ int32_t clattn__matrix_unit(cl_device_id device, const clattn_device_facts *fact
     if (!clattn__driver_takes_ptx(facts) ||
         clGetDeviceInfo(device, COMPUTE_CAPABILITY_MAJOR, sizeof major, &major, NULL) != CL_SUCCESS)
         return CLATTN_MATRIX_NONE;
-    return major >= 8 ? CLATTN_MATRIX_MMA : CLATTN_MATRIX_NONE;
+    return major == 9 ? CLATTN_MATRIX_WGMMA : major >= 8 ? CLATTN_MATRIX_MMA : CLATTN_MATRIX_NONE;
 }
