@@ -421,13 +421,18 @@ START_TEST(registers)
 }
 END_TEST
 
-/* The matrix engine takes what its tile can: 16 bits throughout, a softmax; its tile fits local memory and 255 registers. */
+/* The matrix engines take what their tiles can: 16 bits throughout, a softmax; a tile fits local memory and its items' registers. */
+static bool is_engine(const struct clattn__engine *engine, const char *name)
+{
+    return engine && !strcmp(engine->name, name);
+}
+
 START_TEST(matrix_units)
 {
     int units = 0;
     for (int i = 0; i < n_devices; i++) {
         clattn_device_facts with_unit = devices[i].facts, *facts = &with_unit;
-        with_unit.matrix_unit = strstr(facts->platform, "NVIDIA") ? CLATTN_MATRIX_MMA : CLATTN_MATRIX_NONE;
+        with_unit.matrix_unit = strstr(facts->platform, "NVIDIA") ? CLATTN_MATRIX_WGMMA : CLATTN_MATRIX_NONE;
         for (int32_t type = CLATTN_F16; type <= CLATTN_BF16; type++)
             for (int32_t dim = 1; dim <= 300; dim += 7) {
                 struct clattn__task task = plain_task();
@@ -437,8 +442,20 @@ START_TEST(matrix_units)
                 task.dim = task.dim_v = dim;
                 struct choice c = choose(facts, &task, "", false);
                 const struct clattn__spec *s = &c.launch.spec;
+                bool streams = facts->matrix_unit && dim <= 128 && dim % 8 == 0;
+                ck_assert_msg(streams == is_engine(c.engine, "matrix-wgmma"), "%s, d %d: %s", devices[i].file, dim, c.why);
+                if (streams) {
+                    int64_t panels = (dim + 63) / 64, bytes = 128 * panels * (s->BQ + 2 * 3 * s->BK);
+                    ck_assert(c.launch.wish.local_bytes == bytes && bytes + 1024 <= 232448 && c.launch.wish.group == s->GROUP);
+                    ck_assert(s->BQ == 64 || s->BQ == 128 || (s->BQ == 192 && dim <= 64));
+                    ck_assert(s->BK / 2 + s->BK / 4 + s->NQ * 4 + s->MD * 8 < (s->BQ == 192 ? 140 : 210)); /* registers of a consumer */
+                    ck_assert(s->NQ == (dim + 15) / 16 && s->MD == s->NQ && s->BK == 16 * s->MK);
+                }
+                with_unit.matrix_unit = facts->matrix_unit ? CLATTN_MATRIX_MMA : CLATTN_MATRIX_NONE;
+                c = choose(facts, &task, "", false);
+                with_unit.matrix_unit = facts->matrix_unit ? CLATTN_MATRIX_WGMMA : CLATTN_MATRIX_NONE;
                 bool takes = facts->matrix_unit && dim <= 256;
-                ck_assert_msg(!takes == (!c.engine || strcmp(c.engine->name, "matrix")), "%s, d %d: %s", devices[i].file, dim, c.why);
+                ck_assert_msg(takes == is_engine(c.engine, "matrix-mma"), "%s, d %d: %s", devices[i].file, dim, c.why);
                 if (!takes)
                     continue;
                 int64_t pitch = (dim + 15) / 16 * 16 + 8, rows = s->BQ, block = s->BK;
@@ -447,13 +464,13 @@ START_TEST(matrix_units)
                 ck_assert_int_eq(s->ALIGNED, dim % 8 == 0);
                 units++;
                 task.type_o = CLATTN_F32;
-                ck_assert_str_ne(choose(facts, &task, "", false).engine->name, "matrix");
+                ck_assert(strncmp(choose(facts, &task, "", false).engine->name, "matrix", 6));
                 task.type_o = type;
                 task.softmax = false;
-                ck_assert_str_ne(choose(facts, &task, "", false).engine->name, "matrix");
+                ck_assert(strncmp(choose(facts, &task, "", false).engine->name, "matrix", 6));
                 task.softmax = true;
                 task.scale = -1;
-                ck_assert_str_ne(choose(facts, &task, "", false).engine->name, "matrix");
+                ck_assert(strncmp(choose(facts, &task, "", false).engine->name, "matrix", 6));
             }
     }
     ck_assert_int_gt(units, 0);

@@ -18,7 +18,7 @@ AM_TESTS_ENVIRONMENT = \
 
 noinst_HEADERS += tests/ref.h tests/suite.h
 EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words $(SCRIPT_CHECKS) \
-	tests/check_faults.sh tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices
+	tests/check_faults.sh tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices tests/ptx
 CLEAN_DIRS += fuzz tests/pocl-cache tests/pocl-cache-avx2 tests/pocl-cache-sse tests/cache tests/vendors
 
 TESTS += $(SCRIPT_CHECKS)
@@ -47,6 +47,7 @@ tests_check_layout_LDADD = $(INNER_LDADD)
 tests_check_cache_LDADD = $(INNER_LDADD)
 tests_check_program_LDADD = $(INNER_LDADD)
 tests_check_plan_LDADD = $(INNER_LDADD)
+tests_check_ptx_LDADD = $(INNER_LDADD)
 tests_check_mechanisms_SOURCES = tests/check_mechanisms.c tests/trial.c tests/trial.h
 tests_check_mechanism_traps_SOURCES = tests/check_mechanism_traps.c tests/trial.c tests/trial.h
 tests_check_misuse_SOURCES = tests/check_misuse.c tests/misuse.h

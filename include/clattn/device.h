@@ -41,7 +41,7 @@ typedef struct clattn_device_facts {
     int32_t caches_programs;   /* 1: the driver keeps compiled programs on disk by itself */
     int32_t slow_wide_vectors; /* 1: its compiler takes minutes for float16 kernels        */
     int32_t wrong_nested_min;  /* 1: its compiler gets min(a, min(b, -c)) of integers wrong */
-    int32_t matrix_unit;       /* CLATTN_MATRIX_...: what the matrix engine may use */
+    int32_t matrix_unit;       /* CLATTN_MATRIX_...: what the matrix engines may use */
     int32_t bf16_dot;          /* 1: kernels may use the CPU's instruction for products of bf16 pairs */
 } clattn_device_facts;
 

@@ -75,7 +75,7 @@ static bool refuse(const char *why, char *reason, size_t size)
 static bool wgmma_fits(const clattn_device_facts *facts, char *reason, size_t size)
 {
     bool fits = facts->matrix_unit == CLATTN_MATRIX_WGMMA && facts->has_compiler;
-    snprintf(reason, size, "%s", fits ? "a GPU with wgmma" : "no wgmma");
+    snprintf(reason, size, "%s", fits ? "a GPU with wgmma" : "no matrix unit with wgmma");
     return fits;
 }
 
