@@ -29,11 +29,13 @@ done
 echo "== speed"
 "$clattn" bench --device gpu --no-baseline --preset standard || bad=1
 
-echo "== matrix units"
+echo "== matrix units, beside cuDNN and FlashAttention-2 where a Python with PyTorch is found"
+"${PYTHON:-python3}" "$(dirname "$0")/peers/peers.py" --gpu --device gpu --clattn "$clattn" --rounds "${ROUNDS:-3}" || bad=1
+echo "== the same by mma.sync"
 for d in 64 128; do
     for causal in "" :causal-tl; do
-        "$clattn" bench --device gpu --no-baseline attn:f16:b8:h$((2048 / d)):q2048:k2048:d$d$causal attn:f16:h$((2048 / d)):q16384:k16384:d$d$causal |
-            grep '^attn'
+        "$clattn" bench --device gpu --no-baseline --engine matrix-mma attn:f16:b8:h$((2048 / d)):q2048:k2048:d$d$causal \
+            attn:f16:h$((2048 / d)):q16384:k16384:d$d$causal | grep '^attn'
     done
 done
 

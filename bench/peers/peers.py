@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""peers.py [--clattn build/clattn] [--device cpu] [--rounds 5] [--csv FILE] - clattn beside PyTorch, ONNX Runtime and OpenBLAS, in one run.
+"""peers.py [--clattn build/clattn] [--device cpu] [--rounds 5] [--csv FILE] - clattn beside PyTorch, ONNX Runtime and OpenBLAS, in one run;
+with --gpu (and --device gpu) beside what PyTorch has for NVIDIA's GPUs, cuDNN and FlashAttention-2.
 
 Every round measures each shape with each program in turn, so that a machine whose clock or neighbours change is the same for
 all; medians over the rounds are printed, and how many times as fast clattn is as the better peer.  A peer that is not
@@ -67,6 +68,12 @@ SHAPES = [
     Shape(1, 8, 1, 8192, 128, storage="f16", group=4), Shape(1, 2, 1, 32768, 64, group=3),
     Shape(1, 2, 1, 32768, 64, storage="bf16", group=3), Shape(1, 8, 1, 32768, 128, group=4),
 ]
+GPU_SHAPES = [
+    square(1, 32, 16384, 64, storage="f16"), square(1, 32, 16384, 64, True, "f16"), square(8, 32, 2048, 64, storage="f16"),
+    square(8, 32, 2048, 64, True, "f16"), square(1, 16, 16384, 128, storage="f16"), square(1, 16, 16384, 128, True, "f16"),
+    square(8, 16, 2048, 128, storage="f16"), square(8, 16, 2048, 128, True, "f16"), square(1, 16, 16384, 128, storage="bf16"),
+    square(8, 16, 2048, 128, storage="bf16"), square(64, 16, 128, 64, storage="f16"), Shape(16, 8, 1, 8192, 128, storage="f16", group=4),
+]
 SECONDS = 0.6  # a program's share of a round
 
 
@@ -116,6 +123,33 @@ class PyTorch:
         attend = self.torch.nn.functional.scaled_dot_product_attention
         with self.torch.inference_mode():
             return median_time(lambda: attend(q, k, v, is_causal=shape.causal))
+
+
+class TorchGpu:
+    """One of PyTorch's backends for scaled_dot_product_attention on a GPU; warm as clattn's bench is, times by events."""
+
+    def __init__(self, options, name, backend):
+        import torch
+        if not torch.cuda.is_available():
+            raise ImportError("PyTorch sees no GPU")
+        self.torch, self.name, self.backend = torch, name, backend
+
+    def seconds(self, shape):
+        torch, kind = self.torch, {"f16": self.torch.float16, "bf16": self.torch.bfloat16}[shape.storage]
+        q, k, v = (torch.randn(shape.batch, shape.heads, length, shape.dim, device="cuda", dtype=kind)
+                   for length in (shape.rows(), shape.kv_len, shape.kv_len))
+        attend = torch.nn.functional.scaled_dot_product_attention
+        times, begin = [], time.perf_counter()
+        with torch.inference_mode(), torch.nn.attention.sdpa_kernel(getattr(torch.nn.attention.SDPBackend, self.backend)):
+            while time.perf_counter() - begin < SECONDS:
+                events = [torch.cuda.Event(enable_timing=True) for _ in range(21)]
+                events[0].record()
+                for event in events[1:]:
+                    attend(q, k, v, is_causal=shape.causal)
+                    event.record()
+                torch.cuda.synchronize()
+                times.append([a.elapsed_time(b) * 1e-3 for a, b in zip(events, events[1:])])
+        return statistics.median(sum(times[len(times) // 2:], []))
 
 
 class OnnxRuntime:
@@ -182,20 +216,23 @@ class OpenBlas:
 
 
 def open_programs(options):
-    programs = []
-    for kind in (Clattn, PyTorch, OnnxRuntime, OpenBlas):
+    on_cpu = {"PyTorch": PyTorch, "ONNX Runtime": OnnxRuntime, "OpenBLAS": OpenBlas}
+    on_gpu = {"cuDNN": lambda o: TorchGpu(o, "cuDNN", "CUDNN_ATTENTION"),
+              "FlashAttention-2": lambda o: TorchGpu(o, "FlashAttention-2", "FLASH_ATTENTION")}
+    programs = [Clattn(options)]
+    for name, make in (on_gpu if options.gpu else on_cpu).items():
         try:
-            programs.append(kind(options))
+            programs.append(make(options))
         except ImportError as error:
-            print(f"left out: {kind.name} ({error})", file=sys.stderr)
+            print(f"left out: {name} ({error})", file=sys.stderr)
     return programs
 
 
-def measure(programs, rounds):
+def measure(programs, shapes, rounds):
     """rates[shape][program name]: GFLOP/s, of decode GB/s, the median over the rounds; None where it cannot run the shape."""
-    times = {shape: {p.name: [] for p in programs} for shape in SHAPES}
+    times = {shape: {p.name: [] for p in programs} for shape in shapes}
     for number in range(rounds):
-        for shape in SHAPES:
+        for shape in shapes:
             print(f"round {number + 1} of {rounds}: {shape.problem()}", file=sys.stderr)
             for program in programs:
                 seconds = program.seconds(shape)
@@ -213,7 +250,7 @@ def times_as_fast(rates):
 def print_table(programs, rates):
     print("| problem | " + " | ".join(p.name for p in programs) + " | times the better peer |")
     print("|---|" + "---|" * (len(programs) + 1))
-    for shape in SHAPES:
+    for shape in rates:
         cells = [f"{rate:.{int(shape.decodes())}f}" if rate else "-" for rate in rates[shape].values()]
         ratio = times_as_fast(rates[shape])
         print(f"| {shape.problem()} | " + " | ".join(cells) + (f" | {ratio:.2f} |" if ratio else " | - |"))
@@ -223,17 +260,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clattn", default="build/clattn")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--csv")
     options = parser.parse_args()
     programs = open_programs(options)
-    rates = measure(programs, options.rounds)
+    rates = measure(programs, GPU_SHAPES if options.gpu else SHAPES, options.rounds)
     print_table(programs, rates)
     if options.csv:
         with open(options.csv, "w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["problem"] + [p.name for p in programs])
-            for shape in SHAPES:
+            for shape in rates:
                 writer.writerow([shape.problem()] + list(rates[shape].values()))
 
 
