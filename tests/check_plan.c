@@ -445,7 +445,7 @@ START_TEST(matrix_units)
                 bool streams = facts->matrix_unit && dim <= 128 && dim % 8 == 0;
                 ck_assert_msg(streams == is_engine(c.engine, "matrix-wgmma"), "%s, d %d: %s", devices[i].file, dim, c.why);
                 if (streams) {
-                    int64_t panels = (dim + 63) / 64, bytes = 128 * panels * (s->BQ + 2 * 3 * s->BK);
+                    int64_t panels = (dim + 63) / 64, bytes = 128 * panels * (s->BQ + 2 * s->NT * s->BK);
                     ck_assert(c.launch.wish.local_bytes == bytes && bytes + 1024 <= 232448 && c.launch.wish.group == s->GROUP);
                     ck_assert(s->BQ == 64 || s->BQ == 128 || (s->BQ == 192 && dim <= 64));
                     ck_assert(s->BK / 2 + s->BK / 4 + s->NQ * 4 + s->MD * 8 < (s->BQ == 192 ? 140 : 210)); /* registers of a consumer */

@@ -5,21 +5,21 @@
  *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
  *
  * A work-group of GROUP = 128 + 2 BQ items owns BQ rows.  The first 128 items are the producer; every further 128 are a consumer of
- * 64 rows.  PLACES blocks of keys and as many of values are in local memory.  A consumer's loop, where S and O are its fragments:
+ * 64 rows.  NT blocks of keys and as many of values are in local memory.  A consumer's loop, where S and O are its fragments:
  *
  *     start S = Q K^T of the next block;  start O += P V of this one;  wait for S;  weights;  wait for O;  P = weights
  *
  * Weights are taken relative to the maximum of the blocks before; only where their sum shows that it was too small, S is made again,
  * the maximum follows, and O is rescaled.
  *
- *     local:  memory  [BQ rows] queries, PLACES x [BK rows] keys, PLACES x [BK rows] values, as the tile lays rows
+ *     local:  memory  [BQ rows] queries, NT x [BK rows] keys, NT x [BK rows] values, as the tile lays rows
  *             barriers  queries there; for each place: keys there, keys read, values there, values read
  *             blocks  which block of keys is in which place, as the producer found it
  *
  * The products are a tile's; beside what fragments.clh wants it has load_queries, start_keys, start_values, waits, pack_weights, stage,
  * any_special, VALUE_AT, and barriers.
  *
- * -D parameters beside those of forward.clh: MATRIX 2; GROUP, BQ, BK and more as the tile says; ALIGNED 1: rows start at multiples of
+ * -D parameters beside those of forward.clh: MATRIX 2; NT places for blocks; GROUP, BQ, BK and more as the tile says; ALIGNED 1: rows start at multiples of
  * 16 bytes.
  * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the sum of these.
  * A row's weights are relative to a maximum that is too small by at most the LARGEST_SUM; masked pairs and values that are not finite
@@ -35,12 +35,11 @@
 #if GROUP != 128 + 128 * CONSUMERS
 #error "forward_stream.cl: GROUP = 128 + 2 BQ"
 #endif
-#define PLACES 3 /* for blocks of keys and of values in local memory */
 #define KEYS_AT QUERY_BYTES
-#define VALUES_AT (KEYS_AT + PLACES * KEY_BYTES)
+#define VALUES_AT (KEYS_AT + NT * KEY_BYTES)
 
 /* Barriers: addresses in local memory; of those for places the first, the others 8 bytes apart. */
-#define BARRIERS (1 + 4 * PLACES)
+#define BARRIERS (1 + 4 * NT)
 struct barriers {
     uint queries, keys, keys_read, values, values_read;
 };
@@ -50,16 +49,16 @@ static inline struct barriers name_barriers(uint first)
     struct barriers b;
     b.queries = first;
     b.keys = first + 8;
-    b.keys_read = b.keys + 8 * PLACES;
-    b.values = b.keys_read + 8 * PLACES;
-    b.values_read = b.values + 8 * PLACES;
+    b.keys_read = b.keys + 8 * NT;
+    b.values = b.keys_read + 8 * NT;
+    b.values_read = b.values + 8 * NT;
     return b;
 }
 
 static inline void make_barriers(const struct barriers *b)
 {
     barrier_init(b->queries, 128);
-    for (uint i = 0; i < 8 * PLACES; i += 8) {
+    for (uint i = 0; i < 8 * NT; i += 8) {
         barrier_init(b->keys + i, 128);
         barrier_init(b->values + i, 128);
         barrier_init(b->keys_read + i, 4 * CONSUMERS);
@@ -76,7 +75,7 @@ struct turn {
 
 static inline void advance(struct turn *t)
 {
-    t->place = t->place + 1 == PLACES ? 0 : t->place + 1;
+    t->place = t->place + 1 == NT ? 0 : t->place + 1;
     t->phase ^= t->place == 0;
 }
 
@@ -277,8 +276,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
 {
     __local uchar memory[DOOR_BYTES] __attribute__((aligned(1024)));
     __local ulong barriers[BARRIERS];
-    __local struct block blocks[PLACES];
-    __local int special[PLACES];
+    __local struct block blocks[NT];
+    __local int special[NT];
     const int item = (int)get_local_id(0);
     const struct place at = find_place(&a, get_group_id(0) LENGTH_ARGS);
     if (at.row0 >= at.rows)

@@ -19,7 +19,7 @@
     /* shape of the vector engine: float16 vectors of queries, keys and value columns of a register tile, */ \
     /* tiles of a group, products that an instruction adds, whether the next block is fetched ahead */       \
     X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)                                                                 \
-    /* of the matrix engines: which tile, whether rows start at multiples of 16 bytes; NQ, MK, MD: sixteens of DIM, BK, DIM_V */                     \
+    /* of the matrix engines: which tile, whether rows start at multiples of 16 bytes; NQ, MK, MD: sixteens of DIM, BK, DIM_V; NT: blocks in local memory */                     \
     X(MATRIX) X(ALIGNED)
 
 struct clattn__spec {

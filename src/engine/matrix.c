@@ -69,8 +69,6 @@ static bool refuse(const char *why, char *reason, size_t size)
     return false;
 }
 
-#define WGMMA_PLACES 3 /* blocks in local memory: PLACES of forward_stream.cl */
-
 /* ---- wgmma: a producer of 128 items, consumers of 64 rows each ---- */
 static bool wgmma_fits(const clattn_device_facts *facts, char *reason, size_t size)
 {
@@ -108,10 +106,11 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
     spec->NQ = (int32_t)clattn__ceil_div(task->dim, 16);
     spec->MK = spec->BK / 16;
     spec->MD = (int32_t)clattn__ceil_div(task->dim_v, 16);
+    spec->NT = 3;
     launch->kernel_text = "forward_stream";
     launch->rewrite = clattn__ptx_edit;
     launch->wish = (struct clattn__ptx_wish){
-        .chip = 90, .group = spec->GROUP, .local_bytes = 128 * (spec->BQ * panels + WGMMA_PLACES * spec->BK * (panels + panels_v)),
+        .chip = 90, .group = spec->GROUP, .local_bytes = 128 * (spec->BQ * panels + spec->NT * spec->BK * (panels + panels_v)),
     };
     return true;
 }
