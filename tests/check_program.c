@@ -174,6 +174,61 @@ START_TEST(context_keeps_programs)
 }
 END_TEST
 
+/* ---- rewrites of binaries ---- */
+static char *copy_binary(const char *binary, size_t *size, const void *wish, char *reason, size_t reason_size)
+{
+    (void)reason, (void)reason_size;
+    ++*(int *)(uintptr_t)wish;
+    return memcpy(malloc(*size), binary, *size);
+}
+
+static char *spoil_binary(const char *binary, size_t *size, const void *wish, char *reason, size_t reason_size)
+{
+    char *copy = copy_binary(binary, size, wish, reason, reason_size);
+    memset(copy, 'x', *size);
+    return copy;
+}
+
+static char *refuse_binary(const char *binary, size_t *size, const void *wish, char *reason, size_t reason_size)
+{
+    (void)binary, (void)size, (void)wish;
+    snprintf(reason, reason_size, "it is not to my taste");
+    return NULL;
+}
+
+static clattn_status build_rewritten(clattn__rewrite *rewrite, int *calls)
+{
+    const struct clattn__program_request request = {
+        .name = "probe", .options = "-DVALUE=7", .prelude = "#define PRELUDE 3\n", .kernel = "probe", .rewrite = rewrite, .wish = calls,
+    };
+    cl_program program = NULL;
+    clattn__kept_free(ctx);
+    hits = builds = 0;
+    clattn_status status = clattn__program_build(ctx, &request, &program);
+    ck_assert_int_eq(status == CLATTN_OK, program != NULL);
+    if (program)
+        clReleaseProgram(program);
+    return status;
+}
+
+/* A rewritten program is cached as it became; one that fails is a build that failed, and leaves nothing behind. */
+START_TEST(rewritten_binaries)
+{
+    int calls = 0;
+    char message[512];
+    ck_assert_int_eq(build_rewritten(refuse_binary, &calls), CLATTN_BUILD_FAILED);
+    clattn_context_message(ctx, message, sizeof message);
+    ck_assert_msg(strstr(message, "it is not to my taste") != NULL, "%s", message);
+    ck_assert_int_eq(build_rewritten(spoil_binary, &calls), CLATTN_BUILD_FAILED);
+    ck_assert_int_eq(calls, 1);
+    ck_assert_int_eq(count_files(where), 0);
+    ck_assert_int_eq(build_rewritten(copy_binary, &calls), CLATTN_OK);
+    ck_assert(calls == 2 && builds == 1);
+    ck_assert_int_eq(build_rewritten(copy_binary, &calls), CLATTN_OK);
+    ck_assert(calls == 2 && hits == 1 && builds == 0);
+}
+END_TEST
+
 START_TEST(injured_entry_is_rebuilt)
 {
     expect(0, 1);
@@ -281,6 +336,7 @@ int main(void)
     tcase_set_timeout(cases, 120);
     tcase_add_test(cases, second_build_hits);
     tcase_add_test(cases, context_keeps_programs);
+    tcase_add_test(cases, rewritten_binaries);
     tcase_add_test(cases, injured_entry_is_rebuilt);
     tcase_add_test(cases, entry_of_another_program_is_rebuilt);
     tcase_add_test(cases, modes);

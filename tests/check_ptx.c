@@ -38,7 +38,8 @@ static void tear_down(void)
 static char *edit(const char *text, size_t size, const struct clattn__ptx_wish *w, char reason[160])
 {
     strcpy(reason, "");
-    char *out = clattn__ptx_edit(text, size, w, reason, 160);
+    char *out = clattn__ptx_edit(text, &size, w, reason, 160);
+    ck_assert(!out || size == strlen(out));
     ck_assert_msg(!out == !!reason[0], "%s without the other", out ? "a text" : "a reason");
     return out;
 }

@@ -115,8 +115,8 @@ extern const struct clattn__kernel_text clattn__kernel_texts[]; /* generated; en
 clattn_status clattn__kernel_text(clattn_context *ctx, const char *name, const char **text, char **owned);
 
 /* ---- program.c, cache.c ---- */
-/* An edit of a built program's binary, to be built again: the new text, malloc'ed, or NULL with the reason. */
-typedef char *clattn__rewrite(const char *binary, size_t size, const void *wish, char *reason, size_t reason_size);
+/* An edit of a built program's binary of *size bytes, to be built again: the new one, malloc'ed, and its size, or NULL with the reason. */
+typedef char *clattn__rewrite(const char *binary, size_t *size, const void *wish, char *reason, size_t reason_size);
 struct clattn__program_request {
     const char *name;    /* stem of the kernel text */
     const char *options; /* "-D..." of the specialisation; no user text ever */

@@ -161,15 +161,14 @@ static void tell_warnings(const struct build *b, cl_program program)
     free(log);
 }
 
-/* Build a text of the driver's own assembly. */
-static clattn_status build_assembly(const struct build *b, const char *text, cl_program *program)
+/* Build an edited binary of the driver's. */
+static clattn_status build_edited(const struct build *b, const char *text, size_t size, cl_program *program)
 {
     const unsigned char *blobs[] = {(const unsigned char *)text};
-    size_t size = strlen(text);
     cl_int code, binary = CL_SUCCESS;
     cl_program made = clCreateProgramWithBinary(b->ctx->cl, 1, &b->ctx->device, &size, blobs, &binary, &code);
     if (code != CL_SUCCESS)
-        return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s: the driver refuses its edited assembly", b->request->name);
+        return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s: the driver refuses its edited binary", b->request->name);
     code = clBuildProgram(made, 1, &b->ctx->device, b->options, NULL, NULL);
     if (code == CL_SUCCESS) {
         tell_warnings(b, made);
@@ -178,7 +177,7 @@ static clattn_status build_assembly(const struct build *b, const char *text, cl_
     }
     keep_build_log(b, made);
     clReleaseProgram(made);
-    return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s: its edited assembly, OpenCL code %d", b->request->name, (int)code);
+    return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s: its edited binary, OpenCL code %d", b->request->name, (int)code);
 }
 
 /* *program as the request's rewrite makes it. */
@@ -187,13 +186,13 @@ static clattn_status rewrite(const struct build *b, cl_program *program)
     size_t size;
     char reason[160] = "the driver gives no binary";
     unsigned char *binary = read_binary(*program, &size);
-    char *text = binary ? b->request->rewrite((const char *)binary, size, b->request->wish, reason, sizeof reason) : NULL;
+    char *text = binary ? b->request->rewrite((const char *)binary, &size, b->request->wish, reason, sizeof reason) : NULL;
     clReleaseProgram(*program);
     *program = NULL;
     free(binary);
     if (!text)
         return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, CL_SUCCESS, "%s: %s", b->request->name, reason);
-    clattn_status status = build_assembly(b, text, program);
+    clattn_status status = build_edited(b, text, size, program);
     free(text);
     return status;
 }

@@ -127,8 +127,9 @@ static bool is_text(const char *text, size_t *size)
     return *size > 0 && *size < LARGEST && text[*size - 1] == '\n';
 }
 
-char *clattn__ptx_edit(const char *text, size_t size, const void *wish, char *reason, size_t reason_size)
+char *clattn__ptx_edit(const char *text, size_t *bytes, const void *wish, char *reason, size_t reason_size)
 {
+    size_t size = *bytes;
     struct edit e = {.wish = wish};
     char *copy = NULL, *out = NULL;
     const char *why = NULL;
@@ -154,8 +155,10 @@ char *clattn__ptx_edit(const char *text, size_t size, const void *wish, char *re
         why = "no memory";
     }
     free(copy);
-    if (!why)
+    if (!why) {
+        *bytes = strlen(out);
         return out;
+    }
     free(out);
     snprintf(reason, reason_size, "the driver's assembly: %s", why);
     return NULL;
