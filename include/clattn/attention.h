@@ -92,7 +92,7 @@ typedef struct clattn_attention {
     int32_t n_scalars;
     int32_t n_arrays;
     clattn_array arrays[CLATTN_MAX_ARRAYS];
-    char engine[CLATTN_NAME_SIZE]; /* "" lets the library choose; a name forces that engine */
+    char engine[CLATTN_NAME_SIZE]; /* "" lets the library choose; a name forces that engine, "matrix" the best "matrix-..." */
     clattn_rule score;             /* edits a score before the softmax; "" leaves it as it is */
     clattn_rule weight;            /* a score's weight under another normaliser than the softmax */
     int32_t normaliser;            /* clattn_normaliser */
