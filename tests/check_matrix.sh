@@ -28,4 +28,15 @@ done
 "$clattn" run --engine matrix-generic attn:f32:h1:q5:k5:d8 --normaliser count --weight 'relu(score)' 2>&1 < /dev/null |
     grep -q 'a softmax of usual scale is wanted' ||
     { echo "FAILED: a weight that is no softmax's was not refused for that reason"; bad=$((bad + 1)); }
+
+# sums that are not rescaled: the self-test has to see it
+tmp=$(mktemp -d) || exit 99
+trap 'rm -rf "$tmp"' EXIT
+sed 's/rescale(o_sums, &g);/;/' "$top_builddir/cl/flat/forward_matrix.cl" > "$tmp/forward_matrix.cl"
+if cmp -s "$tmp/forward_matrix.cl" "$top_builddir/cl/flat/forward_matrix.cl" ||
+    ! CLATTN_KERNEL_DIR=$tmp "$clattn" verify --engine matrix-generic attn:f16:h2:q40:k70:d64 2>&1 < /dev/null |
+    grep -q 'gave wrong numbers'; then
+    echo "FAILED: a kernel that does not rescale its sums passed the self-test"
+    bad=$((bad + 1))
+fi
 end_checks "matrix engine" 26

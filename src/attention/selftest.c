@@ -3,8 +3,9 @@
  *
  * Compilers are wrong now and then, and some generate code only at the first launch: both come to light here, inside
  * clattn_plan_create.  The tiny problem has the plan's specialisation (types, head sizes, flags, rules, tile) and
- * lengths one past a tile.  Its values are multiples of 1/8 from -1 to 1, exact in every storage; its arrays have dimensions of 8
- * at most, since indices are clamped. */
+ * lengths one past a tile; engines whose blocks are on their way side by side get more blocks than that, and a key in the middle
+ * whose scores are far above those before it, so that sums have to be rescaled.  Its values are multiples of 1/8 from -1 to 1 (of that
+ * key from -8 to 8), exact in every storage; its arrays have dimensions of 8 at most, since indices are clamped. */
 #include "attention/attention.h"
 
 #include <math.h>
@@ -12,6 +13,8 @@
 #include <string.h>
 
 #define LARGEST_DIM 8 /* of an array */
+#define TOP_KEY 8     /* times the first query's values are the values of the key that stands out */
+#define SAMPLE 16     /* rows compared of a problem of many blocks */
 
 /* The tiny problem with its tensors, here and on the device. */
 struct tiny {
@@ -21,6 +24,7 @@ struct tiny {
     struct merge_args merge_args;
     struct clattn__tables tables; /* laid out anew; the kernels are the plan's */
     int64_t workspace_bytes;
+    int64_t top_key; /* the key that stands out, or -1 */
     unsigned char *tensor[CLATTN__TENSORS];
     cl_mem mem[CLATTN__TENSORS];
     cl_int lengths[2]; /* offsets {0, q_len}; or the key length in [0] */
@@ -37,7 +41,13 @@ static double value_at(enum clattn__tensor tensor, int64_t index)
     return (double)((int)(hash >> 20) % 17 - 8) / 8.0;
 }
 
-/* Store a multiple of 1/8 in [-1, 1]: no rounding in any storage. */
+static double key_value(const struct tiny *t, int64_t key, int64_t d)
+{
+    int64_t dim = t->problem.a.dim;
+    return key == t->top_key ? TOP_KEY * value_at(CLATTN__Q, d) : value_at(CLATTN__K, key * dim + d);
+}
+
+/* Store a multiple of 1/8 in [-8, 8]: no rounding in any storage. */
 static void store_exact(int32_t type, double value, void *data, int64_t index)
 {
     float f = (float)value;
@@ -76,13 +86,15 @@ static bool shape_tiny(const clattn_plan *plan, struct tiny *t)
     static const clattn_layout dense = CLATTN_LAYOUT_DENSE;
     clattn_attention *a = &t->problem.a;
     const struct clattn__spec *spec = &plan->launch.spec;
+    const int32_t blocks = plan->engine->test_blocks > 0 ? plan->engine->test_blocks : 1;
     t->problem = plan->problem;
     t->launch = plan->launch;
     a->batch = 1;
     a->heads = plan->launch.pack;
     a->kv_heads = 1;
     a->q_len = plan->launch.pack == 1 ? spec->BQ + 1 : plan->problem.a.q_len > 0 ? plan->problem.a.q_len : 1;
-    a->kv_len = spec->BK + 3;
+    a->kv_len = blocks * spec->BK + 3;
+    t->top_key = blocks > 1 ? blocks / 2 * spec->BK + 1 : -1;
     a->q_total = a->q_len;
     a->kv_total = a->kv_len;
     a->type_o = plan->problem.a.type_o;
@@ -95,7 +107,7 @@ static bool shape_tiny(const clattn_plan *plan, struct tiny *t)
             return false;
     }
     t->launch.splits = plan->launch.splits > 1 ? 2 : 1;
-    t->launch.split_keys = t->launch.splits > 1 ? spec->BK : 2 * spec->BK; /* the parts: a block, and 3 keys */
+    t->launch.split_keys = (t->launch.splits > 1 ? blocks / 2 + 1 : blocks + 1) * spec->BK; /* of one block: the parts are it and 3 keys */
     t->launch.q_tiles = (int32_t)((a->q_len * plan->launch.pack + spec->BQ - 1) / spec->BQ);
     t->launch.groups = (size_t)(t->launch.q_tiles * t->launch.splits);
     clattn__forward_args_fill(&t->args, &t->problem, &t->launch);
@@ -140,7 +152,7 @@ static bool fill_tiny(struct tiny *t)
         if (!t->tensor[i])
             return false;
         for (int64_t j = 0; i < CLATTN__O && j < t->problem.extents[i]; j++)
-            store_exact(type, value_at(i, j), t->tensor[i], j);
+            store_exact(type, i == CLATTN__K ? key_value(t, j / a->dim, j % a->dim) : value_at(i, j), t->tensor[i], j);
     }
     for (int i = 0; i < a->n_arrays; i++)
         if (!(t->array[i] = make_array(&a->arrays[i], a->kv_len / 2)))
@@ -248,7 +260,7 @@ static void score_pair(const struct tiny *t, int64_t head, int64_t row, int64_t 
     const struct clattn__expr_values values = values_of(t);
     double dot = 0;
     for (int64_t d = 0; d < a->dim; d++)
-        dot += value_at(CLATTN__Q, (head * a->q_len + row) * a->dim + d) * value_at(CLATTN__K, key * a->dim + d);
+        dot += value_at(CLATTN__Q, (head * a->q_len + row) * a->dim + d) * key_value(t, key, d);
     struct clattn__expr_point at = {
         .q = (int32_t)(row + (t->problem.bottom_right ? k_len - a->q_len : 0)), .k = (int32_t)key, .h = (int32_t)head,
         .q_len = (int32_t)a->q_len, .k_len = (int32_t)k_len,
@@ -257,7 +269,8 @@ static void score_pair(const struct tiny *t, int64_t head, int64_t row, int64_t 
     if (clattn__expr_eval(t->problem.rules, CLATTN__MASK, &at, &values, false) == 0)
         return;
     double score = dot * a->scale, x = edited(t, &at, score);
-    double low = fabs(edited(t, &at, score - pairs->slack) - x), high = fabs(edited(t, &at, score + pairs->slack) - x);
+    double slack = key == t->top_key ? TOP_KEY * pairs->slack : pairs->slack;
+    double low = fabs(edited(t, &at, score - slack) - x), high = fabs(edited(t, &at, score + slack) - x);
     double moved = fmax(low, high) + 4 * 0x1p-24 * fabs(x); /* the last is the rule's own rounding */
     pairs->moved = a->normaliser == CLATTN_SOFTMAX ? fmax(pairs->moved, moved) : pairs->moved + moved;
     pairs->weight[key] = x;
@@ -312,8 +325,11 @@ static clattn_status compare(clattn_plan *plan, struct tiny *t)
     if (!weights)
         return clattn__fail(plan->ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "self-test");
     double worst = 0;
+    int64_t step = t->top_key >= 0 && a->q_len > SAMPLE ? a->q_len / SAMPLE : 1;
     for (int64_t head = 0; head < a->heads; head++)
         for (int64_t row = 0; row < a->q_len; row++) {
+            if (row % step != 0 && row != a->q_len - 1)
+                continue;
             double part = compare_row(t, head, row, weights);
             worst = part <= worst ? worst : part;
         }

@@ -116,7 +116,7 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
 }
 
 const struct clattn__engine clattn__engine_wgmma = {
-    .name = "matrix-wgmma", .may_fail = true, .fits = wgmma_fits, .launch = wgmma_launch,
+    .name = "matrix-wgmma", .may_fail = true, .test_blocks = 7, .fits = wgmma_fits, .launch = wgmma_launch,
 };
 
 /* ---- mma ---- */
@@ -148,7 +148,9 @@ static bool mma_launch(const clattn_device_facts *facts, const struct clattn__ta
     return true;
 }
 
-const struct clattn__engine clattn__engine_mma = {.name = "matrix-mma", .may_fail = true, .fits = mma_fits, .launch = mma_launch};
+const struct clattn__engine clattn__engine_mma = {
+    .name = "matrix-mma", .may_fail = true, .test_blocks = 7, .fits = mma_fits, .launch = mma_launch,
+};
 
 /* ---- generic: the same loop nest, chosen by name alone ---- */
 static bool generic_fits(const clattn_device_facts *facts, char *reason, size_t size)
@@ -178,5 +180,5 @@ static bool generic_launch(const clattn_device_facts *facts, const struct clattn
 }
 
 const struct clattn__engine clattn__engine_generic = {
-    .name = "matrix-generic", .by_name = true, .fits = generic_fits, .launch = generic_launch,
+    .name = "matrix-generic", .by_name = true, .test_blocks = 7, .fits = generic_fits, .launch = generic_launch,
 };

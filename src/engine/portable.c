@@ -62,4 +62,4 @@ static bool launch(const clattn_device_facts *facts, const struct clattn__task *
     return true;
 }
 
-const struct clattn__engine clattn__engine_portable = {"portable", false, false, fits, launch};
+const struct clattn__engine clattn__engine_portable = {.name = "portable", .fits = fits, .launch = launch};

@@ -140,4 +140,4 @@ static bool launch(const clattn_device_facts *facts, const struct clattn__task *
     return true;
 }
 
-const struct clattn__engine clattn__engine_vector = {"vector", false, false, fits, launch};
+const struct clattn__engine clattn__engine_vector = {.name = "vector", .fits = fits, .launch = launch};
