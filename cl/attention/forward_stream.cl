@@ -19,8 +19,8 @@
  * The products are a tile's; beside what fragments.clh wants it has load_queries, start_keys, start_values, waits, pack_weights, stage,
  * any_special, VALUE_AT, and barriers.
  *
- * -D parameters beside those of forward.clh: MATRIX 2; NT places for blocks; GROUP, BQ, BK and more as the tile says; ALIGNED 1: rows start at multiples of
- * 16 bytes.
+ * -D parameters beside those of forward.clh: MATRIX 2; NT places for blocks; GROUP, BQ, BK and more as the tile says; ALIGNED 1: rows
+ * start at multiples of 16 bytes.
  * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the sum of these.
  * A row's weights are relative to a maximum that is too small by at most the LARGEST_SUM; masked pairs and values that are not finite
  * as in forward_matrix.cl.

@@ -19,7 +19,8 @@
     /* shape of the vector engine: float16 vectors of queries, keys and value columns of a register tile, */ \
     /* tiles of a group, products that an instruction adds, whether the next block is fetched ahead */       \
     X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)                                                                 \
-    /* of the matrix engines: which tile, whether rows start at multiples of 16 bytes; NQ, MK, MD: sixteens of DIM, BK, DIM_V; NT: blocks in local memory */                     \
+    /* of the matrix engines: which tile, whether rows start at multiples of 16 bytes; NQ, MK, MD: sixteens of DIM, BK and DIM_V; */ \
+    /* NT: blocks in local memory */                                                                          \
     X(MATRIX) X(ALIGNED)
 
 struct clattn__spec {
@@ -77,8 +78,8 @@ extern const struct clattn__engine clattn__engine_portable, clattn__engine_vecto
 extern const struct clattn__engine *const clattn__engines[]; /* best first; ends with NULL */
 size_t clattn__engine_number(const struct clattn__engine *engine); /* its place there */
 
-/* Choose: the forced engine (or the first of a family: "matrix" is "matrix-wgmma", "matrix-mma" ...), or the first that fits.  *why gets a line for each engine looked at.  strict: the engine that fits
- * the device best must also take the task.  Pure. */
+/* Choose: the forced engine (or the first of a family: "matrix" is "matrix-wgmma", "matrix-mma" ...), or the first that fits.
+ * *why gets a line for each engine looked at.  strict: the engine that fits the device best must also take the task.  Pure. */
 clattn_status clattn__engine_choose(const clattn_device_facts *facts, const struct clattn__task *task, const char *forced,
                                     bool strict, const struct clattn__engine **engine, struct clattn__launch *launch,
                                     struct clattn__text *why);
