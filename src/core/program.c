@@ -161,15 +161,10 @@ static void tell_warnings(const struct build *b, cl_program program)
     free(log);
 }
 
-/* Build an edited binary of the driver's. */
-static clattn_status build_edited(const struct build *b, const char *text, size_t size, cl_program *program)
+/* Compile a program, which is *program then or released; edited: its binary is no compiler's. */
+static clattn_status compile(const struct build *b, cl_program made, bool edited, cl_program *program)
 {
-    const unsigned char *blobs[] = {(const unsigned char *)text};
-    cl_int code, binary = CL_SUCCESS;
-    cl_program made = clCreateProgramWithBinary(b->ctx->cl, 1, &b->ctx->device, &size, blobs, &binary, &code);
-    if (code != CL_SUCCESS)
-        return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s: the driver refuses its edited binary", b->request->name);
-    code = clBuildProgram(made, 1, &b->ctx->device, b->options, NULL, NULL);
+    cl_int code = clBuildProgram(made, 1, &b->ctx->device, b->options, NULL, NULL);
     if (code == CL_SUCCESS) {
         tell_warnings(b, made);
         *program = made;
@@ -177,7 +172,20 @@ static clattn_status build_edited(const struct build *b, const char *text, size_
     }
     keep_build_log(b, made);
     clReleaseProgram(made);
-    return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s: its edited binary, OpenCL code %d", b->request->name, (int)code);
+    if (code == CL_OUT_OF_HOST_MEMORY || code == CL_OUT_OF_RESOURCES)
+        return clattn__fail_cl(b->ctx, "clBuildProgram", code);
+    return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s%s, OpenCL code %d", b->request->name, edited ? ", its edited binary" : "",
+                        (int)code);
+}
+
+static clattn_status build_edited(const struct build *b, const char *text, size_t size, cl_program *program)
+{
+    const unsigned char *blobs[] = {(const unsigned char *)text};
+    cl_int code, binary = CL_SUCCESS;
+    cl_program made = clCreateProgramWithBinary(b->ctx->cl, 1, &b->ctx->device, &size, blobs, &binary, &code);
+    if (code != CL_SUCCESS)
+        return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s: the driver refuses its edited binary", b->request->name);
+    return compile(b, made, true, program);
 }
 
 /* *program as the request's rewrite makes it. */
@@ -208,17 +216,7 @@ static clattn_status build_source(const struct build *b, cl_program *program)
     cl_program made = clCreateProgramWithSource(b->ctx->cl, 2, texts, NULL, &code);
     if (code != CL_SUCCESS)
         return clattn__fail_cl(b->ctx, "clCreateProgramWithSource", code);
-    code = clBuildProgram(made, 1, &b->ctx->device, b->options, NULL, NULL);
-    if (code == CL_SUCCESS) {
-        tell_warnings(b, made);
-        *program = made;
-        return CLATTN_OK;
-    }
-    keep_build_log(b, made);
-    clReleaseProgram(made);
-    if (code == CL_OUT_OF_HOST_MEMORY || code == CL_OUT_OF_RESOURCES)
-        return clattn__fail_cl(b->ctx, "clBuildProgram", code);
-    return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s, OpenCL code %d", b->request->name, (int)code);
+    return compile(b, made, false, program);
 }
 
 /* CLATTN_CACHE_OFF keeps nothing anywhere. */
