@@ -13,7 +13,7 @@
  *     p [BQ][BK / 16]  scores, then weights of one block of keys
  *     o [BQ][DIM_V16]  the unnormalised output; of a last part only new columns count
  *
- * -D parameters beside those of forward.clh: BQ rows of a group, 1, 2 or 4; BK a multiple of 16; GROUP = 1.
+ * -D parameters beside those of forward.clh: BQ rows of a group, 1 to 4; BK a multiple of 16; GROUP = 1.
  * Numerics: f32 by fma: d in 16 * CHAINS partial sums of rising order, joined by a tree; sixteen values in rising order from 0,
  * then the sixteens of a block, then blocks, so that one large weight does not swallow the many small ones after it.  Masked pairs have
  * weight +0; where values are not finite, they are left out of the sum.
@@ -21,15 +21,15 @@
 #define RULE_LANES 16
 #include "forward.clh"
 
-#if GROUP != 1 || BK % 16 != 0 || BQ > 4 || (BQ & (BQ - 1)) != 0
-#error "forward_few.cl: GROUP = 1, 16 divides BK, BQ is 1, 2 or 4"
+#if GROUP != 1 || BK % 16 != 0 || BQ > 4
+#error "forward_few.cl: GROUP = 1, 16 divides BK, BQ is 1 to 4"
 #endif
 #define UNROLL _Pragma("unroll")
 #define LANES ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
 #define DIM16 ((DIM + 15) / 16)
 #define DIM_V16 ((DIM_V + 15) / 16)
 #define CHAINS (4 / BQ) /* partial sums of a score: BQ * CHAINS independent ones hide the latency of fma */
-#define ROWS_AT_ONCE (BQ < 2 ? 1 : 2)
+#define ROWS_AT_ONCE (BQ == 4 ? 2 : BQ)
 #define COLUMNS_AT_ONCE (DIM_V16 < 8 ? DIM_V16 : 8) /* vectors of values */
 
 /* Part i of a row of `width` columns as a vector.  The last part of a width that 16 does not divide ends with the row, and its

@@ -78,13 +78,13 @@ static bool fetches_ahead(const clattn_device_facts *facts, const struct clattn_
     return clattn__driver_takes_fetches(facts) && (rows <= 64 || in_place || task->dim + task->dim_v >= 192);
 }
 
-/* Few rows: a tile of 1, 2 or 4, and long blocks, since keys and values are read once and memory is what limits. */
+/* Few rows: a tile of them all, and long blocks, since keys and values are read once and memory is what limits. */
 static void launch_few(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows, int32_t pack,
                        struct clattn__launch *launch)
 {
     struct clattn__spec *spec = &launch->spec;
     launch->kernel_text = "forward_few";
-    spec->BQ = rows <= 1 ? 1 : rows <= 2 ? 2 : 4;
+    spec->BQ = rows < 1 ? 1 : (int32_t)rows;
     spec->BK = 1024;
     spec->NQ = spec->MK = spec->MD = spec->NT = spec->DOT = 1;
     clattn__launch_geometry(task, pack, 128, 4 * (int64_t)facts->compute_units, launch);
