@@ -39,4 +39,4 @@ if cmp -s "$tmp/forward_matrix.cl" "$top_builddir/cl/flat/forward_matrix.cl" ||
     echo "FAILED: a kernel that does not rescale its sums passed the self-test"
     bad=$((bad + 1))
 fi
-end_checks "matrix engine" 26
+end_checks "matrix engine" 26 && [ "$ran" -eq 26 ]

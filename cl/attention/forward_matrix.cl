@@ -28,7 +28,7 @@
  *     any_special(tile, n, item)           whether of n keys' values some of an item's share are not finite
  *
  * -D parameters beside those of forward.clh: MATRIX which tile: 0 generic, 1 mma; GROUP, BQ, BK as the tile says; ALIGNED 1: rows
- * of q, k and v start at multiples of 16 bytes.
+ * of q, k, v and o start at multiples of 16 bytes.
  * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the sum of these; its
  * log-sum-exp comes from the weights as they were.  A row's weights are taken relative to a maximum that is at most 2^8 too small: o
  * and the sums are rescaled only if it grows by more.  A masked pair has weight +0 exactly; where values of a PARTIAL block are not
@@ -143,11 +143,6 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         weights[i] = w_sums[SUM_AT(i)];
     store_rows(o, o_sums, weights, &at, &a, item);
 #if LSE
-    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
-        const int row = at.row0 + frag_row(item, i);
-        const float l = join_sum(rows.l[i]);
-        if (row < at.rows && frag_key(item, 0) == 0) /* of the items of a row one */
-            lse[at.lse0 + row_offset(a.lse_at, a.pack, row)] = row_lse(rows.m[i] * unit, l);
-    }
+    store_lse(lse, &rows, rows.l, unit, &at, &a, item);
 #endif
 }

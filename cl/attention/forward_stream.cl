@@ -263,12 +263,7 @@ static inline void consume(const struct shared *shared, const struct forward_arg
         totals.rounded[i] = join_sum(totals.rounded[i]);
     store_rows(out, o, totals.rounded, at, a, item);
 #if LSE
-    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
-        const int row = at->row0 + frag_row(item, i);
-        const float l = join_sum(totals.exact[i]);
-        if (row < at->rows && frag_key(item, 0) == 0) /* of the items of a row one */
-            lse[at->lse0 + row_offset(a->lse_at, a->pack, row)] = row_lse(rows.m[i] * unit, l);
-    }
+    store_lse(lse, &rows, totals.exact, unit, at, a, item);
 #endif
 }
 

@@ -9,8 +9,8 @@
 /* Matrix units that clattn has a tile for. */
 enum {
     CLATTN_MATRIX_NONE,
-    CLATTN_MATRIX_MMA,  /* mma.sync, ldmatrix, cp.async (compute capability 8.0 and later) */
-    CLATTN_MATRIX_WGMMA /* these, and wgmma (compute capability 9.0) */
+    CLATTN_MATRIX_MMA,  /* products of 16 x 8 x 16 by 32 work-items */
+    CLATTN_MATRIX_WGMMA /* these, and products of 64 rows by 128 work-items, which run by themselves */
 };
 
 /* Facts about a device, gathered once.  Every choice of an engine is a function of these and of the
