@@ -3,7 +3,7 @@
 CL_HDRS = cl/common/exp2.clh cl/common/forward.clh cl/common/forward_args.clh cl/common/fragments.clh cl/common/merge_args.clh \
 	cl/common/multiply_add.clh \
 	cl/common/rule.clh cl/common/rule_interval.clh cl/common/rule_pairs.clh cl/common/storage.clh \
-	cl/common/tables_args.clh cl/common/transpose.clh cl/engine/door.clh cl/engine/dot_x86.clh cl/engine/fetch_ahead.clh cl/engine/quads.clh cl/engine/stage.clh \
+	cl/common/tables_args.clh cl/common/transpose.clh cl/engine/door.clh cl/engine/dot_x86.clh cl/engine/fetch_ahead.clh cl/engine/quads.clh cl/engine/stage.clh cl/engine/tensor_map.clh \
 	cl/engine/tile_dot.clh cl/engine/tile_fma.clh cl/engine/tile_generic.clh cl/engine/tile_mma.clh cl/engine/tile_wgmma.clh
 TOOL_CL_SRCS = cl/tool/peak.cl cl/tool/softmax_rows.cl
 CL_GEN = $(CL_SRCS:.cl=.cl.c) cl/table.c

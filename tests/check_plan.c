@@ -243,9 +243,10 @@ static void check_launch_fields(const char *where, const clattn_device_facts *fa
     if (task->splits)
         ck_assert_msg(l->splits <= task->splits, "%s: %d splits, asked for %lld", where, l->splits,
                       (long long)task->splits);
-    ck_assert_msg(l->groups ==
-                      (size_t)(task->batch * (task->heads / l->pack) * l->splits) * (size_t)l->q_tiles,
-                  "%s: %zu groups", where, l->groups);
+    ck_assert_msg(l->tiles == (size_t)(task->batch * (task->heads / l->pack) * l->splits) * (size_t)l->q_tiles,
+                  "%s: %zu tiles", where, l->tiles);
+    ck_assert_msg(l->section >= 1 && l->groups <= l->tiles && !l->groups == !l->tiles, "%s: %zu groups for %zu tiles, sections of %d", where,
+                  l->groups, l->tiles, l->section);
 }
 
 /* Walk the work-groups as find_place of cl/common/forward.clh does and count every row of every part. */
@@ -255,13 +256,12 @@ static void check_cover(const char *where, const struct clattn__task *task, cons
     size_t cells = (size_t)task->batch * heads * tokens * splits, seen = 0;
     unsigned char *count = calloc(cells ? cells : 1, 1);
     ck_assert_ptr_nonnull(count);
-    for (size_t g = 0; g < l->groups; g++) {
-        size_t group = g, tiles = (size_t)l->q_tiles, head_tiles = heads / (size_t)l->pack;
-        size_t tile = tiles - 1 - group % tiles;
-        group /= tiles;
-        size_t split = group % splits;
-        group /= splits;
-        size_t head0 = group % head_tiles * (size_t)l->pack, batch = group / head_tiles;
+    for (size_t g = 0; g < l->tiles; g++) {
+        size_t tiles = (size_t)l->q_tiles, head_tiles = heads / (size_t)l->pack, pairs = (size_t)task->batch * head_tiles;
+        size_t section = (size_t)l->section, first = g / (tiles * splits * section) * section;
+        size_t width = pairs - first < section ? pairs - first : section, rest = g - first * tiles * splits;
+        size_t pair = first + rest % width, tile = tiles - 1 - rest / width % tiles, split = rest / width / tiles;
+        size_t head0 = pair % head_tiles * (size_t)l->pack, batch = pair / head_tiles;
         ck_assert_msg(batch < (size_t)task->batch, "%s: group %zu lies outside the batch", where, g);
         ck_assert_msg(head0 * (size_t)task->kv_heads / heads ==
                           (head0 + (size_t)l->pack - 1) * (size_t)task->kv_heads / heads,

@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: MIT
- * forward_stream.cl - fused attention for matrix units that work by themselves: some items stream blocks of keys and values into local
- * memory, the others multiply, and take weights of a block while the products of the one before it run.
+ * forward_stream.cl - fused attention for matrix units that work by themselves: a producer streams blocks of keys and values into local
+ * memory, the other items multiply, and take weights of a block while the products of the one before it run.
  *
  *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
  *
- * A work-group of GROUP = 128 + 2 BQ items owns BQ rows.  The first 128 items are the producer; every further 128 are a consumer of
- * 64 rows.  NT blocks of keys and as many of values are in local memory.  A consumer's loop, where S and O are its fragments:
+ * A work-group of GROUP = 128 + 2 BQ items works on tiles of BQ rows: on one of the first n, one of the next n, and so on, n groups in all.
+ * Of the first 128 items PRODUCERS are the producer; every further 128 are a consumer of 64 rows.  NT blocks of keys and as many of
+ * values are in local memory, and the producer goes on to the next tile while consumers store this one.  A consumer's loop, where S
+ * and O are its fragments:
  *
- *     start S = Q K^T of the next block;  start O += P V of this one;  wait for S;  weights;  wait for O;  P = weights
+ *     start S = Q K^T of the next block;  sum P;  start O += P V of this one;  wait for S;  weights;  wait for O;  P = weights
  *
  * Weights are taken relative to the maximum of the blocks before; only where their sum shows that it was too small, S is made again,
  * the maximum follows, and O is rescaled.
  *
  *     local:  memory  [BQ rows] queries, NT x [BK rows] keys, NT x [BK rows] values, as the tile lays rows
- *             barriers  queries there; for each place: keys there, keys read, values there, values read
+ *             barriers  queries there, queries read; for each place: keys there, keys read, values there, values read
  *             blocks  which block of keys is in which place, as the producer found it
+ *     scratch: [group][3] maps of q, k and v, which the producer makes
  *
- * The products are a tile's; beside what fragments.clh wants it has load_queries, start_keys, start_values, waits, pack_weights, stage,
- * any_special, VALUE_AT, and barriers.
+ * The products are a tile's; beside what fragments.clh wants it has load_queries, start_keys, start_values, waits, pack_weights,
+ * sum_packed, copy_rows and stage, any_special, VALUE_AT, QUERIES_STAY (they stay in local memory until the tile is done), and barriers.
  *
  * -D parameters beside those of forward.clh: MATRIX 2; NT places for blocks; GROUP, BQ, BK and more as the tile says; ALIGNED 1: rows
  * start at multiples of 16 bytes.
@@ -26,6 +29,7 @@
  * as in forward_matrix.cl.
  * Limits: a softmax, scale from 1e-10 to 1e6; q, k and v of one storage.
  */
+#define SCRATCH_PARAM , __global uint *scratch
 #include "forward.clh"
 #include "tile_wgmma.clh"
 #include "fragments.clh"
@@ -39,16 +43,17 @@
 #define VALUES_AT (KEYS_AT + NT * KEY_BYTES)
 
 /* Barriers: addresses in local memory; of those for places the first, the others 8 bytes apart. */
-#define BARRIERS (1 + 4 * NT)
+#define BARRIERS (2 + 4 * NT)
 struct barriers {
-    uint queries, keys, keys_read, values, values_read;
+    uint queries, queries_read, keys, keys_read, values, values_read;
 };
 
 static inline struct barriers name_barriers(uint first)
 {
     struct barriers b;
     b.queries = first;
-    b.keys = first + 8;
+    b.queries_read = first + 8;
+    b.keys = first + 16;
     b.keys_read = b.keys + 8 * NT;
     b.values = b.keys_read + 8 * NT;
     b.values_read = b.values + 8 * NT;
@@ -57,10 +62,11 @@ static inline struct barriers name_barriers(uint first)
 
 static inline void make_barriers(const struct barriers *b)
 {
-    barrier_init(b->queries, 128);
+    barrier_init(b->queries, 1);
+    barrier_init(b->queries_read, 4 * CONSUMERS);
     for (uint i = 0; i < 8 * NT; i += 8) {
-        barrier_init(b->keys + i, 128);
-        barrier_init(b->values + i, 128);
+        barrier_init(b->keys + i, 1);
+        barrier_init(b->values + i, 1);
         barrier_init(b->keys_read + i, 4 * CONSUMERS);
         barrier_init(b->values_read + i, 4 * CONSUMERS);
     }
@@ -94,103 +100,241 @@ struct shared {
     struct barriers barriers;
 };
 
-static inline void produce(const struct shared *shared, const struct forward_args *a, const struct place *at, const struct rule_env *env,
-                           __global const STORED(T_Q) *q, __global const STORED(T_K) *k, __global const STORED(T_V) *v,
-                           int item COUNT_PARAM)
+/* How far an item has come in the stream of tiles and blocks. */
+struct progress {
+    int queries; /* parity of their barrier's phase */
+    struct turn blocks, values;
+};
+
+/* ---- producer ---- */
+struct maps {
+    __global uint *q, *k, *v;
+};
+
+static inline struct maps make_maps(const struct forward_args *a, __global uint *scratch, __global const STORED(T_Q) *q,
+                                    __global const STORED(T_K) *k, __global const STORED(T_V) *v, int item)
 {
-    const struct barriers *on = &shared->barriers;
-    const int rows = min(BQ, at->rows - at->row0);
-    const struct span span = find_span(at, at->row0, rows, a->pack);
-    stage(shared->memory, q + at->q0, a->q_at, a->pack, at->row0, rows, BQ, DIM, item);
-    close_copies();
-    uint landing = on->queries; /* told once its copies are there, while the next are on their way */
-    struct turn t = {0, 1};
-    struct block b = find_block(at, &span, env, at->key0, item COUNT_ARG);
-    for (; b.n > 0; b = find_block(at, &span, env, b.key + BK, item COUNT_ARG), advance(&t)) {
-        const uint place = t.place;
-        wait_phase(on->keys_read + 8 * place, t.phase);
-        if (item == 0)
-            shared->blocks[place] = b;
-        stage(shared->memory + KEYS_AT + place * KEY_BYTES, k + at->k0, a->k_at, 1, b.key, b.n, BK, DIM, item);
-        close_copies();
-        await_copies_but_last();
-        arrive(landing);
-        wait_phase(on->values_read + 8 * place, t.phase);
-        if (item == 0)
-            shared->special[place] = 0;
-        stage(shared->memory + VALUES_AT + place * VALUE_BYTES, v + at->v0, a->v_at, 1, b.key, b.n, BK, DIM_V, item);
-        close_copies();
-        await_copies_but_last();
-        arrive(on->keys + 8 * place);
-        landing = on->values + 8 * place;
+    const int q_rows = PACKED ? (int)a->q_total : a->q_len, k_rows = PACKED ? (int)a->kv_total : a->kv_len, batch = PACKED ? 1 : a->batch;
+    __global uint *first = (__global uint *)(((ulong)(scratch + a->scratch_at) + 127) / 128 * 128) + get_group_id(0) * (3 * MAP_WORDS);
+    const struct maps maps = {first, first + MAP_WORDS, first + 2 * MAP_WORDS};
+    if (item == 0) {
+        make_map(maps.q, (__global const ushort *)(q + a->q_at[0]), a->q_at, DIM, q_rows, a->heads, batch, BQ);
+        make_map(maps.k, (__global const ushort *)(k + a->k_at[0]), a->k_at, DIM, k_rows, a->kv_heads, batch, BK);
+        make_map(maps.v, (__global const ushort *)(v + a->v_at[0]), a->v_at, DIM_V, k_rows, a->kv_heads, batch, BK);
+        show_map(maps.q);
+        show_map(maps.k);
+        show_map(maps.v);
     }
-    await_copies();
-    arrive(landing);
-    wait_phase(on->keys_read + 8 * t.place, t.phase);
-    if (item == 0)
-        shared->blocks[t.place] = b; /* the end */
-    arrive(on->keys + 8 * t.place);
+    return maps;
 }
 
+static inline void produce_queries(const struct shared *shared, const struct maps *maps, const struct forward_args *a,
+                                   const struct place *at, __global const STORED(T_Q) *q, int item)
+{
+    const uint barrier = shared->barriers.queries;
+    if (a->pack == 1) {
+        if (item == 0)
+            copy_rows(shared->memory, maps->q, BQ, DIM, at->q_first + at->row0, at->head0, PACKED ? 0 : at->batch, barrier);
+    } else {
+        stage(shared->memory, q + at->q0, a->q_at, a->pack, at->row0, min(BQ, at->rows - at->row0), BQ, DIM, item);
+        await_copies();
+        if (item == 0)
+            arrive(barrier);
+    }
+}
+
+static inline void produce_keys(const struct shared *shared, const struct maps *maps, const struct place *at, const struct block *b,
+                                uint place, int item)
+{
+    const uint to = shared->memory + KEYS_AT + place * KEY_BYTES, barrier = shared->barriers.keys + 8 * place;
+    if (item == 0 && b->n > 0)
+        copy_rows(to, maps->k, BK, DIM, at->k_first + b->key, at->kv_head, PACKED ? 0 : at->batch, barrier);
+    else if (item == 0)
+        arrive(barrier);
+}
+
+/* Values past the last key of a batch entry are 0, whatever stands there: only where the tensor ends with it a map gives that. */
+static inline void produce_values(const struct shared *shared, const struct maps *maps, const struct forward_args *a,
+                                  const struct place *at, const struct block *b, uint place, __global const STORED(T_V) *v, int item)
+{
+    const uint to = shared->memory + VALUES_AT + place * VALUE_BYTES, barrier = shared->barriers.values + 8 * place;
+    int whole = b->n == BK;
+#if !PACKED && !KEY_LENGTHS
+    whole |= b->n > 0 && b->key + b->n == a->kv_len;
+#endif
+    if (item == 0)
+        shared->special[place] = 0;
+    if (whole) {
+        if (item == 0)
+            copy_rows(to, maps->v, BK, DIM_V, at->k_first + b->key, at->kv_head, PACKED ? 0 : at->batch, barrier);
+    } else {
+        if (b->n > 0) {
+            stage(to, v + at->v0, a->v_at, 1, b->key, b->n, BK, DIM_V, item);
+            await_copies();
+        }
+        if (item == 0)
+            arrive(barrier);
+    }
+}
+
+/* A tile's queries, and its blocks one after the other; of a tile without blocks one that is empty. */
+static inline void produce(const struct shared *shared, const struct maps *maps, struct progress *t, const struct forward_args *a,
+                           const struct place *at, const struct rule_env *env, __global const STORED(T_Q) *q,
+                           __global const STORED(T_V) *v, int item COUNT_PARAM)
+{
+    const struct barriers *on = &shared->barriers;
+    const struct span span = find_span(at, at->row0, min(BQ, at->rows - at->row0), a->pack);
+    wait_phase(on->queries_read, t->queries);
+    t->queries ^= 1;
+    produce_queries(shared, maps, a, at, q, item);
+    struct block b = find_block(at, &span, env, at->key0, item COUNT_ARG);
+    for (;;) {
+        const struct block next = find_block(at, &span, env, b.key + BK, item COUNT_ARG);
+        const uint place = t->blocks.place;
+        b.last = next.n == 0;
+        wait_phase(on->keys_read + 8 * place, t->blocks.phase);
+        if (item == 0)
+            shared->blocks[place] = b;
+        produce_keys(shared, maps, at, &b, place, item);
+        wait_phase(on->values_read + 8 * place, t->blocks.phase);
+        produce_values(shared, maps, a, at, &b, place, v, item);
+        advance(&t->blocks);
+        if (b.last)
+            break;
+        b = next;
+    }
+}
+
+/* ---- consumers ---- */
 #if MASK_RULE
-/* Values of a PARTIAL block that are not finite count in the rows that see them, and become 0 for the product.  Each consumer looks for
- * itself, and takes them from device memory: another may have made them 0 already, and has said so before. */
-static inline void take_out(float *o, const float *s, const struct shared *shared, uint place, __global const STORED(T_V) *source,
-                            long stride, const struct rows *rows, const struct rule_env *env, const struct block *b, int item)
+/* Values of a PARTIAL block that are not finite become 0 for the product; add_special counts them in the rows that see them once the
+ * tile is done.  Each consumer looks for itself: another may have made them 0 already, and has said so before.  Returns whether there
+ * were any. */
+static inline int take_out(const struct shared *shared, uint place, int n, int item)
 {
     __local STORED(T_V) *values = (__local STORED(T_V) *)(shared->bytes + VALUES_AT + place * VALUE_BYTES);
+    item = only_here(item);
     const int group = 1 + item / 128;
-    if (any_special(values, b->n, item % 128))
+    if (any_special(values, n, item % 128))
         shared->special[place] = 1;
     warpgroup_barrier(group);
     if (!shared->special[place])
-        return;
-    add_special(o, s, source, stride, rows, env, b, item);
-    for (int i = item % 128; i < b->n * DIM_V; i += 128) {
+        return 0;
+    for (int i = item % 128; i < n * DIM_V; i += 128) {
         const int at = VALUE_AT(i / DIM_V, i % DIM_V);
         if (!isfinite(LOAD1(T_V, values, at)))
             STORE1(T_V, 0.0f, values, at);
     }
     show_to_products();
     warpgroup_barrier(group);
+    return 1;
 }
 #endif
 
-/* Sums of an item's weights in each row: as they were, for the log-sum-exp; rounded, what the output is divided by. */
-struct sums {
-    float exact[FRAG_ROWS], rounded[FRAG_ROWS];
-};
-
-/* Scores to weights. */
-static inline struct sums take_weights(float *s, const struct rows *rows, float unit)
+/* Scores to weights, and the sums of these in each row, before they are rounded. */
+static inline void take_weights(float *s, float *sums, const struct rows *rows, float unit)
 {
-    struct sums sums;
     weigh(s, rows, unit);
-    if (LSE)
-        sum_weights(sums.exact, s);
-    sum_rounded(sums.rounded, s);
-    return sums;
-}
-
-static inline void add_sums(struct sums *totals, const struct sums *sums)
-{
-    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
-        totals->rounded[i] += sums->rounded[i];
-        if (LSE)
-            totals->exact[i] += sums->exact[i];
-    }
+    sum_weights(sums, s);
 }
 
 /* Whether a warp's weights, taken with the maxima of the blocks before, are too large for the product or not numbers. */
-static inline int are_too_large(const struct sums *sums)
+static inline int are_too_large(const float *sums)
 {
     int any = 0;
     UNROLL for (int i = 0; i < FRAG_ROWS; i++)
-        any |= !(sums->rounded[i] <= LARGEST_SUM);
+        any |= !(sums[i] <= LARGEST_SUM);
     return any_near(any);
 }
 
-static inline void consume(const struct shared *shared, const struct forward_args *a, const struct place *at, const struct rule_env *env,
+static inline void add_sums(float *totals, const float *sums)
+{
+    UNROLL for (int i = 0; i < FRAG_ROWS; i++)
+        totals[i] += sums[i];
+}
+
+/* Sums of an item's weights in each row: as they were, for the log-sum-exp; rounded, what the output is divided by. */
+struct totals {
+    float exact[FRAG_ROWS], rounded[FRAG_ROWS];
+};
+
+static inline void add_packed(struct totals *totals, const uint *p)
+{
+    float sums[FRAG_ROWS];
+    sum_packed(sums, p);
+    add_sums(totals->rounded, sums);
+}
+
+/* A block as a consumer takes it: its class for the group's rows is block.class, for those of the consumer mine. */
+struct taken {
+    struct block block;
+    int mine;
+};
+
+static inline struct taken look_at(const struct shared *shared, const struct turn *t)
+{
+    wait_phase(shared->barriers.keys + 8 * t->place, t->phase);
+    const struct taken b = {shared->blocks[t->place], of_warp(shared->blocks[t->place].class)};
+    return b;
+}
+
+static inline void give_back_unread(const struct shared *shared, struct turn *t, int item)
+{
+    wait_phase(shared->barriers.values + 8 * t->place, t->phase);
+    tell_read(shared->barriers.keys_read, t, item);
+    tell_read(shared->barriers.values_read, t, item);
+    advance(t);
+}
+
+/* The next block, t's then, that some of a consumer's rows see; block.n is 0 if there is none. */
+static inline struct taken find_seen(const struct shared *shared, struct turn *t, const struct place *at, int pack,
+                                     const struct rule_env *env, int item)
+{
+    struct taken b = look_at(shared, t);
+#if MASK_RULE
+    for (;;) {
+        if (b.mine == 1) {
+            const int row0 = at->row0 + only_here(item) / 128 * 64;
+            const struct span span = find_span(at, row0, min(64, at->rows - row0), pack);
+            b.mine = of_warp(class_of(env, &span, b.block.key, b.block.n));
+        }
+        if (b.mine != 0)
+            return b;
+        give_back_unread(shared, t, item);
+        if (b.block.last)
+            break;
+        b = look_at(shared, t);
+    }
+    b.block.n = 0;
+#endif
+    return b;
+}
+
+/* A tile of which a consumer has no rows. */
+static inline void pass_over(const struct shared *shared, struct progress *t, int item)
+{
+    int last;
+    wait_phase(shared->barriers.queries, t->queries);
+    t->queries ^= 1;
+    if (item % 32 == 0)
+        arrive(shared->barriers.queries_read);
+    do {
+        last = look_at(shared, &t->blocks).block.last;
+        give_back_unread(shared, &t->blocks, item);
+        advance(&t->values);
+    } while (!last);
+}
+
+/* Scores of a block, edited and masked. */
+static inline void edit_taken(float *s, const struct rows *rows, const struct rule_env *env, const struct taken *b, float scale, int item)
+{
+    struct block block = b->block;
+    block.class = b->mine;
+    edit_block(s, rows, env, &block, scale, item);
+}
+
+static inline void consume(const struct shared *shared, struct progress *t, const struct forward_args *a, const struct place *at,
+                           const struct rule_env *env, __global const STORED(T_Q) *q, __global const STORED(T_K) *k,
                            __global const STORED(T_V) *v, __global STORED(T_O) *out LSE_PARAM, int item)
 {
     const struct barriers *on = &shared->barriers;
@@ -198,67 +342,94 @@ static inline void consume(const struct shared *shared, const struct forward_arg
     const float unit = EDITED ? 1.0f : a->scale;
     struct rows rows;
     struct queries queries;
-    float s[FRAG_ROWS * FRAG_KEYS], o[FRAG_ROWS * FRAG_COLUMNS];
-    struct sums totals = {{0}, {0}};
-    uint p[BK / 4]; /* weights, packed */
+    float s[FRAG_ROWS * FRAG_KEYS], o[FRAG_ROWS * FRAG_COLUMNS], sums[FRAG_ROWS];
+    struct totals totals = {{0}, {0}};
+    uint p[BK / 4];    /* weights, packed */
+    int any_taken = 0; /* a value out of its block */
     find_rows(&rows, at, a->pack, item);
     UNROLL for (int i = 0; i < FRAG_ROWS * FRAG_COLUMNS; i++)
         o[i] = 0.0f;
-    wait_phase(on->queries, 0);
+    wait_phase(on->queries, t->queries);
+    t->queries ^= 1;
     load_queries(&queries, shared->memory, item);
+    if (!QUERIES_STAY && item % 32 == 0)
+        arrive(on->queries_read);
 
-    struct turn tk = {0, 0}, tv = {0, 0};
-    wait_phase(on->keys, 0);
-    struct block b = shared->blocks[0];
-    if (b.n > 0) {
-        start_keys(s, &queries, keys);
-        wait_all_keys(s);
-        tell_read(on->keys_read, &tk, item);
-        edit_block(s, &rows, env, &b, a->scale, item);
-        follow_maxima(s, &rows, unit);
-        struct sums sums = take_weights(s, &rows, unit);
-        add_sums(&totals, &sums);
-        pack_weights(p, s);
-        for (;;) {
-            advance(&tk);
-            wait_phase(on->keys + 8 * tk.place, tk.phase);
-            const struct block next = shared->blocks[tk.place];
-            wait_phase(on->values + 8 * tv.place, tv.phase);
+    struct taken b = find_seen(shared, &t->blocks, at, a->pack, env, item);
 #if MASK_RULE
-            if (b.class == 1)
-                take_out(o, s, shared, tv.place, v + at->v0, a->v_at[3], &rows, env, &b, item);
+    t->values = t->blocks; /* this block's, while t->blocks is the next one's */
 #endif
-            if (next.n == 0)
+    if (b.block.n > 0) {
+        start_keys(s, &queries, keys + t->blocks.place * KEY_BYTES, item);
+        wait_all_keys(s);
+        tell_read(on->keys_read, &t->blocks, item);
+        edit_taken(s, &rows, env, &b, a->scale, item);
+        follow_maxima(s, &rows, unit);
+        take_weights(s, totals.exact, &rows, unit);
+        pack_weights(p, s);
+        advance(&t->blocks);
+        for (;;) {
+#if MASK_RULE
+            if (b.block.class == 1) {
+                wait_phase(on->values + 8 * t->values.place, t->values.phase);
+                any_taken |= take_out(shared, t->values.place, b.block.n, item);
+            }
+#endif
+            if (b.block.last)
                 break;
-            start_keys(s, &queries, keys + tk.place * KEY_BYTES);
-            start_values(o, p, values + tv.place * VALUE_BYTES);
+            const struct taken next = find_seen(shared, &t->blocks, at, a->pack, env, item);
+            if (MASK_RULE && next.block.n == 0)
+                break;
+            start_keys(s, &queries, keys + t->blocks.place * KEY_BYTES, item);
+            wait_phase(on->values + 8 * t->values.place, t->values.phase);
+            add_packed(&totals, p); /* here, behind a branch, so that it is not moved before the first product: now it costs nothing */
+            start_values(o, p, values + t->values.place * VALUE_BYTES);
             wait_keys(s);
-            edit_block(s, &rows, env, &next, a->scale, item);
+            edit_taken(s, &rows, env, &next, a->scale, item);
             struct growth g = {0};
-            sums = take_weights(s, &rows, unit);
-            if (are_too_large(&sums)) { /* scores again, and their true maxima */
-                multiply_keys(s, &queries, keys + tk.place * KEY_BYTES, item);
-                edit_block(s, &rows, env, &next, a->scale, item);
+            take_weights(s, sums, &rows, unit);
+            if (are_too_large(sums)) { /* scores again, and their true maxima */
+                multiply_keys(s, &queries, keys + t->blocks.place * KEY_BYTES, item);
+                edit_taken(s, &rows, env, &next, a->scale, item);
                 g = follow_maxima(s, &rows, unit);
                 if (g.any)
                     UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
                         totals.rounded[i] *= g.alpha[i];
                         totals.exact[i] *= g.alpha[i];
                     }
-                sums = take_weights(s, &rows, unit);
+                take_weights(s, sums, &rows, unit);
             }
-            tell_read(on->keys_read, &tk, item);
-            add_sums(&totals, &sums);
+            tell_read(on->keys_read, &t->blocks, item);
+            if (LSE)
+                add_sums(totals.exact, sums);
             wait_values(o);
-            tell_read(on->values_read, &tv, item);
-            advance(&tv);
+            tell_read(on->values_read, &t->values, item);
             rescale(o, &g);
             pack_weights(p, s);
+#if MASK_RULE
+            t->values = t->blocks;
+#else
+            advance(&t->values);
+#endif
+            advance(&t->blocks);
             b = next;
         }
-        start_values(o, p, values + tv.place * VALUE_BYTES);
+        wait_phase(on->values + 8 * t->values.place, t->values.phase);
+        start_values(o, p, values + t->values.place * VALUE_BYTES);
+        add_packed(&totals, p);
         wait_values(o);
+        tell_read(on->values_read, &t->values, item);
+        advance(&t->values);
+    } else if (!MASK_RULE) {
+        give_back_unread(shared, &t->blocks, item);
+        advance(&t->values);
     }
+    if (QUERIES_STAY && item % 32 == 0)
+        arrive(on->queries_read);
+#if MASK_RULE
+    if (any_taken)
+        add_special(o, &rows, at, a, env, q, k, v, only_here(item));
+#endif
     UNROLL for (int i = 0; i < FRAG_ROWS; i++)
         totals.rounded[i] = join_sum(totals.rounded[i]);
     store_rows(out, o, totals.rounded, at, a, item);
@@ -267,26 +438,49 @@ static inline void consume(const struct shared *shared, const struct forward_arg
 #endif
 }
 
+/* The tiles of this work-group, `base + mine` of each n: to and fro, so that those who have the heavier one of n have the lighter one of
+ * the next n. */
+#define FOR_EACH_TILE                                                                                             \
+    for (uint base = 0, mine = (uint)get_group_id(0), n = (uint)get_num_groups(0), all = count_tiles(&a); base < all;        \
+         base += n, mine = n - 1 - mine)                                                                          \
+        if (base + mine < all)
+
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD_PARAMS)
 {
     __local uchar memory[DOOR_BYTES] __attribute__((aligned(1024)));
     __local ulong barriers[BARRIERS];
-    __local struct block blocks[NT];
+    __local struct block blocks[NT] __attribute__((aligned(16)));
     __local int special[NT];
     const int item = (int)get_local_id(0);
-    const struct place at = find_place(&a, get_group_id(0) LENGTH_ARGS);
-    if (at.row0 >= at.rows)
-        return;
-    RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
     const struct shared shared = {shared_address(memory), memory, blocks, special, name_barriers(shared_address((__local uchar *)barriers))};
     if (item == 0)
         make_barriers(&shared.barriers);
     barrier(CLK_LOCAL_MEM_FENCE);
     if (item < 128) {
+        struct progress t = {1, {0, 1}, {0, 1}};
         GIVE_REGISTERS;
-        produce(&shared, &a, &at, &env, q, k, v, item COUNT_ARG);
+        if (item >= PRODUCERS)
+            return;
+        const struct maps maps = make_maps(&a, scratch, q, k, v, item);
+        FOR_EACH_TILE {
+            const struct place at = find_place(&a, base + mine LENGTH_ARGS);
+            RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
+            if (at.row0 < at.rows)
+                produce(&shared, &maps, &t, &a, &at, &env, q, v, item COUNT_ARG);
+        }
     } else {
+        struct progress t = {0, {0, 0}, {0, 0}};
+        const int consumer = of_warp((item - 128) / 128);
         TAKE_REGISTERS;
-        consume(&shared, &a, &at, &env, v, o LSE_ARG, item - 128);
+        FOR_EACH_TILE {
+            const struct place at = find_place(&a, base + mine LENGTH_ARGS);
+            RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
+            if (at.row0 >= at.rows)
+                continue;
+            if (at.row0 + 64 * consumer < at.rows)
+                consume(&shared, &t, &a, &at, &env, q, k, v, o LSE_ARG, item - 128);
+            else
+                pass_over(&shared, &t, item);
+        }
     }
 }

@@ -63,6 +63,7 @@ struct clattn__forward_run {
     cl_mem q, k, v, o, lse, q_offsets, k_offsets, key_lengths, counters;
     cl_mem arrays[CLATTN_MAX_ARRAYS];
     cl_mem tables; /* the buffer of args->table_at */
+    cl_mem scratch; /* of args->scratch_at */
 };
 struct clattn_plan;
 cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue queue, const struct clattn__forward_run *run,
@@ -125,7 +126,7 @@ struct clattn_plan {
     struct clattn__kernel forward, merge; /* merge: when launch.splits > 1 */
     struct clattn__merge_spec merge_spec;
     struct clattn__tables tables;
-    int64_t workspace_bytes; /* the parts' o, the parts' lse, the tables; all of 4-byte words */
+    int64_t workspace_bytes; /* the parts' o, the parts' lse, the tables, the groups' scratch; all of 4-byte words */
     char why[CLATTN__WHY_SIZE];
     pthread_mutex_t lock; /* guards the kernels' arguments and all that follows */
     cl_mem workspace;     /* the plan's own, NULL with CLATTN_CALLER_WORKSPACE */
@@ -140,6 +141,8 @@ void clattn__forward_args_fill(struct forward_args *args, const struct clattn__p
  * Returns how many words that is. */
 int64_t clattn__split_args_fill(struct forward_args *args, struct merge_args *merge, const struct clattn__problem *problem,
                                 const struct clattn__launch *launch);
+/* What the groups need for themselves, from word `first` of the workspace on.  Returns how many words that is. */
+int64_t clattn__scratch_fill(struct forward_args *args, const struct clattn__launch *launch, int64_t first);
 /* Move a run's place in the workspace by words. */
 void clattn__shift_workspace(struct forward_args *args, struct merge_args *merge, int64_t words);
 

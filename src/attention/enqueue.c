@@ -200,6 +200,8 @@ static cl_int enqueue_kernels(struct chain *c, struct clattn__wait wait)
         clattn__shift_workspace(&args, &merge_args, c->shift);
         run.o = run.lse = c->workspace;
     }
+    args.scratch_at += c->shift;
+    run.scratch = c->workspace;
     run.args = &args;
     next = NULL;
     if (code == CL_SUCCESS)

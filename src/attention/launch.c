@@ -79,6 +79,8 @@ cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue q
             set_buffer(&s, run->arrays[i]);
     if (run->tables)
         set_buffer(&s, run->tables);
+    if (plan->launch.scratch)
+        set_buffer(&s, run->scratch);
     if (s.code != CL_SUCCESS)
         return s.code;
     size_t local = (size_t)spec->GROUP, global = run->groups * local;

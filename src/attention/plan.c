@@ -48,6 +48,7 @@ void clattn__forward_args_fill(struct forward_args *args, const struct clattn__p
     args->pack = launch->pack;
     args->splits = launch->splits;
     args->split_keys = launch->split_keys;
+    args->section = launch->section;
     args->bottom_right = problem->bottom_right;
     bool base_2 = a->normaliser == CLATTN_SOFTMAX && !clattn__expr_has(problem->rules, CLATTN__SCORE);
     args->scale = (cl_float)(a->scale * (base_2 ? 1.44269504088896340736 : 1.0));
@@ -81,6 +82,13 @@ int64_t clattn__split_args_fill(struct forward_args *args, struct merge_args *me
     return rows * (width + 1) * launch->splits;
 }
 
+/* Kernels move the first word to the next multiple of 128 bytes. */
+int64_t clattn__scratch_fill(struct forward_args *args, const struct clattn__launch *launch, int64_t first)
+{
+    args->scratch_at = first;
+    return launch->scratch ? launch->scratch * (int64_t)launch->groups + 128 / (int64_t)sizeof(cl_int) : 0;
+}
+
 void clattn__shift_workspace(struct forward_args *args, struct merge_args *merge, int64_t words)
 {
     args->o_at[0] += words;
@@ -109,7 +117,9 @@ static clattn_status choose(clattn_plan *plan, uint32_t failed, struct clattn__t
         .batch = a->batch, .heads = a->heads, .kv_heads = a->kv_heads, .q_len = a->q_len, .kv_len = a->kv_len,
         .dim = (int32_t)a->dim, .dim_v = (int32_t)a->dim_v, .type_q = a->type_q, .type_k = a->type_k, .type_v = a->type_v,
         .type_o = a->type_o, .scale = a->scale, .softmax = a->normaliser == CLATTN_SOFTMAX, .aligned = is_aligned(*a),
+        .uneven = clattn__expr_has(plan->problem.rules, CLATTN__MASK) || a->flags & (CLATTN_PACKED | CLATTN_KEY_LENGTHS),
         .splits = a->splits, .failed = failed,
+        .packed_tokens = !(a->flags & CLATTN_PACKED) ? 0 : a->q_total > a->kv_total ? a->q_total : a->kv_total,
     };
     clattn_status status = clattn__engine_choose(&plan->ctx->facts, &task, a->engine, a->flags & CLATTN_STRICT,
                                                  &plan->engine, &plan->launch, why);
@@ -117,6 +127,8 @@ static clattn_status choose(clattn_plan *plan, uint32_t failed, struct clattn__t
         return clattn__fail(plan->ctx, status, CL_SUCCESS, "engine is '%s'", a->engine);
     if (status)
         return clattn__fail(plan->ctx, status, CL_SUCCESS, "%s", plan->why);
+    if (plan->launch.tiles > UINT32_MAX)
+        return clattn__fail(plan->ctx, CLATTN_SIZE_OVERFLOW, CL_SUCCESS, "%zu tiles", plan->launch.tiles);
     struct clattn__spec *spec = &plan->launch.spec;
     bool split = plan->launch.splits > 1;
     spec->T_Q = a->type_q;
@@ -170,7 +182,9 @@ static clattn_status make_workspace(clattn_plan *plan)
     if (plan->launch.splits > 1)
         words = clattn__split_args_fill(&plan->args, &plan->merge_args, &plan->problem, &plan->launch);
     clattn__tables_fill(&plan->tables, &plan->problem, words, &plan->args);
-    plan->workspace_bytes = (words + plan->tables.ints) * (int64_t)sizeof(cl_float);
+    words += plan->tables.ints;
+    words += clattn__scratch_fill(&plan->args, &plan->launch, words);
+    plan->workspace_bytes = words * (int64_t)sizeof(cl_float);
     if (plan->problem.a.flags & CLATTN_CALLER_WORKSPACE || plan->workspace_bytes == 0)
         return CLATTN_OK;
     cl_int code;
@@ -331,7 +345,7 @@ clattn_status clattn_plan_explain(const clattn_plan *plan, char *text, size_t si
     clattn__text_add(&out, "device     %s\n", plan->ctx->facts.name);
     clattn__text_add(&out, "engine     %s: tile of %d rows x %d keys, groups of %d items\n", plan->engine->name,
                      (int)launch->spec.BQ, (int)launch->spec.BK, (int)launch->spec.GROUP);
-    clattn__text_add(&out, "launch     %zu groups; %d query heads a tile; keys in %d part%s\n", launch->groups,
+    clattn__text_add(&out, "launch     %zu groups, %zu tiles; %d query heads a tile; keys in %d part%s\n", launch->groups, launch->tiles,
                      (int)launch->pack, (int)launch->splits, launch->splits > 1 ? "s, merged in order" : "");
     clattn__text_add(&out, "workspace  %lld bytes", (long long)plan->workspace_bytes);
     clattn__text_add(&out, plan->tables.count ? ", %d table%s of minima and maxima\n" : "\n", plan->tables.count,

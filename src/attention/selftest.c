@@ -109,7 +109,8 @@ static bool shape_tiny(const clattn_plan *plan, struct tiny *t)
     t->launch.splits = plan->launch.splits > 1 ? 2 : 1;
     t->launch.split_keys = (t->launch.splits > 1 ? blocks / 2 + 1 : blocks + 1) * spec->BK; /* of one block: the parts are it and 3 keys */
     t->launch.q_tiles = (int32_t)((a->q_len * plan->launch.pack + spec->BQ - 1) / spec->BQ);
-    t->launch.groups = (size_t)(t->launch.q_tiles * t->launch.splits);
+    t->launch.tiles = (size_t)(t->launch.q_tiles * t->launch.splits);
+    t->launch.groups = plan->launch.in_turn ? 1 : t->launch.tiles;
     clattn__forward_args_fill(&t->args, &t->problem, &t->launch);
     for (int i = 0; i < a->n_arrays; i++)
         for (int d = 0; d < a->arrays[i].n_dims; d++)
@@ -118,7 +119,9 @@ static bool shape_tiny(const clattn_plan *plan, struct tiny *t)
     int64_t words = t->launch.splits > 1 ? clattn__split_args_fill(&t->args, &t->merge_args, &t->problem, &t->launch) : 0;
     t->tables = plan->tables;
     clattn__tables_fill(&t->tables, &t->problem, words, &t->args);
-    t->workspace_bytes = (words + t->tables.ints) * (int64_t)sizeof(cl_float);
+    words += t->tables.ints;
+    words += clattn__scratch_fill(&t->args, &t->launch, words);
+    t->workspace_bytes = words * (int64_t)sizeof(cl_float);
     t->lengths[0] = a->flags & CLATTN_PACKED ? 0 : (cl_int)a->kv_len - 1;
     t->lengths[1] = (cl_int)a->q_len;
     t->k_offsets_values[1] = (cl_int)a->kv_len;
@@ -208,6 +211,7 @@ static cl_int launch_tiny(const clattn_plan *plan, struct tiny *t)
         run.o = run.lse = t->workspace;
     if (t->tables.count)
         run.tables = t->workspace;
+    run.scratch = t->workspace;
     cl_event ready = NULL, parts = NULL;
     cl_int code = clattn__launch_tables(plan->ctx, &t->tables, t->queue, run.arrays, t->workspace, 0,
                                         (struct clattn__wait){0, NULL}, &ready);

@@ -37,7 +37,9 @@ struct clattn__task {
     int32_t type_q, type_k, type_v, type_o;
     double scale;
     bool softmax;  /* the weights are a softmax's */
+    bool uneven;   /* some rows may see fewer keys than others */
     bool aligned;  /* rows of q, k, v and o start at multiples of 16 bytes, if their buffers do */
+    int64_t packed_tokens; /* of queries or keys, whichever are more; 0: not packed */
     int64_t splits; /* asked for; 0: the engine chooses */
     uint32_t failed; /* bit i: engine number i did not build or gave wrong numbers here, and is passed over */
 };
@@ -57,7 +59,11 @@ struct clattn__launch {
     int32_t pack;             /* query heads that share a tile */
     int32_t splits, split_keys;
     int32_t q_tiles;
-    size_t groups;            /* work-groups of spec.GROUP items each */
+    int32_t section;          /* forward_args.clh */
+    size_t tiles;             /* in all: of rows, parts, head tiles and batch entries */
+    size_t groups;            /* work-groups of spec.GROUP items each: one a tile, or n of them, which take every n-th */
+    bool in_turn;             /* the kernel can do the latter */
+    int64_t scratch;          /* 4-byte words of the workspace that a group needs for itself */
     clattn__rewrite *rewrite; /* of the forward kernel's program, or NULL */
     struct clattn__ptx_wish wish;
 };

@@ -35,5 +35,6 @@ void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int3
     launch->q_tiles = (int32_t)q_tiles;
     launch->splits = (int32_t)splits;
     launch->split_keys = (int32_t)(grains_each * grain);
-    launch->groups = (size_t)(groups * splits);
+    launch->section = 1;
+    launch->tiles = launch->groups = (size_t)(groups * splits);
 }

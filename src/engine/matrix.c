@@ -77,13 +77,37 @@ static bool wgmma_fits(const clattn_device_facts *facts, char *reason, size_t si
     return fits;
 }
 
-/* Three consumers where their registers hold 96 keys; two, of 128; one for few rows. */
+#define WGMMA_LOCAL_BYTES (226 << 10) /* of 227 KiB that a group may have; barriers want some */
+#define MAP_WORDS 32          /* of a tensor map: cl/engine/tensor_map.clh */
+#define HELD_BYTES (32 << 20) /* of keys and values, which the second-level cache holds while their tiles run */
+
+/* As many groups as multiprocessors take all tiles in turn.  Where these differ, four times as many, the next one as soon as one is
+ * done; and tiles of the same rows follow one another, heads by heads whose keys and values stay in the cache. */
+static void take_turns(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch)
+{
+    const size_t most = (size_t)facts->compute_units * (task->uneven ? 4 : 1);
+    const int64_t head_bytes = task->kv_len * (task->dim + task->dim_v) * 2, pairs = task->batch * (task->heads / launch->pack);
+    const int64_t held = head_bytes > 0 ? HELD_BYTES / head_bytes * (task->heads / task->kv_heads / launch->pack) : pairs;
+    launch->in_turn = true;
+    launch->groups = launch->tiles < most ? launch->tiles : most;
+    launch->section = !task->uneven || held < 1 || pairs < 1 ? 1 : (int32_t)(held < pairs ? held : pairs);
+    launch->scratch = 3 * MAP_WORDS; /* of queries, keys and values */
+}
+
+/* Bytes of local memory: panels of 64 columns of queries, and of NT blocks of keys and values. */
+static int64_t wgmma_bytes(const struct clattn__spec *spec, const struct clattn__task *task)
+{
+    int64_t panels = clattn__ceil_div(task->dim, 64), panels_v = clattn__ceil_div(task->dim_v, 64);
+    return 128 * (spec->BQ * panels + spec->NT * spec->BK * (panels + panels_v));
+}
+
+/* Three consumers where their registers hold 96 keys; two, of as many keys as they hold; one for few rows. */
 static void choose_wgmma_tile(const struct clattn__task *task, struct clattn__spec *spec)
 {
     const int64_t rows = packed_rows(task, 128);
-    const bool narrow = task->dim <= 64 && task->dim_v <= 64;
-    spec->BQ = rows <= 64 ? 64 : rows <= 128 || !narrow ? 128 : 192;
-    spec->BK = spec->BQ == 192 ? 96 : 128;
+    const int32_t widest = task->dim > task->dim_v ? task->dim : task->dim_v;
+    spec->BQ = rows <= 64 ? 64 : rows <= 128 || widest > 64 ? 128 : 192;
+    spec->BK = spec->BQ == 192 ? 96 : widest <= 128 ? 128 : widest <= 192 ? 96 : 64;
     spec->GROUP = 128 + 2 * spec->BQ;
 }
 
@@ -91,12 +115,11 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
                          size_t size)
 {
     struct clattn__spec *spec = &launch->spec;
-    const int32_t panels = (int32_t)round_up(task->dim, 64) / 64, panels_v = (int32_t)round_up(task->dim_v, 64) / 64;
     const char *why = why_not(task);
-    if (!why && (task->dim > 128 || task->dim_v > 128))
-        why = "its tile takes head sizes to 128";
-    if (!why && !is_aligned(task))
-        why = "its tile takes rows that begin at multiples of 16 bytes";
+    if (!why && (task->dim > 256 || task->dim_v > 256))
+        why = "its tile takes head sizes to 256";
+    if (!why && (!is_aligned(task) || task->packed_tokens > INT32_MAX))
+        why = "its tile takes rows that begin at multiples of 16 bytes, 2^31 at most";
     if (why)
         return refuse(why, reason, size);
     spec->MATRIX = CLATTN_MATRIX_WGMMA;
@@ -107,10 +130,13 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
     spec->MK = spec->BK / 16;
     spec->MD = (int32_t)clattn__ceil_div(task->dim_v, 16);
     spec->NT = 3;
+    while (spec->NT > 2 && wgmma_bytes(spec, task) > WGMMA_LOCAL_BYTES)
+        spec->NT--;
+    take_turns(facts, task, launch);
     launch->kernel_text = "forward_stream";
     launch->rewrite = clattn__ptx_edit;
     launch->wish = (struct clattn__ptx_wish){
-        .chip = 90, .group = spec->GROUP, .local_bytes = 128 * (spec->BQ * panels + spec->NT * spec->BK * (panels + panels_v)),
+        .chip = 90, .group = spec->GROUP, .local_bytes = (int32_t)wgmma_bytes(spec, task),
     };
     return true;
 }
