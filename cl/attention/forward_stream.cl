@@ -31,7 +31,6 @@
 #include "fragments.clh"
 
 #define CONSUMERS (BQ / 64)
-#define LARGEST_SUM 16384.0f /* of the weights of a row in a block: they fit f16 */
 #if GROUP != 128 + 128 * CONSUMERS
 #error "forward_stream.cl: GROUP = 128 + 2 BQ"
 #endif
@@ -156,40 +155,6 @@ static inline void take_out(float *o, const float *s, const struct shared *share
 }
 #endif
 
-/* Sums of an item's weights in each row: as they were, for the log-sum-exp; rounded, what the output is divided by. */
-struct sums {
-    float exact[FRAG_ROWS], rounded[FRAG_ROWS];
-};
-
-/* Scores to weights. */
-static inline struct sums take_weights(float *s, const struct rows *rows, float unit)
-{
-    struct sums sums;
-    weigh(s, rows, unit);
-    if (LSE)
-        sum_weights(sums.exact, s);
-    sum_rounded(sums.rounded, s);
-    return sums;
-}
-
-static inline void add_sums(struct sums *totals, const struct sums *sums)
-{
-    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
-        totals->rounded[i] += sums->rounded[i];
-        if (LSE)
-            totals->exact[i] += sums->exact[i];
-    }
-}
-
-/* Whether a warp's weights, taken with the maxima of the blocks before, are too large for the product or not numbers. */
-static inline int are_too_large(const struct sums *sums)
-{
-    int any = 0;
-    UNROLL for (int i = 0; i < FRAG_ROWS; i++)
-        any |= !(sums->rounded[i] <= LARGEST_SUM);
-    return any_near(any);
-}
-
 static inline void consume(const struct shared *shared, const struct forward_args *a, const struct place *at, const struct rule_env *env,
                            __global const STORED(T_V) *v, __global STORED(T_O) *out LSE_PARAM, int item)
 {
@@ -240,11 +205,7 @@ static inline void consume(const struct shared *shared, const struct forward_arg
                 multiply_keys(s, &queries, keys + tk.place * KEY_BYTES, item);
                 edit_block(s, &rows, env, &next, a->scale, item);
                 g = follow_maxima(s, &rows, unit);
-                if (g.any)
-                    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
-                        totals.rounded[i] *= g.alpha[i];
-                        totals.exact[i] *= g.alpha[i];
-                    }
+                rescale_sums(&totals, &g);
                 sums = take_weights(s, &rows, unit);
             }
             tell_read(on->keys_read, &tk, item);
