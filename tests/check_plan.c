@@ -433,13 +433,13 @@ static void check_mma(const struct choice *c, const struct clattn__task *task, i
 {
     const struct clattn__spec *s = &c->launch.spec;
     int64_t steps = (task->dim + 15) / 16, pitch = 16 * steps + 8, blocks = 4 * s->BK * pitch, queries = s->BQ * pitch;
-    int64_t bytes = 2 * (s->NQ < steps ? blocks + queries : blocks / 2 + (blocks / 2 > queries ? blocks / 2 : queries));
-    ck_assert_int_ge(bytes, 2 * queries); /* the output's place */
+    int64_t bytes = 2 * s->NT * (s->NQ < steps ? blocks + queries : blocks / 2 + (blocks / 2 > queries ? blocks / 2 : queries));
+    ck_assert_int_ge(bytes, 2 * s->NT * queries); /* the output's place */
     ck_assert_int_le(bytes + 1024, most);
     ck_assert(bytes > DOOR_BYTES ? c->launch.rewrite && c->launch.wish.local_bytes == bytes && c->launch.wish.group == s->GROUP :
                                    !c->launch.rewrite);
-    ck_assert_int_eq(s->BQ % (s->GROUP / 2), 0);
-    ck_assert(2 * s->BQ / s->GROUP * (8 * steps + 4 * s->NQ + s->BK / 4 + 8 * s->MK) < 240 && s->BK % (16 * s->MK) == 0);
+    ck_assert(s->GROUP == 128 * s->NT && (s->BQ == 64 || s->BQ == 128));
+    ck_assert(s->BQ / 64 * (8 * steps + 4 * s->NQ + s->BK / 4 + 8 * s->MK) < 240 && s->BK % (16 * s->MK) == 0);
     ck_assert_int_eq(s->ALIGNED, task->dim % 8 == 0);
 }
 
