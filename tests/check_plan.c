@@ -6,6 +6,7 @@
  * is checked by brute force against the arithmetic of cl/common/forward.clh: every row of every head meets
  * every key once. */
 #include "engine/engine.h"
+#include "door.clh"
 #include "tests/suite.h"
 
 #include <check.h>
@@ -427,6 +428,21 @@ static bool is_engine(const struct clattn__engine *engine, const char *name)
     return engine && !strcmp(engine->name, name);
 }
 
+/* Blocks, queries and output fit local memory, sums and weights an item's registers; the editor is asked for as much as is wanted. */
+static void check_mma(const struct choice *c, const struct clattn__task *task, int64_t most)
+{
+    const struct clattn__spec *s = &c->launch.spec;
+    int64_t steps = (task->dim + 15) / 16, pitch = 16 * steps + 8, blocks = 4 * s->BK * pitch, queries = s->BQ * pitch;
+    int64_t bytes = 2 * s->NT * (s->NQ < steps ? blocks + queries : blocks / 2 + (blocks / 2 > queries ? blocks / 2 : queries));
+    ck_assert_int_ge(bytes, 2 * s->NT * queries); /* the output's place */
+    ck_assert_int_le(bytes + 1024, most);
+    ck_assert(bytes > DOOR_BYTES ? c->launch.rewrite && c->launch.wish.local_bytes == bytes && c->launch.wish.group == s->GROUP :
+                                   !c->launch.rewrite);
+    ck_assert(s->GROUP == 128 * s->NT && (s->BQ == 64 || s->BQ == 128));
+    ck_assert(s->BQ / 64 * (8 * steps + 4 * s->NQ + s->BK / 4 + 8 * s->MK) < 240 && s->BK % (16 * s->MK) == 0);
+    ck_assert_int_eq(s->ALIGNED, task->dim % 8 == 0);
+}
+
 START_TEST(matrix_units)
 {
     int units = 0;
@@ -452,16 +468,21 @@ START_TEST(matrix_units)
                     ck_assert(s->NQ == (dim + 15) / 16 && s->MD == s->NQ && s->BK == 16 * s->MK);
                 }
                 with_unit.matrix_unit = facts->matrix_unit ? CLATTN_MATRIX_MMA : CLATTN_MATRIX_NONE;
-                c = choose(facts, &task, "", false);
+                for (int u = 0; u < 4; u++) {
+                    static const int64_t kib[] = {228, 164, 100, 0}; /* of a compute unit; 0: no more than OpenCL grants */
+                    with_unit.unit_local_bytes = (uint64_t)kib[u] << 10;
+                    task.q_len = dim % 2 ? 1000 : 50;
+                    c = choose(facts, &task, "", false);
+                    const bool small = u == 3, takes = facts->matrix_unit && dim <= (small ? 224 : 256);
+                    ck_assert_msg(takes == is_engine(c.engine, small ? "matrix-small" : "matrix-mma"), "%s, d %d: %s",
+                                  devices[i].file, dim, c.why);
+                    if (takes)
+                        check_mma(&c, &task, small ? 48 << 10 : kib[u] << 10);
+                }
+                with_unit.unit_local_bytes = 0;
                 with_unit.matrix_unit = facts->matrix_unit ? CLATTN_MATRIX_WGMMA : CLATTN_MATRIX_NONE;
-                bool takes = facts->matrix_unit && dim <= 256;
-                ck_assert_msg(takes == is_engine(c.engine, "matrix-mma"), "%s, d %d: %s", devices[i].file, dim, c.why);
-                if (!takes)
+                if (!facts->matrix_unit || dim > 256)
                     continue;
-                int64_t pitch = (dim + 15) / 16 * 16 + 8, rows = s->BQ, block = s->BK;
-                ck_assert(4 * block * pitch * 2 < (int64_t)facts->local_bytes && rows * pitch * 2 < (int64_t)facts->local_bytes);
-                ck_assert(rows / 64 * (dim + 15) / 16 * 12 + rows / 64 * block / 2 < 255 && block % 16 == 0);
-                ck_assert_int_eq(s->ALIGNED, dim % 8 == 0);
                 units++;
                 task.type_o = CLATTN_F32;
                 ck_assert(strncmp(choose(facts, &task, "", false).engine->name, "matrix", 6));

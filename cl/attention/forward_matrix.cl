@@ -3,36 +3,49 @@
  *
  *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
  *
- * A work-group of GROUP items owns BQ rows.  Queries are read once and kept by the items; blocks of keys and values pass through
- * local memory, two of each, so that the next ones are on their way while products of these are made.  Scores never leave the
- * items: the fragments of S become those of P.
+ * A work-group of GROUP items is TEAMS teams, which share nothing but the compute unit; a team owns BQ rows.  Blocks of keys and values
+ * pass through local memory, two of each.  A block is done in pieces of PIECE keys, and its weights are kept packed until the next turn
+ * of the loop, so that there is always something to multiply while weights are taken:
  *
- *     local:  memory [2][BK][KEY_PITCH] keys, then [2][BK][VALUE_PITCH] values; before the loop [BQ][KEY_PITCH] queries
+ *     for each piece:  S = Q K^T of the next block;  O += P V of this one;  P = weights of S
+ *
+ * These weights are relative to the maximum of the blocks before; only where their sum shows that it was too small, the block is done
+ * again with care: scores of all its pieces, maxima, O rescaled, weights.  So are blocks that are masked in part, and the first.
+ *
+ *     local:  of each team [2][BK][KEY_PITCH] keys, [2][BK][VALUE_PITCH] values; [BQ][KEY_PITCH] queries: after them, or in the values' place
+ *             where the items keep them
  *
  * This file is the loop nest: blocks, masks, maxima, sums.  The products are a tile's, a file of cl/engine that says who holds
  * what:
  *     ITEMS_OF_ROW                         items that share a row
  *     FRAG_ROWS, frag_row(item, i)         rows of an item; row number i of them in the group's tile
- *     FRAG_KEYS, frag_key(item, c)         keys of an item in each row; key number c of them in the block
+ *     PIECE                                keys of a piece
+ *     FRAG_KEYS, frag_key(item, c)         keys of an item in each row; key number c of them in the piece
  *     FRAG_COLUMNS, frag_column(item, c)   the same for columns of the output
  *     S_AT(i, c), O_AT(i, c)               where an item keeps them in its arrays s and o
- *     struct queries, load_queries         an item's part of the queries
+ *     struct queries, load_queries         an item's part of the queries; QUERIES_STAY: their place in local memory is free then
  *     KEY_PITCH, VALUE_PITCH               elements from a row to the next in local memory
- *     stage, STAGED, STAGED_BUT_LAST       start copying rows to local memory; all are there; all but the last started
+ *     TEAMS, TEAM, team_barrier(team)      how many teams; items of one; its barrier;  find_team(item): the team of an item of the group
+ *     LOCAL_BYTES(wanted)                  what is declared, if so much local memory is wanted
+ *     stage, STAGED                        start copying rows to local memory; all are there
  *     multiply_keys(s, q, tile, item)      s = Q K^T
- *     multiply_values(o, sum, s, tile, item)   o += P V; sum += the rounded weights of a row, at SUM_AT(i) of SUMS numbers
+ *     packed, PACKED_WEIGHTS, pack_weights(p, s), unpack_weights(s, p)     an item's weights as the next product takes them
+ *     sum_rounded(sums, s)                 what these sum to in each row, over all its items
+ *     multiply_values(o, p, tile, item)    o += P V
  *     UNROLL                               how loops over fragments are unrolled
  *     join_max, join_sum                   over the items of a row;  from_item(x, t): what item t of them has
- *     any_near(x)                          whether any item of the hardware's group says so
- *     weight(x)                            2^x for x <= 8
+ *     OWN_ROWS                             rows of the items that the hardware runs as one (a warp): the group's BQ, in their order
+ *     any_near(x)                          whether any of these items says so
+ *     LANES, ballot(x)                     how many they are; a bit from each
+ *     weight(x)                            2^x for x <= 8; above 16 it may be infinite
  *     any_special(tile, n, item)           whether of n keys' values some of an item's share are not finite
  *
- * -D parameters beside those of forward.clh: MATRIX which tile: 0 generic, 1 mma; GROUP, BQ, BK as the tile says; ALIGNED 1: rows
- * of q, k, v and o start at multiples of 16 bytes.
+ * -D parameters beside those of forward.clh: MATRIX which tile: 0 generic, 1 mma; GROUP, BQ, BK and more as the tile says; ALIGNED 1:
+ * rows of q, k, v and o start at multiples of 16 bytes.
  * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the sum of these; its
- * log-sum-exp comes from the weights as they were.  A row's weights are taken relative to a maximum that is at most 2^8 too small: o
- * and the sums are rescaled only if it grows by more.  A masked pair has weight +0 exactly; where values of a PARTIAL block are not
- * finite, these count in the rows that see them, and 0 takes their place in the product.
+ * log-sum-exp comes from the weights as they were.  A row's weights are relative to a maximum that is too small by at most the
+ * LARGEST_SUM.  A masked pair has weight +0 exactly; where values of a PARTIAL block are not finite, these count in the rows that see
+ * them, and 0 takes their place in the product.
  * Limits: a softmax, scale from 1e-10 to 1e6; q, k and v of one storage.
  */
 #include "forward.clh"
@@ -45,104 +58,258 @@
 #endif
 #include "fragments.clh"
 
+#define PIECES (BK / PIECE)
 #define KEY_BLOCK (BK * KEY_PITCH)
 #define VALUE_BLOCK (BK * VALUE_PITCH)
-#define BLOCKS (2 * KEY_BLOCK + 2 * VALUE_BLOCK)
-#define MEMORY (BQ * KEY_PITCH > BLOCKS ? BQ * KEY_PITCH : BLOCKS)
+#define VALUES_AT (2 * KEY_BLOCK)
+#define BLOCKS_END (VALUES_AT + 2 * VALUE_BLOCK)
+#define QUERIES_AT (QUERIES_STAY ? VALUES_AT : BLOCKS_END)
+#define QUERIES_END (QUERIES_AT + BQ * KEY_PITCH)
+#define INPUTS_END (QUERIES_END > BLOCKS_END ? QUERIES_END : BLOCKS_END)
+#define MEMORY (INPUTS_END > BQ * VALUE_PITCH ? INPUTS_END : BQ * VALUE_PITCH)
+
+/* A block as the items that run as one see it: `own.class` is of their rows, `class` of the group's. */
+struct work {
+    struct block own;
+    int class;
+};
+
+/* Classes of LANES blocks that are taken at a time, a block by each item: a bit each, the first block's the lowest. */
+struct classes {
+    struct span span, own_span; /* of the group's rows, of those of the items that run as one */
+    int has_rows;               /* these have rows */
+    int key;                    /* first key after the blocks */
+    uint some, full;            /* blocks to come that are not EMPTY; those that are FULL */
+    uint own_some, own_full;
+};
+
+static inline struct classes begin_classes(const struct place *at, int pack, int item)
+{
+    struct classes c;
+    const int own_row = item / LANES * OWN_ROWS % BQ, rows = min(BQ, at->rows - at->row0);
+    c.has_rows = own_row < rows;
+    c.span = find_span(at, at->row0, rows, pack);
+    c.own_span = find_span(at, at->row0 + own_row, max(1, min(OWN_ROWS, rows - own_row)), pack);
+    c.key = at->key0;
+    c.some = 0;
+    return c;
+}
+
+static inline void take_classes(struct classes *c, const struct place *at, const struct rule_env *env, int item COUNT_PARAM)
+{
+    const int key = c->key + item % LANES * BK, n = min(BK, at->key1 - key);
+    const int class = n > 0 ? class_of(env, &c->span, key, n) : 0;
+    const int own = n > 0 && c->has_rows ? class_of(env, &c->own_span, key, n) : 0;
+    if (item < LANES && n > 0) {
+        COUNT_TILE(class);
+    }
+    c->some = ballot(class != 0);
+    c->full = ballot(class == 2);
+    c->own_some = ballot(own != 0);
+    c->own_full = ballot(own == 2);
+    c->key += LANES * BK;
+}
+
+/* The next block that is not EMPTY for the group; own.n 0: there is none. */
+static inline struct work find_work(struct classes *c, const struct place *at, const struct rule_env *env, int item COUNT_PARAM)
+{
+    struct work w = {{0, 0, 0}, 0};
+    while (c->some == 0 && c->key < at->key1)
+        take_classes(c, at, env, item COUNT_ARG);
+    if (c->some == 0)
+        return w;
+    const uint bit = c->some & -c->some;
+    w.own.key = c->key - (int)(LANES - 31 + clz(bit)) * BK;
+    w.own.n = min(BK, at->key1 - w.own.key);
+    w.own.class = c->own_full & bit ? 2 : c->own_some & bit ? 1 : 0;
+    w.class = c->full & bit ? 2 : 1;
+    c->some ^= bit;
+    return w;
+}
+
+static inline struct block piece_of(const struct block *b, int j)
+{
+    const struct block piece = {b->key + j * PIECE, b->n - j * PIECE, b->class};
+    return piece;
+}
 
 #if MASK_RULE
-/* Values of a PARTIAL block that are not finite count in the rows that see them, and become 0 for the product. */
-static inline void take_out(float *o, const float *s, __local STORED(T_V) *values, __global const STORED(T_V) *source, long stride,
-                            __local int *found, const struct rows *rows, const struct rule_env *env, const struct block *b, int item)
+/* Values of a PARTIAL block that are not finite count in the rows that see them, and become 0 for the product.  live: p has weights. */
+static inline void take_out(float *o, const packed p[PIECES][PACKED_WEIGHTS], int live, __local STORED(T_V) *values,
+                            __global const STORED(T_V) *source, long stride, __local int *found, const struct rows *rows,
+                            const struct rule_env *env, const struct block *b, int team, int item)
 {
     if (any_special(values, b->n, item))
         *found = 1;
-    barrier(CLK_LOCAL_MEM_FENCE);
+    team_barrier(team);
     if (*found) {
-        add_special(o, s, source, stride, rows, env, b, item);
-        barrier(CLK_LOCAL_MEM_FENCE);
-        for (int i = item; i < b->n * DIM_V; i += GROUP) {
+        if (live)
+            UNROLL for (int j = 0; j < PIECES; j++) {
+                const struct block piece = piece_of(b, j);
+                float s[FRAG_ROWS * FRAG_KEYS];
+                unpack_weights(s, p[j]);
+                add_special(o, s, source, stride, rows, env, &piece, item);
+            }
+        team_barrier(team);
+        for (int i = item; i < b->n * DIM_V; i += TEAM) {
             const int at = i / DIM_V * VALUE_PITCH + i % DIM_V;
             if (!isfinite(LOAD1(T_V, values, at)))
                 STORE1(T_V, 0.0f, values, at);
         }
         *found = 0; /* all have read it before the barrier above */
-        barrier(CLK_LOCAL_MEM_FENCE);
+        team_barrier(team);
     }
 }
 #endif
 
+/* Scores to weights. */
+static inline struct sums take_weights(float *s, const struct rows *rows, float unit)
+{
+    struct sums sums;
+    weigh(s, rows, unit);
+    if (LSE)
+        sum_weights(sums.exact, s);
+    sum_rounded(sums.rounded, s);
+    return sums;
+}
+
+static inline void add_sums(struct sums *totals, const struct sums *sums)
+{
+    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
+        totals->rounded[i] += sums->rounded[i];
+        if (LSE)
+            totals->exact[i] += sums->exact[i];
+    }
+}
+
+/* Values of the block of weights p, while scores of the next one become its weights, all of which are seen. */
+static inline struct sums pass_block(float *o, packed p[PIECES][PACKED_WEIGHTS], __local const STORED(T_V) *values,
+                                     const struct queries *queries, __local const STORED(T_K) *keys, const struct rows *rows,
+                                     const struct rule_env *env, int key, float scale, float unit, int item)
+{
+    struct sums all = {{0}, {0}};
+    ROLLED for (int j = 0; j < PIECES; j++) {
+        const struct block piece = {key + j * PIECE, PIECE, 2};
+        float s[FRAG_ROWS * FRAG_KEYS];
+        multiply_keys(s, queries, keys + j * PIECE * KEY_PITCH, item);
+        edit_block(s, rows, env, &piece, scale, item);
+        const struct sums sums = take_weights(s, rows, unit);
+        packed fresh[PACKED_WEIGHTS];
+        pack_weights(fresh, s);
+        multiply_values(o, p[0], values + j * PIECE * VALUE_PITCH, item);
+        add_sums(&all, &sums);
+        UNROLL for (int w = 0; w < PACKED_WEIGHTS; w++) {
+            UNROLL for (int i = 0; i + 1 < PIECES; i++)
+                p[i][w] = p[i + 1][w];
+            p[PIECES - 1][w] = fresh[w];
+        }
+    }
+    return all;
+}
+
+/* Weights of a block by its true maxima. */
+static inline void begin_block(float *o, packed p[PIECES][PACKED_WEIGHTS], struct sums *totals, const struct queries *queries,
+                               __local const STORED(T_K) *keys, struct rows *rows, const struct rule_env *env, const struct block *b,
+                               float scale, float unit, int item)
+{
+    float s[PIECES][FRAG_ROWS * FRAG_KEYS], top[FRAG_ROWS];
+    UNROLL for (int j = 0; j < PIECES; j++) {
+        const struct block piece = piece_of(b, j);
+        float of_piece[FRAG_ROWS];
+        multiply_keys(s[j], queries, keys + j * PIECE * KEY_PITCH, item);
+        edit_block(s[j], rows, env, &piece, scale, item);
+        find_tops(of_piece, s[j]);
+        UNROLL for (int i = 0; i < FRAG_ROWS; i++)
+            top[i] = j == 0 ? of_piece[i] : fmax(top[i], of_piece[i]);
+    }
+    const struct growth g = follow_tops(top, rows, unit);
+    rescale(o, &g);
+    rescale_sums(totals, &g);
+    UNROLL for (int j = 0; j < PIECES; j++) {
+        const struct sums sums = take_weights(s[j], rows, unit);
+        add_sums(totals, &sums);
+        pack_weights(p[j], s[j]);
+    }
+}
+
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD_PARAMS)
 {
-    __local RAW(T_K) memory[MEMORY] __attribute__((aligned(128)));
-    __local STORED(T_K) *keys = (__local STORED(T_K) *)memory, *values = keys + 2 * KEY_BLOCK;
+    __local uchar memory[LOCAL_BYTES(TEAMS * MEMORY * sizeof(RAW(T_K)))] __attribute__((aligned(128)));
 #if MASK_RULE
-    __local int found; /* a value that is not finite */
-    found = 0;
+    __local int found[TEAMS]; /* a value that is not finite */
 #endif
-    const int item = (int)get_local_id(0);
-    const struct place at = find_place(&a, get_group_id(0) LENGTH_ARGS);
+    const int item = (int)get_local_id(0) % TEAM, team = find_team((int)get_local_id(0));
+    const uint tile = (uint)get_group_id(0) * TEAMS + (uint)team;
+    __local STORED(T_K) *keys = (__local STORED(T_K) *)memory + team * MEMORY, *values = keys + VALUES_AT;
+    if (tile >= count_tiles(&a))
+        return;
+    const struct place at = find_place(&a, tile LENGTH_ARGS);
     if (at.row0 >= at.rows)
         return;
+#if MASK_RULE
+    found[team] = 0;
+#endif
     RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
-    const struct span span = find_span(&at, at.row0, min(BQ, at.rows - at.row0), a.pack);
     const float unit = EDITED ? 1.0f : a.scale;
+    struct classes classes = begin_classes(&at, a.pack, item);
     struct rows rows;
     struct queries queries;
-    float o_sums[FRAG_ROWS * FRAG_COLUMNS], w_sums[SUMS], s[FRAG_ROWS * FRAG_KEYS];
+    struct source from_k, from_v;
+    struct sums totals = {{0}, {0}};
+    float o_sums[FRAG_ROWS * FRAG_COLUMNS];
+    packed p[PIECES][PACKED_WEIGHTS]; /* weights of `now`, if live */
+    int live = 0;
     find_rows(&rows, &at, a.pack, item);
+    open_source(&from_k, k + at.k0, a.k_at, KEY_PITCH, item);
+    open_source(&from_v, v + at.v0, a.v_at, VALUE_PITCH, item);
     UNROLL for (int i = 0; i < FRAG_ROWS * FRAG_COLUMNS; i++)
         o_sums[i] = 0.0f;
-    UNROLL for (int i = 0; i < SUMS; i++)
-        w_sums[i] = 0.0f;
 
-    stage(keys, q + at.q0, a.q_at, a.pack, at.row0, min(BQ, at.rows - at.row0), BQ, DIM, KEY_PITCH, item);
+    stage(keys + QUERIES_AT, q + at.q0, a.q_at, a.pack, at.row0, min(BQ, at.rows - at.row0), BQ, DIM, KEY_PITCH, item);
+    struct work now = {{0, 0, 0}, 0}, next = find_work(&classes, &at, &env, item COUNT_ARG);
+    if (next.own.n > 0)
+        stage_rows(keys, &from_k, next.own.key, next.own.n, BK, DIM, KEY_PITCH, item);
     STAGED;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    load_queries(&queries, keys, item);
-    barrier(CLK_LOCAL_MEM_FENCE);
-
-    struct block b = find_block(&at, &span, &env, at.key0, item COUNT_ARG);
-    if (b.n > 0) {
-        stage(keys, k + at.k0, a.k_at, 1, b.key, b.n, BK, DIM, KEY_PITCH, item);
-        stage(values, v + at.v0, a.v_at, 1, b.key, b.n, BK, DIM_V, VALUE_PITCH, item);
-    }
-    for (int turn = 0; b.n > 0; turn ^= 1) {
-        const struct block next = find_block(&at, &span, &env, b.key + BK, item COUNT_ARG);
-        STAGED_BUT_LAST;
-        barrier(CLK_LOCAL_MEM_FENCE); /* these keys are there; the others' place is free */
-        stage(keys + (turn ^ 1) * KEY_BLOCK, k + at.k0, a.k_at, 1, next.key, next.n, next.n ? BK : 0, DIM, KEY_PITCH, item);
-        multiply_keys(s, &queries, keys + turn * KEY_BLOCK, item);
-        edit_block(s, &rows, &env, &b, a.scale, item);
-        const struct growth g = follow_maxima(s, &rows, unit);
-        rescale(o_sums, &g);
-        if (g.any)
-            UNROLL for (int i = 0; i < FRAG_ROWS; i++)
-                w_sums[SUM_AT(i)] *= g.alpha[i];
-        weigh(s, &rows, unit);
-        if (LSE) {
-            float sums[FRAG_ROWS];
-            sum_weights(sums, s);
-            UNROLL for (int i = 0; i < FRAG_ROWS; i++)
-                rows.l[i] += sums[i];
-        }
-        STAGED_BUT_LAST;
-        barrier(CLK_LOCAL_MEM_FENCE); /* these values are there; the others' place is free */
-        stage(values + (turn ^ 1) * VALUE_BLOCK, v + at.v0, a.v_at, 1, next.key, next.n, next.n ? BK : 0, DIM_V, VALUE_PITCH,
-              item);
+    team_barrier(team);
+    load_queries(&queries, keys + QUERIES_AT, item);
+    for (int turn = 0;; turn ^= 1) {
+        __local STORED(T_K) *const keys_next = keys + turn * KEY_BLOCK;
+        __local STORED(T_V) *const values_now = values + (turn ^ 1) * VALUE_BLOCK;
+        const struct work later = find_work(&classes, &at, &env, item COUNT_ARG);
+        STAGED;
+        team_barrier(team); /* keys of the next block and values of this one are there; the others have been read */
+        if (later.own.n > 0)
+            stage_rows(keys + (turn ^ 1) * KEY_BLOCK, &from_k, later.own.key, later.own.n, BK, DIM, KEY_PITCH, item);
+        if (next.own.n > 0)
+            stage_rows(values + turn * VALUE_BLOCK, &from_v, next.own.key, next.own.n, BK, DIM_V, VALUE_PITCH, item);
 #if MASK_RULE
-        if (b.class == 1)
-            take_out(o_sums, s, values + turn * VALUE_BLOCK, v + at.v0, a.v_at[3], &found, &rows, &env, &b, item);
+        if (now.class == 1)
+            take_out(o_sums, p, live, values_now, v + at.v0, a.v_at[3], found + team, &rows, &env, &now.own, team, item);
 #endif
-        multiply_values(o_sums, w_sums, s, values + turn * VALUE_BLOCK, item);
-        b = next;
+        int passed = live && next.own.class == 2 && next.own.n == BK;
+        if (passed) {
+            const struct sums sums = pass_block(o_sums, p, values_now, &queries, keys_next, &rows, &env, next.own.key, a.scale, unit, item);
+            passed = !are_too_large(sums.rounded);
+            if (passed)
+                add_sums(&totals, &sums);
+        } else if (live) {
+            UNROLL for (int j = 0; j < PIECES; j++)
+                multiply_values(o_sums, p[j], values_now + j * PIECE * VALUE_PITCH, item);
+        }
+        live = next.own.class != 0;
+        if (live && !passed)
+            begin_block(o_sums, p, &totals, &queries, keys_next, &rows, &env, &next.own, a.scale, unit, item);
+        if (next.own.n == 0)
+            break;
+        now = next;
+        next = later;
     }
-
-    float weights[FRAG_ROWS];
-    UNROLL for (int i = 0; i < FRAG_ROWS; i++)
-        weights[i] = w_sums[SUM_AT(i)];
-    store_rows(o, o_sums, weights, &at, &a, item);
+#if STORES_WIDE
+    store_wide(o, o_sums, totals.rounded, keys, &at, &a, team, item);
+#else
+    store_rows(o, o_sums, totals.rounded, &at, &a, item);
+#endif
 #if LSE
-    store_lse(lse, &rows, rows.l, unit, &at, &a, item);
+    store_lse(lse, &rows, totals.exact, unit, &at, &a, item);
 #endif
 }

@@ -35,7 +35,6 @@
 #include "fragments.clh"
 
 #define CONSUMERS (BQ / 64)
-#define LARGEST_SUM 16384.0f /* of the weights of a row in a block: they fit f16 */
 #if GROUP != 128 + 128 * CONSUMERS
 #error "forward_stream.cl: GROUP = 128 + 2 BQ"
 #endif
@@ -91,11 +90,19 @@ static inline void tell_read(uint barrier, const struct turn *t, int item)
         arrive(barrier + 8 * t->place);
 }
 
+/* A block of keys as the producer finds it: n 0: the tile has none; class PARTIAL or FULL for the group's rows; of the rows of consumer
+ * number c the class is own >> 2 c & 3; last of its tile. */
+struct found {
+    int key, n;
+    short class, own;
+    int last;
+};
+
 /* What a work-group's items share in local memory. */
 struct shared {
     uint memory; /* address */
     __local uchar *bytes;
-    __local struct block *blocks;
+    __local struct found *blocks;
     __local volatile int *special; /* of the values in a place some were not finite, and are 0 now */
     struct barriers barriers;
 };
@@ -143,7 +150,7 @@ static inline void produce_queries(const struct shared *shared, const struct map
     }
 }
 
-static inline void produce_keys(const struct shared *shared, const struct maps *maps, const struct place *at, const struct block *b,
+static inline void produce_keys(const struct shared *shared, const struct maps *maps, const struct place *at, const struct found *b,
                                 uint place, int item)
 {
     const uint to = shared->memory + KEYS_AT + place * KEY_BYTES, barrier = shared->barriers.keys + 8 * place;
@@ -155,7 +162,7 @@ static inline void produce_keys(const struct shared *shared, const struct maps *
 
 /* Values past the last key of a batch entry are 0, whatever stands there: only where the tensor ends with it a map gives that. */
 static inline void produce_values(const struct shared *shared, const struct maps *maps, const struct forward_args *a,
-                                  const struct place *at, const struct block *b, uint place, __global const STORED(T_V) *v, int item)
+                                  const struct place *at, const struct found *b, uint place, __global const STORED(T_V) *v, int item)
 {
     const uint to = shared->memory + VALUES_AT + place * VALUE_BYTES, barrier = shared->barriers.values + 8 * place;
     int whole = b->n == BK;
@@ -177,19 +184,82 @@ static inline void produce_values(const struct shared *shared, const struct maps
     }
 }
 
+/* The next blocks of a tile, of as many as there are producers, one by each. */
+struct blocks {
+    int key;   /* first key after them */
+    uint some; /* those to come that are not EMPTY: a bit each, the first one's the lowest */
+    int own;   /* classes of this item's */
+};
+
+#if MASK_RULE
+static inline int classes_of(const struct place *at, int pack, const struct rule_env *env, int key, int n)
+{
+    int own = 0;
+    UNROLL for (int i = 0; i < CONSUMERS; i++) {
+        const int row0 = at->row0 + 64 * i, rows = min(64, at->rows - row0);
+        const struct span span = find_span(at, row0, max(1, rows), pack);
+        own |= (n > 0 && rows > 0 ? class_of(env, &span, key, n) : 0) << 2 * i;
+    }
+    return own;
+}
+
+/* The class for a group's rows. */
+static inline int join_classes(const struct place *at, int own)
+{
+    int full = own != 0;
+    UNROLL for (int i = 0; i < CONSUMERS; i++)
+        full &= at->row0 + 64 * i >= at->rows || (own >> 2 * i & 3) == 2;
+    return full ? 2 : own != 0;
+}
+
+/* The next block that is not EMPTY. */
+static inline struct found find_block(struct blocks *c, const struct place *at, int pack, const struct rule_env *env, int item COUNT_PARAM)
+{
+    struct found b = {0, 0, 0, 0, 0};
+    while (c->some == 0 && c->key < at->key1) {
+        const int key = c->key + item * BK, n = min(BK, at->key1 - key);
+        c->own = classes_of(at, pack, env, key, n);
+        c->some = ballot(c->own != 0);
+        c->key += PRODUCERS * BK;
+        if (n > 0) {
+            COUNT_TILE(join_classes(at, c->own));
+        }
+    }
+    if (c->some != 0) {
+        const int first = 31 - (int)clz(c->some & -c->some);
+        b.key = c->key - (PRODUCERS - first) * BK;
+        b.n = min(BK, at->key1 - b.key);
+        b.own = (short)of_lane(c->own, first);
+        b.class = (short)join_classes(at, b.own);
+        c->some &= c->some - 1;
+    }
+    return b;
+}
+#else
+static inline struct found find_block(struct blocks *c, const struct place *at, int pack, const struct rule_env *env, int item COUNT_PARAM)
+{
+    const struct found b = {c->key, max(0, min(BK, at->key1 - c->key)), 2, 0, 0};
+    if (item == 0 && b.n > 0) {
+        COUNT_TILE(2);
+    }
+    c->key += BK;
+    return b;
+}
+#endif
+
 /* A tile's queries, and its blocks one after the other; of a tile without blocks one that is empty. */
 static inline void produce(const struct shared *shared, const struct maps *maps, struct progress *t, const struct forward_args *a,
                            const struct place *at, const struct rule_env *env, __global const STORED(T_Q) *q,
                            __global const STORED(T_V) *v, int item COUNT_PARAM)
 {
     const struct barriers *on = &shared->barriers;
-    const struct span span = find_span(at, at->row0, min(BQ, at->rows - at->row0), a->pack);
+    struct blocks blocks = {at->key0, 0, 0};
     wait_phase(on->queries_read, t->queries);
     t->queries ^= 1;
     produce_queries(shared, maps, a, at, q, item);
-    struct block b = find_block(at, &span, env, at->key0, item COUNT_ARG);
+    struct found b = find_block(&blocks, at, a->pack, env, item COUNT_ARG);
     for (;;) {
-        const struct block next = find_block(at, &span, env, b.key + BK, item COUNT_ARG);
+        const struct found next = find_block(&blocks, at, a->pack, env, item COUNT_ARG);
         const uint place = t->blocks.place;
         b.last = next.n == 0;
         wait_phase(on->keys_read + 8 * place, t->blocks.phase);
@@ -238,44 +308,31 @@ static inline void take_weights(float *s, float *sums, const struct rows *rows, 
     sum_weights(sums, s);
 }
 
-/* Whether a warp's weights, taken with the maxima of the blocks before, are too large for the product or not numbers. */
-static inline int are_too_large(const float *sums)
-{
-    int any = 0;
-    UNROLL for (int i = 0; i < FRAG_ROWS; i++)
-        any |= !(sums[i] <= LARGEST_SUM);
-    return any_near(any);
-}
-
 static inline void add_sums(float *totals, const float *sums)
 {
     UNROLL for (int i = 0; i < FRAG_ROWS; i++)
         totals[i] += sums[i];
 }
 
-/* Sums of an item's weights in each row: as they were, for the log-sum-exp; rounded, what the output is divided by. */
-struct totals {
-    float exact[FRAG_ROWS], rounded[FRAG_ROWS];
-};
-
-static inline void add_packed(struct totals *totals, const uint *p)
+static inline void add_packed(struct sums *totals, const uint *p)
 {
     float sums[FRAG_ROWS];
     sum_packed(sums, p);
     add_sums(totals->rounded, sums);
 }
 
-/* A block as a consumer takes it: its class for the group's rows is block.class, for those of the consumer mine. */
+/* A block as a consumer takes it: its class for the group's rows, and in own.class for the consumer's. */
 struct taken {
-    struct block block;
-    int mine;
+    struct block own;
+    int class, last;
 };
 
-static inline struct taken look_at(const struct shared *shared, const struct turn *t)
+static inline struct taken look_at(const struct shared *shared, const struct turn *t, int item)
 {
     wait_phase(shared->barriers.keys + 8 * t->place, t->phase);
-    const struct taken b = {shared->blocks[t->place], of_warp(shared->blocks[t->place].class)};
-    return b;
+    const struct found b = shared->blocks[t->place];
+    const struct taken taken = {{b.key, b.n, MASK_RULE ? of_warp(b.own >> item / 128 * 2 & 3) : 2}, b.class, b.last};
+    return taken;
 }
 
 static inline void give_back_unread(const struct shared *shared, struct turn *t, int item)
@@ -286,26 +343,18 @@ static inline void give_back_unread(const struct shared *shared, struct turn *t,
     advance(t);
 }
 
-/* The next block, t's then, that some of a consumer's rows see; block.n is 0 if there is none. */
-static inline struct taken find_seen(const struct shared *shared, struct turn *t, const struct place *at, int pack,
-                                     const struct rule_env *env, int item)
+/* The next block, t's then, that some of a consumer's rows see; own.n is 0 if there is none. */
+static inline struct taken find_seen(const struct shared *shared, struct turn *t, int item)
 {
-    struct taken b = look_at(shared, t);
+    struct taken b = look_at(shared, t, item);
 #if MASK_RULE
-    for (;;) {
-        if (b.mine == 1) {
-            const int row0 = at->row0 + only_here(item) / 128 * 64;
-            const struct span span = find_span(at, row0, min(64, at->rows - row0), pack);
-            b.mine = of_warp(class_of(env, &span, b.block.key, b.block.n));
-        }
-        if (b.mine != 0)
-            return b;
+    while (b.own.class == 0) {
         give_back_unread(shared, t, item);
-        if (b.block.last)
+        b.own.n = 0;
+        if (b.last)
             break;
-        b = look_at(shared, t);
+        b = look_at(shared, t, item);
     }
-    b.block.n = 0;
 #endif
     return b;
 }
@@ -319,18 +368,10 @@ static inline void pass_over(const struct shared *shared, struct progress *t, in
     if (item % 32 == 0)
         arrive(shared->barriers.queries_read);
     do {
-        last = look_at(shared, &t->blocks).block.last;
+        last = look_at(shared, &t->blocks, item).last;
         give_back_unread(shared, &t->blocks, item);
         advance(&t->values);
     } while (!last);
-}
-
-/* Scores of a block, edited and masked. */
-static inline void edit_taken(float *s, const struct rows *rows, const struct rule_env *env, const struct taken *b, float scale, int item)
-{
-    struct block block = b->block;
-    block.class = b->mine;
-    edit_block(s, rows, env, &block, scale, item);
 }
 
 static inline void consume(const struct shared *shared, struct progress *t, const struct forward_args *a, const struct place *at,
@@ -343,7 +384,7 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
     struct rows rows;
     struct queries queries;
     float s[FRAG_ROWS * FRAG_KEYS], o[FRAG_ROWS * FRAG_COLUMNS], sums[FRAG_ROWS];
-    struct totals totals = {{0}, {0}};
+    struct sums totals = {{0}, {0}};
     uint p[BK / 4];    /* weights, packed */
     int any_taken = 0; /* a value out of its block */
     find_rows(&rows, at, a->pack, item);
@@ -355,48 +396,44 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
     if (!QUERIES_STAY && item % 32 == 0)
         arrive(on->queries_read);
 
-    struct taken b = find_seen(shared, &t->blocks, at, a->pack, env, item);
+    struct taken b = find_seen(shared, &t->blocks, item);
 #if MASK_RULE
     t->values = t->blocks; /* this block's, while t->blocks is the next one's */
 #endif
-    if (b.block.n > 0) {
+    if (b.own.n > 0) {
         start_keys(s, &queries, keys + t->blocks.place * KEY_BYTES, item);
         wait_all_keys(s);
         tell_read(on->keys_read, &t->blocks, item);
-        edit_taken(s, &rows, env, &b, a->scale, item);
+        edit_block(s, &rows, env, &b.own, a->scale, item);
         follow_maxima(s, &rows, unit);
         take_weights(s, totals.exact, &rows, unit);
         pack_weights(p, s);
         advance(&t->blocks);
         for (;;) {
 #if MASK_RULE
-            if (b.block.class == 1) {
+            if (b.class == 1) {
                 wait_phase(on->values + 8 * t->values.place, t->values.phase);
-                any_taken |= take_out(shared, t->values.place, b.block.n, item);
+                any_taken |= take_out(shared, t->values.place, b.own.n, item);
             }
 #endif
-            if (b.block.last)
+            if (b.last)
                 break;
-            const struct taken next = find_seen(shared, &t->blocks, at, a->pack, env, item);
-            if (MASK_RULE && next.block.n == 0)
+            const struct taken next = find_seen(shared, &t->blocks, item);
+            if (MASK_RULE && next.own.n == 0)
                 break;
             start_keys(s, &queries, keys + t->blocks.place * KEY_BYTES, item);
             wait_phase(on->values + 8 * t->values.place, t->values.phase);
             add_packed(&totals, p); /* here, behind a branch, so that it is not moved before the first product: now it costs nothing */
             start_values(o, p, values + t->values.place * VALUE_BYTES);
             wait_keys(s);
-            edit_taken(s, &rows, env, &next, a->scale, item);
+            edit_block(s, &rows, env, &next.own, a->scale, item);
             struct growth g = {0};
             take_weights(s, sums, &rows, unit);
             if (are_too_large(sums)) { /* scores again, and their true maxima */
                 multiply_keys(s, &queries, keys + t->blocks.place * KEY_BYTES, item);
-                edit_taken(s, &rows, env, &next, a->scale, item);
+                edit_block(s, &rows, env, &next.own, a->scale, item);
                 g = follow_maxima(s, &rows, unit);
-                if (g.any)
-                    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
-                        totals.rounded[i] *= g.alpha[i];
-                        totals.exact[i] *= g.alpha[i];
-                    }
+                rescale_sums(&totals, &g);
                 take_weights(s, sums, &rows, unit);
             }
             tell_read(on->keys_read, &t->blocks, item);
@@ -449,7 +486,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
 {
     __local uchar memory[DOOR_BYTES] __attribute__((aligned(1024)));
     __local ulong barriers[BARRIERS];
-    __local struct block blocks[NT] __attribute__((aligned(16)));
+    __local struct found blocks[NT] __attribute__((aligned(16)));
     __local int special[NT];
     const int item = (int)get_local_id(0);
     const struct shared shared = {shared_address(memory), memory, blocks, special, name_barriers(shared_address((__local uchar *)barriers))};
@@ -480,7 +517,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
             if (at.row0 + 64 * consumer < at.rows)
                 consume(&shared, &t, &a, &at, &env, q, k, v, o LSE_ARG, item - 128);
             else
-                pass_over(&shared, &t, item);
+                pass_over(&shared, &t, item - 128);
         }
     }
 }

@@ -31,7 +31,8 @@ typedef struct clattn_device_facts {
     uint32_t vector_registers;   /* of a CPU, of that width; 0 unknown */
     uint64_t global_bytes;
     uint64_t largest_buffer_bytes;
-    uint64_t local_bytes;
+    uint64_t local_bytes;      /* of a work-group, as OpenCL grants */
+    uint64_t unit_local_bytes; /* of a compute unit, for all groups on it: kernels may have more than OpenCL grants; 0: no more */
     uint64_t cache_bytes; /* of the global memory cache, 0 unknown */
     uint64_t largest_group;
     int32_t local_is_dedicated; /* 1: local memory is its own memory, 0: it is global memory */
@@ -47,13 +48,13 @@ typedef struct clattn_device_facts {
 
 #define CLATTN_DEVICE_FACTS_INIT                                                                          \
     {                                                                                                     \
-        sizeof(clattn_device_facts), "", "", "", "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+        sizeof(clattn_device_facts), "", "", "", "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /* One engine's answer for one device. */
 typedef struct clattn_engine_fit {
     size_t size; /* sizeof(clattn_engine_fit), set by CLATTN_ENGINE_FIT_INIT */
-    const char *engine; /* "vector", "matrix-wgmma", "matrix-mma", "portable", "matrix-generic"; static */
+    const char *engine; /* "vector", "matrix-wgmma", "matrix-mma", "matrix-small", "portable", "matrix-generic"; static */
     int32_t fits;
     char reason[160]; /* one line: why, or why not */
 } clattn_engine_fit;

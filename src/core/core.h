@@ -146,6 +146,7 @@ void clattn__cache_clear_loading(struct clattn__cache *cache, const struct clatt
 void clattn__driver_facts(clattn_device_facts *facts);
 uint32_t clattn__vector_registers(const clattn_device_facts *facts); /* this and the next: of this machine */
 int32_t clattn__matrix_unit(cl_device_id device, const clattn_device_facts *facts);
+uint64_t clattn__unit_local_bytes(cl_device_id device, const clattn_device_facts *facts);
 bool clattn__has_bf16_dot(const clattn_device_facts *facts);
 clattn_status clattn__device_gather(cl_device_id device, clattn_device_facts *facts, cl_int *cl_error);
 

@@ -110,6 +110,7 @@ clattn_status clattn__device_gather(cl_device_id device, clattn_device_facts *fa
     clattn__driver_facts(facts);
     facts->vector_registers = clattn__vector_registers(facts);
     facts->matrix_unit = clattn__matrix_unit(device, facts);
+    facts->unit_local_bytes = clattn__unit_local_bytes(device, facts);
     facts->bf16_dot = clattn__has_bf16_dot(facts);
     return CLATTN_OK;
 }

@@ -20,7 +20,7 @@
     /* tiles of a group, products that an instruction adds, whether the next block is fetched ahead */       \
     X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)                                                                 \
     /* of the matrix engines: which tile, whether rows start at multiples of 16 bytes; NQ, MK, MD: sixteens of DIM, BK and DIM_V; */ \
-    /* NT: blocks in local memory */                                                                          \
+    /* NT: blocks in local memory; of forward_matrix NQ: those of DIM that stay in registers, MK: of the keys of a piece, NT: teams */                                                                          \
     X(MATRIX) X(ALIGNED)
 
 struct clattn__spec {
@@ -80,7 +80,7 @@ struct clattn__engine {
 };
 
 extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector, clattn__engine_wgmma, clattn__engine_mma,
-    clattn__engine_generic;
+    clattn__engine_mma_small, clattn__engine_generic;
 extern const struct clattn__engine *const clattn__engines[]; /* best first; ends with NULL */
 size_t clattn__engine_number(const struct clattn__engine *engine); /* its place there */
 

@@ -1,32 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * matrix.c - the engines for matrix units, a row of the table of engines for each tile; the plain one is there to test the loops. */
 #include "engine/engine.h"
+#include "door.clh"
 
 #include <stdio.h>
 
 #define GAP 8 /* elements between rows in local memory, against conflicts of banks */
 
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return clattn__ceil_div(n, to) * to;
-}
-
-/* Local memory of a group, in elements: two blocks of keys and of values; before them, in the same place, the queries. */
-static int64_t memory(const struct clattn__spec *spec, int64_t key_pitch, int64_t value_pitch)
-{
-    int64_t blocks = 2 * spec->BK * (key_pitch + value_pitch), queries = spec->BQ * key_pitch;
-    return blocks > queries ? blocks : queries;
-}
-
-#define SHARED 64 /* bytes beside the blocks */
-
-static bool choose_block(const clattn_device_facts *facts, struct clattn__spec *spec, int64_t key_pitch, int64_t value_pitch,
-                         int64_t bytes)
-{
-    while (spec->BK > 16 && memory(spec, key_pitch, value_pitch) * bytes + SHARED > (int64_t)facts->local_bytes)
-        spec->BK /= 2;
-    return memory(spec, key_pitch, value_pitch) * bytes + SHARED <= (int64_t)facts->local_bytes;
-}
+#define SHARED 64 /* bytes of local memory beside the blocks */
 
 /* Rows of a head's tiles, which all query heads of a key head share if their rows fit one tile. */
 static int64_t packed_rows(const struct clattn__task *task, int64_t tile)
@@ -145,7 +126,61 @@ const struct clattn__engine clattn__engine_wgmma = {
     .name = "matrix-wgmma", .may_fail = true, .test_blocks = 7, .fits = wgmma_fits, .launch = wgmma_launch,
 };
 
-/* ---- mma ---- */
+/* ---- mma: within the local memory of a compute unit through the editor of assembly, or within what OpenCL grants ----
+ * The driver gives a compute unit one group at a time; two teams in it keep its units busy by turns. */
+#define RESERVED 1024 /* bytes of a unit's local memory that the hardware takes for each group */
+
+static int32_t sixteens(int32_t dim)
+{
+    return (int32_t)clattn__ceil_div(dim, 16);
+}
+
+/* Blocks of keys and values, two of each; queries beside them, or in the values' place if they stay in registers; then the output. */
+static int64_t mma_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
+{
+    int64_t key_pitch = 16 * sixteens(task->dim) + GAP, value_pitch = 16 * sixteens(task->dim_v) + GAP;
+    int64_t keys = 2 * spec->BK * key_pitch, values = 2 * spec->BK * value_pitch, queries = spec->BQ * key_pitch;
+    int64_t inputs = keys + (spec->NQ < sixteens(task->dim) ? values + queries : values > queries ? values : queries);
+    int64_t output = spec->BQ * value_pitch;
+    return 2 * (inputs > output ? inputs : output);
+}
+
+static int32_t widest(const struct clattn__task *task)
+{
+    return task->dim > task->dim_v ? task->dim : task->dim_v;
+}
+
+/* Blocks of as many keys as fit a team's local memory. */
+static bool choose_mma_keys(const struct clattn__task *task, struct clattn__spec *spec, int64_t bytes)
+{
+    for (spec->BK = widest(task) <= 192 ? 64 : 32; spec->BK >= 16; spec->BK /= 2)
+        if (mma_bytes(task, spec) + SHARED <= bytes)
+            return true;
+    return false;
+}
+
+/* 32 rows a warp where its registers hold their output, queries too where they leave room. */
+static void choose_mma_rows(const struct clattn__task *task, struct clattn__spec *spec, bool many)
+{
+    spec->BQ = many && widest(task) <= 128 ? 128 : 64;
+    spec->NQ = spec->BQ == 128 && widest(task) > 80 ? 0 : sixteens(task->dim);
+}
+
+/* At most so many teams, and no more than give each compute unit a group. */
+static void finish_mma(const clattn_device_facts *facts, const struct clattn__task *task, int32_t teams, struct clattn__launch *launch)
+{
+    struct clattn__spec *spec = &launch->spec;
+    const int32_t queries = spec->NQ;
+    spec->MATRIX = CLATTN_MATRIX_MMA;
+    spec->ALIGNED = is_aligned(task);
+    finish(task, 2 * (int64_t)facts->compute_units, launch);
+    spec->NQ = queries;
+    spec->MK = spec->BK < 32 ? 1 : 2;
+    spec->NT = launch->groups > facts->compute_units ? teams : 1;
+    spec->GROUP = 128 * spec->NT;
+    launch->groups = (launch->groups + (size_t)spec->NT - 1) / (size_t)spec->NT;
+}
+
 static bool mma_fits(const clattn_device_facts *facts, char *reason, size_t size)
 {
     bool fits = facts->matrix_unit >= CLATTN_MATRIX_MMA && facts->has_compiler;
@@ -157,25 +192,46 @@ static bool mma_launch(const clattn_device_facts *facts, const struct clattn__ta
                        size_t size)
 {
     struct clattn__spec *spec = &launch->spec;
+    const int64_t bytes = (int64_t)facts->unit_local_bytes - RESERVED;
     const char *why = why_not(task);
-    int64_t key_pitch = round_up(task->dim, 16) + GAP, value_pitch = round_up(task->dim_v, 16) + GAP;
-    if (!why && (task->dim > 256 || task->dim_v > 256))
+    int32_t teams = 2;
+    if (!why && widest(task) > 256)
         why = "head sizes above 256 do not fit the registers";
-    spec->MATRIX = CLATTN_MATRIX_MMA;
-    spec->GROUP = 128;
-    spec->BQ = task->q_len > 64 && task->dim <= 128 && task->dim_v <= 128 ? 128 : 64; /* of 255 registers, 252 at 128 */
-    spec->BK = task->dim <= 64 && task->dim_v <= 64 ? 64 : 32;
-    spec->ALIGNED = is_aligned(task);
-    if (!why && !choose_block(facts, spec, key_pitch, value_pitch, 2))
-        why = "no tile fits its local memory";
+    choose_mma_rows(task, spec, task->q_len > 64);
+    while (!why && teams > 0 && !choose_mma_keys(task, spec, bytes / teams))
+        teams--;
+    if (!why && teams == 0)
+        why = "no tile fits the local memory of a compute unit";
     if (why)
         return refuse(why, reason, size);
-    finish(task, 2 * (int64_t)facts->compute_units, launch);
+    finish_mma(facts, task, teams, launch);
+    const int64_t wanted = spec->NT * mma_bytes(task, spec);
+    if (wanted > DOOR_BYTES) {
+        launch->rewrite = clattn__ptx_edit;
+        launch->wish = (struct clattn__ptx_wish){.group = spec->GROUP, .local_bytes = (int32_t)wanted};
+    }
     return true;
 }
 
 const struct clattn__engine clattn__engine_mma = {
     .name = "matrix-mma", .may_fail = true, .test_blocks = 7, .fits = mma_fits, .launch = mma_launch,
+};
+
+static bool mma_small_launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
+                             size_t size)
+{
+    const char *why = why_not(task);
+    choose_mma_rows(task, &launch->spec, task->q_len > 64 && widest(task) <= 64);
+    if (!why && (widest(task) > 256 || !choose_mma_keys(task, &launch->spec, DOOR_BYTES + SHARED)))
+        why = "no tile fits the local memory that OpenCL grants";
+    if (why)
+        return refuse(why, reason, size);
+    finish_mma(facts, task, 1, launch);
+    return true;
+}
+
+const struct clattn__engine clattn__engine_mma_small = {
+    .name = "matrix-small", .may_fail = true, .test_blocks = 7, .fits = mma_fits, .launch = mma_small_launch,
 };
 
 /* ---- generic: the same loop nest, chosen by name alone ---- */
@@ -187,6 +243,14 @@ static bool generic_fits(const clattn_device_facts *facts, char *reason, size_t 
     return fits;
 }
 
+static int64_t generic_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
+{
+    int64_t keys = 2 * spec->BK * (task->dim + GAP), queries = spec->BQ * (task->dim + GAP);
+    int64_t values = 2 * spec->BK * (task->dim_v + GAP), output = spec->BQ * (task->dim_v + GAP);
+    int64_t inputs = keys + (values > queries ? values : queries);
+    return (task->type_k == CLATTN_F32 ? 4 : 2) * (inputs > output ? inputs : output);
+}
+
 static bool generic_launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
                            size_t size)
 {
@@ -196,8 +260,9 @@ static bool generic_launch(const clattn_device_facts *facts, const struct clattn
     spec->MATRIX = CLATTN_MATRIX_NONE;
     spec->GROUP = facts->largest_group < 8 ? 1 : 8;
     spec->BQ = 2 * spec->GROUP;
-    spec->BK = 32;
-    bool fits = choose_block(facts, spec, task->dim + GAP, task->dim_v + GAP, task->type_k == CLATTN_F32 ? 4 : 2);
+    for (spec->BK = 32; spec->BK > 8 && generic_bytes(task, spec) + SHARED > (int64_t)facts->local_bytes;)
+        spec->BK /= 2;
+    bool fits = generic_bytes(task, spec) + SHARED <= (int64_t)facts->local_bytes;
     if (!alike || !usual || !fits)
         return refuse(!alike ? "one storage is wanted, or f32 inputs" : !usual ? "a softmax of usual scale is wanted" :
                       "no tile fits its local memory", reason, size);

@@ -113,6 +113,7 @@ static json_t *device_json(size_t index, const clattn_device_facts *f)
     set_number(d, "global_bytes", f->global_bytes);
     set_number(d, "largest_buffer_bytes", f->largest_buffer_bytes);
     set_number(d, "local_bytes", f->local_bytes);
+    set_number(d, "unit_local_bytes", f->unit_local_bytes);
     set_number(d, "cache_bytes", f->cache_bytes);
     set_number(d, "largest_group", f->largest_group);
     json_object_set_new(d, "local_is_dedicated", json_boolean(f->local_is_dedicated));
