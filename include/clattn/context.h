@@ -12,7 +12,7 @@ typedef struct clattn_context clattn_context;
 typedef void (*clattn_log_callback)(void *cookie, const char *line);
 
 /* What is done with compiled programs.  A context keeps the last ones that it built, and the cache on disk (clattn(3),
- * FILES) serves later processes. */
+ * FILES) serves later processes.  Kernels that failed are remembered there with all modes but OFF. */
 typedef enum clattn_cache_mode {
     CLATTN_CACHE_AUTO = 0, /* on disk too, except where the driver caches programs by itself   */
     CLATTN_CACHE_OFF = 1,  /* nothing is kept: every plan builds its programs and checks them  */

@@ -40,19 +40,15 @@ static void make_key(const struct build *b, struct clattn__cache_key *key)
 
 static struct clattn__cache *open_cache(clattn_context *ctx)
 {
-    char path[4096];
+    char path[CLATTN__PATH_SIZE];
     pthread_mutex_lock(&ctx->lock);
     bool on = ctx->cache_mode == CLATTN_CACHE_ALWAYS ||
               (ctx->cache_mode == CLATTN_CACHE_AUTO && !ctx->facts.caches_programs);
-    const char *directory = NULL;
-    if (ctx->cache_directory)
-        directory = snprintf(path, sizeof path, "%s", ctx->cache_directory) < (int)sizeof path ? path : NULL;
-    else if (on)
-        directory = clattn__env_cache_directory(path, sizeof path);
     pthread_mutex_unlock(&ctx->lock);
-    struct clattn__cache *cache = on ? clattn__cache_open(directory) : NULL;
-    if (directory && on && !cache)
-        clattn__log(ctx, "program cache: %s cannot be used", directory);
+    const char *folder = on ? clattn__context_folder(ctx, path) : NULL;
+    struct clattn__cache *cache = folder ? clattn__cache_open(folder) : NULL;
+    if (folder && !cache)
+        clattn__log(ctx, "program cache: %s cannot be used", folder);
     return cache;
 }
 
@@ -161,6 +157,12 @@ static void tell_warnings(const struct build *b, cl_program program)
     free(log);
 }
 
+/* What may be otherwise in a moment, and is no word on the program. */
+static bool is_shortage(cl_int code)
+{
+    return code == CL_OUT_OF_HOST_MEMORY || code == CL_OUT_OF_RESOURCES;
+}
+
 /* Compile a program, which is *program then or released; edited: its binary is no compiler's. */
 static clattn_status compile(const struct build *b, cl_program made, bool edited, cl_program *program)
 {
@@ -172,7 +174,7 @@ static clattn_status compile(const struct build *b, cl_program made, bool edited
     }
     keep_build_log(b, made);
     clReleaseProgram(made);
-    if (code == CL_OUT_OF_HOST_MEMORY || code == CL_OUT_OF_RESOURCES)
+    if (is_shortage(code))
         return clattn__fail_cl(b->ctx, "clBuildProgram", code);
     return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s%s, OpenCL code %d", b->request->name, edited ? ", its edited binary" : "",
                         (int)code);
@@ -183,6 +185,8 @@ static clattn_status build_edited(const struct build *b, const char *text, size_
     const unsigned char *blobs[] = {(const unsigned char *)text};
     cl_int code, binary = CL_SUCCESS;
     cl_program made = clCreateProgramWithBinary(b->ctx->cl, 1, &b->ctx->device, &size, blobs, &binary, &code);
+    if (is_shortage(code))
+        return clattn__fail_cl(b->ctx, "clCreateProgramWithBinary", code);
     if (code != CL_SUCCESS)
         return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s: the driver refuses its edited binary", b->request->name);
     return compile(b, made, true, program);
@@ -262,23 +266,48 @@ static clattn_status build_or_load(const struct build *b, cl_program *program)
 /* What holds for all kernels of a device. */
 #define DEVICE_OPTIONS "-cl-std=CL1.2 -DFMA=%d -DMIN_BY_MASK=%d "
 
-clattn_status clattn__program_build(clattn_context *ctx, const struct clattn__program_request *request,
-                                    cl_program *program)
+static void end_build(struct build *b)
 {
-    struct build b = {.ctx = ctx, .request = request};
-    clattn_status status = clattn__kernel_text(ctx, request->name, &b.text, &b.owned);
+    free(b->options);
+    free(b->owned);
+}
+
+static clattn_status begin_build(struct build *b, clattn_context *ctx, const struct clattn__program_request *request)
+{
+    *b = (struct build){.ctx = ctx, .request = request};
+    clattn_status status = clattn__kernel_text(ctx, request->name, &b->text, &b->owned);
     if (status)
         return status;
     size_t size = sizeof DEVICE_OPTIONS + strlen(request->options);
-    b.options = malloc(size);
-    if (b.options) {
+    b->options = malloc(size);
+    if (b->options) {
         /* never a fast-math flag: doc/numerics.md */
-        snprintf(b.options, size, DEVICE_OPTIONS "%s", !!ctx->facts.has_fma, !!ctx->facts.wrong_nested_min, request->options);
-        status = build_or_load(&b, program);
-    } else {
-        status = clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "program %s", request->name);
+        snprintf(b->options, size, DEVICE_OPTIONS "%s", !!ctx->facts.has_fma, !!ctx->facts.wrong_nested_min, request->options);
+        return CLATTN_OK;
     }
-    free(b.options);
-    free(b.owned);
+    end_build(b);
+    return clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "program %s", request->name);
+}
+
+clattn_status clattn__program_build(clattn_context *ctx, const struct clattn__program_request *request,
+                                    cl_program *program)
+{
+    struct build b;
+    clattn_status status = begin_build(&b, ctx, request);
+    if (status)
+        return status;
+    status = build_or_load(&b, program);
+    end_build(&b);
     return status;
+}
+
+clattn_status clattn__program_key(clattn_context *ctx, const struct clattn__program_request *request, struct clattn__cache_key *key)
+{
+    struct build b;
+    clattn_status status = begin_build(&b, ctx, request);
+    if (status)
+        return status;
+    make_key(&b, key);
+    end_build(&b);
+    return CLATTN_OK;
 }
