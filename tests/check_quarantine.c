@@ -152,6 +152,9 @@ START_TEST(no_folder)
     ctx.cache_mode = CLATTN_CACHE_OFF;
     ck_assert(!find(&key_a));
     ctx.cache_mode = CLATTN_CACHE_AUTO;
+    ctx.build_report = true; /* which wants all built */
+    ck_assert(!find(&key_a));
+    ctx.build_report = false;
     chmod(where, 0777); /* everyone could write there */
     ck_assert(!find(&key_a));
     ck_assert_uint_eq(count(&ctx.facts), 0);

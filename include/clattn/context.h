@@ -45,6 +45,11 @@ CLATTN_API clattn_status clattn_context_set_log(clattn_context *ctx, clattn_log_
  * $XDG_CACHE_HOME/clattn, else $HOME/.cache/clattn.  An unusable folder is never an error: it costs time. */
 CLATTN_API clattn_status clattn_context_set_cache(clattn_context *ctx, clattn_cache_mode mode, const char *directory);
 
+/* on not 0: ask the compiler what it makes of each kernel (registers, spills); where it has such a report, it goes to the log, line by
+ * line: "program NAME: compiler: ..." and "program NAME, edited: compiler: ...", of which the last is what runs.  Meanwhile every plan
+ * builds its programs, and nothing is kept or remembered, as with CLATTN_CACHE_OFF. */
+CLATTN_API clattn_status clattn_context_set_build_report(clattn_context *ctx, int on);
+
 /* Copy the sentence of this context's latest failure into text (size bytes, always terminated). */
 CLATTN_API clattn_status clattn_context_message(const clattn_context *ctx, char *text, size_t size);
 /* Return the OpenCL code of the latest failure, CL_SUCCESS if OpenCL was not the cause. */

@@ -50,6 +50,7 @@ struct clattn_context {
     void *log_cookie;
     clattn_cache_mode cache_mode;
     char *cache_directory; /* NULL: the default of env.c */
+    bool build_report;     /* the compiler is asked for it, and nothing is kept */
     char message[CLATTN__MESSAGE_SIZE];
     cl_int cl_error;
     char *build_log; /* NULL until a build fails */
@@ -57,6 +58,8 @@ struct clattn_context {
     struct clattn__kept kept[CLATTN__MAX_KEPT];
 };
 
+/* Whether programs and failures are kept at all. */
+bool clattn__context_keeps(clattn_context *ctx);
 /* The folder for what is kept on disk, copied into path; NULL: nothing is kept there. */
 #define CLATTN__PATH_SIZE 4096
 const char *clattn__context_folder(clattn_context *ctx, char path[CLATTN__PATH_SIZE]);
@@ -160,8 +163,9 @@ void clattn__quarantine_add(clattn_context *ctx, const struct clattn__cache_key 
 bool clattn__quarantine_find(clattn_context *ctx, const struct clattn__cache_key *key, clattn_quarantine *entry);
 
 /* ---- device.c ---- */
-/* What is known about drivers (src/engine/traps.c): fills what no query tells. */
+/* What is known about drivers (src/engine/traps.c): fills what no query tells; the option for a compiler's report, or "". */
 void clattn__driver_facts(clattn_device_facts *facts);
+const char *clattn__driver_report_option(const clattn_device_facts *facts);
 uint32_t clattn__vector_registers(const clattn_device_facts *facts); /* this and the next: of this machine */
 int32_t clattn__matrix_unit(cl_device_id device, const clattn_device_facts *facts);
 bool clattn__has_bf16_dot(const clattn_device_facts *facts);

@@ -147,13 +147,14 @@ static void keep_build_log(const struct build *b, cl_program program)
     pthread_mutex_unlock(&b->ctx->lock);
 }
 
-/* What a compiler says of a program that it built: our kernels give it no reason to, so it goes to the log line by line. */
-static void tell_warnings(const struct build *b, cl_program program)
+/* What a compiler says of a program that it built, to the log line by line: warnings, for which our kernels give no reason, and its
+ * report where it was asked for. */
+static void tell_build_log(const struct build *b, cl_program program, bool edited)
 {
     char *log = read_build_log(b, program), *rest = NULL;
     for (char *line = log ? strtok_r(log, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest))
         if (line[strspn(line, " \t")])
-            clattn__log(b->ctx, "program %s: compiler: %s", b->request->name, line);
+            clattn__log(b->ctx, "program %s%s: compiler: %s", b->request->name, edited ? ", edited" : "", line);
     free(log);
 }
 
@@ -168,7 +169,7 @@ static clattn_status compile(const struct build *b, cl_program made, bool edited
 {
     cl_int code = clBuildProgram(made, 1, &b->ctx->device, b->options, NULL, NULL);
     if (code == CL_SUCCESS) {
-        tell_warnings(b, made);
+        tell_build_log(b, made, edited);
         *program = made;
         return CLATTN_OK;
     }
@@ -223,20 +224,11 @@ static clattn_status build_source(const struct build *b, cl_program *program)
     return compile(b, made, false, program);
 }
 
-/* CLATTN_CACHE_OFF keeps nothing anywhere. */
-static bool may_keep(clattn_context *ctx)
-{
-    pthread_mutex_lock(&ctx->lock);
-    bool keep = ctx->cache_mode != CLATTN_CACHE_OFF;
-    pthread_mutex_unlock(&ctx->lock);
-    return keep;
-}
-
 static clattn_status build_or_load(const struct build *b, cl_program *program)
 {
     struct clattn__cache_key key;
     clattn_status status = CLATTN_OK;
-    bool keep = may_keep(b->ctx);
+    bool keep = clattn__context_keeps(b->ctx);
     make_key(b, &key);
     *program = keep ? clattn__kept_find(b->ctx, &key) : NULL;
     if (*program) {
@@ -264,7 +256,7 @@ static clattn_status build_or_load(const struct build *b, cl_program *program)
 }
 
 /* What holds for all kernels of a device. */
-#define DEVICE_OPTIONS "-cl-std=CL1.2 -DFMA=%d -DMIN_BY_MASK=%d "
+#define DEVICE_OPTIONS "-cl-std=CL1.2 -DFMA=%d -DMIN_BY_MASK=%d %s %s"
 
 static void end_build(struct build *b)
 {
@@ -278,11 +270,14 @@ static clattn_status begin_build(struct build *b, clattn_context *ctx, const str
     clattn_status status = clattn__kernel_text(ctx, request->name, &b->text, &b->owned);
     if (status)
         return status;
-    size_t size = sizeof DEVICE_OPTIONS + strlen(request->options);
+    pthread_mutex_lock(&ctx->lock);
+    const char *report = ctx->build_report ? clattn__driver_report_option(&ctx->facts) : "";
+    pthread_mutex_unlock(&ctx->lock);
+    size_t size = sizeof DEVICE_OPTIONS + strlen(report) + strlen(request->options);
     b->options = malloc(size);
     if (b->options) {
         /* never a fast-math flag: doc/numerics.md */
-        snprintf(b->options, size, DEVICE_OPTIONS "%s", !!ctx->facts.has_fma, !!ctx->facts.wrong_nested_min, request->options);
+        snprintf(b->options, size, DEVICE_OPTIONS, !!ctx->facts.has_fma, !!ctx->facts.wrong_nested_min, report, request->options);
         return CLATTN_OK;
     }
     end_build(b);
