@@ -4,7 +4,8 @@
 #
 # FOLDER (build-gpu) holds the program clattn and, in tests/, the test programs, with shared libraries in lib/ where they were built
 # elsewhere.  Without a program in it, it is configured and made here, for which a compiler and the packages of README.md are wanted.
-# In the environment: SECTIONS (all of them: machine tests random accuracy registers speed peers), REPORT (FOLDER/gpu-report.md),
+# In the environment: SECTIONS (all of them: machine tests random accuracy registers speed peers), REPORT (FOLDER/gpu-report.md;
+# the tests' logs go to a folder beside it),
 # PYTHON (one with PyTorch, for the peers), PROBLEMS (300 random ones), ROUNDS (3) and SECONDS_EACH of a measurement, TIMEOUT (900 s a
 # test).  Exit status 1 if anything failed.
 #
@@ -18,7 +19,9 @@ mkdir -p "$top_builddir" && top_builddir=$(cd "$top_builddir" && pwd) || exit 2
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 REPORT=${REPORT:-$top_builddir/gpu-report.md}
+logs=${REPORT%.md}-logs
 PYTHON=${PYTHON:-python3}
+mkdir -p "$logs" || exit 2
 CLATTN_CACHE_DIR=$work/cache
 export top_srcdir top_builddir CLATTN_CACHE_DIR
 clattn=$top_builddir/clattn
@@ -55,11 +58,11 @@ test_one() {
     case $1 in
     *.sh) timeout -k 5 "${TIMEOUT:-900}" sh "$top_srcdir/tests/$1" ;;
     *) timeout -k 5 "${TIMEOUT:-900}" "$top_builddir/tests/$1" ;;
-    esac > "$work/$1.log" 2>&1 < /dev/null
+    esac > "$logs/$1.log" 2>&1 < /dev/null
     code=$?
-    bad=$(grep -c '^not ok\|^FAILED' "$work/$1.log")
+    bad=$(grep -c '^not ok\|^FAILED' "$logs/$1.log")
     [ $code -eq 0 ] || [ "$bad" -gt 0 ] || bad="exit $code"
-    echo "| $1 | $(grep -c '^ok\|^== \|^check  ' "$work/$1.log") | $bad | $(($(date +%s) - begin)) |" > "$work/$1.row"
+    echo "| $1 | $(grep -c '^ok\|^== \|^check  ' "$logs/$1.log") | $bad | $(($(date +%s) - begin)) |" > "$work/$1.row"
 }
 
 test_all() {
@@ -84,8 +87,8 @@ test_all() {
         grep -q '| 0 | [0-9]* |$' "$work/$name.row" && continue
         echo
         echo "$name:"
-        grep -A8 '^not ok\|^FAILED' "$work/$name.log" | head -n 60
-        tail -n 5 "$work/$name.log"
+        grep -A8 '^not ok\|^FAILED' "$logs/$name.log" | head -n 60
+        tail -n 5 "$logs/$name.log"
         touch "$work/failed"
     done
     [ ! -e "$work/failed" ] && [ "$(echo "$names" | wc -w)" -gt 10 ]
