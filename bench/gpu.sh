@@ -5,9 +5,8 @@
 # FOLDER (build-gpu) holds the program clattn and, in tests/, the test programs, with shared libraries in lib/ where they were built
 # elsewhere.  Without a program in it, it is configured and made here, for which a compiler and the packages of README.md are wanted.
 # In the environment: SECTIONS (all of them: machine tests random accuracy registers speed peers), REPORT (FOLDER/gpu-report.md;
-# the tests' logs go to a folder beside it),
-# PYTHON (one with PyTorch, for the peers), PROBLEMS (300 random ones), ROUNDS (3) and SECONDS_EACH of a measurement, TIMEOUT (900 s a
-# test).  Exit status 1 if anything failed.
+# the tests' logs go to a folder beside it), PYTHON (one with PyTorch, for the peers), PROBLEMS (300 random ones), ROUNDS (3) and
+# SECONDS_EACH of a measurement, TIMEOUT (900 s a test).  Exit status 1 if anything failed.
 #
 # The GPU's power is what limits it: speeds are of the second half of each measurement, when it is warm, beside watts and clock; only
 # numbers of one call compare.
@@ -26,7 +25,6 @@ CLATTN_CACHE_DIR=$work/cache
 export top_srcdir top_builddir CLATTN_CACHE_DIR
 clattn=$top_builddir/clattn
 failures=0
-running=0
 
 fail() {
     echo "FAILED: $*" | tee -a "$REPORT"
@@ -52,32 +50,27 @@ build() {
 }
 
 # ---- the tests: a line of the table each
-# test_one NAME: runs it and leaves NAME.row
-test_one() {
-    begin=$(date +%s)
-    case $1 in
-    *.sh) timeout -k 5 "${TIMEOUT:-900}" sh "$top_srcdir/tests/$1" ;;
-    *) timeout -k 5 "${TIMEOUT:-900}" "$top_builddir/tests/$1" ;;
-    esac > "$logs/$1.log" 2>&1 < /dev/null
-    code=$?
-    bad=$(grep -c '^not ok\|^FAILED' "$logs/$1.log")
-    [ $code -eq 0 ] || [ "$bad" -gt 0 ] || bad="exit $code"
-    echo "| $1 | $(grep -c '^ok\|^== \|^check  ' "$logs/$1.log") | $bad | $(($(date +%s) - begin)) |" > "$work/$1.row"
-}
+# Run as sh -c "$test_one" LIMIT NAME: the test's log, and NAME.row.
+test_one='
+begin=$(date +%s)
+case $1 in
+*.sh) timeout -k 5 "$0" sh "$top_srcdir/tests/$1" ;;
+*) timeout -k 5 "$0" "$top_builddir/tests/$1" ;;
+esac > "$logs/$1.log" 2>&1 < /dev/null
+code=$?
+bad=$(grep -c "^not ok\|^FAILED" "$logs/$1.log")
+[ $code -eq 0 ] || [ "$bad" -gt 0 ] || bad="exit $code"
+echo "| $1 | $(grep -c "^ok\|^== \|^check  " "$logs/$1.log") | $bad | $(($(date +%s) - begin)) |" > "$work/$1.row"'
 
 test_all() {
     CK_FORK=no CK_TAP_LOG_FILE_NAME=- CK_VERBOSITY=silent CK_DEFAULT_TIMEOUT=0 srcdir=$here
-    export CK_FORK CK_TAP_LOG_FILE_NAME CK_VERBOSITY CK_DEFAULT_TIMEOUT srcdir
-    names="check_run.sh check_determinism.sh check_matrix.sh"
+    export CK_FORK CK_TAP_LOG_FILE_NAME CK_VERBOSITY CK_DEFAULT_TIMEOUT srcdir logs work
+    names=
     for program in "$top_builddir"/tests/check_*; do
         case $program in *.*) ;; *) [ -f "$program" ] && [ -x "$program" ] && names="$names ${program##*/}" ;; esac
     done
-    for name in $names; do
-        test_one "$name" &
-        running=$((running + 1))
-        [ $((running % $(nproc))) -ne 0 ] || wait
-    done
-    wait
+    names="$names check_run.sh check_determinism.sh check_matrix.sh"
+    echo "$names" | xargs -P "$(nproc)" -n 1 sh -c "$test_one" "${TIMEOUT:-900}"
     echo "| test | passed | failed | seconds |"
     echo "|---|---|---|---|"
     for name in $names; do
