@@ -153,7 +153,7 @@ static void tell_build_log(const struct build *b, cl_program program, bool edite
 {
     char *log = read_build_log(b, program), *rest = NULL;
     for (char *line = log ? strtok_r(log, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest))
-        if (line[strspn(line, " \t")])
+        if (line[strspn(line, " \t")] && !clattn__driver_says_idly(&b->ctx->facts, line))
             clattn__log(b->ctx, "program %s%s: compiler: %s", b->request->name, edited ? ", edited" : "", line);
     free(log);
 }
