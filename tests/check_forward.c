@@ -114,11 +114,18 @@ static bool judge(struct workload *w, clattn_plan *plan, enum workload_fill fill
     return true;
 }
 
-/* Whether an engine takes a problem, or its like in 16 bits throughout, or that with rows of whole 16 bytes. */
+static bool is_dense(const clattn_layout *layout)
+{
+    return layout->batch == CLATTN_DENSE && layout->head == CLATTN_DENSE && layout->token == CLATTN_DENSE;
+}
+
+/* Whether an engine takes a problem, or its like in 16 bits throughout, or that with rows of whole 16 bytes, where no strides say
+ * how long they are. */
 static bool find_like(clattn_attention *a, uint64_t seed)
 {
     const int32_t type = seed % 2 ? CLATTN_F16 : CLATTN_BF16;
-    for (int step = 0; step < 3; step++) {
+    const int steps = is_dense(&a->q) && is_dense(&a->k) && is_dense(&a->v) && is_dense(&a->o) ? 3 : 2;
+    for (int step = 0; step < steps; step++) {
         clattn_plan *plan;
         if (step == 1)
             a->type_q = a->type_k = a->type_v = a->type_o = type;

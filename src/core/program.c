@@ -90,15 +90,17 @@ static cl_program load_cached(const struct build *b, struct clattn__cache *cache
     return NULL;
 }
 
-/* A program's binary, malloc'ed, or NULL. */
-static unsigned char *read_binary(cl_program program, size_t *size)
+/* A program's binary, malloc'ed, or NULL; *code is why, where OpenCL or memory is to blame. */
+static unsigned char *read_binary(cl_program program, size_t *size, cl_int *code)
 {
     *size = 0;
-    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof *size, size, NULL) != CL_SUCCESS || *size == 0)
+    *code = clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof *size, size, NULL);
+    if (*code != CL_SUCCESS || *size == 0)
         return NULL;
     unsigned char *blob = malloc(*size);
     unsigned char *blobs[] = {blob};
-    if (blob && clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof blobs, blobs, NULL) == CL_SUCCESS)
+    *code = blob ? clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof blobs, blobs, NULL) : CL_OUT_OF_HOST_MEMORY;
+    if (*code == CL_SUCCESS)
         return blob;
     free(blob);
     return NULL;
@@ -107,7 +109,8 @@ static unsigned char *read_binary(cl_program program, size_t *size)
 static void store_binary(struct clattn__cache *cache, const struct clattn__cache_key *key, cl_program program)
 {
     size_t size;
-    unsigned char *blob = read_binary(program, &size);
+    cl_int code;
+    unsigned char *blob = read_binary(program, &size, &code);
     if (blob)
         clattn__cache_write(cache, key, blob, size);
     free(blob);
@@ -197,12 +200,15 @@ static clattn_status build_edited(const struct build *b, const char *text, size_
 static clattn_status rewrite(const struct build *b, cl_program *program)
 {
     size_t size;
+    cl_int code;
     char reason[160] = "the driver gives no binary";
-    unsigned char *binary = read_binary(*program, &size);
+    unsigned char *binary = read_binary(*program, &size, &code);
     char *text = binary ? b->request->rewrite((const char *)binary, &size, b->request->wish, reason, sizeof reason) : NULL;
     clReleaseProgram(*program);
     *program = NULL;
     free(binary);
+    if (is_shortage(code))
+        return clattn__fail_cl(b->ctx, "clGetProgramInfo", code);
     if (!text)
         return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, CL_SUCCESS, "%s: %s", b->request->name, reason);
     clattn_status status = build_edited(b, text, size, program);
