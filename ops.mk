@@ -7,7 +7,7 @@ CL_SRCS = cl/attention/forward_vector.cl cl/attention/forward_few.cl cl/attentio
 	cl/attention/merge.cl cl/attention/tables.cl
 
 CORE_SRCS = src/core/status.c src/core/version.c src/core/failure.c src/core/checked.c src/core/layout.c \
-	src/core/env.c src/core/text.c src/core/cache.c src/core/kept.c src/core/program.c src/core/device.c src/core/context.c
+	src/core/env.c src/core/text.c src/core/cache.c src/core/quarantine.c src/core/kept.c src/core/program.c src/core/device.c src/core/context.c
 EXPR_SRCS = src/expr/tree.c src/expr/names.c src/expr/reader.c src/expr/parse.c src/expr/print.c src/expr/emit.c \
 	src/expr/eval.c src/expr/interval.c src/expr/derive.c
 ENGINE_SRCS = src/engine/spec.c src/engine/geometry.c src/engine/traps.c src/engine/instructions.c src/engine/vector.c \
@@ -30,7 +30,7 @@ PUBLIC_CHECKS = tests/check_ref tests/check_forward tests/check_properties tests
 	tests/check_misuse tests/check_threads tests/check_guard tests/check_mechanisms tests/check_mechanism_traps
 INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/check_derivative \
 	tests/check_kernel_functions tests/check_kernel_rules tests/check_layout tests/check_cache \
-	tests/check_program tests/check_plan tests/check_ptx
+	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx
 RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties tests/check_data tests/check_threads \
 	tests/check_guard tests/check_program tests/check_kernel_functions tests/check_kernel_rules tests/check_mechanisms \
 	tests/check_mechanism_traps

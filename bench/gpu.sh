@@ -1,50 +1,156 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# gpu.sh [CLATTN] - all that is measured on a GPU, in one call: right first, then the bench's standard preset, then what rules cost.
+# gpu.sh [FOLDER] - all that is tested and measured on an NVIDIA GPU, in one call; the tables of doc/performance-nvidia.md as Markdown.
 #
-# CLATTN is the program (build/clattn).  Where the loader finds no driver, a folder is made that names NVIDIA's.
-# Random problems, every mechanism and the bench are of the first GPU.  Exit status 1 if a problem was wrong.
+# FOLDER (build-gpu) holds the program clattn and, in tests/, the test programs, with shared libraries in lib/ where they were built
+# elsewhere.  Without a program in it, it is configured and made here, for which a compiler and the packages of README.md are wanted.
+# In the environment: SECTIONS (all of them: machine tests random accuracy registers speed peers), REPORT (FOLDER/gpu-report.md;
+# the tests' logs go to a folder beside it), PYTHON (one with PyTorch, for the peers), PROBLEMS (300 random ones), ROUNDS (3) and
+# SECONDS_EACH of a measurement, TIMEOUT (900 s a test).  Exit status 1 if anything failed.
+#
+# The GPU's power is what limits it: speeds are of the second half of each measurement, when it is warm, beside watts and clock; only
+# numbers of one call compare.
 set -u
-clattn=${1:-build/clattn}
-bad=0
+here=$(cd "$(dirname "$0")/.." && pwd)
+top_srcdir=$here
+top_builddir=${1:-$here/build-gpu}
+mkdir -p "$top_builddir" && top_builddir=$(cd "$top_builddir" && pwd) || exit 2
+work=$(mktemp -d) || exit 2
+trap 'rm -rf "$work"' EXIT
+REPORT=${REPORT:-$top_builddir/gpu-report.md}
+logs=${REPORT%.md}-logs
+PYTHON=${PYTHON:-python3}
+mkdir -p "$logs" || exit 2
+CLATTN_CACHE_DIR=$work/cache
+export top_srcdir top_builddir CLATTN_CACHE_DIR
+clattn=$top_builddir/clattn
+failures=0
 
-if ! "$clattn" devices | grep -q '  hardware  gpu'; then
-    OCL_ICD_VENDORS=$(mktemp -d) || exit 2
-    export OCL_ICD_VENDORS
-    echo libnvidia-opencl.so.1 > "$OCL_ICD_VENDORS/nvidia.icd"
-fi
+fail() {
+    echo "FAILED: $*" | tee -a "$REPORT"
+    failures=$((failures + 1))
+}
+
+wanted() {
+    case " ${SECTIONS:-machine tests random accuracy registers speed peers} " in *" $1 "*) ;; *) return 1 ;; esac
+    printf '\n## %s\n\n' "$2" | tee -a "$REPORT"
+}
+
+# keep COMMAND...: its output is seen and kept; its own exit status
+keep() {
+    { "$@" 2>&1; echo $? > "$work/status"; } | tee -a "$REPORT"
+    return "$(cat "$work/status")"
+}
+
+build() {
+    (
+        cd "$top_builddir" && { [ -f Makefile ] || "$here/configure" -q; } &&
+            make -j"$(nproc)" && make -j"$(nproc)" check TESTS=
+    ) > "$work/build" 2>&1 || { tail -n 20 "$work/build"; echo "gpu.sh: $top_builddir has no clattn, and it cannot be built here"; exit 2; }
+}
+
+# ---- the tests: a line of the table each
+# Run as sh -c "$test_one" LIMIT NAME: the test's log, and NAME.row.
+test_one='
+begin=$(date +%s)
+case $1 in
+*.sh) timeout -k 5 "$0" sh "$top_srcdir/tests/$1" ;;
+*) timeout -k 5 "$0" "$top_builddir/tests/$1" ;;
+esac > "$logs/$1.log" 2>&1 < /dev/null
+code=$?
+bad=$(grep -c "^not ok\|^FAILED" "$logs/$1.log")
+[ $code -eq 0 ] || [ "$bad" -gt 0 ] || bad="exit $code"
+echo "| $1 | $(grep -c "^ok\|^== \|^check  " "$logs/$1.log") | $bad | $(($(date +%s) - begin)) |" > "$work/$1.row"'
+
+test_all() {
+    CK_FORK=no CK_TAP_LOG_FILE_NAME=- CK_VERBOSITY=silent CK_DEFAULT_TIMEOUT=0 srcdir=$here
+    export CK_FORK CK_TAP_LOG_FILE_NAME CK_VERBOSITY CK_DEFAULT_TIMEOUT srcdir logs work
+    names=
+    for program in "$top_builddir"/tests/check_*; do
+        case $program in *.*) ;; *) [ -f "$program" ] && [ -x "$program" ] && names="$names ${program##*/}" ;; esac
+    done
+    names="$names check_run.sh check_determinism.sh check_matrix.sh"
+    echo "$names" | xargs -P "$(nproc)" -n 1 sh -c "$test_one" "${TIMEOUT:-900}"
+    echo "| test | passed | failed | seconds |"
+    echo "|---|---|---|---|"
+    for name in $names; do
+        cat "$work/$name.row"
+    done
+    for name in $names; do
+        grep -q '| 0 | [0-9]* |$' "$work/$name.row" && continue
+        echo
+        echo "$name:"
+        grep -A8 '^not ok\|^FAILED' "$logs/$name.log" | head -n 60
+        tail -n 5 "$logs/$name.log"
+        touch "$work/failed"
+    done
+    [ ! -e "$work/failed" ] && [ "$(echo "$names" | wc -w)" -gt 10 ]
+}
+
+every_mechanism() {
+    wrong=0
+    for mechanism in $("$clattn" mechanisms | awk '{print $1}'); do
+        for problem in attn:f32:b2:h4/2:q200:k200:d64:lse attn:f16:b2:h4/2:q3:k200:d64:lse attn:f16:b2:h4/2:q300:k200:d128:lse; do
+            echo "$mechanism $problem"
+        done
+    done > "$work/mechanisms"
+    xargs -P "$(nproc)" -n 2 sh -c '"$0" verify --device gpu --mechanism "$1" "$2" > /dev/null 2>&1 || echo "wrong: $1 $2"' "$clattn" \
+        < "$work/mechanisms" > "$work/wrong"
+    cat "$work/wrong"
+    echo "$(wc -l < "$work/mechanisms") problems, $(wc -l < "$work/wrong") wrong"
+    [ ! -s "$work/wrong" ]
+}
+
+# An engine that failed would go unseen, since another one serves.
+nothing_quarantined() {
+    "$clattn" devices | grep '^  quarantined' && return 1
+    echo "no kernel is quarantined"
+}
+
+speed_of_engines() {
+    for engine in matrix-wgmma matrix-mma portable; do
+        for storage in f16 bf16; do
+            for d in 64 128; do
+                for causal in "" :causal-tl; do
+                    [ $engine = portable ] && [ "$storage$d" != f16128 ] && continue
+                    "$clattn" bench --device gpu --no-baseline --seconds "${SECONDS_EACH:-1}" --engine $engine \
+                        "attn:$storage:b8:h$((2048 / d)):q2048:k2048:d$d$causal" "attn:$storage:h$((2048 / d)):q16384:k16384:d$d$causal" |
+                        grep '^attn' | sed "s/^/$engine  /"
+                done
+            done
+        done
+    done
+}
+
+[ -x "$clattn" ] || build
+[ -d "$top_builddir/lib" ] && LD_LIBRARY_PATH=$top_builddir/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} && export LD_LIBRARY_PATH
+. "$here/tests/runtimes.sh"
+use_runtime nvidia || { echo "gpu.sh: $why"; exit 2; }
 "$clattn" devices | grep -q '  hardware  gpu' || { echo "gpu.sh: there is no GPU with an OpenCL driver"; exit 2; }
-"$clattn" devices
 
-echo "== random problems with rules"
-"$clattn" verify --device gpu --problems "${PROBLEMS:-300}" --seed 1 || bad=1
+"$clattn" devices > "$work/devices"
+echo "Measured on $(sed -n 's/^device 0  //p' "$work/devices"), $(sed -n 's/^  platform  .*, driver/driver/p' "$work/devices" | head -n 1)," \
+    "$("$clattn" --version), $(date -u +%Y-%m-%d), by \`bench/gpu.sh\`, sections ${SECTIONS:-all}." | tee "$REPORT"
 
-echo "== every mechanism, whole and with few queries"
-for mechanism in $("$clattn" mechanisms | awk '{print $1}'); do
-    for problem in attn:f32:b2:h4/2:q200:k200:d64:lse attn:f16:b2:h4/2:q3:k200:d64:lse; do
-        said=$("$clattn" verify --device gpu --mechanism "$mechanism" $problem 2>&1) || { echo "$mechanism: $said"; bad=1; }
-    done
-done
-
-echo "== speed"
-"$clattn" bench --device gpu --no-baseline --preset standard || bad=1
-
-echo "== matrix units, beside cuDNN and FlashAttention-2 where a Python with PyTorch is found"
-"${PYTHON:-python3}" "$(dirname "$0")/peers/peers.py" --gpu --device gpu --clattn "$clattn" --rounds "${ROUNDS:-3}" || bad=1
-echo "== the same by mma.sync"
-for d in 64 128; do
-    for causal in "" :causal-tl; do
-        "$clattn" bench --device gpu --no-baseline --engine matrix-mma attn:f16:b8:h$((2048 / d)):q2048:k2048:d$d$causal \
-            attn:f16:h$((2048 / d)):q16384:k16384:d$d$causal | grep '^attn'
-    done
-done
-
-echo "== rules"
-square=attn:f16:h8:q4096:k4096:d64
-for rule in 'k <= q' 'k <= q & q - k < 512' 'k < 512 | k <= q'; do
-    "$clattn" bench --device gpu --no-baseline --mask "$rule" --corner tl $square | grep '^attn' | sed "s/^/mask $rule  /"
-done
-for mechanism in full soft_cap alibi documents relu_count; do
-    "$clattn" bench --device gpu --no-baseline --mechanism $mechanism $square | grep '^attn' | sed "s/^/$mechanism  /"
-done
-exit $bad
+if wanted machine "Machine"; then
+    keep cat "$work/devices"
+    keep nvidia-smi --query-gpu=name,driver_version,power.limit,clocks.max.sm --format=csv,noheader
+fi
+wanted tests "Test suite on this driver" && { keep test_all || fail "the test suite"; }
+if wanted random "Random problems with rules, and every mechanism"; then
+    keep "$clattn" verify --device gpu --problems "${PROBLEMS:-300}" --seed 1 || fail "random problems"
+    keep every_mechanism || fail "mechanisms"
+    keep nothing_quarantined || fail "a kernel did not work"
+fi
+wanted accuracy "Error against double" && { keep "$PYTHON" "$here/bench/accuracy.py" --clattn "$clattn" || fail "accuracy"; }
+wanted registers "Registers and spills" && { keep "$PYTHON" "$here/bench/registers.py" --clattn "$clattn" || fail "registers"; }
+if wanted speed "Speed of each engine"; then
+    keep speed_of_engines
+    keep "$clattn" bench --device gpu --no-baseline --preset standard || fail "bench"
+fi
+if wanted peers "Beside PyTorch"; then
+    keep "$PYTHON" "$here/bench/peers/peers.py" --gpu --device gpu --clattn "$clattn" --rounds "${ROUNDS:-3}" \
+        --seconds "${SECONDS_EACH:-3}" || fail "peers"
+fi
+printf '\n%s failed; %s has it all\n' "$failures" "$REPORT"
+[ "$failures" -eq 0 ]

@@ -10,7 +10,7 @@ DATA_FILES = \
 	tests/data/cross/q.npy tests/data/cross/k.npy tests/data/cross/v.npy \
 	tests/data/cross/o.npy tests/data/cross/lse.npy
 
-EXTRA_DIST += bench/disassemble.sh bench/gpu.sh bench/peers/peers.py
+EXTRA_DIST += bench/disassemble.sh bench/gpu.sh bench/registers.py bench/accuracy.py bench/peers/peers.py bench/peers/gpu_peers.py
 
 install-data-hook:
 	for f in $(DATA_FILES); do \

@@ -9,5 +9,5 @@ dist_example_DATA = $(EXAMPLES)
 lint:
 	cd $(srcdir) && mandoc -T lint -W warning $(MAN_PAGES)
 	cd $(srcdir) && shellcheck -s sh -S warning -e SC1091,SC2034,SC2154 autogen.sh quickstart .ci/run build-aux/get-intel-runtime.sh tests/runtimes.sh \
-	  $(SCRIPT_CHECKS) tests/check_faults.sh
+	  $(SCRIPT_CHECKS) tests/check_faults.sh tests/check_remembered.sh bench/gpu.sh
 .PHONY: lint

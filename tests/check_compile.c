@@ -7,6 +7,7 @@
 #include <clattn.h>
 
 #include <check.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 static char folder[64];
 static clattn_context *ctx;
 static int built, warnings;
+static size_t engines_tried; /* bit i: engine number i has built something */
 
 static void count_line(void *cookie, const char *line)
 {
@@ -68,11 +70,15 @@ static const struct {
      "k < q ? score : soft_cap(20)", "softplus(score)", CLATTN_L1},
     {"attn:f32:h2:q5:k70:d16:lse:splits=2", "j[q, k] > 0", "score / 3 + f[b, h, q, k] + abs(tanh(score)) - sqrt(exp2(-abs(score)))",
      "relu(score) * sigmoid(score) + log(2.0) - floor(log2(3.0))", CLATTN_NO_NORMALISER},
+    {"attn:f16:h2:q100:k300:d64", "", "", "", CLATTN_SOFTMAX},
+    {"attn:bf16:h2:q300:k300:d128:lse", "causal", "", "", CLATTN_SOFTMAX},
+    {"attn:f16:h4/2:q20:k300:d40:lse:keylens:splits=2", "j[q, k] > 0", "soft_cap(30) + r[h] * 0.5", "", CLATTN_SOFTMAX},
 };
+
+static const char *const engines[] = {"vector", "portable", "matrix-wgmma", "matrix-mma", "matrix-generic"};
 
 START_TEST(no_words)
 {
-    static const char *const engines[] = {"vector", "portable"};
     const int before = warnings;
     clattn_attention a = CLATTN_ATTENTION_INIT;
     clattn_plan *plan;
@@ -91,13 +97,29 @@ START_TEST(no_words)
         strcpy(a.engine, engines[e]);
         clattn_status status = clattn_plan_create(&plan, ctx, &a);
         if (status == CLATTN_ENGINE_REFUSED)
-            continue; /* the vector engine, on what is no CPU */
+            continue; /* the vector engine, on what is no CPU; matrix engines, of 16 bits and a softmax */
         clattn_context_message(ctx, message, sizeof message);
         ck_assert_msg(status == CLATTN_OK, "%s on %s: %s", cases[_i].problem, engines[e], message);
         clattn_plan_destroy(plan);
+        engines_tried |= (size_t)1 << e;
     }
     ck_assert_int_gt(built, 0);
     ck_assert_int_eq(warnings, before);
+}
+END_TEST
+
+/* Every engine that fits the device was among them. */
+START_TEST(every_engine)
+{
+    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
+    clattn_engine_fit fit = CLATTN_ENGINE_FIT_INIT;
+    ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), &facts), CLATTN_OK);
+    for (size_t i = 0; clattn_engine_describe(&facts, i, &fit) == CLATTN_OK; i++) {
+        bool tried = false;
+        for (size_t e = 0; e < LEN(engines); e++)
+            tried |= !strcmp(engines[e], fit.engine) && engines_tried >> e & 1;
+        ck_assert_msg(tried || !fit.fits, "%s", fit.engine);
+    }
 }
 END_TEST
 
@@ -129,6 +151,7 @@ int main(void)
     TCase *compile = tcase_create("compile");
     tcase_add_unchecked_fixture(compile, set_up, tear_down);
     tcase_add_loop_test(compile, no_words, 0, (int)LEN(cases));
+    tcase_add_test(compile, every_engine);
     tcase_add_test(compile, a_warning_is_told);
     suite_add_tcase(suite, compile);
     return run_suite(suite);

@@ -4,6 +4,7 @@
  * Inputs f16, outputs f32, so the f32 bar holds: |o - o64| <= 16 u max|v| and |lse - lse64| <= 16 u (1 + |lse64|), u = 2^-24, plus
  * what rounding the stored results to f32 may be off by.  Scores here reach some tens: doc/numerics.md's term for large
  * scores is added by the same function as everywhere (workload_f32_bound). */
+#include "tests/engines.h"
 #include "tests/suite.h"
 #include "tool/npy.h"
 #include "tool/workload.h"
@@ -122,17 +123,16 @@ static double run_case(const struct data_case *c, const char *engine, const char
 
 START_TEST(stored_results)
 {
-    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
-    clattn_engine_fit fit = CLATTN_ENGINE_FIT_INIT;
-    int engines = 0;
-    ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), &facts), CLATTN_OK);
-    for (size_t i = 0; clattn_engine_describe(&facts, i, &fit) == CLATTN_OK; i++)
-        if (fit.fits) {
-            double ratio = run_case(&cases[_i], fit.engine, cases[_i].problem);
-            ck_assert_msg(ratio <= 1, "%s on %s: %.3f of the bound", cases[_i].folder, fit.engine, ratio);
-            engines++;
-        }
-    ck_assert_int_ge(engines, 1);
+    const char *engines[8];
+    clattn_attention a = CLATTN_ATTENTION_INIT;
+    char message[256];
+    ck_assert_int_eq(clattn_problem_parse(&a, cases[_i].problem, message, sizeof message), CLATTN_OK);
+    int n = engines_taking(ctx, &a, engines, (int)LEN(engines));
+    ck_assert_int_ge(n, 1);
+    for (int i = 0; i < n; i++) {
+        double ratio = run_case(&cases[_i], engines[i], cases[_i].problem);
+        ck_assert_msg(ratio <= 1, "%s on %s: %.3f of the bound", cases[_i].folder, engines[i], ratio);
+    }
 }
 END_TEST
 

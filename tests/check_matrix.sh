@@ -10,6 +10,15 @@ verify() {
     check "$clattn" verify --engine matrix-generic "$@"
 }
 
+# A GPU's local memory may be too small for it.
+verify_or_no_room() {
+    if "$clattn" verify --engine matrix-generic "$@" 2>&1 < /dev/null | grep -q 'no tile fits its local memory'; then
+        check echo "no room for $*"
+    else
+        verify "$@"
+    fi
+}
+
 for seed in 1 3; do
     verify --seed $seed attn:f32:h2:q40:k70:d16
     verify --seed $seed attn:f16:b2:h4/2:q33:k65:d64:causal-br:lse
@@ -21,7 +30,7 @@ for seed in 1 3; do
     verify --seed $seed attn:bf16:h2:q15:k16:d1/3:lse
     verify --seed $seed attn:f16:h1:q16:k31:d128
     verify --seed $seed attn:f16:h2:q40:k300:d32:window100-causal-br:lse
-    verify --seed $seed attn:f32:h1:q1:k1:d576
+    verify_or_no_room --seed $seed attn:f32:h1:q1:k1:d576
     verify --seed $seed --score '30 * tanh(score / 30)' attn:f16:h2:q40:k70:d32:causal-br:lse
     verify --seed $seed --score 'score - slope[h] * abs(q - k)' --array 'slope=f32[h]' --corner br attn:bf16:h4/2:q20:k90:d32
     verify --seed $seed --mask 'doc[b,q] == doc[b,k]' --array 'doc=i32[b,k]' --corner tl attn:f16:b2:h2:q64:k64:d16
@@ -44,5 +53,5 @@ finds() {
     fi
 }
 finds 's|rescale(o, &g);|;|' 'gave wrong numbers' attn:f16:h2:q40:k70:d64
-finds 's|passed = !are_too_large(&sums);|;|' '0 passed, 1 failed' --seed 3 attn:f16:h2:q40:k700:d64
+finds 's|passed = !are_too_large(sums.rounded);|;|' '0 passed, 1 failed' --seed 3 attn:f16:h2:q40:k700:d64
 end_checks "matrix engine" 28 && [ "$ran" -eq 28 ]

@@ -313,6 +313,23 @@ START_TEST(driver_facts)
 }
 END_TEST
 
+/* What a compiler is asked for, and which of its words say nothing: NVIDIA's alone. */
+START_TEST(compilers_words)
+{
+    static const char idle[] = "(): Warning: Function forward is a kernel, so overriding noinline attribute. The function may be inlined when called.";
+    int with_report = 0;
+    for (int i = 0; i < n_devices; i++) {
+        const clattn_device_facts *f = &devices[i].facts;
+        bool nvidia = strstr(f->platform, "NVIDIA") != NULL;
+        ck_assert_str_eq(clattn__driver_report_option(f), nvidia ? "-cl-nv-verbose" : "");
+        ck_assert_int_eq(clattn__driver_says_idly(f, idle), nvidia);
+        ck_assert(!clattn__driver_says_idly(f, "warning : (C7510) Potential Performance Loss"));
+        with_report += nvidia;
+    }
+    ck_assert_int_ge(with_report, 1);
+}
+END_TEST
+
 START_TEST(describe_agrees_with_choice)
 {
     for (int i = 0; i < n_devices; i++) {
@@ -668,6 +685,7 @@ int main(void)
     tcase_set_timeout(cases, 120);
     tcase_add_test(cases, expected_engine);
     tcase_add_test(cases, driver_facts);
+    tcase_add_test(cases, compilers_words);
     tcase_add_test(cases, describe_agrees_with_choice);
     tcase_add_test(cases, pairs_of_bf16);
     tcase_add_test(cases, few_rows);

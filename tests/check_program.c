@@ -174,6 +174,24 @@ START_TEST(context_keeps_programs)
 }
 END_TEST
 
+/* A report of builds is one of builds: nothing is taken from what is kept, and nothing goes there. */
+START_TEST(reported_builds)
+{
+    forget = false;
+    kept = 0;
+    expect(0, 1);
+    ck_assert_int_eq(clattn_context_set_build_report(ctx, 1), CLATTN_OK);
+    expect(0, 1);
+    expect(0, 1);
+    ck_assert(kept == 0 && count_files(where) == 1);
+    ck_assert_int_eq(clattn_context_set_build_report(ctx, 0), CLATTN_OK);
+    expect(0, 0);
+    ck_assert_int_eq(kept, 1);
+    ck_assert_int_eq(clattn_context_set_build_report(NULL, 1), CLATTN_NULL_ARGUMENT);
+    forget = true;
+}
+END_TEST
+
 /* ---- rewrites of binaries ---- */
 static char *copy_binary(const char *binary, size_t *size, const void *wish, char *reason, size_t reason_size)
 {
@@ -336,6 +354,7 @@ int main(void)
     tcase_set_timeout(cases, 120);
     tcase_add_test(cases, second_build_hits);
     tcase_add_test(cases, context_keeps_programs);
+    tcase_add_test(cases, reported_builds);
     tcase_add_test(cases, rewritten_binaries);
     tcase_add_test(cases, injured_entry_is_rebuilt);
     tcase_add_test(cases, entry_of_another_program_is_rebuilt);

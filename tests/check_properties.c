@@ -3,6 +3,7 @@
  *
  * On every engine that fits the device.  Properties of bits are compared as bits; those of real numbers within twice the f32 bar
  * of doc/numerics.md, 16 * 2^-24 * max|v|, because two results are compared. */
+#include "tests/engines.h"
 #include "tests/suite.h"
 
 #include <clattn.h>
@@ -25,13 +26,11 @@ static int n_engines;
 
 static void set_up(void)
 {
-    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
-    clattn_engine_fit fit = CLATTN_ENGINE_FIT_INIT;
+    clattn_attention a = CLATTN_ATTENTION_INIT;
+    char message[256];
     ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
-    ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), &facts), CLATTN_OK);
-    for (size_t i = 0; n_engines < MAX_ENGINES && clattn_engine_describe(&facts, i, &fit) == CLATTN_OK; i++)
-        if (fit.fits)
-            engines[n_engines++] = fit.engine;
+    ck_assert_int_eq(clattn_problem_parse(&a, "attn:f32:q70:k133:d24/20", message, sizeof message), CLATTN_OK);
+    n_engines = engines_taking(ctx, &a, engines, MAX_ENGINES);
     ck_assert_int_ge(n_engines, 1);
 }
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * check_ptx.c - the editor of NVIDIA's assembly, on a recorded text: what it edits, that it edits nothing else, what it refuses.
+ * check_ptx.c - the editor of NVIDIA's assembly, on texts of two compilers: what it edits, that it edits nothing else, what it refuses.
  *
- * tests/ptx/forward_stream-580.159.ptx is the kernel for one head of size 16 as the driver 580.159.04 compiled it for an H200. */
+ * Both are the kernel for one head of size 16.  tests/ptx/forward_stream-580.159.ptx is as the driver 580.159.04 compiled it for an H200.
+ * tests/ptx/forward_stream-clang-14.ptx is no driver's: LLVM 14 made it, over stand-ins for
+ * OpenCL's own functions, and writes PTX as compilers years apart from that driver do (other
+ * comments, labels and order of lines).  It knows neither that chip nor its version of PTX, and leaves out the size of the work-group:
+ * the test says these three. */
 #include "engine/engine.h"
 #include "door.clh"
 #include "tests/suite.h"
@@ -15,11 +19,11 @@ static const struct clattn__ptx_wish wish = {.chip = 90, .group = 256, .local_by
 static char *recorded;
 static size_t recorded_size;
 
-static void set_up(void)
+static void read_recorded(const char *name)
 {
     char path[4096];
     const char *root = getenv("top_srcdir");
-    snprintf(path, sizeof path, "%s/tests/ptx/forward_stream-580.159.ptx", root ? root : ".");
+    snprintf(path, sizeof path, "%s/tests/ptx/%s.ptx", root ? root : ".", name);
     FILE *file = fopen(path, "rb");
     ck_assert_msg(file != NULL, "%s", path);
     recorded = calloc(1, 1 << 20);
@@ -28,6 +32,27 @@ static void set_up(void)
     while (recorded_size > 0 && recorded[recorded_size - 1] == 0)
         recorded_size--;
     ck_assert_uint_gt(recorded_size, 100000);
+}
+
+static char *with(const char *what, const char *other);
+
+static void set_up_driver(void)
+{
+    read_recorded("forward_stream-580.159");
+}
+
+static void set_up_clang(void)
+{
+    static const char *const said[][2] = {
+        {".version 7.2\n", ".version 8.1\n"}, {".target sm_80,", ".target sm_90,"}, {"\n)\n{\n", "\n)\n.reqntid 256, 1, 1\n{\n"},
+    };
+    read_recorded("forward_stream-clang-14");
+    for (size_t i = 0; i < CLATTN__LEN(said); i++) {
+        char *changed = with(said[i][0], said[i][1]);
+        free(recorded);
+        recorded = changed;
+        recorded_size = strlen(recorded);
+    }
 }
 
 static void tear_down(void)
@@ -47,7 +72,7 @@ static char *edit(const char *text, size_t size, const struct clattn__ptx_wish *
 /* The recorded text with one text in place of another, which it has. */
 static char *with(const char *what, const char *other)
 {
-    char *at = strstr(recorded, what), *changed = malloc(recorded_size + strlen(other) + 1);
+    char *at = strstr(recorded, what), *changed = calloc(1, recorded_size + strlen(other) + 3); /* zeros at the end */
     ck_assert_msg(at != NULL, "%s", what);
     sprintf(changed, "%.*s%s%s", (int)(at - recorded), recorded, other, at + strlen(what));
     return changed;
@@ -121,9 +146,9 @@ END_TEST
 static const struct {
     const char *what, *other, *reason;
 } changes[] = {
-    {".version 9.0", ".version 7.8", "version"},
-    {".version 9.0", ".version nine", "version"},
-    {".version 9.0", "", "not one kernel"},
+    {".version ", ".version 7.8 and ", "version"},
+    {".version ", ".version nine ", "version"},
+    {".version ", "", "not one kernel"},
     {".target sm_90,", ".target sm_100,", "another chip"},
     {".target sm_90,", ".target sm_90a,", "not sm_"},
     {".target sm_90,", ".target sm_,", "not sm_"},
@@ -148,6 +173,16 @@ START_TEST(refusals)
     char *out = edit(changed, strlen(changed), &wish, reason);
     ck_assert_msg(!out && strstr(reason, changes[_i].reason), "'%s' for '%s': %s", changes[_i].other, changes[_i].what, reason);
     free(changed);
+}
+END_TEST
+
+/* A compiler that does not know the chip: refused as it is. */
+START_TEST(lesser_compiler)
+{
+    char reason[160];
+    read_recorded("forward_stream-clang-14");
+    ck_assert_ptr_null(edit(recorded, recorded_size, &wish, reason));
+    ck_assert_ptr_nonnull(strstr(reason, "version is not known"));
 }
 END_TEST
 
@@ -211,10 +246,9 @@ START_TEST(random_texts)
 }
 END_TEST
 
-int main(void)
+static TCase *tests_of(const char *name, SFun set_up)
 {
-    Suite *suite = suite_create("ptx");
-    TCase *cases = tcase_create("recorded text");
+    TCase *cases = tcase_create(name);
     tcase_add_checked_fixture(cases, set_up, tear_down);
     tcase_set_timeout(cases, 120);
     tcase_add_test(cases, edits);
@@ -223,6 +257,17 @@ int main(void)
     tcase_add_test(cases, marks_and_chips_go_together);
     tcase_add_test(cases, cut_texts);
     tcase_add_test(cases, random_texts);
-    suite_add_tcase(suite, cases);
+    return cases;
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("ptx");
+    TCase *lesser = tcase_create("LLVM 14, as it is");
+    tcase_add_checked_fixture(lesser, NULL, tear_down);
+    tcase_add_test(lesser, lesser_compiler);
+    suite_add_tcase(suite, tests_of("driver 580.159", set_up_driver));
+    suite_add_tcase(suite, tests_of("LLVM 14", set_up_clang));
+    suite_add_tcase(suite, lesser);
     return run_suite(suite);
 }

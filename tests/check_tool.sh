@@ -201,6 +201,7 @@ expect 0 'd/dscore *1.0 - tanh' explain --score 'soft_cap(30)' $small
 expect 0 '1 EMPTY (25.0 %), 2 PARTIAL (50.0 %), 1 FULL (25.0 %)' explain --tile 64x64 attn:f32:q128:k128:d8:causal-tl
 expect 0 '#define MASK_RULE 1' explain --kernel --mask 'causal' --corner tl $small
 expect 0 '|+\.|' explain --svg "$tmp/map.svg" --tile 64x64 attn:f32:q128:k128:d8:causal-tl
+expect 0 '^engine ' explain --build-log --device cpu $small
 grep -q '^</svg>' "$tmp/map.svg" || fail "explain --svg wrote no whole picture"
 expect 0 'soft_cap(c)' rules
 expect 0 'usage: clattn rules' rules --help

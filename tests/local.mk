@@ -16,9 +16,9 @@ AM_TESTS_ENVIRONMENT = \
 	use_runtime "$${CLATTN_TEST_RUNTIME:-pocl}" || test -z "$${CLATTN_TEST_RUNTIME}" || \
 	{ echo "CLATTN_TEST_RUNTIME: $$why" >&2; exit 99; };
 
-noinst_HEADERS += tests/ref.h tests/suite.h
+noinst_HEADERS += tests/ref.h tests/suite.h tests/engines.h
 EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words $(SCRIPT_CHECKS) \
-	tests/check_faults.sh tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices tests/ptx
+	tests/check_faults.sh tests/check_remembered.sh tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices tests/ptx
 CLEAN_DIRS += fuzz tests/pocl-cache tests/pocl-cache-avx2 tests/pocl-cache-sse tests/cache tests/vendors
 
 TESTS += $(SCRIPT_CHECKS)
@@ -46,6 +46,7 @@ tests_check_derivative_SOURCES = tests/check_derivative.c tests/random_rule.c te
 tests_check_layout_LDADD = $(INNER_LDADD)
 tests_check_cache_LDADD = $(INNER_LDADD)
 tests_check_program_LDADD = $(INNER_LDADD)
+tests_check_quarantine_LDADD = $(INNER_LDADD)
 tests_check_plan_LDADD = $(INNER_LDADD)
 tests_check_ptx_LDADD = $(INNER_LDADD)
 tests_check_mechanisms_SOURCES = tests/check_mechanisms.c tests/trial.c tests/trial.h
@@ -71,7 +72,7 @@ tests_fault_faultlayer_la_LIBADD = $(PTHREAD_LIBS)
 check_PROGRAMS += tests/fault/fault_driver
 tests_fault_fault_driver_SOURCES = tests/fault/fault_driver.c tests/fault/fault.h
 tests_fault_fault_driver_LDADD = $(LDADD)
-TESTS += tests/check_faults.sh
+TESTS += tests/check_faults.sh tests/check_remembered.sh
 else
 EXTRA_DIST += tests/fault/faultlayer.c tests/fault/fault_driver.c tests/fault/fault.h
 endif

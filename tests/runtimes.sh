@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # runtimes.sh - sourced by the tests: which OpenCL implementation they see, and nothing else of this machine's.
 #
-#     use_runtime NAME    pocl, pocl-avx2, pocl-sse, rusticl, oclgrind, intel, or any (what the machine offers)
+#     use_runtime NAME    pocl, pocl-avx2, pocl-sse, rusticl, oclgrind, intel, nvidia (a GPU), or any (what the machine offers)
 #     check COMMAND       run it; end_checks NAME N: what became of all, of which there have to be N or more
 #
 # Sets OCL_ICD_VENDORS to a folder that names one driver.  Returns 1, with the reason in $why, where it is not installed.
@@ -55,6 +55,18 @@ pin_oclgrind() {
     return 1
 }
 
+# NVIDIA's driver, which is found by its name where no file names it (containers); its own cache may stay
+pin_nvidia() {
+    nvidia=$(cat /etc/OpenCL/vendors/nvidia.icd 2> /dev/null || echo libnvidia-opencl.so.1)
+    if ! ldconfig -p 2> /dev/null | grep -q "${nvidia##*/}" && [ ! -r "$nvidia" ]; then
+        why="NVIDIA's driver is not installed"
+        return 1
+    fi
+    CLATTN_TEST_DEVICE=gpu
+    export CLATTN_TEST_DEVICE
+    pin nvidia "$nvidia"
+}
+
 # PoCL with features of the CPU hidden from it (tests/other_cpu.c); its cache does not know of that, so it has one of its own
 pin_other_cpu() {
     other=$top_builddir/tests/.libs/other_cpu.so
@@ -87,8 +99,9 @@ use_runtime() {
         ;;
     oclgrind) pin_oclgrind ;;
     intel) pin_intel ;;
+    nvidia) pin_nvidia ;;
     *)
-        why="'$1' is none of pocl, pocl-avx2, pocl-sse, rusticl, oclgrind, intel, any"
+        why="'$1' is none of pocl, pocl-avx2, pocl-sse, rusticl, oclgrind, intel, nvidia, any"
         return 1
         ;;
     esac

@@ -2,6 +2,7 @@
  * trial.c - a small dense problem with its tensors in floats: made, run on an engine, taken apart. */
 #include "tests/trial.h"
 
+#include "tests/engines.h"
 #include "tests/ref.h"
 
 #include <check.h>
@@ -15,13 +16,9 @@ static clattn_context *ctx;
 
 void trial_set_up(void)
 {
-    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
-    clattn_engine_fit fit = CLATTN_ENGINE_FIT_INIT;
+    clattn_attention a = trial_problem(1, 5, 5);
     ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
-    ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), &facts), CLATTN_OK);
-    for (size_t i = 0; trial_n_engines < TRIAL_ENGINES && clattn_engine_describe(&facts, i, &fit) == CLATTN_OK; i++)
-        if (fit.fits)
-            trial_engines[trial_n_engines++] = fit.engine;
+    trial_n_engines = engines_taking(ctx, &a, trial_engines, TRIAL_ENGINES);
     ck_assert_int_ge(trial_n_engines, 1);
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """peers.py [--clattn build/clattn] [--device cpu] [--rounds 5] [--csv FILE] - clattn beside PyTorch, ONNX Runtime and OpenBLAS, in one run;
-with --gpu (and --device gpu) beside what PyTorch has for NVIDIA's GPUs, cuDNN and FlashAttention-2.
+with --gpu (and --device gpu) beside what PyTorch has for NVIDIA's GPUs, cuDNN, FlashAttention-2 and FlexAttention.
 
 Every round measures each shape with each program in turn, so that a machine whose clock or neighbours change is the same for
 all; medians over the rounds are printed, and how many times as fast clattn is as the better peer.  A peer that is not
@@ -18,6 +18,9 @@ import sys
 import tempfile
 import time
 import typing
+
+import gpu_peers
+
 
 class Shape(typing.NamedTuple):
     """The shapes of doc/performance.md.  Query heads are `group` times as many as those of keys and values."""
@@ -74,13 +77,12 @@ GPU_SHAPES = [
     square(8, 16, 2048, 128, storage="f16"), square(8, 16, 2048, 128, True, "f16"), square(1, 16, 16384, 128, storage="bf16"),
     square(8, 16, 2048, 128, storage="bf16"), square(64, 16, 128, 64, storage="f16"), Shape(16, 8, 1, 8192, 128, storage="f16", group=4),
 ]
-SECONDS = 0.6  # a program's share of a round
 
 
-def median_time(call):
-    """Seconds of one call: the median of as many as SECONDS hold, three at least."""
+def median_time(call, seconds):
+    """Seconds of one call: the median of as many as `seconds` hold, three at least."""
     call()
-    times, end = [], time.perf_counter() + SECONDS
+    times, end = [], time.perf_counter() + seconds
     while len(times) < 3 or time.perf_counter() < end:
         begin = time.perf_counter()
         call()
@@ -96,10 +98,14 @@ class Clattn:
         subprocess.run([options.clattn, "--version"], check=True, stdout=subprocess.DEVNULL)
 
     def seconds(self, shape):
+        return self.measure([shape.problem()])
+
+    def measure(self, arguments):
+        """Seconds of `clattn bench' with these arguments."""
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "bench.json")
-            subprocess.run([self.options.clattn, "bench", "--device", self.options.device, "--no-baseline", "--seconds", "1", "--json",
-                            path, shape.problem()], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([self.options.clattn, "bench", "--device", self.options.device, "--no-baseline", "--seconds",
+                            str(max(1, round(self.options.seconds))), "--json", path] + arguments, check=True, stdout=subprocess.DEVNULL)
             with open(path) as file:
                 row = json.load(file)[0]
         if row["failed"]:
@@ -114,6 +120,7 @@ class PyTorch:
         import torch
         self.torch = torch
         torch.set_num_threads(os.cpu_count())
+        self.options = options
         self.name = "PyTorch " + torch.__version__.split("+")[0]
 
     def seconds(self, shape):
@@ -122,34 +129,7 @@ class PyTorch:
                    for length in (shape.rows(), shape.kv_len, shape.kv_len))
         attend = self.torch.nn.functional.scaled_dot_product_attention
         with self.torch.inference_mode():
-            return median_time(lambda: attend(q, k, v, is_causal=shape.causal))
-
-
-class TorchGpu:
-    """One of PyTorch's backends for scaled_dot_product_attention on a GPU; warm as clattn's bench is, times by events."""
-
-    def __init__(self, options, name, backend):
-        import torch
-        if not torch.cuda.is_available():
-            raise ImportError("PyTorch sees no GPU")
-        self.torch, self.name, self.backend = torch, name, backend
-
-    def seconds(self, shape):
-        torch, kind = self.torch, {"f16": self.torch.float16, "bf16": self.torch.bfloat16}[shape.storage]
-        q, k, v = (torch.randn(shape.batch, shape.heads, length, shape.dim, device="cuda", dtype=kind)
-                   for length in (shape.rows(), shape.kv_len, shape.kv_len))
-        attend = torch.nn.functional.scaled_dot_product_attention
-        times, begin = [], time.perf_counter()
-        with torch.inference_mode(), torch.nn.attention.sdpa_kernel(getattr(torch.nn.attention.SDPBackend, self.backend)):
-            while time.perf_counter() - begin < SECONDS:
-                events = [torch.cuda.Event(enable_timing=True) for _ in range(21)]
-                events[0].record()
-                for event in events[1:]:
-                    attend(q, k, v, is_causal=shape.causal)
-                    event.record()
-                torch.cuda.synchronize()
-                times.append([a.elapsed_time(b) * 1e-3 for a, b in zip(events, events[1:])])
-        return statistics.median(sum(times[len(times) // 2:], []))
+            return median_time(lambda: attend(q, k, v, is_causal=shape.causal), self.options.seconds)
 
 
 class OnnxRuntime:
@@ -160,7 +140,7 @@ class OnnxRuntime:
         import numpy
         import onnx
         import onnxruntime
-        self.numpy, self.onnx, self.runtime = numpy, onnx, onnxruntime
+        self.numpy, self.onnx, self.runtime, self.options = numpy, onnx, onnxruntime, options
         self.name = "ONNX Runtime " + onnxruntime.__version__
 
     def seconds(self, shape):
@@ -179,7 +159,7 @@ class OnnxRuntime:
         choices.intra_op_num_threads = os.cpu_count()
         session = self.runtime.InferenceSession(model.SerializeToString(), choices, providers=["CPUExecutionProvider"])
         inputs = {n: self.numpy.random.randn(b, s, width).astype(self.numpy.float32) for n, s in lengths.items()}
-        return median_time(lambda: session.run(None, inputs))
+        return median_time(lambda: session.run(None, inputs), self.options.seconds)
 
 
 class OpenBlas:
@@ -191,7 +171,7 @@ class OpenBlas:
         library = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]
         if "openblas" not in library["name"]:
             raise ImportError(f"numpy was built with {library['name']}")
-        self.numpy = numpy
+        self.numpy, self.options = numpy, options
         self.name = "OpenBLAS " + library["version"] + ", unfused"
 
     def seconds(self, shape):
@@ -212,13 +192,13 @@ class OpenBlas:
             o = s @ v
             o /= s.sum(axis=3, keepdims=True)
             return o
-        return median_time(attend)
+        return median_time(attend, self.options.seconds)
 
 
 def open_programs(options):
     on_cpu = {"PyTorch": PyTorch, "ONNX Runtime": OnnxRuntime, "OpenBLAS": OpenBlas}
-    on_gpu = {"cuDNN": lambda o: TorchGpu(o, "cuDNN", "CUDNN_ATTENTION"),
-              "FlashAttention-2": lambda o: TorchGpu(o, "FlashAttention-2", "FLASH_ATTENTION")}
+    on_gpu = {"cuDNN": lambda o: gpu_peers.TorchGpu(o, "cuDNN", "CUDNN_ATTENTION"),
+              "FlashAttention-2": lambda o: gpu_peers.TorchGpu(o, "FlashAttention-2", "FLASH_ATTENTION")}
     programs = [Clattn(options)]
     for name, make in (on_gpu if options.gpu else on_cpu).items():
         try:
@@ -228,18 +208,22 @@ def open_programs(options):
     return programs
 
 
-def measure(programs, shapes, rounds):
-    """rates[shape][program name]: GFLOP/s, of decode GB/s, the median over the rounds; None where it cannot run the shape."""
+def measure(programs, shapes, rounds, meter):
+    """rates[shape][program name]: GFLOP/s, of decode GB/s, the median over the rounds; None where it cannot run the shape.
+    power[shape][program name]: watts and MHz in the last round, where there is a meter."""
     times = {shape: {p.name: [] for p in programs} for shape in shapes}
+    power = {shape: {p.name: None for p in programs} for shape in shapes}
     for number in range(rounds):
         for shape in shapes:
             print(f"round {number + 1} of {rounds}: {shape.problem()}", file=sys.stderr)
             for program in programs:
+                begin = time.perf_counter()
                 seconds = program.seconds(shape)
                 if seconds:
                     times[shape][program.name].append(seconds)
+                power[shape][program.name] = meter and meter.since(begin)
     return {shape: {name: shape.rate(statistics.median(t)) if t else None for name, t in by_name.items()}
-            for shape, by_name in times.items()}
+            for shape, by_name in times.items()}, power
 
 
 def times_as_fast(rates):
@@ -247,13 +231,15 @@ def times_as_fast(rates):
     return rates["clattn"] / max(peers) if peers else None
 
 
-def print_table(programs, rates):
-    print("| problem | " + " | ".join(p.name for p in programs) + " | times the better peer |")
-    print("|---|" + "---|" * (len(programs) + 1))
+def print_table(programs, rates, power, meter):
+    shown = programs[:2] if meter else []
+    print("| problem | " + " | ".join(p.name for p in programs) + " | times the better peer |" + "".join(f" {p.name} W, MHz |" for p in shown))
+    print("|---|" + "---|" * (len(programs) + 1 + len(shown)))
     for shape in rates:
         cells = [f"{rate:.{int(shape.decodes())}f}" if rate else "-" for rate in rates[shape].values()]
         ratio = times_as_fast(rates[shape])
-        print(f"| {shape.problem()} | " + " | ".join(cells) + (f" | {ratio:.2f} |" if ratio else " | - |"))
+        print(f"| {shape.problem()} | " + " | ".join(cells) + (f" | {ratio:.2f} |" if ratio else " | - |") +
+              "".join(f" {gpu_peers.power_text(power[shape][p.name])} |" for p in shown), flush=True)
 
 
 def main():
@@ -262,11 +248,21 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.6, help="a program's share of a round")
+    parser.add_argument("--only", default="", help="shapes whose problem holds this text; 'rules': those of FlexAttention alone")
     parser.add_argument("--csv")
     options = parser.parse_args()
     programs = open_programs(options)
-    rates = measure(programs, GPU_SHAPES if options.gpu else SHAPES, options.rounds)
-    print_table(programs, rates)
+    meter = gpu_peers.Meter() if options.gpu else None
+    shapes = [shape for shape in (GPU_SHAPES if options.gpu else SHAPES) if options.only in shape.problem()]
+    rates, power = measure(programs, shapes, options.rounds, meter)
+    if shapes:
+        print_table(programs, rates, power, meter)
+    if options.gpu and options.only in ("", "rules"):
+        print()
+        gpu_peers.measure_rules(programs[0], options, meter)
+    if meter:
+        meter.close()
     if options.csv:
         with open(options.csv, "w", newline="") as file:
             writer = csv.writer(file)

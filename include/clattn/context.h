@@ -12,7 +12,7 @@ typedef struct clattn_context clattn_context;
 typedef void (*clattn_log_callback)(void *cookie, const char *line);
 
 /* What is done with compiled programs.  A context keeps the last ones that it built, and the cache on disk (clattn(3),
- * FILES) serves later processes. */
+ * FILES) serves later processes.  Kernels that failed are remembered there with all modes but OFF. */
 typedef enum clattn_cache_mode {
     CLATTN_CACHE_AUTO = 0, /* on disk too, except where the driver caches programs by itself   */
     CLATTN_CACHE_OFF = 1,  /* nothing is kept: every plan builds its programs and checks them  */
@@ -44,6 +44,11 @@ CLATTN_API clattn_status clattn_context_set_log(clattn_context *ctx, clattn_log_
 /* Set where and whether compiled programs are kept.  directory NULL: $CLATTN_CACHE_DIR, else
  * $XDG_CACHE_HOME/clattn, else $HOME/.cache/clattn.  An unusable folder is never an error: it costs time. */
 CLATTN_API clattn_status clattn_context_set_cache(clattn_context *ctx, clattn_cache_mode mode, const char *directory);
+
+/* on not 0: ask the compiler what it makes of each kernel (registers, spills); where it has such a report, it goes to the log, line by
+ * line: "program NAME: compiler: ..." and "program NAME, edited: compiler: ...", of which the last is what runs.  Meanwhile every plan
+ * builds its programs, and nothing is kept or remembered, as with CLATTN_CACHE_OFF. */
+CLATTN_API clattn_status clattn_context_set_build_report(clattn_context *ctx, int on);
 
 /* Copy the sentence of this context's latest failure into text (size bytes, always terminated). */
 CLATTN_API clattn_status clattn_context_message(const clattn_context *ctx, char *text, size_t size);

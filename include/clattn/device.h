@@ -61,6 +61,19 @@ typedef struct clattn_engine_fit {
 
 #define CLATTN_ENGINE_FIT_INIT {sizeof(clattn_engine_fit), NULL, 0, ""}
 
+/* A kernel of a matrix engine that failed on a device, remembered in the folder of compiled programs so that no later plan tries it
+ * again there, with this driver and this version of clattn; other kernels of the engine are not concerned. */
+typedef struct clattn_quarantine {
+    size_t size; /* sizeof(clattn_quarantine), set by CLATTN_QUARANTINE_INIT */
+    char engine[32];
+    char fault[48];    /* "its kernel did not build", "its numbers were wrong", "its first launch failed" */
+    char details[256]; /* what the failed call said */
+    char problem[512]; /* of the plan, as clattn_problem_print writes it: without rules */
+    char date[16];     /* 2026-11-26, UTC */
+} clattn_quarantine;
+
+#define CLATTN_QUARANTINE_INIT {sizeof(clattn_quarantine), "", "", "", "", ""}
+
 CLATTN_BEGIN
 /* List the devices of all platforms, in the ICD loader's order, into devices[0 .. capacity-1] (may be NULL
  * when capacity is 0); *count is how many there are.  Platforms that fail are passed over.
@@ -75,6 +88,15 @@ CLATTN_API clattn_status clattn_engine_describe(const clattn_device_facts *facts
 
 /* Return sentence number index about a known trap of this device's driver, or NULL past the last.  Static. */
 CLATTN_API const char *clattn_device_trap(const clattn_device_facts *facts, size_t index);
+
+/* Read entry number index (0, 1, ...) of a device's quarantine.  directory as for clattn_context_set_cache.  BAD_COUNT past the
+ * last entry, and where there is no folder.  NULL_ARGUMENT, BAD_STRUCT_SIZE. */
+CLATTN_API clattn_status clattn_quarantine_describe(const clattn_device_facts *facts, const char *directory, size_t index,
+                                                    clattn_quarantine *entry);
+
+/* Forget a device's quarantine, so that its engines are tried again; facts NULL: every entry, those of other drivers and versions
+ * too.  *count (may be NULL) is how many there were.  BAD_STRUCT_SIZE. */
+CLATTN_API clattn_status clattn_quarantine_forget(const clattn_device_facts *facts, const char *directory, size_t *count);
 CLATTN_END
 
 #endif

@@ -128,6 +128,8 @@ struct clattn_plan {
     struct clattn__tables tables;
     int64_t workspace_bytes; /* the parts' o, the parts' lse, the tables, the groups' scratch; all of 4-byte words */
     char why[CLATTN__WHY_SIZE];
+    struct clattn__cache_key key; /* of the forward kernel's program, where its engine may fail */
+    const char *fault;            /* what it did wrong: words of quarantine; NULL: nothing */
     pthread_mutex_t lock; /* guards the kernels' arguments and all that follows */
     cl_mem workspace;     /* the plan's own, NULL with CLATTN_CALLER_WORKSPACE */
     cl_event busy;        /* the last work that uses it */
@@ -147,7 +149,7 @@ int64_t clattn__scratch_fill(struct forward_args *args, const struct clattn__lau
 void clattn__shift_workspace(struct forward_args *args, struct merge_args *merge, int64_t words);
 
 /* ---- selftest.c ---- */
-/* Launch a plan's kernels on a tiny problem and compare with a scalar computation on the host. */
+/* Launch a plan's kernels on a tiny problem and compare with a scalar computation on the host.  Sets plan->fault if they are to blame. */
 clattn_status clattn__self_test(clattn_plan *plan);
 
 #endif

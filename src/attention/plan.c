@@ -3,6 +3,7 @@
 #include "attention/attention.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,6 +146,28 @@ static clattn_status choose(clattn_plan *plan, uint32_t failed, struct clattn__t
     return CLATTN_OK;
 }
 
+/* Whether another engine may serve where this one fails; then what failed before is not tried again. */
+static bool has_substitute(const clattn_attention *a, const struct clattn__engine *engine)
+{
+    return engine->may_fail && !a->engine[0] && !(a->flags & CLATTN_STRICT);
+}
+
+/* The forward kernel of a request: built, unless it is known to fail. */
+static clattn_status try_forward(clattn_plan *plan, const struct clattn__program_request *request)
+{
+    clattn_quarantine entry = CLATTN_QUARANTINE_INIT;
+    clattn_status status = plan->engine->may_fail ? clattn__program_key(plan->ctx, request, &plan->key) : CLATTN_OK;
+    if (status)
+        return status;
+    if (has_substitute(&plan->problem.a, plan->engine) && clattn__quarantine_find(plan->ctx, &plan->key, &entry))
+        return clattn__fail(plan->ctx, CLATTN_ENGINE_REFUSED, CL_SUCCESS, "engine %s is quarantined: %s on %s", plan->engine->name,
+                            entry.fault, entry.date);
+    status = clattn__kernel_build(plan->ctx, request, &plan->forward);
+    if (status == CLATTN_BUILD_FAILED)
+        plan->fault = "its kernel did not build";
+    return status;
+}
+
 static clattn_status build_forward(clattn_plan *plan)
 {
     char options[OPTIONS_SIZE];
@@ -159,7 +182,7 @@ static clattn_status build_forward(clattn_plan *plan)
     } else {
         struct clattn__program_request request = {.name = plan->launch.kernel_text, .options = options, .prelude = prelude, .kernel = "forward",
                                                   .rewrite = plan->launch.rewrite, .wish = &plan->launch.wish};
-        status = clattn__kernel_build(plan->ctx, &request, &plan->forward);
+        status = try_forward(plan, &request);
     }
     free(prelude);
     return status;
@@ -224,6 +247,17 @@ static void prove(const clattn_plan *plan)
             clattn__kept_prove(plan->ctx, programs[i]);
 }
 
+/* Let later processes know what failed in this one. */
+static void quarantine(const clattn_plan *plan)
+{
+    clattn_quarantine entry = CLATTN_QUARANTINE_INIT;
+    snprintf(entry.engine, sizeof entry.engine, "%s", plan->engine->name);
+    snprintf(entry.fault, sizeof entry.fault, "%s", plan->fault);
+    clattn_context_message(plan->ctx, entry.details, sizeof entry.details);
+    clattn_problem_print(&plan->problem.a, entry.problem, sizeof entry.problem);
+    clattn__quarantine_add(plan->ctx, &plan->key, &entry);
+}
+
 static clattn_status prepare(clattn_plan *plan, const clattn_attention *a, uint32_t failed)
 {
     char details[CLATTN__MESSAGE_SIZE];
@@ -246,6 +280,8 @@ static clattn_status prepare(clattn_plan *plan, const clattn_attention *a, uint3
         status = clattn__self_test(plan);
     if (!status)
         prove(plan);
+    else if (plan->fault && plan->engine->may_fail)
+        quarantine(plan);
     return status;
 }
 
@@ -271,11 +307,11 @@ static clattn_plan *make_plan(clattn_context *ctx, const clattn_attention *probl
     return NULL;
 }
 
-/* Whether another engine may serve after one has failed. */
+/* Whether another engine may serve after one has failed, or is known to. */
 static bool may_go_on(const clattn_attention *problem, const struct clattn__engine *failed, clattn_status status)
 {
-    bool failed_here = status == CLATTN_BUILD_FAILED || status == CLATTN_SELF_TEST_FAILED;
-    return failed_here && failed && failed->may_fail && !problem->engine[0] && !(problem->flags & CLATTN_STRICT);
+    bool failed_here = status == CLATTN_BUILD_FAILED || status == CLATTN_SELF_TEST_FAILED || status == CLATTN_ENGINE_REFUSED;
+    return failed_here && failed && has_substitute(problem, failed);
 }
 
 clattn_status clattn_plan_create(clattn_plan **plan, clattn_context *ctx, const clattn_attention *problem)

@@ -340,6 +340,7 @@ static clattn_status compare(clattn_plan *plan, struct tiny *t)
     free(weights);
     if (worst <= 1)
         return CLATTN_OK;
+    plan->fault = "its numbers were wrong";
     return clattn__fail(plan->ctx, CLATTN_SELF_TEST_FAILED, CL_SUCCESS, "engine %s, an error of %g times what is allowed",
                         plan->engine->name, worst);
 }
@@ -371,8 +372,13 @@ clattn_status clattn__self_test(clattn_plan *plan)
     if (t && shape_tiny(plan, t) && fill_tiny(t)) {
         cl_int code = make_buffers(plan, t);
         if (code == CL_SUCCESS)
+            code = clFinish(t->queue); /* fails where the device was lost before */
+        bool sound = code == CL_SUCCESS;
+        if (sound)
             code = launch_tiny(plan, t);
         status = code == CL_SUCCESS ? CLATTN_OK : clattn__fail_cl(plan->ctx, "the first launch", code);
+        if (sound && status == CLATTN_OPENCL_FAILED) /* not for want of memory */
+            plan->fault = "its first launch failed";
         if (!status && !(plan->problem.a.flags & CLATTN_NO_SELF_TEST))
             status = compare(plan, t);
     } else {

@@ -7,11 +7,14 @@
  *
  *     magic[8]  key[32]  length[8, little endian]  sha256(payload)[32]  payload[length]
  *
- * Entries are written aside and renamed.  While a driver loads an entry, a file KEY.loading lies beside it,
- * held by a shared lock; one that nobody holds means that the load killed its process, and the entry goes.
+ * A note is a short text about the program of a key, KEY.note, of the same form (quarantine.c).  All are written
+ * aside and renamed.  While a driver loads an entry, a file KEY.loading lies beside it, held by a shared lock; one
+ * that nobody holds means that the load killed its process, and the entry goes.
  * Every failure means "no cache". */
 #include "core/core.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -29,6 +32,8 @@
 #define HEADER_BYTES (8 + 32 + 8 + 32)
 #define MAX_PAYLOAD ((size_t)64 << 20)
 #define NAME_BYTES 80
+#define PROGRAM "" /* suffixes of names */
+#define NOTE ".note"
 #define MOST_ASIDE 32       /* writers of one entry at a time */
 #define ABANDONED_SECONDS 3600
 
@@ -54,7 +59,7 @@ static bool private_to_us(const struct stat *st)
     return st->st_uid == geteuid() && !(st->st_mode & (S_IWGRP | S_IWOTH));
 }
 
-struct clattn__cache *clattn__cache_open(const char *directory)
+static struct clattn__cache *open_folder(const char *directory, bool make)
 {
     struct stat st;
     char path[PATH_MAX];
@@ -64,7 +69,8 @@ struct clattn__cache *clattn__cache_open(const char *directory)
     memcpy(path, directory, n + 1);
     while (n > 1 && path[n - 1] == '/') /* a slash at the end would follow a link */
         path[--n] = 0;
-    make_folders(path);
+    if (make)
+        make_folders(path);
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return NULL;
@@ -77,6 +83,16 @@ struct clattn__cache *clattn__cache_open(const char *directory)
     cache->fd = fd;
     cache->mark = -1;
     return cache;
+}
+
+struct clattn__cache *clattn__cache_open(const char *directory)
+{
+    return open_folder(directory, true);
+}
+
+struct clattn__cache *clattn__cache_find(const char *directory)
+{
+    return open_folder(directory, false);
 }
 
 void clattn__cache_close(struct clattn__cache *cache)
@@ -146,12 +162,12 @@ static void make_header(const struct clattn__cache_key *key, const unsigned char
 }
 
 /* The payload of an open entry, or NULL.  The header is made again from what was read. */
-static unsigned char *read_entry(int fd, const struct clattn__cache_key *key, size_t *size)
+static unsigned char *read_entry(int fd, const struct clattn__cache_key *key, size_t most, size_t *size)
 {
     struct stat st;
     unsigned char header[HEADER_BYTES], expected[HEADER_BYTES];
     if (fstat(fd, &st) || !S_ISREG(st.st_mode) || !private_to_us(&st) || st.st_nlink != 1 ||
-        st.st_size <= HEADER_BYTES || (uint64_t)st.st_size > HEADER_BYTES + MAX_PAYLOAD)
+        st.st_size <= HEADER_BYTES || (uint64_t)st.st_size > HEADER_BYTES + most)
         return NULL;
     *size = (size_t)st.st_size - HEADER_BYTES;
     unsigned char *payload = malloc(*size), extra;
@@ -183,26 +199,29 @@ static bool load_died(const struct clattn__cache *cache, const struct clattn__ca
     return !held;
 }
 
+/* The payload of a file, or NULL; a bad one is taken away. */
+static unsigned char *read_file(const struct clattn__cache *cache, const struct clattn__cache_key *key, const char *suffix,
+                                size_t most, size_t *size)
+{
+    char name[NAME_BYTES];
+    entry_name(key, suffix, name);
+    int fd = openat(cache->fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    unsigned char *payload = fd < 0 ? NULL : read_entry(fd, key, most, size);
+    if (!payload && (fd >= 0 || errno != ENOENT))
+        unlinkat(cache->fd, name, 0);
+    if (fd >= 0)
+        close(fd);
+    return payload;
+}
+
 bool clattn__cache_read(struct clattn__cache *cache, const struct clattn__cache_key *key,
                         unsigned char **payload, size_t *size)
 {
-    char name[NAME_BYTES];
-    entry_name(key, "", name);
     *payload = NULL;
-    if (load_died(cache, key)) {
+    if (load_died(cache, key))
         clattn__cache_remove(cache, key);
-        return false;
-    }
-    int fd = openat(cache->fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        if (errno != ENOENT)
-            clattn__cache_remove(cache, key);
-        return false;
-    }
-    *payload = read_entry(fd, key, size);
-    close(fd);
-    if (!*payload)
-        clattn__cache_remove(cache, key);
+    else
+        *payload = read_file(cache, key, PROGRAM, MAX_PAYLOAD, size);
     return *payload != NULL;
 }
 
@@ -233,14 +252,14 @@ static bool within_file_limit(size_t size)
            (limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur);
 }
 
-bool clattn__cache_write(struct clattn__cache *cache, const struct clattn__cache_key *key,
-                         const unsigned char *payload, size_t size)
+static bool write_file(const struct clattn__cache *cache, const struct clattn__cache_key *key, const char *suffix,
+                       const unsigned char *payload, size_t size)
 {
     char name[NAME_BYTES], aside[NAME_BYTES];
     unsigned char header[HEADER_BYTES];
-    if (size == 0 || size > MAX_PAYLOAD || !within_file_limit(HEADER_BYTES + size))
+    if (size == 0 || !within_file_limit(HEADER_BYTES + size))
         return false;
-    entry_name(key, "", name);
+    entry_name(key, suffix, name);
     make_header(key, payload, size, header);
     int fd = open_aside(cache, key, aside);
     if (fd < 0)
@@ -250,6 +269,12 @@ bool clattn__cache_write(struct clattn__cache *cache, const struct clattn__cache
     if (!good)
         unlinkat(cache->fd, aside, 0);
     return good;
+}
+
+bool clattn__cache_write(struct clattn__cache *cache, const struct clattn__cache_key *key,
+                         const unsigned char *payload, size_t size)
+{
+    return size <= MAX_PAYLOAD && write_file(cache, key, PROGRAM, payload, size);
 }
 
 static void unlink_mark(struct clattn__cache *cache, const struct clattn__cache_key *key)
@@ -262,7 +287,7 @@ static void unlink_mark(struct clattn__cache *cache, const struct clattn__cache_
 void clattn__cache_remove(struct clattn__cache *cache, const struct clattn__cache_key *key)
 {
     char name[NAME_BYTES];
-    entry_name(key, "", name);
+    entry_name(key, PROGRAM, name);
     unlinkat(cache->fd, name, 0);
     unlink_mark(cache, key);
 }
@@ -289,4 +314,57 @@ void clattn__cache_clear_loading(struct clattn__cache *cache, const struct clatt
         unlink_mark(cache, key);
     close(cache->mark);
     cache->mark = -1;
+}
+
+/* ---- notes ---- */
+bool clattn__cache_read_note(struct clattn__cache *cache, const struct clattn__cache_key *key, char text[CLATTN__NOTE_SIZE])
+{
+    size_t size;
+    unsigned char *payload = read_file(cache, key, NOTE, CLATTN__NOTE_SIZE - 1, &size);
+    if (!payload)
+        return false;
+    memcpy(text, payload, size);
+    text[size] = 0;
+    free(payload);
+    return strlen(text) == size;
+}
+
+bool clattn__cache_write_note(struct clattn__cache *cache, const struct clattn__cache_key *key, const char *text)
+{
+    return strlen(text) < CLATTN__NOTE_SIZE && write_file(cache, key, NOTE, (const unsigned char *)text, strlen(text));
+}
+
+void clattn__cache_remove_note(struct clattn__cache *cache, const struct clattn__cache_key *key)
+{
+    char name[NAME_BYTES];
+    entry_name(key, NOTE, name);
+    unlinkat(cache->fd, name, 0);
+}
+
+/* Whether a name is a note's, and of which key. */
+static bool is_note(const char *name, struct clattn__cache_key *key)
+{
+    char again[NAME_BYTES];
+    for (int i = 0; i < 32; i++) {
+        unsigned byte;
+        if (!isxdigit((unsigned char)name[2 * i]) || !isxdigit((unsigned char)name[2 * i + 1]) || sscanf(name + 2 * i, "%2x", &byte) != 1)
+            return false;
+        key->sha256[i] = (unsigned char)byte;
+    }
+    entry_name(key, NOTE, again);
+    return !strcmp(name, again);
+}
+
+void clattn__cache_each_note(struct clattn__cache *cache, clattn__note_visitor *visit, void *cookie)
+{
+    struct clattn__cache_key key;
+    int fd = openat(cache->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    if (fd >= 0 && !folder)
+        close(fd);
+    for (struct dirent *file = folder ? readdir(folder) : NULL; file; file = readdir(folder))
+        if (is_note(file->d_name, &key))
+            visit(cookie, cache, &key);
+    if (folder)
+        closedir(folder);
 }

@@ -224,6 +224,39 @@ clattn_status clattn_context_set_cache(clattn_context *ctx, clattn_cache_mode mo
     return CLATTN_OK;
 }
 
+clattn_status clattn_context_set_build_report(clattn_context *ctx, int on)
+{
+    clattn_status status = clattn__context_check(ctx);
+    if (status)
+        return status;
+    pthread_mutex_lock(&ctx->lock);
+    ctx->build_report = on != 0;
+    pthread_mutex_unlock(&ctx->lock);
+    return CLATTN_OK;
+}
+
+bool clattn__context_keeps(clattn_context *ctx)
+{
+    pthread_mutex_lock(&ctx->lock);
+    bool keeps = ctx->cache_mode != CLATTN_CACHE_OFF && !ctx->build_report;
+    pthread_mutex_unlock(&ctx->lock);
+    return keeps;
+}
+
+const char *clattn__context_folder(clattn_context *ctx, char path[CLATTN__PATH_SIZE])
+{
+    const char *folder = NULL;
+    if (!clattn__context_keeps(ctx))
+        return NULL;
+    pthread_mutex_lock(&ctx->lock);
+    if (!ctx->cache_directory)
+        folder = clattn__env_cache_directory(path, CLATTN__PATH_SIZE);
+    else if (strlen(ctx->cache_directory) < CLATTN__PATH_SIZE)
+        folder = strcpy(path, ctx->cache_directory);
+    pthread_mutex_unlock(&ctx->lock);
+    return folder;
+}
+
 /* The lock of a context that the caller only reads. */
 static pthread_mutex_t *lock_of(const clattn_context *ctx)
 {

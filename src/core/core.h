@@ -50,6 +50,7 @@ struct clattn_context {
     void *log_cookie;
     clattn_cache_mode cache_mode;
     char *cache_directory; /* NULL: the default of env.c */
+    bool build_report;     /* the compiler is asked for it, and nothing is kept */
     char message[CLATTN__MESSAGE_SIZE];
     cl_int cl_error;
     char *build_log; /* NULL until a build fails */
@@ -57,6 +58,11 @@ struct clattn_context {
     struct clattn__kept kept[CLATTN__MAX_KEPT];
 };
 
+/* Whether programs and failures are kept at all. */
+bool clattn__context_keeps(clattn_context *ctx);
+/* The folder for what is kept on disk, copied into path; NULL: nothing is kept there. */
+#define CLATTN__PATH_SIZE 4096
+const char *clattn__context_folder(clattn_context *ctx, char path[CLATTN__PATH_SIZE]);
 /* CLATTN_OK if ctx is alive and of this process, else NULL_ARGUMENT, BAD_HANDLE or FORKED. */
 clattn_status clattn__context_check(const clattn_context *ctx);
 void clattn__context_retain(clattn_context *ctx);
@@ -127,10 +133,13 @@ struct clattn__program_request {
 };
 /* Build a program for the context's device: from the cache where it may, else from text.  The caller releases *program. */
 clattn_status clattn__program_build(clattn_context *ctx, const struct clattn__program_request *request, cl_program *program);
+/* The key of what it would build: text, options and prelude, device, driver, version of this library. */
+clattn_status clattn__program_key(clattn_context *ctx, const struct clattn__program_request *request, struct clattn__cache_key *key);
 
 /* The program cache: entries are files named by key, authenticated before the driver sees them. */
 struct clattn__cache;
 struct clattn__cache *clattn__cache_open(const char *directory); /* NULL: unusable, which is no error */
+struct clattn__cache *clattn__cache_find(const char *directory); /* the same, but makes no folder */
 void clattn__cache_close(struct clattn__cache *cache);
 /* *payload is malloc'ed; false for any trouble (a bad entry is removed). */
 bool clattn__cache_read(struct clattn__cache *cache, const struct clattn__cache_key *key, unsigned char **payload, size_t *size);
@@ -140,10 +149,24 @@ void clattn__cache_remove(struct clattn__cache *cache, const struct clattn__cach
  * load killed its process.  false: no mark could be made, and the entry must not be loaded.  One a cache at a time. */
 bool clattn__cache_mark_loading(struct clattn__cache *cache, const struct clattn__cache_key *key);
 void clattn__cache_clear_loading(struct clattn__cache *cache, const struct clattn__cache_key *key);
+/* Notes: short texts beside the entries, authenticated alike. */
+#define CLATTN__NOTE_SIZE 4096 /* of a text with its end */
+typedef void clattn__note_visitor(void *cookie, struct clattn__cache *cache, const struct clattn__cache_key *key);
+bool clattn__cache_read_note(struct clattn__cache *cache, const struct clattn__cache_key *key, char text[CLATTN__NOTE_SIZE]);
+bool clattn__cache_write_note(struct clattn__cache *cache, const struct clattn__cache_key *key, const char *text);
+void clattn__cache_remove_note(struct clattn__cache *cache, const struct clattn__cache_key *key);
+void clattn__cache_each_note(struct clattn__cache *cache, clattn__note_visitor *visit, void *cookie);
+
+/* ---- quarantine.c: programs that failed here, remembered on disk ---- */
+/* Remember one, with engine, fault, details and problem of entry; without a cache nothing happens. */
+void clattn__quarantine_add(clattn_context *ctx, const struct clattn__cache_key *key, const clattn_quarantine *entry);
+bool clattn__quarantine_find(clattn_context *ctx, const struct clattn__cache_key *key, clattn_quarantine *entry);
 
 /* ---- device.c ---- */
-/* What is known about drivers (src/engine/traps.c): fills what no query tells. */
+/* What is known about drivers (src/engine/traps.c): fills what no query tells; the option for a compiler's report, or "". */
 void clattn__driver_facts(clattn_device_facts *facts);
+const char *clattn__driver_report_option(const clattn_device_facts *facts);
+bool clattn__driver_says_idly(const clattn_device_facts *facts, const char *line); /* its compiler says this of every kernel */
 uint32_t clattn__vector_registers(const clattn_device_facts *facts); /* this and the next: of this machine */
 int32_t clattn__matrix_unit(cl_device_id device, const clattn_device_facts *facts);
 uint64_t clattn__unit_local_bytes(cl_device_id device, const clattn_device_facts *facts);

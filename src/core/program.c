@@ -40,19 +40,15 @@ static void make_key(const struct build *b, struct clattn__cache_key *key)
 
 static struct clattn__cache *open_cache(clattn_context *ctx)
 {
-    char path[4096];
+    char path[CLATTN__PATH_SIZE];
     pthread_mutex_lock(&ctx->lock);
     bool on = ctx->cache_mode == CLATTN_CACHE_ALWAYS ||
               (ctx->cache_mode == CLATTN_CACHE_AUTO && !ctx->facts.caches_programs);
-    const char *directory = NULL;
-    if (ctx->cache_directory)
-        directory = snprintf(path, sizeof path, "%s", ctx->cache_directory) < (int)sizeof path ? path : NULL;
-    else if (on)
-        directory = clattn__env_cache_directory(path, sizeof path);
     pthread_mutex_unlock(&ctx->lock);
-    struct clattn__cache *cache = on ? clattn__cache_open(directory) : NULL;
-    if (directory && on && !cache)
-        clattn__log(ctx, "program cache: %s cannot be used", directory);
+    const char *folder = on ? clattn__context_folder(ctx, path) : NULL;
+    struct clattn__cache *cache = folder ? clattn__cache_open(folder) : NULL;
+    if (folder && !cache)
+        clattn__log(ctx, "program cache: %s cannot be used", folder);
     return cache;
 }
 
@@ -94,15 +90,17 @@ static cl_program load_cached(const struct build *b, struct clattn__cache *cache
     return NULL;
 }
 
-/* A program's binary, malloc'ed, or NULL. */
-static unsigned char *read_binary(cl_program program, size_t *size)
+/* A program's binary, malloc'ed, or NULL; *code is why, where OpenCL or memory is to blame. */
+static unsigned char *read_binary(cl_program program, size_t *size, cl_int *code)
 {
     *size = 0;
-    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof *size, size, NULL) != CL_SUCCESS || *size == 0)
+    *code = clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof *size, size, NULL);
+    if (*code != CL_SUCCESS || *size == 0)
         return NULL;
     unsigned char *blob = malloc(*size);
     unsigned char *blobs[] = {blob};
-    if (blob && clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof blobs, blobs, NULL) == CL_SUCCESS)
+    *code = blob ? clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof blobs, blobs, NULL) : CL_OUT_OF_HOST_MEMORY;
+    if (*code == CL_SUCCESS)
         return blob;
     free(blob);
     return NULL;
@@ -111,7 +109,8 @@ static unsigned char *read_binary(cl_program program, size_t *size)
 static void store_binary(struct clattn__cache *cache, const struct clattn__cache_key *key, cl_program program)
 {
     size_t size;
-    unsigned char *blob = read_binary(program, &size);
+    cl_int code;
+    unsigned char *blob = read_binary(program, &size, &code);
     if (blob)
         clattn__cache_write(cache, key, blob, size);
     free(blob);
@@ -151,14 +150,21 @@ static void keep_build_log(const struct build *b, cl_program program)
     pthread_mutex_unlock(&b->ctx->lock);
 }
 
-/* What a compiler says of a program that it built: our kernels give it no reason to, so it goes to the log line by line. */
-static void tell_warnings(const struct build *b, cl_program program)
+/* What a compiler says of a program that it built, to the log line by line: warnings, for which our kernels give no reason, and its
+ * report where it was asked for. */
+static void tell_build_log(const struct build *b, cl_program program, bool edited)
 {
     char *log = read_build_log(b, program), *rest = NULL;
     for (char *line = log ? strtok_r(log, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest))
-        if (line[strspn(line, " \t")])
-            clattn__log(b->ctx, "program %s: compiler: %s", b->request->name, line);
+        if (line[strspn(line, " \t")] && !clattn__driver_says_idly(&b->ctx->facts, line))
+            clattn__log(b->ctx, "program %s%s: compiler: %s", b->request->name, edited ? ", edited" : "", line);
     free(log);
+}
+
+/* What may be otherwise in a moment, and is no word on the program. */
+static bool is_shortage(cl_int code)
+{
+    return code == CL_OUT_OF_HOST_MEMORY || code == CL_OUT_OF_RESOURCES;
 }
 
 /* Compile a program, which is *program then or released; edited: its binary is no compiler's. */
@@ -166,13 +172,13 @@ static clattn_status compile(const struct build *b, cl_program made, bool edited
 {
     cl_int code = clBuildProgram(made, 1, &b->ctx->device, b->options, NULL, NULL);
     if (code == CL_SUCCESS) {
-        tell_warnings(b, made);
+        tell_build_log(b, made, edited);
         *program = made;
         return CLATTN_OK;
     }
     keep_build_log(b, made);
     clReleaseProgram(made);
-    if (code == CL_OUT_OF_HOST_MEMORY || code == CL_OUT_OF_RESOURCES)
+    if (is_shortage(code))
         return clattn__fail_cl(b->ctx, "clBuildProgram", code);
     return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s%s, OpenCL code %d", b->request->name, edited ? ", its edited binary" : "",
                         (int)code);
@@ -183,6 +189,8 @@ static clattn_status build_edited(const struct build *b, const char *text, size_
     const unsigned char *blobs[] = {(const unsigned char *)text};
     cl_int code, binary = CL_SUCCESS;
     cl_program made = clCreateProgramWithBinary(b->ctx->cl, 1, &b->ctx->device, &size, blobs, &binary, &code);
+    if (is_shortage(code))
+        return clattn__fail_cl(b->ctx, "clCreateProgramWithBinary", code);
     if (code != CL_SUCCESS)
         return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s: the driver refuses its edited binary", b->request->name);
     return compile(b, made, true, program);
@@ -192,12 +200,15 @@ static clattn_status build_edited(const struct build *b, const char *text, size_
 static clattn_status rewrite(const struct build *b, cl_program *program)
 {
     size_t size;
+    cl_int code;
     char reason[160] = "the driver gives no binary";
-    unsigned char *binary = read_binary(*program, &size);
+    unsigned char *binary = read_binary(*program, &size, &code);
     char *text = binary ? b->request->rewrite((const char *)binary, &size, b->request->wish, reason, sizeof reason) : NULL;
     clReleaseProgram(*program);
     *program = NULL;
     free(binary);
+    if (is_shortage(code))
+        return clattn__fail_cl(b->ctx, "clGetProgramInfo", code);
     if (!text)
         return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, CL_SUCCESS, "%s: %s", b->request->name, reason);
     clattn_status status = build_edited(b, text, size, program);
@@ -219,20 +230,11 @@ static clattn_status build_source(const struct build *b, cl_program *program)
     return compile(b, made, false, program);
 }
 
-/* CLATTN_CACHE_OFF keeps nothing anywhere. */
-static bool may_keep(clattn_context *ctx)
-{
-    pthread_mutex_lock(&ctx->lock);
-    bool keep = ctx->cache_mode != CLATTN_CACHE_OFF;
-    pthread_mutex_unlock(&ctx->lock);
-    return keep;
-}
-
 static clattn_status build_or_load(const struct build *b, cl_program *program)
 {
     struct clattn__cache_key key;
     clattn_status status = CLATTN_OK;
-    bool keep = may_keep(b->ctx);
+    bool keep = clattn__context_keeps(b->ctx);
     make_key(b, &key);
     *program = keep ? clattn__kept_find(b->ctx, &key) : NULL;
     if (*program) {
@@ -260,25 +262,53 @@ static clattn_status build_or_load(const struct build *b, cl_program *program)
 }
 
 /* What holds for all kernels of a device. */
-#define DEVICE_OPTIONS "-cl-std=CL1.2 -DFMA=%d -DMIN_BY_MASK=%d "
+#define DEVICE_OPTIONS "-cl-std=CL1.2 -DFMA=%d -DMIN_BY_MASK=%d %s %s"
+
+static void end_build(struct build *b)
+{
+    free(b->options);
+    free(b->owned);
+}
+
+static clattn_status begin_build(struct build *b, clattn_context *ctx, const struct clattn__program_request *request)
+{
+    *b = (struct build){.ctx = ctx, .request = request};
+    clattn_status status = clattn__kernel_text(ctx, request->name, &b->text, &b->owned);
+    if (status)
+        return status;
+    pthread_mutex_lock(&ctx->lock);
+    const char *report = ctx->build_report ? clattn__driver_report_option(&ctx->facts) : "";
+    pthread_mutex_unlock(&ctx->lock);
+    size_t size = sizeof DEVICE_OPTIONS + strlen(report) + strlen(request->options);
+    b->options = malloc(size);
+    if (b->options) {
+        /* never a fast-math flag: doc/numerics.md */
+        snprintf(b->options, size, DEVICE_OPTIONS, !!ctx->facts.has_fma, !!ctx->facts.wrong_nested_min, report, request->options);
+        return CLATTN_OK;
+    }
+    end_build(b);
+    return clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "program %s", request->name);
+}
 
 clattn_status clattn__program_build(clattn_context *ctx, const struct clattn__program_request *request,
                                     cl_program *program)
 {
-    struct build b = {.ctx = ctx, .request = request};
-    clattn_status status = clattn__kernel_text(ctx, request->name, &b.text, &b.owned);
+    struct build b;
+    clattn_status status = begin_build(&b, ctx, request);
     if (status)
         return status;
-    size_t size = sizeof DEVICE_OPTIONS + strlen(request->options);
-    b.options = malloc(size);
-    if (b.options) {
-        /* never a fast-math flag: doc/numerics.md */
-        snprintf(b.options, size, DEVICE_OPTIONS "%s", !!ctx->facts.has_fma, !!ctx->facts.wrong_nested_min, request->options);
-        status = build_or_load(&b, program);
-    } else {
-        status = clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "program %s", request->name);
-    }
-    free(b.options);
-    free(b.owned);
+    status = build_or_load(&b, program);
+    end_build(&b);
     return status;
+}
+
+clattn_status clattn__program_key(clattn_context *ctx, const struct clattn__program_request *request, struct clattn__cache_key *key)
+{
+    struct build b;
+    clattn_status status = begin_build(&b, ctx, request);
+    if (status)
+        return status;
+    make_key(&b, key);
+    end_build(&b);
+    return CLATTN_OK;
 }

@@ -13,6 +13,8 @@ struct trap {
     bool takes_ptx;           /* its compiler passes PTX on, and its devices say their compute capability */
     bool hides_fma;           /* says that a CPU has no fma, and compiles to it */
     bool wrong_nested_min;    /* compiles min(a, min(b, -c)) of integers to something else */
+    const char *report_option; /* makes its compiler say what registers a kernel takes */
+    const char *idle_words;    /* of its compiler, about every kernel */
     const char *sentences[4]; /* NULL-ended */
 };
 
@@ -26,7 +28,8 @@ static const struct trap traps[] = {
       "aborts the process on a program binary that is not its own; clattn authenticates its cache for that reason"}},
     {.platform = "Oclgrind", .refuses_fetches = true,
      .sentences = {"an interpreter that checks kernels: right, and thousands of times slower than a device"}},
-    {.platform = "NVIDIA", .caches_programs = true, .takes_ptx = true, .wrong_nested_min = true,
+    {.platform = "NVIDIA", .caches_programs = true, .takes_ptx = true, .wrong_nested_min = true, .report_option = "-cl-nv-verbose",
+     .idle_words = "is a kernel, so overriding noinline attribute",
      .sentences = {"after an illegal address in any kernel every later call on the same context fails; open a new context",
       "drops the minus from min(a, min(b, -c)) of integers (driver 580.159.04, compute capability 9.0); rules avoid it"}},
     {.platform = "Intel(R) OpenCL", .hides_fma = true,
@@ -49,6 +52,18 @@ void clattn__driver_facts(clattn_device_facts *facts)
     facts->wrong_nested_min = trap && trap->wrong_nested_min;
     if (trap && trap->hides_fma && facts->type == CL_DEVICE_TYPE_CPU)
         facts->has_fma = clattn__host_has_fma();
+}
+
+const char *clattn__driver_report_option(const clattn_device_facts *facts)
+{
+    const struct trap *trap = find_trap(facts);
+    return trap && trap->report_option ? trap->report_option : "";
+}
+
+bool clattn__driver_says_idly(const clattn_device_facts *facts, const char *line)
+{
+    const struct trap *trap = find_trap(facts);
+    return trap && trap->idle_words && strstr(line, trap->idle_words);
 }
 
 bool clattn__driver_takes_assembly(const clattn_device_facts *facts)

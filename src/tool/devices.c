@@ -38,6 +38,13 @@ static void print_engines(const clattn_device_facts *f)
                fit.reason);
 }
 
+static void print_quarantine(const clattn_device_facts *f)
+{
+    clattn_quarantine entry = CLATTN_QUARANTINE_INIT;
+    for (size_t i = 0; clattn_quarantine_describe(f, NULL, i, &entry) == CLATTN_OK; i++)
+        printf("  quarantined  %s: %s (driver %s, %s), in %s\n", entry.engine, entry.fault, f->driver, entry.date, entry.problem);
+}
+
 static void print_device(size_t index, const clattn_device_facts *f)
 {
     char memory[32], buffer[32], local[32];
@@ -51,6 +58,7 @@ static void print_device(size_t index, const clattn_device_facts *f)
     printf("  limits    groups of %llu items%s\n", (unsigned long long)f->largest_group,
            f->has_compiler ? "" : "; no compiler: only binaries made elsewhere run");
     print_engines(f);
+    print_quarantine(f);
     for (size_t i = 0; clattn_device_trap(f, i); i++)
         printf("  trap      %s\n", clattn_device_trap(f, i));
 }
@@ -80,6 +88,16 @@ static json_t *engines_json(const clattn_device_facts *f)
     for (size_t i = 0; clattn_engine_describe(f, i, &fit) == CLATTN_OK; i++)
         json_array_append_new(list, json_pack("{s:s, s:b, s:o}", "engine", fit.engine, "fits", fit.fits,
                                               "reason", text_json(fit.reason)));
+    return list;
+}
+
+static json_t *quarantine_json(const clattn_device_facts *f)
+{
+    clattn_quarantine entry = CLATTN_QUARANTINE_INIT;
+    json_t *list = json_array();
+    for (size_t i = 0; clattn_quarantine_describe(f, NULL, i, &entry) == CLATTN_OK; i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "engine", entry.engine, "fault", entry.fault, "details",
+                                              entry.details, "problem", entry.problem, "date", entry.date));
     return list;
 }
 
@@ -126,6 +144,7 @@ static json_t *device_json(size_t index, const clattn_device_facts *f)
     set_number(d, "matrix_unit", (uint64_t)f->matrix_unit);
     json_object_set_new(d, "bf16_dot", json_boolean(f->bf16_dot));
     json_object_set_new(d, "engines", engines_json(f));
+    json_object_set_new(d, "quarantine", quarantine_json(f));
     json_object_set_new(d, "traps", traps_json(f));
     return d;
 }
@@ -157,26 +176,41 @@ static int list_devices(bool as_json)
     return EXIT_GOOD;
 }
 
-static const char help[] = "usage: clattn devices [--json]\n\n"
-                           "Lists every OpenCL device: its limits, which engines fit it and why not, and "
-                           "known traps of its driver.\n\n"
-                           "  --json             the same and more as JSON\n" HELP_HELP
+static int forget(void)
+{
+    size_t count;
+    clattn_status status = clattn_quarantine_forget(NULL, NULL, &count);
+    if (status)
+        return failed(NULL, status, "--forget");
+    printf("%zu kernel%s forgotten\n", count, count == 1 ? "" : "s");
+    return EXIT_GOOD;
+}
+
+static const char help[] = "usage: clattn devices [--json | --forget]\n\n"
+                           "Lists every OpenCL device: its limits, which engines fit it and why not, which of their kernels are\n"
+                           "quarantined because they failed, and known traps of its driver.\n\n"
+                           "  --json             the same and more as JSON\n"
+                           "  --forget           lists nothing: ends the quarantine of all kernels, so that they are tried again\n" HELP_HELP
                            "\nExit status: 0, or 2 when there is no device or after a mistake in the call.\n";
 
 int command_devices(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, OPTION_HELP}, {0}};
-    bool as_json = false;
+        {"json", no_argument, NULL, 'j'}, {"forget", no_argument, NULL, 'f'}, {"help", no_argument, NULL, OPTION_HELP}, {0}};
+    bool as_json = false, forgets = false;
     for (int c; (c = next_option(argc, argv, options)) != -1;) {
         if (c == OPTION_HELP) {
             printf("%s", help);
             return EXIT_GOOD;
         }
-        if (c != 'j')
+        if (c != 'j' && c != 'f')
             return EXIT_MISTAKE;
-        as_json = true;
+        as_json |= c == 'j';
+        forgets |= c == 'f';
     }
-    return optind < argc ? mistake("devices takes no arguments, and '%s' is given", argv[optind])
-                         : list_devices(as_json);
+    if (optind < argc)
+        return mistake("devices takes no arguments, and '%s' is given", argv[optind]);
+    if (as_json && forgets)
+        return mistake("--forget lists nothing, and --json is given");
+    return forgets ? forget() : list_devices(as_json);
 }

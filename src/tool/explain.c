@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * explain.c - clattn explain: what the library makes of a problem's rules, and which tiles a mask leaves.  Needs no device. */
+ * explain.c - clattn explain: what the library makes of a problem's rules, and which tiles a mask leaves; what a compiler makes of its kernels. */
 #include "tool/tool.h"
 
 #include <stdlib.h>
@@ -13,7 +13,8 @@ struct explain {
     struct problem_options options;
     const char *svg;
     long long tile_q, tile_k, batch, head;
-    bool kernel;
+    bool kernel, build_log;
+    const char *device;
 };
 
 /* The classes of one batch entry's and head's tiles. */
@@ -125,6 +126,41 @@ static int write_svg(const struct explain *e, const struct map *map)
     return close_written(file, e->svg);
 }
 
+/* ---- the compiler's report ---- */
+static void print_report_line(void *cookie, const char *line)
+{
+    if (strstr(line, ": compiler: ")) {
+        printf("%s\n", line);
+        ++*(long *)cookie;
+    }
+}
+
+static int print_build_log(const struct explain *e, const clattn_attention *problem)
+{
+    char text[4096];
+    long lines = 0;
+    clattn_context *ctx;
+    clattn_plan *plan;
+    clattn_status status = clattn_context_open(&ctx, e->device);
+    if (status)
+        return failed(NULL, status, e->device ? e->device : "devices");
+    clattn_context_set_log(ctx, print_report_line, &lines);
+    clattn_context_set_build_report(ctx, true);
+    printf("\n");
+    status = clattn_plan_create(&plan, ctx, problem);
+    int code = status ? failed(ctx, status, "build") : 0;
+    if (!status) {
+        if (!lines)
+            printf("compiler   has no report of what it built\n");
+        clattn_plan_explain(plan, text, sizeof text);
+        char *device = strstr(text, "device ");
+        printf("%s", device ? device : text);
+        clattn_plan_destroy(plan);
+    }
+    clattn_context_close(ctx);
+    return code;
+}
+
 /* ---- the command ---- */
 static int explain_problem(struct explain *e, const char *text)
 {
@@ -155,6 +191,8 @@ static int explain_problem(struct explain *e, const char *text)
     }
     if (!code && e->kernel)
         code = print_kernel_text(&problem);
+    if (!code && e->build_log)
+        code = print_build_log(e, &problem);
     free(map.class);
     workload_free(&w);
     return code;
@@ -162,11 +200,14 @@ static int explain_problem(struct explain *e, const char *text)
 
 static const char help[] =
     "usage: clattn explain [OPTIONS] PROBLEM\n\n"
-    "Says what becomes of a problem's rules: canonical texts, derivatives, cost, which tiles are visited.  Needs no device.\n\n"
+    "Says what becomes of a problem's rules: canonical texts, derivatives, cost, which tiles are visited.  Needs a device for\n"
+    "--build-log alone.\n\n"
     "  --tile QxK         size of a tile in the map (64x128)\n"
     "  --batch N --head N whose tiles (0, 0)\n"
     "  --svg F            the map as a picture\n"
-    "  --kernel           the lines of OpenCL C that the rules become\n" PROBLEM_HELP HELP_HELP;
+    "  --kernel           the lines of OpenCL C that the rules become\n"
+    "  --build-log        build the problem's kernels, and print what the compiler says of them: registers, spills\n"
+    "  --device S         where: number, cpu, gpu, accelerator, or part of a name\n" PROBLEM_HELP HELP_HELP;
 
 static int read_tile(struct explain *e, const char *text)
 {
@@ -185,6 +226,8 @@ static int take_option(struct explain *e, int c)
     case 'H': return read_count("--head", optarg, 0, &e->head);
     case 's': e->svg = optarg; return 0;
     case 'k': e->kernel = true; return 0;
+    case 'l': e->build_log = true; return 0;
+    case 'd': e->device = optarg; return 0;
     default: return take_problem_option(&e->options, c);
     }
 }
@@ -193,7 +236,8 @@ int command_explain(int argc, char **argv)
 {
     static const struct option options[] = {
         {"tile", required_argument, NULL, 't'}, {"batch", required_argument, NULL, 'b'}, {"head", required_argument, NULL, 'H'},
-        {"svg", required_argument, NULL, 's'},  {"kernel", no_argument, NULL, 'k'},      PROBLEM_OPTIONS, {0}};
+        {"svg", required_argument, NULL, 's'},  {"kernel", no_argument, NULL, 'k'},
+        {"build-log", no_argument, NULL, 'l'},  {"device", required_argument, NULL, 'd'}, PROBLEM_OPTIONS, {0}};
     struct explain e = {.tile_q = 64, .tile_k = 128};
     int c;
     while ((c = next_option(argc, argv, options)) != -1) {

@@ -14,6 +14,7 @@ struct sweep {
     bool progress;
     int passed, failures;
     double worst;              /* largest error / bound */
+    double error, bound;       /* of that row */
     long long judged, unbounded; /* rows compared; of them those whose rounding lets nothing be said */
 };
 
@@ -57,8 +58,11 @@ static void check_workload(struct sweep *s, struct workload *w, clattn_plan *pla
         return;
     }
     workload_check(w, s->rows, &verdict);
-    if (verdict.ratio > s->worst)
+    if (verdict.ratio > s->worst) {
         s->worst = verdict.ratio;
+        s->error = verdict.error;
+        s->bound = verdict.bound;
+    }
     s->judged += verdict.rows;
     s->unbounded += verdict.unbounded;
     if (!verdict.pass) {
@@ -138,7 +142,7 @@ static int run_sweep(struct sweep *s, int n_texts, char **texts)
         verify_random(s);
     if (s->progress)
         fprintf(stderr, "\033[2K\r");
-    printf("largest error / bound: %.3f, over %lld rows", s->worst, s->judged);
+    printf("largest error / bound: %.3f (%.2e / %.2e), over %lld rows", s->worst, s->error, s->bound, s->judged);
     if (s->unbounded)
         printf(" (%lld of them beyond any bound)", s->unbounded);
     printf("\n%d passed, %d failed\n", s->passed, s->failures);

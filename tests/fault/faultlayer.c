@@ -5,7 +5,10 @@
  * The program finds the layer with dlopen(path, RTLD_NOLOAD) and arms it through the symbol fault_control
  * (fault.h). A call that is made to fail does nothing, except that releases and waits are carried out all the
  * same: an object whose release "failed" is still gone.  At exit the layer prints "[fault] injected N leaked
- * M". */
+ * M" and "[fault] builds B".
+ *
+ * FAULT_GUISE=DRIVER in the environment makes every device say that it is a GPU of NVIDIA's with wgmma and a driver of that
+ * version: engines are tried whose kernels cannot work there. */
 #define CL_TARGET_OPENCL_VERSION 300
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include <CL/cl_layer.h>
@@ -24,7 +27,7 @@ static const cl_icd_dispatch *next;
 /* All state is behind one lock: library and driver call from several threads. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool armed, forever;
-static long target, calls, injected, total_injected;
+static long target, calls, injected, total_injected, builds;
 static int code;
 static const char *first_name;
 
@@ -159,8 +162,6 @@ PLAIN(clGetPlatformIDs, (cl_uint n, cl_platform_id *platforms, cl_uint *n_ret), 
 PLAIN(clGetDeviceIDs,
       (cl_platform_id platform, cl_device_type type, cl_uint n, cl_device_id *devices, cl_uint *n_ret),
       (platform, type, n, devices, n_ret))
-INFO(clGetPlatformInfo, cl_platform_id, cl_platform_info)
-INFO(clGetDeviceInfo, cl_device_id, cl_device_info)
 INFO(clGetContextInfo, cl_context, cl_context_info)
 INFO(clGetCommandQueueInfo, cl_command_queue, cl_command_queue_info)
 INFO(clGetMemObjectInfo, cl_mem, cl_mem_info)
@@ -176,10 +177,6 @@ PLAIN(clGetKernelWorkGroupInfo,
       (cl_kernel kernel, cl_device_id device, cl_kernel_work_group_info what, size_t size, void *value,
        size_t *size_ret),
       (kernel, device, what, size, value, size_ret))
-PLAIN(clBuildProgram,
-      (cl_program program, cl_uint n, const cl_device_id *devices, const char *options, program_notify notify,
-       void *data),
-      (program, n, devices, options, notify, data))
 PLAIN(clSetKernelArg, (cl_kernel kernel, cl_uint index, size_t size, const void *value),
       (kernel, index, size, value))
 PLAIN(clSetUserEventStatus, (cl_event event, cl_int value), (event, value))
@@ -268,6 +265,59 @@ static void *CL_API_CALL layer_clEnqueueMapBuffer(cl_command_queue queue, cl_mem
     return mapped;
 }
 
+static cl_int CL_API_CALL layer_clBuildProgram(cl_program program, cl_uint n, const cl_device_id *devices, const char *options,
+                                               program_notify notify, void *data)
+{
+    cl_int failure;
+    pthread_mutex_lock(&lock);
+    builds++;
+    pthread_mutex_unlock(&lock);
+    return hit("clBuildProgram", &failure) ? failure : next->clBuildProgram(program, n, devices, options, notify, data);
+}
+
+/* ---- questions, and answers in disguise ---- */
+#define CAPABILITY_MAJOR 0x4000 /* CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV */
+
+static cl_int answer(const void *data, size_t bytes, size_t size, void *value, size_t *size_ret)
+{
+    if (value && size < bytes)
+        return CL_INVALID_VALUE;
+    if (value)
+        memcpy(value, data, bytes);
+    if (size_ret)
+        *size_ret = bytes;
+    return CL_SUCCESS;
+}
+
+static cl_int CL_API_CALL layer_clGetPlatformInfo(cl_platform_id platform, cl_platform_info what, size_t size, void *value,
+                                                  size_t *size_ret)
+{
+    static const char name[] = "NVIDIA CUDA";
+    cl_int failure;
+    if (hit("clGetPlatformInfo", &failure))
+        return failure;
+    if (what == CL_PLATFORM_NAME && getenv("FAULT_GUISE"))
+        return answer(name, sizeof name, size, value, size_ret);
+    return next->clGetPlatformInfo(platform, what, size, value, size_ret);
+}
+
+static cl_int CL_API_CALL layer_clGetDeviceInfo(cl_device_id device, cl_device_info what, size_t size, void *value, size_t *size_ret)
+{
+    static const cl_device_type type = CL_DEVICE_TYPE_GPU;
+    static const cl_uint capability = 9;
+    const char *driver = getenv("FAULT_GUISE");
+    cl_int failure;
+    if (hit("clGetDeviceInfo", &failure))
+        return failure;
+    if (driver && what == CL_DRIVER_VERSION)
+        return answer(driver, strlen(driver) + 1, size, value, size_ret);
+    if (driver && what == CL_DEVICE_TYPE)
+        return answer(&type, sizeof type, size, value, size_ret);
+    if (driver && what == CAPABILITY_MAJOR)
+        return answer(&capability, sizeof capability, size, value, size_ret);
+    return next->clGetDeviceInfo(device, what, size, value, size_ret);
+}
+
 /* ---- the layer itself ---- */
 
 #define WRAPPED(X)                                                                                           \
@@ -298,17 +348,7 @@ static void report(void)
             fprintf(stderr, "[fault] %ld %s objects are alive at exit\n", live[i], object_names[i]);
     }
     fprintf(stderr, "[fault] injected %ld leaked %ld\n", total_injected, leaked);
-}
-
-static cl_int answer(const void *data, size_t bytes, size_t size, void *value, size_t *size_ret)
-{
-    if (value && size < bytes)
-        return CL_INVALID_VALUE;
-    if (value)
-        memcpy(value, data, bytes);
-    if (size_ret)
-        *size_ret = bytes;
-    return CL_SUCCESS;
+    fprintf(stderr, "[fault] builds %ld\n", builds);
 }
 
 EXPORT cl_int CL_API_CALL clGetLayerInfo(cl_layer_info what, size_t size, void *value, size_t *size_ret)

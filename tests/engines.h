@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ * engines.h - the engines that a test goes through: those that fit its device and take a problem like the test's. */
+#ifndef ENGINES_H
+#define ENGINES_H
+
+#include <clattn.h>
+
+#include <check.h>
+#include <stdio.h>
+
+/* The names of up to `most` engines; returns how many.  Those that refuse the problem are named. */
+static inline int engines_taking(clattn_context *ctx, const clattn_attention *problem, const char *engines[], int most)
+{
+    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
+    clattn_engine_fit fit = CLATTN_ENGINE_FIT_INIT;
+    char text[700] = "";
+    int n = 0;
+    ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), &facts), CLATTN_OK);
+    for (size_t i = 0; n < most && clattn_engine_describe(&facts, i, &fit) == CLATTN_OK; i++) {
+        clattn_attention a = *problem;
+        clattn_plan *plan;
+        if (!fit.fits)
+            continue;
+        snprintf(a.engine, sizeof a.engine, "%s", fit.engine);
+        clattn_status status = clattn_plan_create(&plan, ctx, &a);
+        clattn_context_message(ctx, text, sizeof text);
+        ck_assert_msg(status == CLATTN_OK || status == CLATTN_ENGINE_REFUSED, "%s: %s", fit.engine, text);
+        if (status)
+            printf("# left out: %s (%.*s)\n", fit.engine, (int)sizeof text, text);
+        else
+            engines[n++] = fit.engine;
+        clattn_plan_destroy(plan);
+    }
+    return n;
+}
+
+#endif
