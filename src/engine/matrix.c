@@ -82,6 +82,16 @@ static int64_t wgmma_bytes(const struct clattn__spec *spec, const struct clattn_
     return 128 * (spec->BQ * panels + spec->NT * spec->BK * (panels + panels_v));
 }
 
+/* Parts of the keys, where that gives multiprocessors work that would have none. */
+static int64_t wgmma_parts(const clattn_device_facts *facts, const struct clattn__task *task, const struct clattn__spec *spec)
+{
+    const int64_t rows = packed_rows(task, spec->BQ), pack = task->q_len > 0 ? rows / task->q_len : 1;
+    const int64_t tiles = task->batch * (task->heads / pack) * clattn__ceil_div(rows, spec->BQ);
+    const int64_t fill = tiles > 0 ? (int64_t)facts->compute_units / tiles : 1, most = task->kv_len / CLATTN__LEAST_PART;
+    const int64_t parts = fill < most ? fill : most;
+    return task->splits ? task->splits : parts < 1 ? 1 : parts;
+}
+
 /* Three consumers where their registers hold 96 keys; two, of as many keys as they hold; one for few rows. */
 static void choose_wgmma_tile(const struct clattn__task *task, struct clattn__spec *spec)
 {
@@ -106,7 +116,9 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
     spec->MATRIX = CLATTN_MATRIX_WGMMA;
     spec->ALIGNED = 1;
     choose_wgmma_tile(task, spec);
-    finish(task, (int64_t)facts->compute_units, launch);
+    struct clattn__task parted = *task;
+    parted.splits = wgmma_parts(facts, task, spec);
+    finish(&parted, (int64_t)facts->compute_units, launch);
     spec->NQ = (int32_t)clattn__ceil_div(task->dim, 16);
     spec->MK = spec->BK / 16;
     spec->MD = (int32_t)clattn__ceil_div(task->dim_v, 16);
