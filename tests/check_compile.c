@@ -72,7 +72,7 @@ static const struct {
 
 START_TEST(no_words)
 {
-    static const char *const engines[] = {"vector", "portable"};
+    static const char *const engines[] = {"vector", "blocked", "portable"};
     const int before = warnings;
     clattn_attention a = CLATTN_ATTENTION_INIT;
     clattn_plan *plan;

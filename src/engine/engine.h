@@ -21,7 +21,9 @@
     X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)                                                                 \
     /* of the matrix engines: which tile, whether rows start at multiples of 16 bytes; NQ, MK, MD: sixteens of DIM, BK and DIM_V; */ \
     /* NT: blocks in local memory */                                                                          \
-    X(MATRIX) X(ALIGNED)
+    X(MATRIX) X(ALIGNED) \
+    /* of the blocked engine: NQ rows, MK keys, MD columns of an item, NT columns of a chunk; whether loops over registers are unrolled */ \
+    X(UNROLLED)
 
 struct clattn__spec {
 #define CLATTN__SPEC_FIELD(name) int32_t name;
@@ -74,7 +76,7 @@ struct clattn__engine {
 };
 
 extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector, clattn__engine_wgmma, clattn__engine_mma,
-    clattn__engine_generic;
+    clattn__engine_blocked, clattn__engine_generic;
 extern const struct clattn__engine *const clattn__engines[]; /* best first; ends with NULL */
 size_t clattn__engine_number(const struct clattn__engine *engine); /* its place there */
 
