@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_rusticl.sh - the blocked and the portable engine and the merge on Mesa's rusticl (llvmpipe): a sweep of random problems, then chosen
+# check_rusticl.sh - the portable engine and the merge on Mesa's rusticl (llvmpipe): a sweep of random problems, then chosen
 # ones, against the double reference.  A third compiler, with 32 KiB of local memory.  CLATTN names the program.
 set -eu
 
@@ -38,9 +38,7 @@ check() { # WORDS that the output must hold, arguments
     fi
 }
 
-check '^engine   blocked$' run attn:f32:h2:q40:k40:d16
-check '^engine   portable$' run attn:f32:h1:q5:k5:d300
-check '^40 passed, 0 failed$' verify --problems 40 --seed 2000 --engine blocked
+check '^engine   portable$' run attn:f32:h2:q40:k40:d16
 check '^40 passed, 0 failed$' verify --problems 40 --seed 1000 --engine portable
 # --seed 1 fills masked keys and values with NaN and infinities, --seed 3 makes scores as large as 1e4.
 check '^3 passed, 0 failed$' verify --problems 3 --seed 1 attn:f16-f32:b2:h4/2:q33:k65:d64:causal-br:lse:keylens
@@ -48,4 +46,4 @@ check '^1 passed, 0 failed$' verify --seed 1 attn:bf16:b2:h2:q40:k70:d40/72:wind
 check '^1 passed, 0 failed$' verify attn:f32:h8/2:q1:k1000:d128:splits=7:lse
 check '^1 passed, 0 failed$' verify --rows 20 attn:f32:h1:q20:k50:d576:prefix30-br
 echo "1..$number"
-[ "$number" -eq 8 ] && [ "$failures" -eq 0 ]
+[ "$number" -eq 6 ] && [ "$failures" -eq 0 ]

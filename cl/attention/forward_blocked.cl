@@ -9,13 +9,14 @@
  * one is multiplied, items hold the next in registers, and put it into the other; a chunk costs one barrier.
  *
  *     local:  places [2] of [BQ][PITCH] queries and [BK][PITCH] keys, or of [VALUE_ROWS][VALUE_PITCH] values
- *             weights [BK][WEIGHT_PITCH]; while maxima are joined [ACROSS][WEIGHT_PITCH]
- *     bytes:  4 * (2 * PLACE + BK * WEIGHT_PITCH), and 16
+ *             weights [64 keys, or BK][WEIGHT_PITCH]; while maxima are joined [ACROSS][WEIGHT_PITCH]
+ *     bytes:  4 * (2 * PLACE + min(BK, 64) * WEIGHT_PITCH), and 16
  *     banks:  a row of a chunk is an odd number of fours; of 32 neighbours eight x and four y, half of them two y: each half reads at most
  *             eight different fours, in different banks
  *
  * -D parameters beside those of forward.clh: GROUP, BQ, BK; NQ rows, MK keys and MD columns of an item, NQ and MD multiples of 4; NT
- * columns of a chunk, 8 or 16; ALIGNED 1: rows of q, k, v and o start at multiples of 16 bytes, DIM and DIM_V are multiples of 4.
+ * columns of a chunk, 8 or 16; UNROLLED 1: loops over an item's arrays are unrolled, so that these lie in registers; ALIGNED 1: rows of q,
+ * k, v and o start at multiples of 16 bytes, DIM and DIM_V are multiples of 4.
  * Numerics: f32, fma; keys in rising order from 0 over FOLD of them, then such sums in rising order.  Weights are taken relative to the
  * maximum of the blocks before; only where their sum shows that it was too small the true maximum is found, and all that was summed is
  * rescaled.  exp2 is the device's.  A masked pair has weight +0 exactly; values that are not finite are added apart in PARTIAL blocks, in
@@ -37,13 +38,19 @@
 #define O_AT(i, c) ((i) * MD + (c))
 #if UNROLLED
 #define UNROLL _Pragma("unroll")
+#define UNROLL_4 _Pragma("unroll 4")
 #else
 #define UNROLL
+#define UNROLL_4
 #endif
 
-static inline int frag_row(int item, int i) { return (ITEM_Y(item) + i / 4 * DOWN) * 4 + i % 4; }
-static inline int frag_key(int item, int c) { return ITEM_X(item) + c * ACROSS; }
-static inline int frag_column(int item, int c) { return (ITEM_X(item) + c / 4 * ACROSS) * 4 + c % 4; }
+/* From an item's first row, key or column to another. */
+#define ROW(i) ((i) / 4 * (4 * DOWN) + (i) % 4)
+#define KEY(c) ((c) * ACROSS)
+#define COLUMN(c) ((c) / 4 * (4 * ACROSS) + (c) % 4)
+static inline int frag_row(int item, int i) { return 4 * ITEM_Y(item) + ROW(i); }
+static inline int frag_key(int item, int c) { return ITEM_X(item) + KEY(c); }
+static inline int frag_column(int item, int c) { return 4 * ITEM_X(item) + COLUMN(c); }
 static inline float join_sum(float x) { return x; }
 
 #include "blocks.clh"
@@ -180,36 +187,39 @@ static inline void put_values(const struct shared *shared, const float4 *next, c
     }
 }
 
-static inline float add_products(float4 x, float4 y, float sum)
+/* A row's scores += x y of four columns, column by column, since each product waits for the one before it. */
+static inline void add_products(float *s, int i, float4 x, const float4 *y)
 {
-    sum = MULTIPLY_ADD(x.s0, y.s0, sum);
-    sum = MULTIPLY_ADD(x.s1, y.s1, sum);
-    sum = MULTIPLY_ADD(x.s2, y.s2, sum);
-    return MULTIPLY_ADD(x.s3, y.s3, sum);
+    UNROLL for (int c = 0; c < MK; c++)
+        s[S_AT(i, c)] = MULTIPLY_ADD(x.s0, y[c].s0, s[S_AT(i, c)]);
+    UNROLL for (int c = 0; c < MK; c++)
+        s[S_AT(i, c)] = MULTIPLY_ADD(x.s1, y[c].s1, s[S_AT(i, c)]);
+    UNROLL for (int c = 0; c < MK; c++)
+        s[S_AT(i, c)] = MULTIPLY_ADD(x.s2, y[c].s2, s[S_AT(i, c)]);
+    UNROLL for (int c = 0; c < MK; c++)
+        s[S_AT(i, c)] = MULTIPLY_ADD(x.s3, y[c].s3, s[S_AT(i, c)]);
 }
 
-#define QUERY4(i, d) LOCAL4(place + frag_row(item, i) * PITCH + (d))
-#define KEY4(c, d) LOCAL4(place + (BQ + frag_key(item, c)) * PITCH + (d))
 #define STEPS (NT / 4 * NQ)
 
 /* s += products of a chunk of columns.  A step is a row of queries and four columns; its queries are asked for two steps before, and
  * the keys of the next columns one by one, because local memory takes as long as the products of a step. */
 static inline void multiply_keys(float *s, __local float *place, int item)
 {
+    __local float *query = place + 4 * ITEM_Y(item) * PITCH, *key = place + (BQ + ITEM_X(item)) * PITCH;
     float4 x[3], y[2][MK];
     UNROLL for (int c = 0; c < MK; c++)
-        y[0][c] = KEY4(c, 0);
-    x[0] = QUERY4(0, 0);
-    x[1] = QUERY4(1, 0);
+        y[0][c] = LOCAL4(key + KEY(c) * PITCH);
+    x[0] = LOCAL4(query);
+    x[1] = LOCAL4(query + PITCH);
     UNROLL for (int t = 0; t < STEPS; t++) {
         const int i = t % NQ, d = t / NQ * 4, ahead = t + 2;
         if (ahead < STEPS)
-            x[ahead % 3] = QUERY4(ahead % NQ, ahead / NQ * 4);
+            x[ahead % 3] = LOCAL4(query + ROW(ahead % NQ) * PITCH + ahead / NQ * 4);
         UNROLL for (int c = i * MK / NQ; c < (i + 1) * MK / NQ; c++)
             if (d + 4 < NT)
-                y[(d / 4 + 1) % 2][c] = KEY4(c, d + 4);
-        UNROLL for (int c = 0; c < MK; c++)
-            s[S_AT(i, c)] = add_products(x[t % 3], y[d / 4 % 2][c], s[S_AT(i, c)]);
+                y[(d / 4 + 1) % 2][c] = LOCAL4(key + KEY(c) * PITCH + d + 4);
+        add_products(s, i, x[t % 3], y[d / 4 % 2]);
     }
 }
 
@@ -218,12 +228,12 @@ struct pair {
     float4 w[NQ / 4], v[MD / 4];
 };
 
-static inline void load_pair(struct pair *p, __local float *weights, __local float *place, int k, int item)
+static inline void load_pair(struct pair *p, __local float *weight, __local float *value, int k)
 {
-    UNROLL for (int i = 0; i < NQ / 4; i++)
-        p->w[i] = LOCAL4(weights + k * WEIGHT_PITCH + frag_row(item, 4 * i));
-    UNROLL for (int c = 0; c < MD / 4; c++)
-        p->v[c] = LOCAL4(place + k * VALUE_PITCH + frag_column(item, 4 * c));
+    UNROLL for (int i = 0; i < NQ; i += 4)
+        p->w[i / 4] = LOCAL4(weight + k * WEIGHT_PITCH + ROW(i));
+    UNROLL for (int c = 0; c < MD; c += 4)
+        p->v[c / 4] = LOCAL4(value + k * VALUE_PITCH + COLUMN(c));
 }
 
 static inline void add_pair(float *o, const struct pair *p)
@@ -241,12 +251,14 @@ static inline void add_pair(float *o, const struct pair *p)
 /* o += products of a chunk of values; weights: of its first key. */
 static inline void multiply_values(float *o, __local float *weights, __local float *place, int item)
 {
+    __local float *weight = weights + 4 * ITEM_Y(item), *value = place + 4 * ITEM_X(item);
     struct pair even, odd;
-    load_pair(&even, weights, place, 0, item);
-    UNROLL for (int k = 0; k < VALUE_ROWS; k += 2) {
-        load_pair(&odd, weights, place, k + 1, item);
+    load_pair(&even, weight, value, 0);
+    UNROLL_4 for (int k = 0; k < VALUE_ROWS; k += 2) {
+        load_pair(&odd, weight, value, k + 1);
         add_pair(o, &even);
-        load_pair(&even, weights, place, min(k + 2, VALUE_ROWS - 1), item); /* the last time for nothing */
+        if (k + 2 < VALUE_ROWS)
+            load_pair(&even, weight, value, k + 2);
         add_pair(o, &odd);
     }
 }
@@ -265,6 +277,7 @@ static inline float share_of(float s, float w)
 /* Weights of a part to local memory, and an item's sums of them. */
 static inline void share_weights(float *sums, __local float *weights, const float *s, const struct rows *rows, int item)
 {
+    __local float *to = weights + ITEM_X(item) * WEIGHT_PITCH + 4 * ITEM_Y(item);
     UNROLL for (int i = 0; i < NQ; i++)
         sums[i] = 0.0f;
     UNROLL for (int c = 0; c < PART; c++)
@@ -275,7 +288,7 @@ static inline void share_weights(float *sums, __local float *weights, const floa
                 w[e] = weight_of(x, rows->m[i + e]);
                 sums[i + e] += share_of(x, w[e]);
             }
-            LOCAL4(weights + frag_key(item, c) * WEIGHT_PITCH + frag_row(item, i)) = vload4(0, w);
+            LOCAL4(to + KEY(c) * WEIGHT_PITCH + ROW(i)) = vload4(0, w);
         }
 }
 

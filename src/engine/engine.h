@@ -67,7 +67,7 @@ struct clattn__launch {
 struct clattn__engine {
     const char *name;
     bool by_name; /* never chosen unless it is named */
-    bool may_fail; /* speaks to the hardware in a way that a new driver may refuse: then the next engine serves */
+    bool may_fail; /* a driver may refuse it or compile it to something else: then the next engine serves */
     int32_t test_blocks; /* whole blocks of keys in the self-test: more than are on their way at a time; 0: one */
     bool (*fits)(const clattn_device_facts *facts, char *reason, size_t size);
     /* false, with the reason, if no legal shape exists (local memory, group size). */
