@@ -3,7 +3,7 @@
 # one test, one page.
 
 CL_SRCS = cl/attention/forward_vector.cl cl/attention/forward_few.cl cl/attention/forward_portable.cl cl/attention/forward_matrix.cl \
-	cl/attention/forward_stream.cl \
+	cl/attention/forward_stream.cl cl/attention/forward_blocked.cl \
 	cl/attention/merge.cl cl/attention/tables.cl
 
 CORE_SRCS = src/core/status.c src/core/version.c src/core/failure.c src/core/checked.c src/core/layout.c \
@@ -11,7 +11,7 @@ CORE_SRCS = src/core/status.c src/core/version.c src/core/failure.c src/core/che
 EXPR_SRCS = src/expr/tree.c src/expr/names.c src/expr/reader.c src/expr/parse.c src/expr/print.c src/expr/emit.c \
 	src/expr/eval.c src/expr/interval.c src/expr/derive.c
 ENGINE_SRCS = src/engine/spec.c src/engine/geometry.c src/engine/traps.c src/engine/instructions.c src/engine/vector.c \
-	src/engine/matrix.c src/engine/nvidia.c src/engine/ptx.c src/engine/portable.c src/engine/choose.c
+	src/engine/matrix.c src/engine/nvidia.c src/engine/ptx.c src/engine/blocked.c src/engine/portable.c src/engine/choose.c
 ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/cost.c src/attention/check.c \
 	src/attention/rules.c src/attention/mechanism.c \
 	src/attention/launch.c src/attention/tables.c src/attention/buffers.c src/attention/enqueue.c src/attention/merge.c \
@@ -37,7 +37,7 @@ RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties t
 SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_run.sh tests/check_second.sh tests/check_tool.sh \
 	tests/check_sweep.sh tests/check_determinism.sh \
 	tests/check_oclgrind.sh tests/check_rusticl.sh tests/check_intel.sh tests/check_cpus.sh \
-	tests/check_matrix.sh tests/consumer.sh
+	tests/check_matrix.sh tests/check_blocked.sh tests/consumer.sh
 
 # What users read and copy; the consumer test compiles and runs the examples.
 MAN_PAGES = doc/clattn.1 doc/clattn-devices.1 doc/clattn-run.1 doc/clattn-verify.1 doc/clattn-bench.1 \

@@ -26,7 +26,7 @@ clean() { # arguments of clattn verify
     fi
 }
 
-for engine in portable vector matrix-generic; do
+for engine in portable vector blocked matrix-generic; do
     case $engine in matrix-generic) out= ;; *) out=-f32 ;; esac # it takes one storage throughout
     for problem in \
         attn:f32:h2/1:q5:k37:d8/5:causal-br:lse \

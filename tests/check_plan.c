@@ -515,6 +515,38 @@ START_TEST(matrix_units)
 }
 END_TEST
 
+/* The blocked engine: a tile covers the head, its chunks and weights fit local memory, its items' sums their registers. */
+START_TEST(register_tiles)
+{
+    static const int64_t lengths[] = {1, 32, 33, 500};
+    int taken = 0;
+    for (int i = 0; i < n_devices; i++)
+        for (int32_t dim = 1; dim <= 300; dim += 7)
+            for (size_t n = 0; n < CLATTN__LEN(lengths); n++) {
+                const clattn_device_facts *facts = &devices[i].facts;
+                struct clattn__task task = plain_task();
+                task.kv_heads = task.heads;
+                task.q_len = lengths[n];
+                task.dim = task.dim_v = dim;
+                struct choice c = choose(facts, &task, "blocked", false);
+                const struct clattn__spec *s = &c.launch.spec;
+                ck_assert_msg(!facts->has_compiler || facts->local_bytes < 32768 || facts->slow_wide_vectors || (c.status == CLATTN_OK) == (dim <= 256), "%s, d %d: %s",
+                              devices[i].file, dim, c.why);
+                if (c.status)
+                    continue;
+                int32_t across = s->BK / s->MK, down = s->BQ / s->NQ, part = s->BK < 64 ? s->BK : 64;
+                int32_t columns = (s->BQ + s->BK) * (s->NT + 4), values = down * across * s->MD, place = columns > values ? columns : values;
+                ck_assert_int_eq(s->GROUP, across * down);
+                ck_assert(across % 8 == 0 && down % 4 == 0 && s->NQ % 4 == 0 && s->MD % 4 == 0 && across * s->MD >= dim);
+                ck_assert_uint_le(4 * (uint64_t)(2 * place + part * (s->BQ + 4)) + 16, facts->local_bytes);
+                ck_assert_int_le(s->NQ * (s->MD + s->MK), 160);
+                ck_assert_int_eq(s->BQ, lengths[n] <= 32 || facts->largest_group < 128 ? 32 : 64);
+                taken++;
+            }
+    ck_assert_int_gt(taken, 1000);
+}
+END_TEST
+
 /* One head: keys are cut if there are many, tiles are smaller if there are few. */
 START_TEST(idle_units)
 {
@@ -598,7 +630,7 @@ START_TEST(too_little_of_everything)
     int checked = 0;
     for (int i = 0; i < n_devices; i++) {
         clattn_device_facts facts = devices[i].facts;
-        if (strcmp(devices[i].engine, "portable"))
+        if (!strcmp(devices[i].engine, "none") || !strcmp(devices[i].engine, "vector"))
             continue;
         facts.local_bytes = 64;
         struct choice loose = choose(&facts, &task, "", false), tight = choose(&facts, &task, "", true);
@@ -692,6 +724,7 @@ int main(void)
     tcase_add_test(cases, registers);
     tcase_add_test(cases, idle_units);
     tcase_add_test(cases, matrix_units);
+    tcase_add_test(cases, register_tiles);
     tcase_add_test(cases, forced_engine);
     tcase_add_test(cases, strict);
     tcase_add_test(cases, too_little_of_everything);

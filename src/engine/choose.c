@@ -5,7 +5,8 @@
 #include <string.h>
 
 const struct clattn__engine *const clattn__engines[] = {&clattn__engine_vector,   &clattn__engine_wgmma,   &clattn__engine_mma,
-                                                       &clattn__engine_mma_small, &clattn__engine_portable, &clattn__engine_generic, NULL};
+                                                       &clattn__engine_mma_small, &clattn__engine_blocked, &clattn__engine_portable,
+                                                       &clattn__engine_generic, NULL};
 
 /* Whether an engine has the name, or is chosen by itself and of that family. */
 static bool is_named(const struct clattn__engine *engine, const char *name)

@@ -20,8 +20,10 @@
     /* tiles of a group, products that an instruction adds, whether the next block is fetched ahead */       \
     X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)                                                                 \
     /* of the matrix engines: which tile, whether rows start at multiples of 16 bytes; NQ, MK, MD: sixteens of DIM, BK and DIM_V; */ \
-    /* NT: blocks in local memory; of forward_matrix NQ: those of DIM that stay in registers, MK: of the keys of a piece, NT: teams */                                                                          \
-    X(MATRIX) X(ALIGNED)
+    /* NT: blocks in local memory; of forward_matrix NQ: those of DIM that stay in registers, MK: of the keys of a piece, NT: teams */ \
+    X(MATRIX) X(ALIGNED)                                                                                   \
+    /* of the blocked engine: NQ rows, MK keys, MD columns of an item, NT columns of a chunk; whether loops over registers are unrolled */ \
+    X(UNROLLED)
 
 struct clattn__spec {
 #define CLATTN__SPEC_FIELD(name) int32_t name;
@@ -71,7 +73,7 @@ struct clattn__launch {
 struct clattn__engine {
     const char *name;
     bool by_name; /* never chosen unless it is named */
-    bool may_fail; /* speaks to the hardware in a way that a new driver may refuse: then the next engine serves */
+    bool may_fail; /* a driver may refuse it or compile it to something else: then the next engine serves */
     int32_t test_blocks; /* whole blocks of keys in the self-test: more than are on their way at a time; 0: one */
     bool (*fits)(const clattn_device_facts *facts, char *reason, size_t size);
     /* false, with the reason, if no legal shape exists (local memory, group size). */
@@ -80,7 +82,7 @@ struct clattn__engine {
 };
 
 extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector, clattn__engine_wgmma, clattn__engine_mma,
-    clattn__engine_mma_small, clattn__engine_generic;
+    clattn__engine_mma_small, clattn__engine_blocked, clattn__engine_generic;
 extern const struct clattn__engine *const clattn__engines[]; /* best first; ends with NULL */
 size_t clattn__engine_number(const struct clattn__engine *engine); /* its place there */
 

@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: MIT
+ * forward_blocked.cl - fused attention for GPUs in plain OpenCL C: register tiles, fed from local memory by fours of floats.
+ *
+ *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
+ *
+ * A work-group of ACROSS x DOWN items owns BQ rows.  Item (x, y) makes NQ x MK scores and NQ x MD outputs in registers: fours of rows
+ * y, y + DOWN ..., keys x, x + ACROSS ..., fours of columns x, x + ACROSS ...  Everything passes through local memory as f32: rows of
+ * queries and keys in chunks of NT columns, weights by key, values in chunks of VALUE_ROWS rows.  There are two places for chunks: while
+ * one is multiplied, items hold the next in registers, and put it into the other; a chunk costs one barrier.
+ *
+ *     local:  places [2] of [BQ][PITCH] queries and [BK][PITCH] keys, or of [VALUE_ROWS][VALUE_PITCH] values
+ *             weights [64 keys, or BK][WEIGHT_PITCH]; while maxima are joined [ACROSS][WEIGHT_PITCH]
+ *     bytes:  4 * (2 * PLACE + min(BK, 64) * WEIGHT_PITCH), and 16
+ *     banks:  a row of a chunk is an odd number of fours; of 32 neighbours eight x and four y, half of them two y: each half reads at most
+ *             eight different fours, in different banks
+ *
+ * -D parameters beside those of forward.clh: GROUP, BQ, BK; NQ rows, MK keys and MD columns of an item, NQ and MD multiples of 4; NT
+ * columns of a chunk, 8 or 16; UNROLLED 1: loops over an item's arrays are unrolled, so that these lie in registers; ALIGNED 1: rows of q,
+ * k, v and o start at multiples of 16 bytes, DIM and DIM_V are multiples of 4.
+ * Numerics: f32, fma; keys in rising order from 0 over FOLD of them, then such sums in rising order.  Weights are taken relative to the
+ * maximum of the blocks before; only where their sum shows that it was too small the true maximum is found, and all that was summed is
+ * rescaled.  exp2 is the device's.  A masked pair has weight +0 exactly; values that are not finite are added apart in PARTIAL blocks, in
+ * the rows that see them, and 0 takes their place in the product.
+ */
+#include "forward.clh"
+
+#define ACROSS (BK / MK)
+#define DOWN (BQ / NQ)
+#if GROUP != ACROSS * DOWN || ACROSS % 8 != 0 || DOWN % 4 != 0 || NQ % 4 != 0 || MD % 4 != 0 || ACROSS * MD < DIM_V
+#error "forward_blocked.cl: ACROSS a multiple of 8, DOWN, NQ and MD of 4"
+#endif
+#define ITEM_X(item) ((item) / 32 % (ACROSS / 8) * 8 + (item) / 2 % 8)
+#define ITEM_Y(item) ((item) / 32 / (ACROSS / 8) * 4 + (item) % 32 / 16 * 2 + (item) % 2)
+#define FRAG_ROWS NQ
+#define FRAG_KEYS MK
+#define FRAG_COLUMNS MD
+#define S_AT(i, c) ((c) * NQ + (i))
+#define O_AT(i, c) ((i) * MD + (c))
+#if UNROLLED
+#define UNROLL _Pragma("unroll")
+#define UNROLL_4 _Pragma("unroll 4")
+#else
+#define UNROLL
+#define UNROLL_4
+#endif
+
+/* From an item's first row, key or column to another. */
+#define ROW(i) ((i) / 4 * (4 * DOWN) + (i) % 4)
+#define KEY(c) ((c) * ACROSS)
+#define COLUMN(c) ((c) / 4 * (4 * ACROSS) + (c) % 4)
+static inline int frag_row(int item, int i) { return 4 * ITEM_Y(item) + ROW(i); }
+static inline int frag_key(int item, int c) { return ITEM_X(item) + KEY(c); }
+static inline int frag_column(int item, int c) { return 4 * ITEM_X(item) + COLUMN(c); }
+static inline float join_sum(float x) { return x; }
+
+#define SCORED_KEYS BK
+#include "blocks.clh"
+
+#define LARGEST_SUM 256.0f             /* of an item's weights of a row in a block */
+#define FOLD (BK < 128 ? 128 / BK : 1) /* blocks whose products are summed from 0 */
+#define PARTS ((BK + 63) / 64)         /* of a block: its weights are in local memory one part after the other */
+#define PART (MK / PARTS)              /* keys of an item in a part */
+#define PITCH (NT + 4)
+#define WEIGHT_PITCH (BQ + 4)
+#define VALUE_PITCH (ACROSS * MD)
+#define COLUMNS_PLACE ((BQ + BK) * PITCH)
+#define PLACE (COLUMNS_PLACE < DOWN * VALUE_PITCH ? DOWN * VALUE_PITCH : COLUMNS_PLACE)
+#if PART * ACROSS * VALUE_PITCH <= COLUMNS_PLACE
+#define VALUE_ROWS (PART * ACROSS)
+#elif 32 * VALUE_PITCH <= COLUMNS_PLACE
+#define VALUE_ROWS 32
+#elif 16 * VALUE_PITCH <= COLUMNS_PLACE
+#define VALUE_ROWS 16
+#else
+#define VALUE_ROWS DOWN
+#endif
+
+/* Fours of floats that an item carries to local memory: of a chunk of columns rows ROW_STEP from each other, of a chunk of
+ * values fours of columns x, x + ACROSS ... in rows DOWN from each other. */
+#define ROW_STEP (GROUP / (NT / 4))
+#define QUERY_SHARE ((BQ + ROW_STEP - 1) / ROW_STEP)
+#define KEY_SHARE ((BK + ROW_STEP - 1) / ROW_STEP)
+#define VALUE_SHARE (MD / 4 * (VALUE_ROWS / DOWN))
+#define CARRIED (QUERY_SHARE + KEY_SHARE > VALUE_SHARE ? QUERY_SHARE + KEY_SHARE : VALUE_SHARE)
+
+/* Four elements at p of a row of which so many are left; 0 past its end. */
+#if ALIGNED
+#define FETCH4(T, p, left) ((left) > 0 ? LOAD4(T, p) : (float4)(0.0f))
+#else
+#define FETCH1(T, p, e, left) ((left) > (e) ? LOAD1(T, p, e) : 0.0f)
+#define FETCH4(T, p, left)                                                                                      \
+    (float4)(FETCH1(T, p, 0, left), FETCH1(T, p, 1, left), FETCH1(T, p, 2, left), FETCH1(T, p, 3, left))
+#endif
+#define LOCAL4(p) (*(__local float4 *)(p))
+
+static inline int chunk_row(int item, int j) { return item / (NT / 4) + j * ROW_STEP; }
+static inline int chunk_column(int item) { return item % (NT / 4) * 4; }
+
+/* What an item reads: its first four of the rows of which it carries a share. */
+struct sources {
+    __global const STORED(T_Q) *q[QUERY_SHARE];
+    __global const STORED(T_K) *k[KEY_SHARE]; /* of the block aimed at */
+    __global const STORED(T_V) *v;            /* of key `item / ACROSS` */
+    __global const STORED(T_K) *first_k;      /* of key 0 */
+    __global const STORED(T_V) *first_v;
+    long k_stride, v_stride;
+};
+
+static inline struct sources find_sources(const struct place *at, const struct forward_args *a, __global const STORED(T_Q) *q,
+                                          __global const STORED(T_K) *k, __global const STORED(T_V) *v, int item)
+{
+    struct sources from;
+    UNROLL for (int j = 0; j < QUERY_SHARE; j++) {
+        const int row = min(at->row0 + chunk_row(item, j), at->rows - 1);
+        from.q[j] = q + at->q0 + row_offset(a->q_at, a->pack, row) + chunk_column(item);
+    }
+    from.k_stride = a->k_at[3];
+    from.v_stride = a->v_at[3];
+    from.first_k = k + at->k0 + chunk_column(item);
+    from.first_v = v + at->v0;
+    from.v = from.first_v + item / ACROSS * from.v_stride + item % ACROSS * 4;
+    return from;
+}
+
+/* Scores of keys past the last will be masked: any key does. */
+static inline void aim_at(struct sources *from, const struct block *b, int item)
+{
+    UNROLL for (int j = 0; j < KEY_SHARE; j++)
+        from->k[j] = from->first_k + (b->key + min(chunk_row(item, j), b->n - 1)) * from->k_stride;
+}
+
+/* Columns from d0 on of the group's queries and of the block's keys, to registers. */
+static inline void fetch_columns(float4 *next, const struct sources *from, int d0, int item)
+{
+    const int left = DIM % NT == 0 ? 4 : DIM - d0 - chunk_column(item);
+    UNROLL for (int j = 0; j < QUERY_SHARE; j++)
+        next[j] = FETCH4(T_Q, from->q[j] + d0, left);
+    UNROLL for (int j = 0; j < KEY_SHARE; j++)
+        next[QUERY_SHARE + j] = FETCH4(T_K, from->k[j] + d0, left);
+}
+
+static inline void put_columns(__local float *place, const float4 *next, int item)
+{
+    __local float *to = place + chunk_row(item, 0) * PITCH + chunk_column(item);
+    UNROLL for (int j = 0; j < QUERY_SHARE; j++)
+        if (BQ % ROW_STEP == 0 || chunk_row(item, j) < BQ)
+            LOCAL4(to + j * ROW_STEP * PITCH) = next[j];
+    UNROLL for (int j = 0; j < KEY_SHARE; j++)
+        if (BK % ROW_STEP == 0 || chunk_row(item, j) < BK)
+            LOCAL4(to + (BQ + j * ROW_STEP) * PITCH) = next[QUERY_SHARE + j];
+}
+
+/* Values of the keys from number k0 of a block on; 0 past its end. */
+static inline void fetch_values(float4 *next, const struct sources *from, const struct block *b, int k0, int item)
+{
+    UNROLL for (int r = 0; r < VALUE_ROWS / DOWN; r++) {
+        __global const STORED(T_V) *row = from->v + (b->key + k0 + r * DOWN) * from->v_stride;
+        const int there = k0 + r * DOWN + item / ACROSS < b->n;
+        UNROLL for (int c = 0; c < MD / 4; c++) {
+            const int d = c * ACROSS * 4, left = !there ? 0 : DIM_V == VALUE_PITCH ? 4 : DIM_V - d - item % ACROSS * 4;
+            next[r * (MD / 4) + c] = FETCH4(T_V, row + d, left);
+        }
+    }
+}
+
+/* What the items of a group share: local memory. */
+struct shared {
+    __local float *places, *weights;
+    __local int *grown;   /* number of the last block whose weights were too large */
+    __local int *special; /* by place: number of the last block with values there that were not finite */
+};
+
+/* In a PARTIAL block 0 takes the place of values that are not finite. */
+static inline void put_values(const struct shared *shared, const float4 *next, const struct block *b, int turn, int number, int item)
+{
+    __local float *to = shared->places + turn * PLACE + item / ACROSS * VALUE_PITCH + item % ACROSS * 4;
+    (void)b;
+    (void)number;
+    UNROLL for (int j = 0; j < VALUE_SHARE; j++) {
+        float4 x = next[j];
+#if MASK_RULE
+        if (b->class == 1 && !all(isfinite(x))) {
+            shared->special[turn] = number;
+            x = select((float4)(0.0f), x, isfinite(x));
+        }
+#endif
+        LOCAL4(to + j / (MD / 4) * DOWN * VALUE_PITCH + j % (MD / 4) * ACROSS * 4) = x;
+    }
+}
+
+/* A row's scores += x y of four columns, column by column, since each product waits for the one before it. */
+static inline void add_products(float *s, int i, float4 x, const float4 *y)
+{
+    UNROLL for (int c = 0; c < MK; c++)
+        s[S_AT(i, c)] = MULTIPLY_ADD(x.s0, y[c].s0, s[S_AT(i, c)]);
+    UNROLL for (int c = 0; c < MK; c++)
+        s[S_AT(i, c)] = MULTIPLY_ADD(x.s1, y[c].s1, s[S_AT(i, c)]);
+    UNROLL for (int c = 0; c < MK; c++)
+        s[S_AT(i, c)] = MULTIPLY_ADD(x.s2, y[c].s2, s[S_AT(i, c)]);
+    UNROLL for (int c = 0; c < MK; c++)
+        s[S_AT(i, c)] = MULTIPLY_ADD(x.s3, y[c].s3, s[S_AT(i, c)]);
+}
+
+#define STEPS (NT / 4 * NQ)
+
+/* s += products of a chunk of columns.  A step is a row of queries and four columns; its queries are asked for two steps before, and
+ * the keys of the next columns one by one, because local memory takes as long as the products of a step. */
+static inline void multiply_keys(float *s, __local float *place, int item)
+{
+    __local float *query = place + 4 * ITEM_Y(item) * PITCH, *key = place + (BQ + ITEM_X(item)) * PITCH;
+    float4 x[3], y[2][MK];
+    UNROLL for (int c = 0; c < MK; c++)
+        y[0][c] = LOCAL4(key + KEY(c) * PITCH);
+    x[0] = LOCAL4(query);
+    x[1] = LOCAL4(query + PITCH);
+    UNROLL for (int t = 0; t < STEPS; t++) {
+        const int i = t % NQ, d = t / NQ * 4, ahead = t + 2;
+        if (ahead < STEPS)
+            x[ahead % 3] = LOCAL4(query + ROW(ahead % NQ) * PITCH + ahead / NQ * 4);
+        UNROLL for (int c = i * MK / NQ; c < (i + 1) * MK / NQ; c++)
+            if (d + 4 < NT)
+                y[(d / 4 + 1) % 2][c] = LOCAL4(key + KEY(c) * PITCH + d + 4);
+        add_products(s, i, x[t % 3], y[d / 4 % 2]);
+    }
+}
+
+/* What the products of one key's values take. */
+struct pair {
+    float4 w[NQ / 4], v[MD / 4];
+};
+
+static inline void load_pair(struct pair *p, __local float *weight, __local float *value, int k)
+{
+    UNROLL for (int i = 0; i < NQ; i += 4)
+        p->w[i / 4] = LOCAL4(weight + k * WEIGHT_PITCH + ROW(i));
+    UNROLL for (int c = 0; c < MD; c += 4)
+        p->v[c / 4] = LOCAL4(value + k * VALUE_PITCH + COLUMN(c));
+}
+
+static inline void add_pair(float *o, const struct pair *p)
+{
+    float w[NQ], v[MD];
+    UNROLL for (int i = 0; i < NQ / 4; i++)
+        vstore4(p->w[i], i, w);
+    UNROLL for (int c = 0; c < MD / 4; c++)
+        vstore4(p->v[c], c, v);
+    UNROLL for (int i = 0; i < NQ; i++)
+        UNROLL for (int c = 0; c < MD; c++)
+            o[O_AT(i, c)] = MULTIPLY_ADD(w[i], v[c], o[O_AT(i, c)]);
+}
+
+/* o += products of a chunk of values; weights: of its first key. */
+static inline void multiply_values(float *o, __local float *weights, __local float *place, int item)
+{
+    __local float *weight = weights + 4 * ITEM_Y(item), *value = place + 4 * ITEM_X(item);
+    struct pair even, odd;
+    load_pair(&even, weight, value, 0);
+    UNROLL_4 for (int k = 0; k < VALUE_ROWS; k += 2) {
+        load_pair(&odd, weight, value, k + 1);
+        add_pair(o, &even);
+        if (k + 2 < VALUE_ROWS)
+            load_pair(&even, weight, value, k + 2);
+        add_pair(o, &odd);
+    }
+}
+
+static inline float weight_of(float s, float m)
+{
+    return SOFTMAX ? exp2(s - m) : s == MASKED_SCORE ? 0.0f : s;
+}
+
+/* What a score adds to its row's sum. */
+static inline float share_of(float s, float w)
+{
+    return NORMALISER < 2 ? w : s == MASKED_SCORE ? 0.0f : 1.0f;
+}
+
+/* Weights of a part to local memory, and an item's sums of them. */
+static inline void share_weights(float *sums, __local float *weights, const float *s, const struct rows *rows, int item)
+{
+    __local float *to = weights + ITEM_X(item) * WEIGHT_PITCH + 4 * ITEM_Y(item);
+    UNROLL for (int i = 0; i < NQ; i++)
+        sums[i] = 0.0f;
+    UNROLL for (int c = 0; c < PART; c++)
+        UNROLL for (int i = 0; i < NQ; i += 4) {
+            float w[4];
+            UNROLL for (int e = 0; e < 4; e++) {
+                const float x = s[S_AT(i + e, c)];
+                w[e] = weight_of(x, rows->m[i + e]);
+                sums[i + e] += share_of(x, w[e]);
+            }
+            LOCAL4(to + KEY(c) * WEIGHT_PITCH + ROW(i)) = vload4(0, w);
+        }
+}
+
+static inline int are_too_large(const float *sums)
+{
+    int any = 0;
+    UNROLL for (int i = 0; i < NQ; i++)
+        any |= !(sums[i] <= LARGEST_SUM);
+    return any;
+}
+
+/* Show what an item has of each of its rows to the other items of the row. */
+static inline void show_row(__local float *shown, const float *mine, int item)
+{
+    UNROLL for (int i = 0; i < NQ; i++)
+        shown[ITEM_X(item) * WEIGHT_PITCH + frag_row(item, i)] = mine[i];
+}
+
+static inline float sum_row(__local const float *shown, int row)
+{
+    float sum = 0.0f;
+    for (int x = 0; x < ACROSS; x++)
+        sum += shown[x * WEIGHT_PITCH + row];
+    return sum;
+}
+
+static inline float max_row(__local const float *shown, int row)
+{
+    float largest = MASKED_SCORE;
+    for (int x = 0; x < ACROSS; x++)
+        largest = fmax(largest, shown[x * WEIGHT_PITCH + row]);
+    return largest;
+}
+
+/* The true maxima: alpha is what rescales the sums until now. */
+static inline void find_maxima(float *alpha, struct rows *rows, __local float *shown, const float *s, int item)
+{
+    float top[NQ];
+    UNROLL for (int i = 0; i < NQ; i++) {
+        top[i] = s[S_AT(i, 0)];
+        UNROLL for (int c = 1; c < PART; c++)
+            top[i] = fmax(top[i], s[S_AT(i, c)]);
+    }
+    show_row(shown, top, item);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    UNROLL for (int i = 0; i < NQ; i++) {
+        const float m = fmax(rows->m[i], max_row(shown, frag_row(item, i)));
+        alpha[i] = exp2(rows->m[i] - m);
+        rows->m[i] = m;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+}
+
+/* What was summed over all blocks before; it is seldom touched, and volatile, so that it lies in memory and not in registers. */
+struct totals {
+    volatile float o[NQ * MD], l[NQ];
+};
+
+/* The sums since the last fold go to the totals. */
+static inline void fold(struct totals *totals, float *o, float *l)
+{
+    UNROLL for (int i = 0; i < NQ; i++) {
+        totals->l[i] += l[i];
+        l[i] = 0.0f;
+        UNROLL for (int c = 0; c < MD; c++) {
+            totals->o[O_AT(i, c)] += o[O_AT(i, c)];
+            o[O_AT(i, c)] = 0.0f;
+        }
+    }
+}
+
+static inline void rescale(struct totals *totals, const float *alpha)
+{
+    UNROLL for (int i = 0; i < NQ; i++) {
+        totals->l[i] *= alpha[i];
+        UNROLL for (int c = 0; c < MD; c++)
+            totals->o[O_AT(i, c)] *= alpha[i];
+    }
+}
+
+#if MASK_RULE
+/* o += w v for the values that are not finite of a chunk, in the rows that see them. */
+static inline void add_special_values(float *o, __local const float *weights, const struct sources *from, const struct rows *rows,
+                                      const struct rule_env *env, const struct block *b, int k0, int item)
+{
+    for (int k = k0; k < min(k0 + VALUE_ROWS, b->n); k++)
+        UNROLL for (int c = 0; c < MD; c++) {
+            const int d = frag_column(item, c);
+            const float x = d < DIM_V ? LOAD1(T_V, from->first_v, (b->key + k) * from->v_stride + d) : 0.0f;
+            if (!isfinite(x))
+                UNROLL for (int i = 0; i < NQ; i++)
+                    if (IS_VISIBLE(env, rows->token[i], rows->head[i], b->key + k))
+                        o[O_AT(i, c)] += weights[(k - k0) * WEIGHT_PITCH + frag_row(item, i)] * x;
+        }
+}
+#endif
+
+/* Scores of a block, and the first of its values into the other place; the place of its first columns is `turn`, and after that `turn`
+ * is the place of those values. */
+static inline int make_scores(float *s, const struct shared *shared, const struct sources *from, const struct block *b, int turn,
+                              int number, int item)
+{
+    float4 next[CARRIED];
+    UNROLL for (int i = 0; i < NQ * MK; i++)
+        s[i] = 0.0f;
+    for (int d0 = NT;; d0 += NT) {
+        const int last = d0 >= DIM;
+        if (last)
+            fetch_values(next, from, b, 0, item);
+        else
+            fetch_columns(next, from, d0, item);
+        multiply_keys(s, shared->places + turn * PLACE, item);
+        turn ^= 1;
+        if (last)
+            break;
+        put_columns(shared->places + turn * PLACE, next, item);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    put_values(shared, next, b, turn, number, item);
+    return turn;
+}
+
+/* Edited and masked scores to weights in local memory; with them the values put before are there. */
+static inline void make_weights(const float *s, struct rows *rows, struct totals *totals, float *o, float *l, const struct shared *shared,
+                                int number, int item)
+{
+    float sums[NQ];
+    share_weights(sums, shared->weights, s, rows, item);
+    if (SOFTMAX && are_too_large(sums))
+        *shared->grown = number;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (SOFTMAX && *shared->grown == number) {
+        float alpha[NQ];
+        find_maxima(alpha, rows, shared->weights, s, item);
+        fold(totals, o, l);
+        rescale(totals, alpha);
+        share_weights(sums, shared->weights, s, rows, item);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    UNROLL for (int i = 0; i < NQ; i++)
+        l[i] += sums[i];
+}
+
+/* o += P V of a block, and the first columns for the next one into the place that is returned. */
+static inline int add_values(float *o, const struct shared *shared, struct sources *from, const struct rows *rows,
+                             const struct rule_env *env, const struct block *b, const struct block *after, int first, int turn, int number,
+                             int item)
+{
+    float4 next[CARRIED];
+    for (int k0 = first; k0 < min(first + PART * ACROSS, b->n); k0 += VALUE_ROWS) {
+        const int last = k0 + VALUE_ROWS >= b->n;
+        if (!last)
+            fetch_values(next, from, b, k0 + VALUE_ROWS, item);
+        else if (after->n > 0) {
+            aim_at(from, after, item);
+            fetch_columns(next, from, 0, item);
+        }
+        multiply_values(o, shared->weights + (k0 - first) * WEIGHT_PITCH, shared->places + turn * PLACE, item);
+#if MASK_RULE
+        if (b->class == 1 && shared->special[turn] == number)
+            add_special_values(o, shared->weights + (k0 - first) * WEIGHT_PITCH, from, rows, env, b, k0, item);
+#endif
+        turn ^= 1;
+        if (!last)
+            put_values(shared, next, b, turn, number, item);
+        else if (after->n > 0)
+            put_columns(shared->places + turn * PLACE, next, item);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    return turn;
+}
+
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD_PARAMS)
+{
+    __local float places[2 * PLACE] __attribute__((aligned(16))), weights[PART * ACROSS * WEIGHT_PITCH] __attribute__((aligned(16)));
+    __local int grown, special[2];
+    const struct shared shared = {places, weights, &grown, special};
+    const int item = (int)get_local_id(0);
+    const struct place at = find_place(&a, (uint)get_group_id(0) LENGTH_ARGS);
+    if (at.row0 >= at.rows)
+        return;
+    RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
+    const struct span span = find_span(&at, at.row0, min(BQ, at.rows - at.row0), a.pack);
+    struct sources from = find_sources(&at, &a, q, k, v, item);
+    struct rows rows;
+    struct totals totals;
+    float s[NQ * MK], o_sums[NQ * MD], w_sums[NQ];
+    find_rows(&rows, &at, a.pack, item);
+    UNROLL for (int i = 0; i < NQ * MD; i++)
+        totals.o[i] = o_sums[i] = 0.0f;
+    UNROLL for (int i = 0; i < NQ; i++)
+        totals.l[i] = w_sums[i] = 0.0f;
+    if (item == 0)
+        grown = special[0] = special[1] = 0;
+
+    struct block b = find_block(&at, &span, &env, at.key0, item COUNT_ARG);
+    if (b.n > 0) {
+        float4 first[CARRIED];
+        aim_at(&from, &b, item);
+        fetch_columns(first, &from, 0, item);
+        put_columns(places, first, item);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    int turn = 0;
+    for (int number = 1; b.n > 0; number++) {
+        turn = make_scores(s, &shared, &from, &b, turn, number, item);
+        UNROLL for (int i = 0; i < NQ * MK; i++)
+            s[i] *= a.scale;
+        edit_block(s, &rows, &env, &b, 1.0f, item);
+        const struct block after = find_block(&at, &span, &env, b.key + BK, item COUNT_ARG);
+        UNROLL for (int part = 0; part < PARTS; part++) {
+            const int first = part * PART * ACROSS;
+            if (first < b.n) {
+                make_weights(s + part * PART * NQ, &rows, &totals, o_sums, w_sums, &shared, number, item);
+                turn = add_values(o_sums, &shared, &from, &rows, &env, &b, &after, first, turn, number, item);
+            }
+        }
+        if (number % FOLD == 0)
+            fold(&totals, o_sums, w_sums);
+        b = after;
+    }
+
+    fold(&totals, o_sums, w_sums);
+    float l[NQ];
+    UNROLL for (int i = 0; i < NQ * MD; i++)
+        o_sums[i] = totals.o[i];
+    UNROLL for (int i = 0; i < NQ; i++)
+        l[i] = totals.l[i];
+    show_row(weights, l, item);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    UNROLL for (int i = 0; i < NQ; i++)
+        l[i] = sum_row(weights, frag_row(item, i));
+#if LSE
+    store_lse(lse, &rows, l, 1.0f, &at, &a, item);
+#endif
+    UNROLL for (int i = 0; i < NQ; i++)
+        l[i] = NORMALISER == 3 && l[i] != 0.0f ? 1.0f : l[i];
+    store_rows(o, o_sums, l, &at, &a, item);
+}

@@ -1,0 +1,44 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# check_blocked.sh - the blocked engine on PoCL, against the double reference: types, masks, edits, lengths, parts of the keys, head sizes
+# around its tiles, poison (--seed 1: NaN and infinities where nothing is seen; 3: scores as large as 1e4).
+set -u
+. "$top_srcdir/tests/runtimes.sh"
+clattn=$top_builddir/clattn
+
+verify() {
+    check "$clattn" verify --engine blocked "$@"
+}
+
+for seed in 1 3; do
+    verify --seed $seed attn:f32:h2:q140:k300:d64
+    verify --seed $seed attn:f32:h2:q130:k330:d128:causal-br:lse
+    verify --seed $seed attn:f16:b2:h4/2:q33:k65:d64:causal-br:lse
+    verify --seed $seed attn:bf16-f32:b2:h2:q40:k170:d40/72:window16-causal-tl
+    verify --seed $seed attn:f32-f16:h8/2:q1:k500:d64:splits=3:lse
+    verify --seed $seed attn:bf16:b3:h4/1:q3:k99:d96:keylens:lse
+    verify --seed $seed attn:f32:b2:h2:q40:k70:d24/20:causal-br:packed:qtotal=60:ktotal=100
+    verify --seed $seed attn:f16-f32:h2:q17:k133:d9/7:prefix7-br:layout=bthd
+    verify --seed $seed attn:f32:h1:q65:k64:d1/3:lse
+    verify --seed $seed attn:f32:h1:q66:k129:d256/33:causal-tl
+    verify --seed $seed attn:f32:h1:q33:k63:d17/256
+    verify --seed $seed --score '30 * tanh(score / 30)' attn:f32:h2:q40:k70:d32:causal-br:lse
+    verify --seed $seed --weight 'relu(score)' attn:f32:h2:q40:k170:d32:causal-br:lse
+    verify --seed $seed --weight 'relu(score)' --normaliser count attn:f32:h2:q40:k70:d32:causal-br:lse
+    verify --seed $seed --weight 'score' --normaliser none --mask 'k % 3 != 1' attn:f32:h2:q40:k70:d64
+    verify --seed $seed --mask 'doc[b,q] == doc[b,k]' --array 'doc=i32[b,k]' --corner tl attn:f32:b2:h2:q64:k64:d16
+done
+"$clattn" run --engine blocked attn:f32:h1:q5:k5:d257 2>&1 < /dev/null | grep -q 'head sizes above 256' ||
+    { echo "FAILED: a head of 257 was not refused for that reason"; bad=$((bad + 1)); }
+
+# sums that are not rescaled: the self-test has to see it
+tmp=$(mktemp -d) || exit 99
+trap 'rm -rf "$tmp"' EXIT
+sed 's/rescale(totals, alpha);/;/' "$top_builddir/cl/flat/forward_blocked.cl" > "$tmp/forward_blocked.cl"
+if cmp -s "$tmp/forward_blocked.cl" "$top_builddir/cl/flat/forward_blocked.cl" ||
+    ! CLATTN_KERNEL_DIR=$tmp "$clattn" verify --engine blocked attn:f32:h2:q40:k70:d64 2>&1 < /dev/null |
+    grep -q 'gave wrong numbers'; then
+    echo "FAILED: a kernel that does not rescale its sums passed the self-test"
+    bad=$((bad + 1))
+fi
+end_checks "blocked engine" 32 && [ "$ran" -eq 32 ]
