@@ -213,7 +213,7 @@ static inline int join_classes(const struct place *at, int own)
 }
 
 /* The next block that is not EMPTY. */
-static inline struct found find_block(struct blocks *c, const struct place *at, int pack, const struct rule_env *env, int item COUNT_PARAM)
+static inline struct found next_block(struct blocks *c, const struct place *at, int pack, const struct rule_env *env, int item COUNT_PARAM)
 {
     struct found b = {0, 0, 0, 0, 0};
     while (c->some == 0 && c->key < at->key1) {
@@ -236,7 +236,7 @@ static inline struct found find_block(struct blocks *c, const struct place *at, 
     return b;
 }
 #else
-static inline struct found find_block(struct blocks *c, const struct place *at, int pack, const struct rule_env *env, int item COUNT_PARAM)
+static inline struct found next_block(struct blocks *c, const struct place *at, int pack, const struct rule_env *env, int item COUNT_PARAM)
 {
     const struct found b = {c->key, max(0, min(BK, at->key1 - c->key)), 2, 0, 0};
     if (item == 0 && b.n > 0) {
@@ -257,9 +257,9 @@ static inline void produce(const struct shared *shared, const struct maps *maps,
     wait_phase(on->queries_read, t->queries);
     t->queries ^= 1;
     produce_queries(shared, maps, a, at, q, item);
-    struct found b = find_block(&blocks, at, a->pack, env, item COUNT_ARG);
+    struct found b = next_block(&blocks, at, a->pack, env, item COUNT_ARG);
     for (;;) {
-        const struct found next = find_block(&blocks, at, a->pack, env, item COUNT_ARG);
+        const struct found next = next_block(&blocks, at, a->pack, env, item COUNT_ARG);
         const uint place = t->blocks.place;
         b.last = next.n == 0;
         wait_phase(on->keys_read + 8 * place, t->blocks.phase);
