@@ -36,6 +36,7 @@
  * Limits: a softmax, scale from 1e-10 to 1e6; q, k and v of one storage.
  */
 #include "forward.clh"
+#define TEAM GROUP /* items that share a tile */
 #include "stage.clh"
 
 #if MATRIX == 1
@@ -61,11 +62,7 @@ static inline void take_out(float *o, const float *s, __local STORED(T_V) *value
     if (*found) {
         add_special(o, s, source, stride, rows, env, b, item);
         barrier(CLK_LOCAL_MEM_FENCE);
-        for (int i = item; i < b->n * DIM_V; i += GROUP) {
-            const int at = i / DIM_V * VALUE_PITCH + i % DIM_V;
-            if (!isfinite(LOAD1(T_V, values, at)))
-                STORE1(T_V, 0.0f, values, at);
-        }
+        clear_special(values, b->n, DIM_V, VALUE_PITCH, item);
         *found = 0; /* all have read it before the barrier above */
         barrier(CLK_LOCAL_MEM_FENCE);
     }

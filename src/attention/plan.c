@@ -157,7 +157,7 @@ static clattn_status build_merge(clattn_plan *plan)
 {
     const clattn_attention *a = &plan->problem.a;
     plan->merge_spec = (struct clattn__merge_spec){
-        .type_parts = CLATTN_F32, .type_o = a->type_o, .dim_v = (int32_t)a->dim_v, .lse = a->flags & CLATTN_WANT_LSE,
+        .type_parts = CLATTN_F32, .type_o = a->type_o, .dim_v = (int32_t)a->dim_v, .parts = plan->launch.splits, .lse = a->flags & CLATTN_WANT_LSE,
         .packed = a->flags & CLATTN_PACKED, .sum = a->normaliser == CLATTN_NO_NORMALISER,
     };
     return clattn__merge_build(plan->ctx, &plan->merge_spec, &plan->merge);

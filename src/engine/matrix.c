@@ -45,8 +45,7 @@ static void finish(const struct clattn__task *task, int64_t wanted, struct clatt
     clattn__launch_geometry(task, pack, spec->BK, wanted, launch);
 }
 
-/* What tiles of 16-bit products take. */
-static const char *why_not(const struct clattn__task *task)
+const char *clattn__matrix_refusal(const struct clattn__task *task)
 {
     int32_t type = task->type_q;
     if ((type != CLATTN_F16 && type != CLATTN_BF16) || task->type_k != type || task->type_v != type || task->type_o != type)
@@ -58,7 +57,7 @@ static const char *why_not(const struct clattn__task *task)
     return NULL;
 }
 
-static bool is_aligned(const struct clattn__task *task)
+bool clattn__matrix_is_aligned(const struct clattn__task *task)
 {
     return task->aligned && task->dim % 8 == 0 && task->dim_v % 8 == 0;
 }
@@ -92,10 +91,10 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
 {
     struct clattn__spec *spec = &launch->spec;
     const int32_t panels = (int32_t)round_up(task->dim, 64) / 64, panels_v = (int32_t)round_up(task->dim_v, 64) / 64;
-    const char *why = why_not(task);
+    const char *why = clattn__matrix_refusal(task);
     if (!why && (task->dim > 128 || task->dim_v > 128))
         why = "its tile takes head sizes to 128";
-    if (!why && !is_aligned(task))
+    if (!why && !clattn__matrix_is_aligned(task))
         why = "its tile takes rows that begin at multiples of 16 bytes";
     if (why)
         return refuse(why, reason, size);
@@ -131,7 +130,7 @@ static bool mma_launch(const clattn_device_facts *facts, const struct clattn__ta
                        size_t size)
 {
     struct clattn__spec *spec = &launch->spec;
-    const char *why = why_not(task);
+    const char *why = clattn__matrix_refusal(task);
     int64_t key_pitch = round_up(task->dim, 16) + GAP, value_pitch = round_up(task->dim_v, 16) + GAP;
     if (!why && (task->dim > 256 || task->dim_v > 256))
         why = "head sizes above 256 do not fit the registers";
@@ -139,7 +138,7 @@ static bool mma_launch(const clattn_device_facts *facts, const struct clattn__ta
     spec->GROUP = 128;
     spec->BQ = task->q_len > 64 && task->dim <= 128 && task->dim_v <= 128 ? 128 : 64; /* of 255 registers, 252 at 128 */
     spec->BK = task->dim <= 64 && task->dim_v <= 64 ? 64 : 32;
-    spec->ALIGNED = is_aligned(task);
+    spec->ALIGNED = clattn__matrix_is_aligned(task);
     if (!why && !choose_block(facts, spec, key_pitch, value_pitch, 2))
         why = "no tile fits its local memory";
     if (why)
@@ -161,20 +160,26 @@ static bool generic_fits(const clattn_device_facts *facts, char *reason, size_t 
     return fits;
 }
 
+const char *clattn__matrix_plain_refusal(const struct clattn__task *task)
+{
+    bool alike = task->type_q == task->type_k && task->type_k == task->type_v && (task->type_k == CLATTN_F32 || task->type_o == task->type_k);
+    bool usual = task->softmax && task->scale > 1e-10 && task->scale < 1e6;
+    return !alike ? "one storage is wanted, or f32 inputs" : !usual ? "a softmax of usual scale is wanted" : NULL;
+}
+
 static bool generic_launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
                            size_t size)
 {
     struct clattn__spec *spec = &launch->spec;
-    bool alike = task->type_q == task->type_k && task->type_k == task->type_v && (task->type_k == CLATTN_F32 || task->type_o == task->type_k);
-    bool usual = task->softmax && task->scale > 1e-10 && task->scale < 1e6;
+    const char *why = clattn__matrix_plain_refusal(task);
     spec->MATRIX = CLATTN_MATRIX_NONE;
     spec->GROUP = facts->largest_group < 8 ? 1 : 8;
     spec->BQ = 2 * spec->GROUP;
     spec->BK = 32;
-    bool fits = choose_block(facts, spec, task->dim + GAP, task->dim_v + GAP, task->type_k == CLATTN_F32 ? 4 : 2);
-    if (!alike || !usual || !fits)
-        return refuse(!alike ? "one storage is wanted, or f32 inputs" : !usual ? "a softmax of usual scale is wanted" :
-                      "no tile fits its local memory", reason, size);
+    if (!why && !choose_block(facts, spec, task->dim + GAP, task->dim_v + GAP, task->type_k == CLATTN_F32 ? 4 : 2))
+        why = "no tile fits its local memory";
+    if (why)
+        return refuse(why, reason, size);
     finish(task, 2 * (int64_t)facts->compute_units, launch);
     return true;
 }
