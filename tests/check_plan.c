@@ -477,6 +477,60 @@ START_TEST(matrix_units)
 }
 END_TEST
 
+/* Few rows of a key head: the decode engine, where its tile takes them, with all units at work and no round half empty. */
+START_TEST(decode)
+{
+    clattn_device_facts facts = {0};
+    for (int i = 0; i < n_devices; i++)
+        if (strstr(devices[i].facts.platform, "NVIDIA"))
+            facts = devices[i].facts;
+    ck_assert_int_eq(facts.compute_units, 132);
+    for (int unit = CLATTN_MATRIX_NONE; unit <= CLATTN_MATRIX_WGMMA; unit++)
+        for (int64_t q_len = 1; q_len <= 33; q_len += 4)
+            for (int32_t dim = 4; dim <= 264; dim += 4)
+                for (int64_t group = 1; group <= 8; group *= 2) {
+                    struct clattn__task task = plain_task();
+                    int64_t rows = q_len * group;
+                    facts.matrix_unit = unit;
+                    task.softmax = task.aligned = true;
+                    task.scale = 0.125;
+                    task.type_q = task.type_k = task.type_v = task.type_o = CLATTN_F16;
+                    task.dim = task.dim_v = dim;
+                    task.q_len = q_len;
+                    task.heads = task.kv_heads * group;
+                    struct choice c = choose(&facts, &task, "", false);
+                    bool takes = unit && dim % 8 == 0 && rows <= (dim <= 128 ? 32 : dim <= 256 ? 16 : 0);
+                    ck_assert_msg(takes == is_engine(c.engine, "matrix-decode"), "%d rows, d %d: %s", (int)rows, dim, c.why);
+                    if (!takes)
+                        continue;
+                    const struct clattn__spec *s = &c.launch.spec;
+                    int64_t pitch = (dim + 15) / 16 * 16 + 8, place = 4 * s->BK * pitch, before = (s->BK + s->BQ) * pitch;
+                    ck_assert(s->GROUP / 32 * (place > before ? place : before) * 2 <= (int64_t)facts.local_bytes);
+                    ck_assert(s->BQ >= rows && s->BK % 16 == 0 && c.launch.pack == group && c.launch.q_tiles == 1);
+                    ck_assert(s->BQ / 16 * (dim + 15) / 16 * 12 + s->BQ / 16 * s->BK / 2 < 255);
+                    ck_assert_int_eq(c.launch.split_keys % (s->GROUP / 32 * s->BK), 0);
+                }
+    facts.matrix_unit = CLATTN_MATRIX_WGMMA;
+    for (int64_t heads = 1; heads <= 1000; heads += heads / 4 + 1) { /* of many keys the units' work differs by little */
+        struct clattn__task task = plain_task();
+        task.softmax = task.aligned = true;
+        task.scale = 0.125;
+        task.type_q = task.type_k = task.type_v = task.type_o = CLATTN_F16;
+        task.dim = task.dim_v = 128;
+        task.batch = task.q_len = 1;
+        task.heads = task.kv_heads = heads;
+        task.kv_len = 32768;
+        struct choice c = choose(&facts, &task, "", false);
+        int64_t most = (int64_t)facts.compute_units * 8 / (c.launch.spec.GROUP / 32), groups = (int64_t)c.launch.groups;
+        int64_t rounds = (groups + most - 1) / most;
+        ck_assert_msg(is_engine(c.engine, "matrix-decode") && 10 * groups >= 8 * rounds * most, "%d heads: %d groups, %d at a time",
+                      (int)heads, (int)groups, (int)most);
+        task.q_len = 100; /* its refusal is none of the best engine's */
+        ck_assert(is_engine(choose(&facts, &task, "", true).engine, "matrix-wgmma"));
+    }
+}
+END_TEST
+
 /* One head: keys are cut if there are many, tiles are smaller if there are few. */
 START_TEST(idle_units)
 {
@@ -653,6 +707,7 @@ int main(void)
     tcase_add_test(cases, registers);
     tcase_add_test(cases, idle_units);
     tcase_add_test(cases, matrix_units);
+    tcase_add_test(cases, decode);
     tcase_add_test(cases, forced_engine);
     tcase_add_test(cases, strict);
     tcase_add_test(cases, too_little_of_everything);

@@ -11,8 +11,8 @@
  * Numerics: f32, in an order that parts and LANES fix; a part with lse = -inf counts nothing, whatever its o holds; all parts -inf gives
  * o = 0 and lse = -inf; a NaN in a part's lse makes the row NaN.  Source: Dao et al. 2022; Rabe and Staats 2021.
  */
-#if !defined(T_P) || !defined(T_O) || !defined(DIM_V) || !defined(LSE) || !defined(PACKED) || !defined(SUM) || !defined(GROUP) || !defined(LANES) || \
-    !defined(COLUMNS)
+#if !defined(T_P) || !defined(T_O) || !defined(DIM_V) || !defined(LSE) || !defined(PACKED) || !defined(SUM) || !defined(GROUP) || \
+    !defined(LANES) || !defined(COLUMNS)
 #error "merge.cl: T_P, T_O, DIM_V, LSE, PACKED, SUM, GROUP, LANES, COLUMNS must be defined"
 #endif
 #include "storage.clh"
@@ -50,10 +50,10 @@ static inline float part_weight(float lse, float largest)
 /* Add other to m. */
 static inline void add(struct merged *m, const struct merged *other)
 {
-    const float largest = other->largest > m->largest || other->largest != other->largest ? other->largest : m->largest; /* a NaN stays */
-    const float mine = part_weight(m->largest, largest), others = part_weight(other->largest, largest);
+    const float x = other->largest, largest = x > m->largest || x != x ? x : m->largest; /* a NaN stays */
+    const float mine = part_weight(m->largest, largest), others = part_weight(x, largest);
     for (int c = 0; c < COLUMNS; c++)
-        m->o[c] = other->largest == -INFINITY ? m->o[c] : MULTIPLY_ADD(others, other->o[c], mine * m->o[c]);
+        m->o[c] = x == -INFINITY ? m->o[c] : MULTIPLY_ADD(others, other->o[c], mine * m->o[c]);
     m->sum = MULTIPLY_ADD(others, other->sum, mine * m->sum);
     m->largest = largest;
 }

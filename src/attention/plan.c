@@ -332,7 +332,7 @@ clattn_status clattn_plan_explain(const clattn_plan *plan, char *text, size_t si
     clattn__text_add(&out, "engine     %s: tile of %d rows x %d keys, groups of %d items\n", plan->engine->name,
                      (int)launch->spec.BQ, (int)launch->spec.BK, (int)launch->spec.GROUP);
     clattn__text_add(&out, "launch     %zu groups; %d query heads a tile; keys in %d part%s\n", launch->groups,
-                     (int)launch->pack, (int)launch->splits, launch->splits > 1 ? "s, merged in order" : "");
+                     (int)launch->pack, (int)launch->splits, launch->splits > 1 ? "s, merged in a fixed order" : "");
     clattn__text_add(&out, "workspace  %lld bytes", (long long)plan->workspace_bytes);
     clattn__text_add(&out, plan->tables.count ? ", %d table%s of minima and maxima\n" : "\n", plan->tables.count,
                      plan->tables.count > 1 ? "s" : "");

@@ -5,11 +5,10 @@
 
 #include <stdio.h>
 
-#define GAP 8           /* elements between rows in local memory, against conflicts of banks */
+#define GAP 8 /* elements between rows in local memory, against conflicts of banks */
 #define MOST_ROWS 32
-#define BLOCK_BYTES 4096 /* of keys or values, about: what a team has on its way at a time is two of them */
 #define TEAM 32
-#define TEAMS_AT_A_TIME 8 /* on a compute unit: as their registers allow */
+#define TEAMS_AT_A_TIME 8 /* on a compute unit: so many have the registers, and bytes enough on their way */
 
 static int64_t rows_of(const struct clattn__task *task)
 {
@@ -102,7 +101,7 @@ static bool decode_launch(const clattn_device_facts *facts, const struct clattn_
     spec->MATRIX = CLATTN_MATRIX_MMA;
     spec->ALIGNED = 1;
     spec->BQ = rows_of(task) <= 16 ? 16 : 32;
-    spec->BK = widest <= 2 ? 64 : widest <= 4 ? 32 : 16;
+    spec->BK = widest <= 2 ? 64 : widest <= 4 ? 32 : 16; /* blocks of about 4 KiB */
     if (2 * memory(spec, teams, key_pitch, value_pitch) > (int64_t)facts->local_bytes)
         teams = 1;
     if (2 * memory(spec, teams, key_pitch, value_pitch) > (int64_t)facts->local_bytes)
