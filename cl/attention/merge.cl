@@ -89,7 +89,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void merge(const str
     __local float box[(2 + COLUMNS) * GROUP];
 #endif
     const int item = (int)get_local_id(0), lane = item / WIDTH;
-    const int column = ((int)(get_group_id(0) % SLICES) * WIDTH + item % WIDTH) * COLUMNS;
+    const int column = (int)(get_group_id(0) % SLICES) * (WIDTH * COLUMNS) + item % WIDTH; /* the first; others WIDTH apart */
     const uint row = (uint)(get_group_id(0) / SLICES), q_len = (uint)a.q_len, heads = (uint)a.heads;
     const long token = row % q_len, head = row / q_len % heads;
     long batch = row / q_len / heads, first = 0;
@@ -104,7 +104,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void merge(const str
         struct merged part = {part_lse[a.part_lse_at + row + p * a.part_lse_stride], 1.0f, {0.0f}};
         const long from = a.part_o_at + row * a.row_stride + p * a.part_o_stride;
         for (int c = 0; c < COLUMNS; c++)
-            part.o[c] = LOAD1(T_P, part_o, from + min(column + c, DIM_V - 1));
+            part.o[c] = LOAD1(T_P, part_o, from + min(column + c * WIDTH, DIM_V - 1));
         add(&m, &part);
     }
 #if LANES > 1
@@ -115,8 +115,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void merge(const str
     const float inverse = m.sum == 0.0f ? 0.0f : SUM ? 1.0f : 1.0f / m.sum;
     const long to = a.o_at[0] + batch * a.o_at[1] + head * a.o_at[2] + (first + token) * a.o_at[3];
     for (int c = 0; c < COLUMNS; c++)
-        if (column + c < DIM_V)
-            STORE1(T_O, m.o[c] * inverse, o, to + column + c);
+        if (column + c * WIDTH < DIM_V)
+            STORE1(T_O, m.o[c] * inverse, o, to + column + c * WIDTH);
 #if LSE
     if (column == 0) {
         const long at = a.lse_at[0] + batch * a.lse_at[1] + head * a.lse_at[2] + (first + token) * a.lse_at[3];

@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WIDEST 32     /* items beside each other in a row */
-#define MOST_LANES 32 /* items that share its parts */
+#define WIDEST 32      /* items beside each other in a row */
+#define MOST_COLUMNS 4 /* of an item */
+#define MOST_LANES 32  /* items that share a column's parts */
 
 /* A work-group, and how many of them a row takes. */
 struct shape {
@@ -14,7 +15,7 @@ struct shape {
     size_t slices;
 };
 
-/* CPUs take one work-item a row; others an item for each of its columns and parts, as far as groups may be as large. */
+/* CPUs take one work-item a row; others items that share its columns and parts, as far as groups may be as large. */
 static struct shape choose_shape(const clattn_device_facts *facts, const struct clattn__merge_spec *spec)
 {
     struct shape s = {1, 1, spec->dim_v, 1};
@@ -22,9 +23,12 @@ static struct shape choose_shape(const clattn_device_facts *facts, const struct 
         return s;
     while (s.items < spec->dim_v && s.items < WIDEST && 2 * (uint64_t)s.items <= facts->largest_group)
         s.items *= 2;
-    s.columns = 1;
-    s.slices = (size_t)clattn__ceil_div(spec->dim_v, s.items);
-    while (s.lanes < MOST_LANES && s.lanes < spec->parts && 2 * (uint64_t)s.items <= facts->largest_group) {
+    s.columns = (int32_t)clattn__ceil_div(spec->dim_v, s.items);
+    s.columns = s.columns < MOST_COLUMNS ? s.columns : MOST_COLUMNS;
+    s.slices = (size_t)clattn__ceil_div(spec->dim_v, s.items * s.columns);
+    const uint64_t bytes = (2 + (uint64_t)s.columns) * sizeof(float); /* of local memory for an item */
+    while (s.lanes < MOST_LANES && s.lanes < spec->parts && 2 * (uint64_t)s.items <= facts->largest_group &&
+           2 * (uint64_t)s.items * bytes <= facts->local_bytes) {
         s.items *= 2;
         s.lanes *= 2;
     }

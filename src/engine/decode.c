@@ -100,6 +100,7 @@ static bool decode_launch(const clattn_device_facts *facts, const struct clattn_
         return refuse(why, reason, size);
     spec->MATRIX = CLATTN_MATRIX_MMA;
     spec->ALIGNED = 1;
+    spec->CACHED = facts->matrix_unit == CLATTN_MATRIX_WGMMA; /* beside the groups' local memory it holds what is on its way */
     spec->BQ = rows_of(task) <= 16 ? 16 : 32;
     spec->BK = widest <= 2 ? 64 : widest <= 4 ? 32 : 16; /* blocks of about 4 KiB */
     if (2 * memory(spec, teams, key_pitch, value_pitch) > (int64_t)facts->local_bytes)

@@ -21,7 +21,9 @@
     X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)                                                                 \
     /* of the matrix engines: which tile, whether rows start at multiples of 16 bytes; NQ, MK, MD: sixteens of DIM, BK and DIM_V; */ \
     /* NT: blocks in local memory */                                                                          \
-    X(MATRIX) X(ALIGNED)
+    X(MATRIX) X(ALIGNED)                                                                                   \
+    /* of the decode engine: whether copies go through the first-level cache */                              \
+    X(CACHED)
 
 struct clattn__spec {
 #define CLATTN__SPEC_FIELD(name) int32_t name;
