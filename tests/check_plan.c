@@ -506,6 +506,7 @@ START_TEST(decode)
                     const struct clattn__spec *s = &c.launch.spec;
                     int64_t pitch = (dim + 15) / 16 * 16 + 8, place = 4 * s->BK * pitch, before = (s->BK + s->BQ) * pitch;
                     ck_assert(s->GROUP / 32 * (place > before ? place : before) * 2 <= (int64_t)facts.local_bytes);
+                    ck_assert(s->LOCAL <= (int64_t)facts.local_bytes && (s->LOCAL > 0) == (unit == CLATTN_MATRIX_WGMMA));
                     ck_assert(s->BQ >= rows && s->BK % 16 == 0 && c.launch.pack == group && c.launch.q_tiles == 1);
                     ck_assert(s->BQ / 16 * (dim + 15) / 16 * 12 + s->BQ / 16 * s->BK / 2 < 255);
                     ck_assert_int_eq(c.launch.split_keys % (s->GROUP / 32 * s->BK), 0);
@@ -521,7 +522,7 @@ START_TEST(decode)
         task.heads = task.kv_heads = heads;
         task.kv_len = 32768;
         struct choice c = choose(&facts, &task, "", false);
-        int64_t most = (int64_t)facts.compute_units * 8 / (c.launch.spec.GROUP / 32), groups = (int64_t)c.launch.groups;
+        int64_t most = (int64_t)facts.compute_units * 4, groups = (int64_t)c.launch.groups;
         int64_t rounds = (groups + most - 1) / most;
         ck_assert_msg(is_engine(c.engine, "matrix-decode") && 10 * groups >= 8 * rounds * most, "%d heads: %d groups, %d at a time",
                       (int)heads, (int)groups, (int)most);

@@ -15,7 +15,8 @@
  * The tile is one of forward_matrix.cl, and its `item` counts in a team; beside what is said there it has
  *     TEAM_BARRIER                         the items of a team see each other's local memory
  *
- * -D parameters, numerics and limits: forward_matrix.cl.  A row's sums of each team are relative to maxima of their own; they are joined
+ * -D parameters, numerics and limits: forward_matrix.cl; LOCAL: bytes of local memory that a group takes at least, by which the host
+ * limits how many groups run at a time.  A row's sums of each team are relative to maxima of their own; they are joined
  * in the order of teams, as merge.cl joins parts.
  */
 #include "forward.clh"
@@ -40,6 +41,7 @@
 #define KEPT (OUTPUTS + SUMS + 2 * FRAG_ROWS) /* an item's outputs, sums of rounded weights and of weights, maxima */
 #define PLACES_BYTES (TEAMS * PLACE * (T_K == 0 ? 4 : 2))
 #define BOX_BYTES (4 * (TEAMS - 1) * KEPT * TEAM)
+#define NEEDED (PLACES_BYTES > BOX_BYTES ? PLACES_BYTES : BOX_BYTES)
 
 #if MASK_RULE
 /* Values of a PARTIAL block that are not finite count in the rows that see them, and become 0 for the product. */
@@ -111,7 +113,7 @@ static inline void join_teams(struct sums *sums, struct rows *rows, __local floa
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD_PARAMS)
 {
-    __local uchar memory[PLACES_BYTES > BOX_BYTES ? PLACES_BYTES : BOX_BYTES] __attribute__((aligned(128)));
+    __local uchar memory[LOCAL > NEEDED ? LOCAL : NEEDED] __attribute__((aligned(128)));
     const int team = (int)((uint)get_local_id(0) / TEAM), item = (int)((uint)get_local_id(0) % TEAM);
     __local STORED(T_K) *places = (__local STORED(T_K) *)memory, *keys = places + team * PLACE, *values = keys + 2 * KEY_BLOCK;
     const struct place at = find_place(&a, get_group_id(0) LENGTH_ARGS);

@@ -8,7 +8,8 @@
 #define GAP 8 /* elements between rows in local memory, against conflicts of banks */
 #define MOST_ROWS 32
 #define TEAM 32
-#define TEAMS_AT_A_TIME 8 /* on a compute unit: so many have the registers, and bytes enough on their way */
+#define AT_A_TIME 4            /* groups on a compute unit: so many have the registers, and bytes enough on their way */
+#define HOPPER_FIFTH (45 << 10) /* bytes of which five groups do not fit a multiprocessor of compute capability 9.0 */
 
 static int64_t rows_of(const struct clattn__task *task)
 {
@@ -54,7 +55,7 @@ static void finish(const clattn_device_facts *facts, const struct clattn__task *
     struct clattn__task cut = *task;
     if (task->splits == 0)
         cut.splits = choose_splits(task->batch * task->kv_heads, clattn__ceil_div(task->kv_len, grain),
-                                   (int64_t)facts->compute_units * TEAMS_AT_A_TIME / teams);
+                                   (int64_t)facts->compute_units * AT_A_TIME);
     launch->kernel_text = "forward_decode";
     launch->spec.NQ = launch->spec.MK = launch->spec.MD = launch->spec.NT = launch->spec.DOT = 1;
     clattn__launch_geometry(&cut, group, grain, 1, launch);
@@ -100,7 +101,10 @@ static bool decode_launch(const clattn_device_facts *facts, const struct clattn_
         return refuse(why, reason, size);
     spec->MATRIX = CLATTN_MATRIX_MMA;
     spec->ALIGNED = 1;
-    spec->CACHED = facts->matrix_unit == CLATTN_MATRIX_WGMMA; /* beside the groups' local memory it holds what is on its way */
+    if (facts->matrix_unit == CLATTN_MATRIX_WGMMA) { /* beside four groups its cache holds what is on its way; a fifth loses 6 % */
+        spec->CACHED = 1;
+        spec->LOCAL = HOPPER_FIFTH;
+    }
     spec->BQ = rows_of(task) <= 16 ? 16 : 32;
     spec->BK = widest <= 2 ? 64 : widest <= 4 ? 32 : 16; /* blocks of about 4 KiB */
     if (2 * memory(spec, teams, key_pitch, value_pitch) > (int64_t)facts->local_bytes)

@@ -22,8 +22,8 @@
     /* of the matrix engines: which tile, whether rows start at multiples of 16 bytes; NQ, MK, MD: sixteens of DIM, BK and DIM_V; */ \
     /* NT: blocks in local memory */                                                                          \
     X(MATRIX) X(ALIGNED)                                                                                   \
-    /* of the decode engine: whether copies go through the first-level cache */                              \
-    X(CACHED)
+    /* of the decode engine: whether copies go through the first-level cache; bytes of local memory that a group takes at least */ \
+    X(CACHED) X(LOCAL)
 
 struct clattn__spec {
 #define CLATTN__SPEC_FIELD(name) int32_t name;
