@@ -3,7 +3,7 @@
 # one test, one page.
 
 CL_SRCS = cl/attention/forward_vector.cl cl/attention/forward_few.cl cl/attention/forward_portable.cl cl/attention/forward_matrix.cl \
-	cl/attention/forward_stream.cl cl/attention/forward_blocked.cl \
+	cl/attention/forward_stream.cl cl/attention/forward_decode.cl cl/attention/forward_blocked.cl \
 	cl/attention/merge.cl cl/attention/tables.cl
 
 CORE_SRCS = src/core/status.c src/core/version.c src/core/failure.c src/core/checked.c src/core/layout.c \
@@ -11,7 +11,8 @@ CORE_SRCS = src/core/status.c src/core/version.c src/core/failure.c src/core/che
 EXPR_SRCS = src/expr/tree.c src/expr/names.c src/expr/reader.c src/expr/parse.c src/expr/print.c src/expr/emit.c \
 	src/expr/eval.c src/expr/interval.c src/expr/derive.c
 ENGINE_SRCS = src/engine/spec.c src/engine/geometry.c src/engine/traps.c src/engine/instructions.c src/engine/vector.c \
-	src/engine/matrix.c src/engine/nvidia.c src/engine/ptx.c src/engine/blocked.c src/engine/portable.c src/engine/choose.c
+	src/engine/matrix.c src/engine/decode.c src/engine/nvidia.c src/engine/ptx.c src/engine/blocked.c src/engine/portable.c \
+	src/engine/choose.c
 ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/cost.c src/attention/check.c \
 	src/attention/rules.c src/attention/mechanism.c \
 	src/attention/launch.c src/attention/tables.c src/attention/buffers.c src/attention/enqueue.c src/attention/merge.c \

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_matrix.sh - the matrix engine's loop nest with its plain tile, on PoCL, against the double reference: types, masks, edits, lengths,
-# parts of the keys, head sizes, poison (--seed 1: NaN and infinities where nothing is seen; 3: scores as large as 1e4).
+# check_matrix.sh - the loop nests of the matrix and decode engines with their plain tile, on PoCL, against the double reference: types,
+# masks, edits, lengths, parts of the keys, head sizes, poison (--seed 1: NaN and infinities where nothing is seen; 3: scores as large as 1e4).
 set -u
 . "$top_srcdir/tests/runtimes.sh"
 clattn=$top_builddir/clattn
@@ -19,6 +19,10 @@ verify_or_no_room() {
     fi
 }
 
+decode() {
+    check "$clattn" verify --engine decode-generic "$@"
+}
+
 for seed in 1 3; do
     verify --seed $seed attn:f32:h2:q40:k70:d16
     verify --seed $seed attn:f16:b2:h4/2:q33:k65:d64:causal-br:lse
@@ -34,24 +38,38 @@ for seed in 1 3; do
     verify --seed $seed --score '30 * tanh(score / 30)' attn:f16:h2:q40:k70:d32:causal-br:lse
     verify --seed $seed --score 'score - slope[h] * abs(q - k)' --array 'slope=f32[h]' --corner br attn:bf16:h4/2:q20:k90:d32
     verify --seed $seed --mask 'doc[b,q] == doc[b,k]' --array 'doc=i32[b,k]' --corner tl attn:f16:b2:h2:q64:k64:d16
+    decode --seed $seed attn:f32:h2:q4:k70:d16
+    decode --seed $seed attn:f16:b2:h4/2:q7:k165:d64:causal-br:lse
+    decode --seed $seed attn:bf16:b2:h2:q12:k170:d40/72:window16-causal-tl
+    decode --seed $seed attn:f16:h8/2:q1:k500:d128:splits=3:lse
+    decode --seed $seed attn:bf16:b3:h4/1:q3:k99:d64:keylens:causal-br:lse
+    decode --seed $seed attn:f32:b2:h2:q4:k70:d24/20:causal-br:packed:qtotal=6:ktotal=100
+    decode --seed $seed attn:f16:h2:q17:k33:d9/7:prefix7-br:layout=bthd
+    decode --seed $seed attn:f16:h4/1:q8:k1:d1/3:lse
+    decode --seed $seed attn:bf16:h1:q16:k63:d16
+    decode --seed $seed --score '30 * tanh(score / 30)' attn:f16:h4/1:q4:k70:d32:causal-br:lse
+    decode --seed $seed --score 'score - slope[h] * abs(q - k)' --array 'slope=f32[h]' --corner br attn:bf16:h4/2:q10:k190:d32
+    decode --seed $seed --mask 'doc[b,q] == doc[b,k]' --array 'doc=i32[b,k]' --corner tl attn:f16:b2:h2:q30:k64:d16
 done
 "$clattn" run --engine matrix-generic attn:f32:h1:q5:k5:d8 --normaliser count --weight 'relu(score)' 2>&1 < /dev/null |
     grep -q 'a softmax of usual scale is wanted' ||
     { echo "FAILED: a weight that is no softmax's was not refused for that reason"; bad=$((bad + 1)); }
 
-# A kernel with a mistake has to be found: MISTAKE (an edit by sed), what is said then, OPTION... PROBLEM.
+# A kernel with a mistake has to be found: ENGINE, its KERNEL, MISTAKE (an edit by sed), what is said then, OPTION... PROBLEM.
 tmp=$(mktemp -d) || exit 99
 trap 'rm -rf "$tmp"' EXIT
 finds() {
-    mistake=$1 sentence=$2
-    shift 2
-    sed "$mistake" "$top_builddir/cl/flat/forward_matrix.cl" > "$tmp/forward_matrix.cl"
-    if cmp -s "$tmp/forward_matrix.cl" "$top_builddir/cl/flat/forward_matrix.cl" ||
-        ! CLATTN_KERNEL_DIR=$tmp "$clattn" verify --engine matrix-generic "$@" 2>&1 < /dev/null | grep -q "$sentence"; then
-        echo "FAILED: a kernel with a mistake passed: $mistake"
+    engine=$1 kernel=$2 mistake=$3 sentence=$4
+    shift 4
+    sed "$mistake" "$top_builddir/cl/flat/$kernel.cl" > "$tmp/$kernel.cl"
+    if cmp -s "$tmp/$kernel.cl" "$top_builddir/cl/flat/$kernel.cl" ||
+        ! CLATTN_KERNEL_DIR=$tmp "$clattn" verify --engine "$engine" "$@" 2>&1 < /dev/null | grep -q "$sentence"; then
+        echo "FAILED: $kernel with a mistake passed: $mistake"
         bad=$((bad + 1))
     fi
 }
-finds 's|rescale(o, &g);|;|' 'gave wrong numbers' attn:f16:h2:q40:k70:d64
-finds 's|passed = !are_too_large(sums.rounded);|;|' '0 passed, 1 failed' --seed 3 attn:f16:h2:q40:k700:d64
-end_checks "matrix engine" 28 && [ "$ran" -eq 28 ]
+finds matrix-generic forward_matrix 's|rescale(o, &g);|;|' 'gave wrong numbers' attn:f16:h2:q40:k70:d64
+finds matrix-generic forward_matrix 's|passed = !are_too_large(sums.rounded);|;|' '0 passed, 1 failed' --seed 3 attn:f16:h2:q40:k700:d64
+finds decode-generic forward_decode 's|rescale(o, &g);|;|' 'gave wrong numbers' attn:f16:h2:q4:k70:d64
+finds decode-generic forward_decode 's|t = 1; t < TEAMS; t++|t = 1; t < 1; t++|' 'gave wrong numbers' attn:f16:h2:q4:k70:d64
+end_checks "matrix engines" 52 && [ "$ran" -eq 52 ]

@@ -39,6 +39,15 @@ for engine in portable vector blocked matrix-generic; do
         clean --engine $engine --problems 1 --seed 3 "$problem"
     done
 done
+for problem in \
+    attn:f16:h2/1:q5:k137:d24:causal-br:lse \
+    attn:bf16:h4/2:q2:k300:d16:splits=3:lse \
+    attn:f16:h4/1:q8:k70:d20/12:window9-tl:layout=bthd \
+    attn:f32:b2:h2:q17:k165:d32/9:prefix7-tl:keylens \
+    attn:f16:b3:h2/1:q9:k117:d6:causal-br:packed \
+    attn:f32:h1:q1:k1:d1; do
+    clean --engine decode-generic --problems 1 --seed 3 "$problem"
+done
 
 # the same kernel without its barriers
 mkdir -m 700 "$tmp/kernels"

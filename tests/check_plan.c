@@ -475,13 +475,14 @@ START_TEST(matrix_units)
                 task.dim = task.dim_v = dim;
                 struct choice c = choose(facts, &task, "", false);
                 const struct clattn__spec *s = &c.launch.spec;
-                bool streams = facts->matrix_unit && dim <= 128 && dim % 8 == 0;
+                bool streams = facts->matrix_unit && dim <= 256 && dim % 8 == 0;
                 ck_assert_msg(streams == is_engine(c.engine, "matrix-wgmma"), "%s, d %d: %s", devices[i].file, dim, c.why);
                 if (streams) {
                     int64_t panels = (dim + 63) / 64, bytes = 128 * panels * (s->BQ + 2 * s->NT * s->BK);
                     ck_assert(c.launch.wish.local_bytes == bytes && bytes + 1024 <= 232448 && c.launch.wish.group == s->GROUP);
                     ck_assert(s->BQ == 64 || s->BQ == 128 || (s->BQ == 192 && dim <= 64));
-                    ck_assert(s->BK / 2 + s->BK / 4 + s->NQ * 4 + s->MD * 8 < (s->BQ == 192 ? 140 : 210)); /* registers of a consumer */
+                    int64_t queries = s->NQ > 8 ? 0 : 4 * s->NQ; /* in registers, of which a consumer has so many: */
+                    ck_assert(s->BK / 2 + s->BK / 4 + queries + s->MD * 8 < (s->BQ == 192 ? 140 : 210));
                     ck_assert(s->NQ == (dim + 15) / 16 && s->MD == s->NQ && s->BK == 16 * s->MK);
                 }
                 with_unit.matrix_unit = facts->matrix_unit ? CLATTN_MATRIX_MMA : CLATTN_MATRIX_NONE;
@@ -544,6 +545,62 @@ START_TEST(register_tiles)
                 taken++;
             }
     ck_assert_int_gt(taken, 1000);
+}
+END_TEST
+
+/* Few rows of a key head: the decode engine, where its tile takes them, with all units at work and no round half empty. */
+START_TEST(decode)
+{
+    clattn_device_facts facts = {0};
+    for (int i = 0; i < n_devices; i++)
+        if (strstr(devices[i].facts.platform, "NVIDIA"))
+            facts = devices[i].facts;
+    ck_assert_int_eq(facts.compute_units, 132);
+    for (int unit = CLATTN_MATRIX_NONE; unit <= CLATTN_MATRIX_WGMMA; unit++)
+        for (int64_t q_len = 1; q_len <= 33; q_len += 4)
+            for (int32_t dim = 4; dim <= 264; dim += 4)
+                for (int64_t group = 1; group <= 8; group *= 2) {
+                    struct clattn__task task = plain_task();
+                    int64_t rows = q_len * group;
+                    facts.matrix_unit = unit;
+                    task.softmax = task.aligned = true;
+                    task.scale = 0.125;
+                    task.type_q = task.type_k = task.type_v = task.type_o = CLATTN_F16;
+                    task.dim = task.dim_v = dim;
+                    task.q_len = q_len;
+                    task.heads = task.kv_heads * group;
+                    struct choice c = choose(&facts, &task, "", false);
+                    bool takes = unit && dim % 8 == 0 && rows <= (dim <= 128 ? 32 : dim <= 256 ? 16 : 0);
+                    ck_assert_msg(takes == is_engine(c.engine, "matrix-decode"), "%d rows, d %d: %s", (int)rows, dim, c.why);
+                    if (!takes)
+                        continue;
+                    const struct clattn__spec *s = &c.launch.spec;
+                    int64_t pitch = (dim + 15) / 16 * 16 + 8, place = 4 * s->BK * pitch, before = (s->BK + s->BQ) * pitch;
+                    ck_assert(s->GROUP / 32 * (place > before ? place : before) * 2 <= (int64_t)facts.local_bytes);
+                    ck_assert(s->LOCAL <= (int64_t)facts.local_bytes && (s->LOCAL > 0) == (unit == CLATTN_MATRIX_WGMMA));
+                    ck_assert(s->NQ == (dim + 15) / 16 && s->BK == 16 * s->MK && s->GROUP == 32 * s->NT);
+                    ck_assert(s->BQ >= rows && c.launch.pack == group && c.launch.q_tiles == 1);
+                    ck_assert(s->BQ / 16 * (dim + 15) / 16 * 12 + s->BQ / 16 * s->BK / 2 < 255);
+                    ck_assert_int_eq(c.launch.split_keys % (s->GROUP / 32 * s->BK), 0);
+                }
+    facts.matrix_unit = CLATTN_MATRIX_WGMMA;
+    for (int64_t heads = 1; heads <= 1000; heads += heads / 4 + 1) { /* of many keys the units' work differs by little */
+        struct clattn__task task = plain_task();
+        task.softmax = task.aligned = true;
+        task.scale = 0.125;
+        task.type_q = task.type_k = task.type_v = task.type_o = CLATTN_F16;
+        task.dim = task.dim_v = 128;
+        task.batch = task.q_len = 1;
+        task.heads = task.kv_heads = heads;
+        task.kv_len = 32768;
+        struct choice c = choose(&facts, &task, "", false);
+        int64_t most = (int64_t)facts.compute_units * 4, groups = (int64_t)c.launch.groups;
+        int64_t rounds = (groups + most - 1) / most;
+        ck_assert_msg(is_engine(c.engine, "matrix-decode") && 10 * groups >= 8 * rounds * most, "%d heads: %d groups, %d at a time",
+                      (int)heads, (int)groups, (int)most);
+        task.q_len = 100; /* its refusal is none of the best engine's */
+        ck_assert(is_engine(choose(&facts, &task, "", true).engine, "matrix-wgmma"));
+    }
 }
 END_TEST
 
@@ -725,6 +782,7 @@ int main(void)
     tcase_add_test(cases, idle_units);
     tcase_add_test(cases, matrix_units);
     tcase_add_test(cases, register_tiles);
+    tcase_add_test(cases, decode);
     tcase_add_test(cases, forced_engine);
     tcase_add_test(cases, strict);
     tcase_add_test(cases, too_little_of_everything);

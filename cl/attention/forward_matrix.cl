@@ -25,7 +25,7 @@
  *     S_AT(i, c), O_AT(i, c)               where an item keeps them in its arrays s and o
  *     struct queries, load_queries         an item's part of the queries; QUERIES_STAY: their place in local memory is free then
  *     KEY_PITCH, VALUE_PITCH               elements from a row to the next in local memory
- *     TEAMS, TEAM, team_barrier(team)      how many teams; items of one; its barrier;  find_team(item): the team of an item of the group
+ *     team_barrier(team)                   of its TEAM items (stage.clh);  find_team(item): the team of an item of the group
  *     LOCAL_BYTES(wanted)                  what is declared, if so much local memory is wanted
  *     stage, STAGED                        start copying rows to local memory; all are there
  *     multiply_keys(s, q, tile, item)      s = Q K^T
@@ -151,36 +151,12 @@ static inline void take_out(float *o, const packed p[PIECES][PACKED_WEIGHTS], in
                 add_special(o, s, source, stride, rows, env, &piece, item);
             }
         team_barrier(team);
-        for (int i = item; i < b->n * DIM_V; i += TEAM) {
-            const int at = i / DIM_V * VALUE_PITCH + i % DIM_V;
-            if (!isfinite(LOAD1(T_V, values, at)))
-                STORE1(T_V, 0.0f, values, at);
-        }
+        CLEAR_SPECIAL(values, b->n, item)
         *found = 0; /* all have read it before the barrier above */
         team_barrier(team);
     }
 }
 #endif
-
-/* Scores to weights. */
-static inline struct sums take_weights(float *s, const struct rows *rows, float unit)
-{
-    struct sums sums;
-    weigh(s, rows, unit);
-    if (LSE)
-        sum_weights(sums.exact, s);
-    sum_rounded(sums.rounded, s);
-    return sums;
-}
-
-static inline void add_sums(struct sums *totals, const struct sums *sums)
-{
-    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
-        totals->rounded[i] += sums->rounded[i];
-        if (LSE)
-            totals->exact[i] += sums->exact[i];
-    }
-}
 
 /* Values of the block of weights p, while scores of the next one become its weights, all of which are seen. */
 static inline struct sums pass_block(float *o, packed p[PIECES][PACKED_WEIGHTS], __local const STORED(T_V) *values,

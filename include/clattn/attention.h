@@ -97,7 +97,7 @@ typedef struct clattn_attention {
     clattn_rule weight;            /* a score's weight under another normaliser than the softmax */
     int32_t normaliser;            /* clattn_normaliser */
     int32_t reserved2;             /* 0 */
-    int64_t splits;                /* 0 lets the library choose; n cuts the keys into n parts, merged in order */
+    int64_t splits;                /* 0 lets the library choose; n cuts the keys into n parts, merged in a fixed order */
 } clattn_attention;
 
 #define CLATTN_DEFAULT_SCALE 0.0

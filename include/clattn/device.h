@@ -54,7 +54,7 @@ typedef struct clattn_device_facts {
 /* One engine's answer for one device. */
 typedef struct clattn_engine_fit {
     size_t size; /* sizeof(clattn_engine_fit), set by CLATTN_ENGINE_FIT_INIT */
-    const char *engine; /* "vector", "matrix-wgmma", "matrix-mma", "matrix-small", "blocked", "portable", "matrix-generic"; static */
+    const char *engine; /* the name that clattn_attention.engine takes; static */
     int32_t fits;
     char reason[160]; /* one line: why, or why not */
 } clattn_engine_fit;

@@ -72,6 +72,7 @@ cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue q
 /* ---- merge.c ---- */
 struct clattn__merge_spec {
     int32_t type_parts, type_o, dim_v;
+    int64_t parts; /* about as many: more or fewer are right too */
     bool lse, packed, sum; /* sum: of parts that nothing was divided by */
 };
 struct clattn__merge_run {

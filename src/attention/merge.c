@@ -5,20 +5,44 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* CPUs take one work-item a row; others a group whose items share a row's columns. */
-static int32_t group_items(const clattn_device_facts *facts)
+#define WIDEST 32      /* items beside each other in a row */
+#define MOST_COLUMNS 4 /* of an item */
+#define MOST_LANES 32  /* items that share a column's parts */
+
+/* A work-group, and how many of them a row takes. */
+struct shape {
+    int32_t items, lanes, columns; /* columns: of an item */
+    size_t slices;
+};
+
+/* CPUs take one work-item a row; others items that share its columns and parts, as far as groups may be as large. */
+static struct shape choose_shape(const clattn_device_facts *facts, const struct clattn__merge_spec *spec)
 {
+    struct shape s = {1, 1, spec->dim_v, 1};
     if (facts->type & CL_DEVICE_TYPE_CPU)
-        return 1;
-    return facts->largest_group < 64 ? (int32_t)facts->largest_group : 64;
+        return s;
+    while (s.items < spec->dim_v && s.items < WIDEST && 2 * (uint64_t)s.items <= facts->largest_group)
+        s.items *= 2;
+    s.columns = (int32_t)clattn__ceil_div(spec->dim_v, s.items);
+    s.columns = s.columns < MOST_COLUMNS ? s.columns : MOST_COLUMNS;
+    s.slices = (size_t)clattn__ceil_div(spec->dim_v, s.items * s.columns);
+    const uint64_t bytes = (2 + (uint64_t)s.columns) * sizeof(float); /* of local memory for an item */
+    while (s.lanes < MOST_LANES && s.lanes < spec->parts && 2 * (uint64_t)s.items <= facts->largest_group &&
+           2 * (uint64_t)s.items * bytes <= facts->local_bytes) {
+        s.items *= 2;
+        s.lanes *= 2;
+    }
+    return s;
 }
 
 clattn_status clattn__merge_build(clattn_context *ctx, const struct clattn__merge_spec *spec, struct clattn__kernel *kernel)
 {
     char options[160];
+    const struct shape shape = choose_shape(&ctx->facts, spec);
     struct clattn__text text = clattn__text_into(options, sizeof options);
-    clattn__text_add(&text, "-DT_P=%d -DT_O=%d -DDIM_V=%d -DLSE=%d -DPACKED=%d -DSUM=%d -DGROUP=%d", (int)spec->type_parts,
-                     (int)spec->type_o, (int)spec->dim_v, spec->lse, spec->packed, spec->sum, (int)group_items(&ctx->facts));
+    clattn__text_add(&text, "-DT_P=%d -DT_O=%d -DDIM_V=%d -DLSE=%d -DPACKED=%d -DSUM=%d -DGROUP=%d -DLANES=%d -DCOLUMNS=%d",
+                     (int)spec->type_parts, (int)spec->type_o, (int)spec->dim_v, spec->lse, spec->packed, spec->sum, (int)shape.items,
+                     (int)shape.lanes, (int)shape.columns);
     struct clattn__program_request request = {.name = "merge", .options = options, .kernel = "merge"};
     return clattn__kernel_build(ctx, &request, kernel);
 }
@@ -37,7 +61,8 @@ cl_int clattn__launch_merge(const clattn_device_facts *facts, cl_kernel kernel, 
     if (code != CL_SUCCESS)
         return code;
     size_t rows = (size_t)run->args->batch * (size_t)run->args->heads * (size_t)run->args->q_len;
-    size_t group = (size_t)group_items(facts), global = rows * group;
+    const struct shape shape = choose_shape(facts, spec);
+    size_t group = (size_t)shape.items, global = rows * shape.slices * group;
     return clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &global, &group, wait.count, wait.count ? wait.events : NULL, event);
 }
 
@@ -95,7 +120,9 @@ static clattn_status prepare(clattn_merge_plan *plan)
     const clattn_merge *p = &plan->problem;
     fill_args(&plan->args, p);
     for (int i = 0; i < 2; i++) {
-        plan->specs[i] = (struct clattn__merge_spec){p->type_parts, p->type_o, (int32_t)p->dim_v, i == 1, false, false};
+        plan->specs[i] = (struct clattn__merge_spec){
+            .type_parts = p->type_parts, .type_o = p->type_o, .dim_v = (int32_t)p->dim_v, .parts = p->parts, .lse = i == 1,
+        };
         clattn_status status = clattn__merge_build(plan->ctx, &plan->specs[i], &plan->kernels[i]);
         if (status)
             return status;

@@ -192,7 +192,7 @@ static clattn_status build_merge(clattn_plan *plan)
 {
     const clattn_attention *a = &plan->problem.a;
     plan->merge_spec = (struct clattn__merge_spec){
-        .type_parts = CLATTN_F32, .type_o = a->type_o, .dim_v = (int32_t)a->dim_v, .lse = a->flags & CLATTN_WANT_LSE,
+        .type_parts = CLATTN_F32, .type_o = a->type_o, .dim_v = (int32_t)a->dim_v, .parts = plan->launch.splits, .lse = a->flags & CLATTN_WANT_LSE,
         .packed = a->flags & CLATTN_PACKED, .sum = a->normaliser == CLATTN_NO_NORMALISER,
     };
     return clattn__merge_build(plan->ctx, &plan->merge_spec, &plan->merge);
@@ -382,7 +382,7 @@ clattn_status clattn_plan_explain(const clattn_plan *plan, char *text, size_t si
     clattn__text_add(&out, "engine     %s: tile of %d rows x %d keys, groups of %d items\n", plan->engine->name,
                      (int)launch->spec.BQ, (int)launch->spec.BK, (int)launch->spec.GROUP);
     clattn__text_add(&out, "launch     %zu groups, %zu tiles; %d query heads a tile; keys in %d part%s\n", launch->groups, launch->tiles,
-                     (int)launch->pack, (int)launch->splits, launch->splits > 1 ? "s, merged in order" : "");
+                     (int)launch->pack, (int)launch->splits, launch->splits > 1 ? "s, merged in a fixed order" : "");
     clattn__text_add(&out, "workspace  %lld bytes", (long long)plan->workspace_bytes);
     clattn__text_add(&out, plan->tables.count ? ", %d table%s of minima and maxima\n" : "\n", plan->tables.count,
                      plan->tables.count > 1 ? "s" : "");

@@ -4,9 +4,10 @@
 
 #include <string.h>
 
-const struct clattn__engine *const clattn__engines[] = {&clattn__engine_vector,   &clattn__engine_wgmma,   &clattn__engine_mma,
-                                                       &clattn__engine_mma_small, &clattn__engine_blocked, &clattn__engine_portable,
-                                                       &clattn__engine_generic, NULL};
+const struct clattn__engine *const clattn__engines[] = {
+    &clattn__engine_vector,  &clattn__engine_decode,   &clattn__engine_wgmma,   &clattn__engine_mma,            &clattn__engine_mma_small,
+    &clattn__engine_blocked, &clattn__engine_portable, &clattn__engine_generic, &clattn__engine_decode_generic, NULL,
+};
 
 /* Whether an engine has the name, or is chosen by itself and of that family. */
 static bool is_named(const struct clattn__engine *engine, const char *name)
@@ -54,7 +55,7 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
             *engine = clattn__engines[i];
             return CLATTN_OK;
         }
-        if (strict && suits && !by_name)
+        if (strict && suits && !by_name && !clattn__engines[i]->few_rows)
             return CLATTN_ENGINE_REFUSED; /* the best engine of the device does not take the task */
     }
     return !by_name ? CLATTN_NO_ENGINE : found ? CLATTN_ENGINE_REFUSED : CLATTN_BAD_ENGINE;

@@ -20,8 +20,11 @@
     /* tiles of a group, products that an instruction adds, whether the next block is fetched ahead */       \
     X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)                                                                 \
     /* of the matrix engines: which tile, whether rows start at multiples of 16 bytes; NQ, MK, MD: sixteens of DIM, BK and DIM_V; */ \
-    /* NT: blocks in local memory; of forward_matrix NQ: those of DIM that stay in registers, MK: of the keys of a piece, NT: teams */ \
+    /* NT: blocks in local memory; of forward_matrix and forward_decode NQ: those of DIM that stay in registers, MK: of the keys of a */ \
+    /* piece, NT: teams */                                                                                   \
     X(MATRIX) X(ALIGNED)                                                                                   \
+    /* of the decode engine: whether copies go through the first-level cache; bytes of local memory that a group takes at least */ \
+    X(CACHED) X(LOCAL)                                                                                        \
     /* of the blocked engine: NQ rows, MK keys, MD columns of an item, NT columns of a chunk; whether loops over registers are unrolled */ \
     X(UNROLLED)
 
@@ -73,6 +76,7 @@ struct clattn__launch {
 struct clattn__engine {
     const char *name;
     bool by_name; /* never chosen unless it is named */
+    bool few_rows; /* for them alone: where it refuses, the next engine is the device's best */
     bool may_fail; /* a driver may refuse it or compile it to something else: then the next engine serves */
     int32_t test_blocks; /* whole blocks of keys in the self-test: more than are on their way at a time; 0: one */
     bool (*fits)(const clattn_device_facts *facts, char *reason, size_t size);
@@ -81,12 +85,12 @@ struct clattn__engine {
                    char *reason, size_t size);
 };
 
-extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector, clattn__engine_wgmma, clattn__engine_mma,
-    clattn__engine_mma_small, clattn__engine_blocked, clattn__engine_generic;
+extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector, clattn__engine_decode, clattn__engine_wgmma,
+    clattn__engine_mma, clattn__engine_mma_small, clattn__engine_blocked, clattn__engine_generic, clattn__engine_decode_generic;
 extern const struct clattn__engine *const clattn__engines[]; /* best first; ends with NULL */
 size_t clattn__engine_number(const struct clattn__engine *engine); /* its place there */
 
-/* Choose: the forced engine (or the first of a family: "matrix" is "matrix-wgmma", "matrix-mma" ...), or the first that fits.
+/* Choose: the forced engine (or the first of a family: "matrix" is "matrix-decode", "matrix-wgmma" ...), or the first that fits.
  * *why gets a line for each engine looked at.  strict: the engine that fits the device best must also take the task.  Pure. */
 clattn_status clattn__engine_choose(const clattn_device_facts *facts, const struct clattn__task *task, const char *forced,
                                     bool strict, const struct clattn__engine **engine, struct clattn__launch *launch,
@@ -98,6 +102,11 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
  * grain: keys of which a part is a multiple; wanted_groups: with few rows the keys are split until there are about so many. */
 void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int32_t grain, int64_t wanted_groups,
                              struct clattn__launch *launch);
+
+/* ---- matrix.c: what its tiles take; a refusal is NULL or the reason ---- */
+const char *clattn__matrix_refusal(const struct clattn__task *task);       /* of products of 16 bits */
+const char *clattn__matrix_plain_refusal(const struct clattn__task *task); /* of the plain tile */
+bool clattn__matrix_is_aligned(const struct clattn__task *task);           /* rows by chunks of 16 bytes */
 
 bool clattn__host_has_fma(void); /* instructions.c: of this machine */
 

@@ -26,8 +26,7 @@ static void finish(const struct clattn__task *task, int64_t wanted, struct clatt
     clattn__launch_geometry(task, pack, spec->BK, wanted, launch);
 }
 
-/* What tiles of 16-bit products take. */
-static const char *why_not(const struct clattn__task *task)
+const char *clattn__matrix_refusal(const struct clattn__task *task)
 {
     int32_t type = task->type_q;
     if ((type != CLATTN_F16 && type != CLATTN_BF16) || task->type_k != type || task->type_v != type || task->type_o != type)
@@ -39,7 +38,7 @@ static const char *why_not(const struct clattn__task *task)
     return NULL;
 }
 
-static bool is_aligned(const struct clattn__task *task)
+bool clattn__matrix_is_aligned(const struct clattn__task *task)
 {
     return task->aligned && task->dim % 8 == 0 && task->dim_v % 8 == 0;
 }
@@ -106,10 +105,10 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
                          size_t size)
 {
     struct clattn__spec *spec = &launch->spec;
-    const char *why = why_not(task);
+    const char *why = clattn__matrix_refusal(task);
     if (!why && (task->dim > 256 || task->dim_v > 256))
         why = "its tile takes head sizes to 256";
-    if (!why && (!is_aligned(task) || task->packed_tokens > INT32_MAX))
+    if (!why && (!clattn__matrix_is_aligned(task) || task->packed_tokens > INT32_MAX))
         why = "its tile takes rows that begin at multiples of 16 bytes, 2^31 at most";
     if (why)
         return refuse(why, reason, size);
@@ -184,7 +183,7 @@ static void finish_mma(const clattn_device_facts *facts, const struct clattn__ta
     struct clattn__spec *spec = &launch->spec;
     const int32_t queries = spec->NQ;
     spec->MATRIX = CLATTN_MATRIX_MMA;
-    spec->ALIGNED = is_aligned(task);
+    spec->ALIGNED = clattn__matrix_is_aligned(task);
     finish(task, 2 * (int64_t)facts->compute_units, launch);
     spec->NQ = queries;
     spec->MK = spec->BK < 32 ? 1 : 2;
@@ -205,7 +204,7 @@ static bool mma_launch(const clattn_device_facts *facts, const struct clattn__ta
 {
     struct clattn__spec *spec = &launch->spec;
     const int64_t bytes = (int64_t)facts->unit_local_bytes - RESERVED;
-    const char *why = why_not(task);
+    const char *why = clattn__matrix_refusal(task);
     int32_t teams = 2;
     if (!why && widest(task) > 256)
         why = "head sizes above 256 do not fit the registers";
@@ -232,7 +231,7 @@ const struct clattn__engine clattn__engine_mma = {
 static bool mma_small_launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
                              size_t size)
 {
-    const char *why = why_not(task);
+    const char *why = clattn__matrix_refusal(task);
     choose_mma_rows(task, &launch->spec, task->q_len > 64 && widest(task) <= 64);
     if (!why && (widest(task) > 256 || !choose_mma_keys(task, &launch->spec, DOOR_BYTES + SHARED)))
         why = "no tile fits the local memory that OpenCL grants";
@@ -255,6 +254,13 @@ static bool generic_fits(const clattn_device_facts *facts, char *reason, size_t 
     return fits;
 }
 
+const char *clattn__matrix_plain_refusal(const struct clattn__task *task)
+{
+    bool alike = task->type_q == task->type_k && task->type_k == task->type_v && (task->type_k == CLATTN_F32 || task->type_o == task->type_k);
+    bool usual = task->softmax && task->scale > 1e-10 && task->scale < 1e6;
+    return !alike ? "one storage is wanted, or f32 inputs" : !usual ? "a softmax of usual scale is wanted" : NULL;
+}
+
 static int64_t generic_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
 {
     int64_t keys = 2 * spec->BK * (task->dim + GAP), queries = spec->BQ * (task->dim + GAP);
@@ -267,17 +273,16 @@ static bool generic_launch(const clattn_device_facts *facts, const struct clattn
                            size_t size)
 {
     struct clattn__spec *spec = &launch->spec;
-    bool alike = task->type_q == task->type_k && task->type_k == task->type_v && (task->type_k == CLATTN_F32 || task->type_o == task->type_k);
-    bool usual = task->softmax && task->scale > 1e-10 && task->scale < 1e6;
+    const char *why = clattn__matrix_plain_refusal(task);
     spec->MATRIX = CLATTN_MATRIX_NONE;
     spec->GROUP = facts->largest_group < 8 ? 1 : 8;
     spec->BQ = 2 * spec->GROUP;
     for (spec->BK = 32; spec->BK > 8 && generic_bytes(task, spec) + SHARED > (int64_t)facts->local_bytes;)
         spec->BK /= 2;
-    bool fits = generic_bytes(task, spec) + SHARED <= (int64_t)facts->local_bytes;
-    if (!alike || !usual || !fits)
-        return refuse(!alike ? "one storage is wanted, or f32 inputs" : !usual ? "a softmax of usual scale is wanted" :
-                      "no tile fits its local memory", reason, size);
+    if (!why && generic_bytes(task, spec) + SHARED > (int64_t)facts->local_bytes)
+        why = "no tile fits its local memory";
+    if (why)
+        return refuse(why, reason, size);
     finish(task, 2 * (int64_t)facts->compute_units, launch);
     return true;
 }

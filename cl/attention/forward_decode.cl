@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT
+ * forward_decode.cl - fused attention of few rows against many keys, for matrix units: what counts is that keys and values are always
+ * on their way.
+ *
+ *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
+ *
+ * A work-group of GROUP items owns BQ rows, all of a head tile.  It is TEAMS teams: a team takes every TEAMS-th block of keys for all the
+ * rows, and has its own sums, its own place in local memory and no barrier with the others until they are joined at the end.  Of keys and
+ * of values a team has two blocks, so that the next ones are on their way while products of these are made; a block is one piece.
+ *
+ *     local:  memory  for each team [2][BK][KEY_PITCH] keys, then [2][BK][VALUE_PITCH] values; before the loop, behind the first team's
+ *                     first block of keys, [BQ][KEY_PITCH] queries; after it, for each team but the first, [KEPT][TEAM] sums
+ *
+ * The tile is one of forward_matrix.cl, its queries in registers (QUERIES_STAY); beside what is said there it has
+ *     LOT_ENDS, STAGED_BUT_LAST            what was staged until here is a lot; all lots but the last are there
+ *
+ * -D parameters, numerics and limits: forward_matrix.cl; LOCAL: bytes of local memory that a group takes at least, by which the host
+ * limits how many groups run at a time.  Maxima follow before weights are taken.  A row's sums of each team are relative to maxima of their
+ * own; they are joined in the order of teams, as merge.cl joins parts.
+ */
+#include "forward.clh"
+#include "stage.clh"
+
+#if MATRIX == 1
+#include "tile_mma.clh"
+#else
+#include "tile_generic.clh"
+#endif
+#define BLOCK_STEP (TEAMS * BK) /* teams take blocks by turns */
+#include "fragments.clh"
+
+#if PIECE != BK || !QUERIES_STAY
+#error "forward_decode.cl: MK is all of a block, NQ all of the queries' columns"
+#endif
+#define KEY_BLOCK (BK * KEY_PITCH)
+#define VALUE_BLOCK (BK * VALUE_PITCH)
+#define BLOCKS (2 * KEY_BLOCK + 2 * VALUE_BLOCK)
+#define BEFORE (KEY_BLOCK + BQ * KEY_PITCH)
+#define PLACE (BLOCKS > BEFORE ? BLOCKS : BEFORE) /* of a team */
+#define OUTPUTS (FRAG_ROWS * FRAG_COLUMNS)
+#define KEPT (OUTPUTS + 3 * FRAG_ROWS) /* an item's outputs; of each row sums of rounded weights and of weights, maximum */
+#define PLACES_BYTES (TEAMS * PLACE * (T_K == 0 ? 4 : 2))
+#define BOX_BYTES (4 * (TEAMS - 1) * KEPT * TEAM)
+#define NEEDED (PLACES_BYTES > BOX_BYTES ? PLACES_BYTES : BOX_BYTES)
+
+/* Start copying a block's rows, if there is one: a lot, without rows else. */
+static inline void stage_block(__local STORED(T_K) *to, __global const STORED(T_K) *from, const I64 *at, const struct block *b, int width,
+                               int pitch, int item)
+{
+    if (b->n > 0)
+        stage(to, from, at, 1, b->key, b->n, BK, width, pitch, item);
+    LOT_ENDS;
+}
+
+#if MASK_RULE
+/* Values of a PARTIAL block that are not finite count in the rows that see them, and become 0 for the product. */
+static inline void take_out(float *o, const float *s, __local STORED(T_V) *values, __global const STORED(T_V) *source, long stride,
+                            const struct rows *rows, const struct rule_env *env, const struct block *b, int team, int item)
+{
+    if (!any_near(any_special(values, b->n, item)))
+        return;
+    add_special(o, s, source, stride, rows, env, b, item);
+    team_barrier(team);
+    CLEAR_SPECIAL(values, b->n, item)
+    team_barrier(team);
+}
+#endif
+
+/* Let the maxima follow the scores, and what was summed until now follow the maxima. */
+static inline void make_room(const float *s, float *o, struct sums *totals, struct rows *rows, float unit)
+{
+    const struct growth g = follow_maxima(s, rows, unit);
+    rescale(o, &g);
+    rescale_sums(totals, &g);
+}
+
+/* An item's numbers to its column of a team's box. */
+static inline void put_sums(__local float *box, const float *o, const struct sums *totals, const struct rows *rows)
+{
+    UNROLL for (int i = 0; i < OUTPUTS; i++)
+        box[i * TEAM] = o[i];
+    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
+        box[(OUTPUTS + i) * TEAM] = totals->rounded[i];
+        box[(OUTPUTS + FRAG_ROWS + i) * TEAM] = totals->exact[i];
+        box[(OUTPUTS + 2 * FRAG_ROWS + i) * TEAM] = rows->m[i];
+    }
+}
+
+/* Add what the same item of another team has. */
+static inline void join_sums(float *o, struct sums *totals, struct rows *rows, __local const float *box, float unit)
+{
+    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
+        const float other = box[(OUTPUTS + 2 * FRAG_ROWS + i) * TEAM], m = fmax(rows->m[i], other);
+        const float mine = weight((rows->m[i] - m) * unit), theirs = weight((other - m) * unit);
+        UNROLL for (int c = 0; c < FRAG_COLUMNS; c++)
+            o[O_AT(i, c)] = mine * o[O_AT(i, c)] + theirs * box[O_AT(i, c) * TEAM];
+        totals->rounded[i] = mine * totals->rounded[i] + theirs * box[(OUTPUTS + i) * TEAM];
+        totals->exact[i] = mine * totals->exact[i] + theirs * box[(OUTPUTS + FRAG_ROWS + i) * TEAM];
+        rows->m[i] = m;
+    }
+}
+
+/* The first team gets the sums of all. */
+static inline void join_teams(float *o, struct sums *totals, struct rows *rows, __local float *boxes, float unit, int team, int item)
+{
+    barrier(CLK_LOCAL_MEM_FENCE); /* no team needs its blocks any more */
+    if (team > 0)
+        put_sums(boxes + (team - 1) * KEPT * TEAM + item, o, totals, rows);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (team == 0)
+        for (int t = 1; t < TEAMS; t++)
+            join_sums(o, totals, rows, boxes + (t - 1) * KEPT * TEAM + item, unit);
+}
+
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD_PARAMS)
+{
+    __local uchar memory[LOCAL > NEEDED ? LOCAL : NEEDED] __attribute__((aligned(128)));
+    /* unsigned: compilers know then that addresses in local memory differ by constants */
+    const int item = (int)((uint)get_local_id(0) % TEAM), team = find_team((int)get_local_id(0));
+    __local STORED(T_K) *places = (__local STORED(T_K) *)memory, *keys = places + team * PLACE, *values = keys + 2 * KEY_BLOCK;
+    const struct place at = find_place(&a, (uint)get_group_id(0) LENGTH_ARGS);
+    if (at.row0 >= at.rows)
+        return;
+    RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
+    const int n_rows = min(BQ, at.rows - at.row0);
+    const struct span span = find_span(&at, at.row0, n_rows, a.pack);
+    const float unit = EDITED ? 1.0f : a.scale;
+    struct rows rows;
+    struct queries queries;
+    struct sums totals = {{0}, {0}};
+    float s[FRAG_ROWS * FRAG_KEYS], o_sums[OUTPUTS];
+    packed p[PACKED_WEIGHTS];
+    find_rows(&rows, &at, a.pack, item);
+    UNROLL for (int i = 0; i < OUTPUTS; i++)
+        o_sums[i] = 0.0f;
+
+    if (team == 0)
+        stage(places + KEY_BLOCK, q + at.q0, a.q_at, a.pack, at.row0, n_rows, BQ, DIM, KEY_PITCH, item);
+    LOT_ENDS;
+    struct block b = find_block(&at, &span, &env, at.key0 + team * BK, item COUNT_ARG);
+    stage_block(keys, k + at.k0, a.k_at, &b, DIM, KEY_PITCH, item);
+    STAGED_BUT_LAST;
+    barrier(CLK_LOCAL_MEM_FENCE); /* the queries are there */
+    load_queries(&queries, places + KEY_BLOCK, item);
+    barrier(CLK_LOCAL_MEM_FENCE); /* their place is free */
+    stage_block(values, v + at.v0, a.v_at, &b, DIM_V, VALUE_PITCH, item);
+
+    for (int turn = 0; b.n > 0; turn ^= 1) {
+        const struct block next = find_block(&at, &span, &env, b.key + TEAMS * BK, item COUNT_ARG);
+        STAGED_BUT_LAST;
+        team_barrier(team); /* these keys are there; the others' place is free */
+        stage_block(keys + (turn ^ 1) * KEY_BLOCK, k + at.k0, a.k_at, &next, DIM, KEY_PITCH, item);
+        multiply_keys(s, &queries, keys + turn * KEY_BLOCK, item);
+        edit_block(s, &rows, &env, &b, a.scale, item);
+        make_room(s, o_sums, &totals, &rows, unit);
+        const struct sums sums = take_weights(s, &rows, unit);
+        add_sums(&totals, &sums);
+        STAGED_BUT_LAST;
+        team_barrier(team); /* these values are there; the others' place is free */
+        stage_block(values + (turn ^ 1) * VALUE_BLOCK, v + at.v0, a.v_at, &next, DIM_V, VALUE_PITCH, item);
+#if MASK_RULE
+        if (b.class == 1)
+            take_out(o_sums, s, values + turn * VALUE_BLOCK, v + at.v0, a.v_at[3], &rows, &env, &b, team, item);
+#endif
+        pack_weights(p, s);
+        multiply_values(o_sums, p, values + turn * VALUE_BLOCK, item);
+        b = next;
+    }
+
+    join_teams(o_sums, &totals, &rows, (__local float *)memory, unit, team, item);
+    if (team > 0)
+        return;
+    store_rows(o, o_sums, totals.rounded, &at, &a, item);
+#if LSE
+    store_lse(lse, &rows, totals.exact, unit, &at, &a, item);
+#endif
+}
