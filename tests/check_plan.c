@@ -516,6 +516,46 @@ START_TEST(matrix_units)
 }
 END_TEST
 
+/* Causal tiles of a head differ, and every group has its fixed ones: none may have much more to do than the mean. */
+START_TEST(even_work)
+{
+    static const struct {
+        int64_t batch, heads, kv_heads, length;
+        int32_t dim;
+    } shapes[] = {{1, 16, 16, 16384, 128}, {8, 16, 16, 2048, 128}, {1, 32, 32, 16384, 64}, {8, 32, 32, 2048, 64}, {4, 32, 8, 4096, 128}, {16, 16, 16, 4096, 256}};
+    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
+    for (int i = 0; i < n_devices; i++)
+        if (strstr(devices[i].facts.platform, "NVIDIA"))
+            facts = devices[i].facts;
+    facts.matrix_unit = CLATTN_MATRIX_WGMMA;
+    for (size_t s = 0; s < CLATTN__LEN(shapes); s++) {
+        struct clattn__task task = plain_task();
+        task.batch = shapes[s].batch;
+        task.heads = shapes[s].heads;
+        task.kv_heads = shapes[s].kv_heads;
+        task.q_len = task.kv_len = shapes[s].length;
+        task.dim = task.dim_v = shapes[s].dim;
+        task.softmax = task.aligned = task.masked = true;
+        task.scale = 0.125;
+        task.type_q = task.type_k = task.type_v = task.type_o = CLATTN_F16;
+        struct choice c = choose(&facts, &task, "", false);
+        const struct clattn__launch *l = &c.launch;
+        ck_assert(is_engine(c.engine, "matrix-wgmma") && l->in_turn && l->groups == facts.compute_units && l->groups <= 512);
+        double load[512] = {0}, all = 0;
+        for (size_t number = 0; number < l->tiles; number++) {
+            size_t tiles = (size_t)l->q_tiles, pairs = (size_t)(task.batch * task.heads), first = number / (tiles * (size_t)l->section) * (size_t)l->section;
+            size_t width = pairs - first < (size_t)l->section ? pairs - first : (size_t)l->section, rest = (number - first * tiles) / width;
+            size_t group = number / l->groups % 2 ? l->groups - 1 - number % l->groups : number % l->groups;
+            double blocks = (double)((tiles - rest) * (size_t)l->spec.BQ) / l->spec.BK + 2;
+            load[group] += blocks;
+            all += blocks;
+        }
+        for (size_t g = 0; g < l->groups; g++)
+            ck_assert_msg(load[g] * (double)l->groups <= 1.06 * all, "shape %d, section %d: group %d has %.0f of %.0f", (int)s, (int)l->section, (int)g, load[g], all);
+    }
+}
+END_TEST
+
 /* The blocked engine: a tile covers the head, its chunks and weights fit local memory, its items' sums their registers. */
 START_TEST(register_tiles)
 {
@@ -782,6 +822,7 @@ int main(void)
     tcase_add_test(cases, idle_units);
     tcase_add_test(cases, matrix_units);
     tcase_add_test(cases, register_tiles);
+    tcase_add_test(cases, even_work);
     tcase_add_test(cases, decode);
     tcase_add_test(cases, forced_engine);
     tcase_add_test(cases, strict);

@@ -324,19 +324,26 @@ static inline float max_row(__local const float *shown, int row)
     return largest;
 }
 
-/* The true maxima: alpha is what rescales the sums until now. */
-static inline void find_maxima(float *alpha, struct rows *rows, __local float *shown, const float *s, int item)
+/* The true maxima of the rows whose sums are too large for one of their items; alpha is what rescales their sums until now.  Other rows
+ * keep theirs: what a row does not see changes no bit of it. */
+static inline void find_maxima(int *grew, float *alpha, struct rows *rows, __local float *shown, const float *s, const float *sums, int item)
 {
-    float top[NQ];
-    UNROLL for (int i = 0; i < NQ; i++) {
-        top[i] = s[S_AT(i, 0)];
-        UNROLL for (int c = 1; c < PART; c++)
-            top[i] = fmax(top[i], s[S_AT(i, c)]);
-    }
-    show_row(shown, top, item);
+    float mine[NQ];
+    UNROLL for (int i = 0; i < NQ; i++)
+        mine[i] = !(sums[i] <= LARGEST_SUM);
+    show_row(shown, mine, item);
     barrier(CLK_LOCAL_MEM_FENCE);
     UNROLL for (int i = 0; i < NQ; i++) {
-        const float m = fmax(rows->m[i], max_row(shown, frag_row(item, i)));
+        grew[i] = max_row(shown, frag_row(item, i)) > 0.0f;
+        mine[i] = s[S_AT(i, 0)];
+        UNROLL for (int c = 1; c < PART; c++)
+            mine[i] = fmax(mine[i], s[S_AT(i, c)]);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    show_row(shown, mine, item);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    UNROLL for (int i = 0; i < NQ; i++) {
+        const float m = grew[i] ? fmax(rows->m[i], max_row(shown, frag_row(item, i))) : rows->m[i];
         alpha[i] = exp2(rows->m[i] - m);
         rows->m[i] = m;
     }
@@ -348,26 +355,28 @@ struct totals {
     volatile float o[NQ * MD], l[NQ];
 };
 
-/* The sums since the last fold go to the totals. */
-static inline void fold(struct totals *totals, float *o, float *l)
+/* The sums of a row since the last fold go to the totals. */
+static inline void fold_row(struct totals *totals, float *o, float *l, int i)
 {
-    UNROLL for (int i = 0; i < NQ; i++) {
-        totals->l[i] += l[i];
-        l[i] = 0.0f;
-        UNROLL for (int c = 0; c < MD; c++) {
-            totals->o[O_AT(i, c)] += o[O_AT(i, c)];
-            o[O_AT(i, c)] = 0.0f;
-        }
+    totals->l[i] += l[i];
+    l[i] = 0.0f;
+    UNROLL for (int c = 0; c < MD; c++) {
+        totals->o[O_AT(i, c)] += o[O_AT(i, c)];
+        o[O_AT(i, c)] = 0.0f;
     }
 }
 
-static inline void rescale(struct totals *totals, const float *alpha)
+static inline void fold(struct totals *totals, float *o, float *l)
 {
-    UNROLL for (int i = 0; i < NQ; i++) {
-        totals->l[i] *= alpha[i];
-        UNROLL for (int c = 0; c < MD; c++)
-            totals->o[O_AT(i, c)] *= alpha[i];
-    }
+    UNROLL for (int i = 0; i < NQ; i++)
+        fold_row(totals, o, l, i);
+}
+
+static inline void rescale_row(struct totals *totals, float alpha, int i)
+{
+    totals->l[i] *= alpha;
+    UNROLL for (int c = 0; c < MD; c++)
+        totals->o[O_AT(i, c)] *= alpha;
 }
 
 #if MASK_RULE
@@ -422,10 +431,14 @@ static inline void make_weights(const float *s, struct rows *rows, struct totals
         *shared->grown = number;
     barrier(CLK_LOCAL_MEM_FENCE);
     if (SOFTMAX && *shared->grown == number) {
+        int grew[NQ];
         float alpha[NQ];
-        find_maxima(alpha, rows, shared->weights, s, item);
-        fold(totals, o, l);
-        rescale(totals, alpha);
+        find_maxima(grew, alpha, rows, shared->weights, s, sums, item);
+        UNROLL for (int i = 0; i < NQ; i++)
+            if (grew[i]) {
+                fold_row(totals, o, l, i);
+                rescale_row(totals, alpha[i], i);
+            }
         share_weights(sums, shared->weights, s, rows, item);
         barrier(CLK_LOCAL_MEM_FENCE);
     }

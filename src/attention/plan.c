@@ -118,7 +118,8 @@ static clattn_status choose(clattn_plan *plan, uint32_t failed, struct clattn__t
         .batch = a->batch, .heads = a->heads, .kv_heads = a->kv_heads, .q_len = a->q_len, .kv_len = a->kv_len,
         .dim = (int32_t)a->dim, .dim_v = (int32_t)a->dim_v, .type_q = a->type_q, .type_k = a->type_k, .type_v = a->type_v,
         .type_o = a->type_o, .scale = a->scale, .softmax = a->normaliser == CLATTN_SOFTMAX, .aligned = is_aligned(*a),
-        .uneven = clattn__expr_has(plan->problem.rules, CLATTN__MASK) || a->flags & (CLATTN_PACKED | CLATTN_KEY_LENGTHS),
+        .masked = clattn__expr_has(plan->problem.rules, CLATTN__MASK),
+        .ragged = a->flags & (CLATTN_PACKED | CLATTN_KEY_LENGTHS),
         .splits = a->splits, .failed = failed,
         .packed_tokens = !(a->flags & CLATTN_PACKED) ? 0 : a->q_total > a->kv_total ? a->q_total : a->kv_total,
     };

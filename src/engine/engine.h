@@ -42,7 +42,8 @@ struct clattn__task {
     int32_t type_q, type_k, type_v, type_o;
     double scale;
     bool softmax;  /* the weights are a softmax's */
-    bool uneven;   /* some rows may see fewer keys than others */
+    bool masked;   /* rows may see fewer keys than there are */
+    bool ragged;   /* batch entries have lengths of their own */
     bool aligned;  /* rows of q, k, v and o start at multiples of 16 bytes, if their buffers do */
     int64_t packed_tokens; /* of queries or keys, whichever are more; 0: not packed */
     int64_t splits; /* asked for; 0: the engine chooses */

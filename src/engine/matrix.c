@@ -3,6 +3,7 @@
 #include "engine/engine.h"
 #include "door.clh"
 
+#include <math.h>
 #include <stdio.h>
 
 #define GAP 8 /* elements between rows in local memory, against conflicts of banks */
@@ -58,19 +59,63 @@ static bool wgmma_fits(const clattn_device_facts *facts, char *reason, size_t si
 }
 
 #define WGMMA_LOCAL_BYTES (226 << 10) /* of 227 KiB that a group may have; barriers want some */
-#define MAP_WORDS 32          /* of a tensor map: cl/engine/tensor_map.clh */
-#define HELD_BYTES (32 << 20) /* of keys and values, which the second-level cache holds while their tiles run */
+#define MAP_WORDS 32                  /* of a tensor map: cl/engine/tensor_map.clh */
+#define HELD_BYTES (32 << 20)         /* of keys and values, which the second-level cache holds while their tiles run */
+#define MOST_GROUPS 512               /* whose work is added up */
+#define MOST_TILES 8192
+#define ENDS 2           /* blocks that a tile's beginning and end cost */
+#define NOT_HELD 1.05    /* times as long, measured, where the cache does not hold the keys and values, but four groups share them */
 
-/* As many groups as multiprocessors take all tiles in turn.  Where these differ, four times as many, the next one as soon as one is
- * done; and tiles of the same rows follow one another, heads by heads whose keys and values stay in the cache. */
+/* By what factor the group with most to do has more than the mean, where a tile sees keys up to its own rows: tile number t of a head
+ * then costs t + 1 of its tiles and its ends.  The order is that of find_place (cl/common/forward.clh) and forward_stream.cl. */
+static double unevenness(const struct clattn__launch *launch, uint32_t pairs, uint32_t section)
+{
+    double load[MOST_GROUPS] = {0}, blocks = (double)launch->spec.BQ / launch->spec.BK, all = 0, most = 0;
+    const uint32_t n = (uint32_t)launch->groups, tiles = (uint32_t)launch->q_tiles, parts = (uint32_t)launch->splits;
+    const uint32_t count = launch->tiles < MOST_TILES ? (uint32_t)launch->tiles : MOST_TILES;
+    for (uint32_t number = 0; number < count; number++) {
+        uint32_t first = number / (tiles * parts * section) * section, left = pairs - first;
+        uint32_t width = left < section ? left : section, rest = (number - first * tiles * parts) / width;
+        double cost = (double)(tiles - rest % tiles) * blocks + ENDS;
+        uint32_t round = number / n, place = number % n;
+        load[round % 2 ? n - 1 - place : place] += cost;
+        all += cost;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        most = load[i] > most ? load[i] : most;
+    return all > 0 ? most * n / all : 1;
+}
+
+/* Of how many head tiles a section is: as many as give the groups the most even work. */
+static int32_t choose_section(const struct clattn__task *task, const struct clattn__launch *launch)
+{
+    const int64_t head_bytes = task->kv_len * (task->dim + task->dim_v) * 2, pairs = task->batch * (task->heads / launch->pack);
+    const int64_t sharing = task->heads / task->kv_heads / launch->pack;
+    int64_t best = 1;
+    double least = INFINITY;
+    if (launch->groups > MOST_GROUPS || launch->groups == 0)
+        return 1;
+    for (int64_t section = 1; section <= pairs; section = 2 * section > pairs && section < pairs ? pairs : 2 * section) {
+        bool held = section * head_bytes <= HELD_BYTES * sharing, shared = 4 * section <= (int64_t)launch->groups * sharing;
+        if (!held && !shared)
+            break;
+        double factor = unevenness(launch, (uint32_t)pairs, (uint32_t)section) * (held ? 1 : NOT_HELD);
+        if (factor < least - 0.005) {
+            least = factor;
+            best = section;
+        }
+    }
+    return (int32_t)best;
+}
+
+/* As many groups as multiprocessors take all tiles in turn.  Where batch entries' lengths differ, four times as many, the next one as
+ * soon as one is done. */
 static void take_turns(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch)
 {
-    const size_t most = (size_t)facts->compute_units * (task->uneven ? 4 : 1);
-    const int64_t head_bytes = task->kv_len * (task->dim + task->dim_v) * 2, pairs = task->batch * (task->heads / launch->pack);
-    const int64_t held = head_bytes > 0 ? HELD_BYTES / head_bytes * (task->heads / task->kv_heads / launch->pack) : pairs;
+    const size_t most = (size_t)facts->compute_units * (task->ragged ? 4 : 1);
     launch->in_turn = true;
     launch->groups = launch->tiles < most ? launch->tiles : most;
-    launch->section = !task->uneven || held < 1 || pairs < 1 ? 1 : (int32_t)(held < pairs ? held : pairs);
+    launch->section = task->masked && !task->ragged ? choose_section(task, launch) : 1;
     launch->scratch = 3 * MAP_WORDS; /* of queries, keys and values */
 }
 
