@@ -18,6 +18,7 @@
  * limits how many groups run at a time.  Maxima follow before weights are taken.  A row's sums of each team are relative to maxima of their
  * own; they are joined in the order of teams, as merge.cl joins parts.
  */
+#define EDITED_UNIT LOG2E
 #include "forward.clh"
 #include "stage.clh"
 
@@ -124,7 +125,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
     const int n_rows = min(BQ, at.rows - at.row0);
     const struct span span = find_span(&at, at.row0, n_rows, a.pack);
-    const float unit = EDITED ? 1.0f : a.scale;
+    const float unit = EDITED ? EDITED_UNIT : a.scale;
     struct rows rows;
     struct queries queries;
     struct sums totals = {{0}, {0}};

@@ -48,6 +48,7 @@
  * them, and 0 takes their place in the product.
  * Limits: a softmax, scale from 1e-10 to 1e6; q, k and v of one storage.
  */
+#define EDITED_UNIT LOG2E
 #include "forward.clh"
 #include "stage.clh"
 
@@ -226,7 +227,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     found[team] = 0;
 #endif
     RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
-    const float unit = EDITED ? 1.0f : a.scale;
+    const float unit = EDITED ? EDITED_UNIT : a.scale;
     struct classes classes = begin_classes(&at, a.pack, item);
     struct rows rows;
     struct queries queries;

@@ -30,6 +30,7 @@
  * Limits: a softmax, scale from 1e-10 to 1e6; q, k and v of one storage.
  */
 #define SCRATCH_PARAM , __global uint *scratch
+#define EDITED_UNIT LOG2E
 #include "forward.clh"
 #include "tile_wgmma.clh"
 #include "fragments.clh"
@@ -380,7 +381,7 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
 {
     const struct barriers *on = &shared->barriers;
     const uint keys = shared->memory + KEYS_AT, values = shared->memory + VALUES_AT;
-    const float unit = EDITED ? 1.0f : a->scale;
+    const float unit = EDITED ? EDITED_UNIT : a->scale;
     struct rows rows;
     struct queries queries;
     float s[FRAG_ROWS * FRAG_KEYS], o[FRAG_ROWS * FRAG_COLUMNS], sums[FRAG_ROWS];
