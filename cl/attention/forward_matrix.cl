@@ -3,8 +3,8 @@
  *
  *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
  *
- * A work-group of GROUP items is TEAMS teams, which share nothing but the compute unit; a team owns BQ rows.  Blocks of keys and values
- * pass through local memory, two of each.  A block is done in pieces of PIECE keys, and its weights are kept packed until the next turn
+ * A work-group of GROUP items, one team, owns BQ rows.  Blocks of keys and values pass through local memory, two of each.  A block
+ * is done in pieces of PIECE keys, and its weights are kept packed until the next turn
  * of the loop, so that there is always something to multiply while weights are taken:
  *
  *     for each piece:  S = Q K^T of the next block;  O += P V of this one;  P = weights of S
@@ -12,7 +12,7 @@
  * These weights are relative to the maximum of the blocks before; only where their sum shows that it was too small, the block is done
  * again with care: scores of all its pieces, maxima, O rescaled, weights.  So are blocks that are masked in part, and the first.
  *
- *     local:  of each team [2][BK][KEY_PITCH] keys, [2][BK][VALUE_PITCH] values; [BQ][KEY_PITCH] queries: after them, or in the values' place
+ *     local:  [2][BK][KEY_PITCH] keys, [2][BK][VALUE_PITCH] values; [BQ][KEY_PITCH] queries: after them, or in the values' place
  *             where the items keep them
  *
  * This file is the loop nest: blocks, masks, maxima, sums.  The products are a tile's, a file of cl/engine that says who holds
@@ -25,7 +25,6 @@
  *     S_AT(i, c), O_AT(i, c)               where an item keeps them in its arrays s and o
  *     struct queries, load_queries         an item's part of the queries; QUERIES_STAY: their place in local memory is free then
  *     KEY_PITCH, VALUE_PITCH               elements from a row to the next in local memory
- *     team_barrier(team)                   of its TEAM items (stage.clh);  find_team(item): the team of an item of the group
  *     LOCAL_BYTES(wanted)                  what is declared, if so much local memory is wanted
  *     stage, STAGED                        start copying rows to local memory; all are there
  *     multiply_keys(s, q, tile, item)      s = Q K^T
@@ -138,11 +137,11 @@ static inline struct block piece_of(const struct block *b, int j)
 /* Values of a PARTIAL block that are not finite count in the rows that see them, and become 0 for the product.  live: p has weights. */
 static inline void take_out(float *o, const packed p[PIECES][PACKED_WEIGHTS], int live, __local STORED(T_V) *values,
                             __global const STORED(T_V) *source, long stride, __local int *found, const struct rows *rows,
-                            const struct rule_env *env, const struct block *b, int team, int item)
+                            const struct rule_env *env, const struct block *b, int item)
 {
     if (any_special(values, b->n, item))
         *found = 1;
-    team_barrier(team);
+    barrier(CLK_LOCAL_MEM_FENCE);
     if (*found) {
         if (live)
             UNROLL for (int j = 0; j < PIECES; j++) {
@@ -151,10 +150,10 @@ static inline void take_out(float *o, const packed p[PIECES][PACKED_WEIGHTS], in
                 unpack_weights(s, p[j]);
                 add_special(o, s, source, stride, rows, env, &piece, item);
             }
-        team_barrier(team);
+        barrier(CLK_LOCAL_MEM_FENCE);
         CLEAR_SPECIAL(values, b->n, item)
         *found = 0; /* all have read it before the barrier above */
-        team_barrier(team);
+        barrier(CLK_LOCAL_MEM_FENCE);
     }
 }
 #endif
@@ -211,20 +210,17 @@ static inline void begin_block(float *o, packed p[PIECES][PACKED_WEIGHTS], struc
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD_PARAMS)
 {
-    __local uchar memory[LOCAL_BYTES(TEAMS * MEMORY * sizeof(RAW(T_K)))] __attribute__((aligned(128)));
+    __local uchar memory[LOCAL_BYTES(MEMORY * sizeof(RAW(T_K)))] __attribute__((aligned(128)));
 #if MASK_RULE
-    __local int found[TEAMS]; /* a value that is not finite */
+    __local int found; /* a value that is not finite */
 #endif
-    const int item = (int)get_local_id(0) % TEAM, team = find_team((int)get_local_id(0));
-    const uint tile = (uint)get_group_id(0) * TEAMS + (uint)team;
-    __local STORED(T_K) *keys = (__local STORED(T_K) *)memory + team * MEMORY, *values = keys + VALUES_AT;
-    if (tile >= count_tiles(&a))
-        return;
-    const struct place at = find_place(&a, tile LENGTH_ARGS);
+    const int item = (int)get_local_id(0);
+    __local STORED(T_K) *keys = (__local STORED(T_K) *)memory, *values = keys + VALUES_AT;
+    const struct place at = find_place(&a, (uint)get_group_id(0) LENGTH_ARGS);
     if (at.row0 >= at.rows)
         return;
 #if MASK_RULE
-    found[team] = 0;
+    found = 0;
 #endif
     RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
     const float unit = EDITED ? EDITED_UNIT : a.scale;
@@ -247,21 +243,21 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     if (next.own.n > 0)
         stage_rows(keys, &from_k, next.own.key, next.own.n, BK, DIM, KEY_PITCH, item);
     STAGED;
-    team_barrier(team);
+    barrier(CLK_LOCAL_MEM_FENCE);
     load_queries(&queries, keys + QUERIES_AT, item);
     for (int turn = 0;; turn ^= 1) {
         __local STORED(T_K) *const keys_next = keys + turn * KEY_BLOCK;
         __local STORED(T_V) *const values_now = values + (turn ^ 1) * VALUE_BLOCK;
         const struct work later = find_work(&classes, &at, &env, item COUNT_ARG);
         STAGED;
-        team_barrier(team); /* keys of the next block and values of this one are there; the others have been read */
+        barrier(CLK_LOCAL_MEM_FENCE); /* keys of the next block and values of this one are there; the others have been read */
         if (later.own.n > 0)
             stage_rows(keys + (turn ^ 1) * KEY_BLOCK, &from_k, later.own.key, later.own.n, BK, DIM, KEY_PITCH, item);
         if (next.own.n > 0)
             stage_rows(values + turn * VALUE_BLOCK, &from_v, next.own.key, next.own.n, BK, DIM_V, VALUE_PITCH, item);
 #if MASK_RULE
         if (now.class == 1)
-            take_out(o_sums, p, live, values_now, v + at.v0, a.v_at[3], found + team, &rows, &env, &now.own, team, item);
+            take_out(o_sums, p, live, values_now, v + at.v0, a.v_at[3], &found, &rows, &env, &now.own, item);
 #endif
         int passed = live && next.own.class == 2 && next.own.n == BK;
         if (passed) {
@@ -282,7 +278,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         next = later;
     }
 #if STORES_WIDE
-    store_wide(o, o_sums, totals.rounded, keys, &at, &a, team, item);
+    store_wide(o, o_sums, totals.rounded, keys, &at, &a, item);
 #else
     store_rows(o, o_sums, totals.rounded, &at, &a, item);
 #endif

@@ -479,7 +479,7 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
 /* The tiles of this work-group, `base + mine` of each n: to and fro, so that those who have the heavier one of n have the lighter one of
  * the next n. */
 #define FOR_EACH_TILE                                                                                             \
-    for (uint base = 0, mine = (uint)get_group_id(0), n = (uint)get_num_groups(0), all = count_tiles(&a); base < all;        \
+    for (uint base = 0, mine = (uint)get_group_id(0), n = (uint)get_num_groups(0), all = (uint)a.tiles; base < all;        \
          base += n, mine = n - 1 - mine)                                                                          \
         if (base + mine < all)
 

@@ -16,6 +16,7 @@
 #undef I64
 #undef I32
 #undef F32
+_Static_assert(offsetof(struct forward_args, by_entry) + sizeof(cl_int) == sizeof(struct forward_args), "rusticl knows no padding at a struct's end");
 
 enum clattn__tensor { CLATTN__Q, CLATTN__K, CLATTN__V, CLATTN__O, CLATTN__LSE, CLATTN__TENSORS };
 

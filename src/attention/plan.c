@@ -46,6 +46,7 @@ void clattn__forward_args_fill(struct forward_args *args, const struct clattn__p
     args->q_len = (cl_int)a->q_len;
     args->kv_len = (cl_int)a->kv_len;
     args->q_tiles = launch->q_tiles;
+    args->tiles = (cl_int)(cl_uint)launch->tiles;
     args->pack = launch->pack;
     args->splits = launch->splits;
     args->split_keys = launch->split_keys;

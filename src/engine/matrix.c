@@ -183,7 +183,7 @@ const struct clattn__engine clattn__engine_wgmma = {
 };
 
 /* ---- mma: within the local memory of a compute unit through the editor of assembly, or within what OpenCL grants ----
- * The driver gives a compute unit one group at a time; two teams in it keep its units busy by turns. */
+ * Two tiles in one group, each with its own local memory and barriers, were 6 to 22 % slower on an H200. */
 #define RESERVED 1024 /* bytes of a unit's local memory that the hardware takes for each group */
 
 static int32_t sixteens(int32_t dim)
@@ -206,7 +206,7 @@ static int32_t widest(const struct clattn__task *task)
     return task->dim > task->dim_v ? task->dim : task->dim_v;
 }
 
-/* Blocks of as many keys as fit a team's local memory. */
+/* Blocks of as many keys as fit local memory. */
 static bool choose_mma_keys(const struct clattn__task *task, struct clattn__spec *spec, int64_t bytes)
 {
     for (spec->BK = widest(task) <= 192 ? 64 : 32; spec->BK >= 16; spec->BK /= 2)
@@ -222,8 +222,7 @@ static void choose_mma_rows(const struct clattn__task *task, struct clattn__spec
     spec->NQ = spec->BQ == 128 && widest(task) > 80 ? 0 : sixteens(task->dim);
 }
 
-/* At most so many teams, and no more than give each compute unit a group. */
-static void finish_mma(const clattn_device_facts *facts, const struct clattn__task *task, int32_t teams, struct clattn__launch *launch)
+static void finish_mma(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch)
 {
     struct clattn__spec *spec = &launch->spec;
     const int32_t queries = spec->NQ;
@@ -232,9 +231,7 @@ static void finish_mma(const clattn_device_facts *facts, const struct clattn__ta
     finish(task, 2 * (int64_t)facts->compute_units, launch);
     spec->NQ = queries;
     spec->MK = spec->BK < 32 ? 1 : 2;
-    spec->NT = launch->groups > facts->compute_units ? teams : 1;
-    spec->GROUP = 128 * spec->NT;
-    launch->groups = (launch->groups + (size_t)spec->NT - 1) / (size_t)spec->NT;
+    spec->GROUP = 128;
 }
 
 static bool mma_fits(const clattn_device_facts *facts, char *reason, size_t size)
@@ -250,18 +247,15 @@ static bool mma_launch(const clattn_device_facts *facts, const struct clattn__ta
     struct clattn__spec *spec = &launch->spec;
     const int64_t bytes = (int64_t)facts->unit_local_bytes - RESERVED;
     const char *why = clattn__matrix_refusal(task);
-    int32_t teams = 2;
     if (!why && widest(task) > 256)
         why = "head sizes above 256 do not fit the registers";
     choose_mma_rows(task, spec, task->q_len > 64);
-    while (!why && teams > 0 && !choose_mma_keys(task, spec, bytes / teams))
-        teams--;
-    if (!why && teams == 0)
+    if (!why && !choose_mma_keys(task, spec, bytes))
         why = "no tile fits the local memory of a compute unit";
     if (why)
         return refuse(why, reason, size);
-    finish_mma(facts, task, teams, launch);
-    const int64_t wanted = spec->NT * mma_bytes(task, spec);
+    finish_mma(facts, task, launch);
+    const int64_t wanted = mma_bytes(task, spec);
     if (wanted > DOOR_BYTES) {
         launch->rewrite = clattn__ptx_edit;
         launch->wish = (struct clattn__ptx_wish){.group = spec->GROUP, .local_bytes = (int32_t)wanted};
@@ -282,7 +276,7 @@ static bool mma_small_launch(const clattn_device_facts *facts, const struct clat
         why = "no tile fits the local memory that OpenCL grants";
     if (why)
         return refuse(why, reason, size);
-    finish_mma(facts, task, 1, launch);
+    finish_mma(facts, task, launch);
     return true;
 }
 
