@@ -8,6 +8,7 @@
  *     CLATTN_TEST_DEVICE     a device selector
  *     CLATTN_TEST_PROBLEMS   length of the random sweep (160)
  *     CLATTN_TEST_SEED       its first seed (1) */
+#include "tests/engines.h"
 #include "tests/suite.h"
 #include "tool/workload.h"
 
@@ -41,7 +42,7 @@ static void set_up(void)
     ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
     ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), &facts), CLATTN_OK);
     for (size_t i = 0; n_engines < MAX_ENGINES && clattn_engine_describe(&facts, i, &fit) == CLATTN_OK; i++)
-        if (fit.fits)
+        if (fit.fits && !is_for_others(&facts, fit.engine))
             engines[n_engines++] = fit.engine;
     ck_assert_int_ge(n_engines, 1);
 }

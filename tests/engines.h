@@ -6,7 +6,16 @@
 #include <clattn.h>
 
 #include <check.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
+
+/* Whether an engine is for other devices than this one, and takes seconds to build a kernel here.  Long tests leave it out: check_blocked.sh,
+ * check_properties and check_data have it. */
+static inline bool is_for_others(const clattn_device_facts *facts, const char *engine)
+{
+    return (facts->type & CL_DEVICE_TYPE_CPU) && !strcmp(engine, "blocked");
+}
 
 /* The names of up to `most` engines; returns how many.  Those that refuse the problem are named. */
 static inline int engines_taking(clattn_context *ctx, const clattn_attention *problem, const char *engines[], int most)
