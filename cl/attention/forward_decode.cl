@@ -56,14 +56,14 @@ static inline void stage_block(__local STORED(T_K) *to, __global const STORED(T_
 #if MASK_RULE
 /* Values of a PARTIAL block that are not finite count in the rows that see them, and become 0 for the product. */
 static inline void take_out(float *o, const float *s, __local STORED(T_V) *values, __global const STORED(T_V) *source, long stride,
-                            const struct rows *rows, const struct rule_env *env, const struct block *b, int team, int item)
+                            const struct rows *rows, const struct rule_env *env, const struct block *b, int item)
 {
     if (!any_near(any_special(values, b->n, item)))
         return;
     add_special(o, s, source, stride, rows, env, b, item);
-    team_barrier(team);
+    team_barrier();
     CLEAR_SPECIAL(values, b->n, item)
-    team_barrier(team);
+    team_barrier();
 }
 #endif
 
@@ -149,7 +149,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     for (int turn = 0; b.n > 0; turn ^= 1) {
         const struct block next = find_block(&at, &span, &env, b.key + TEAMS * BK, item COUNT_ARG);
         STAGED_BUT_LAST;
-        team_barrier(team); /* these keys are there; the others' place is free */
+        team_barrier(); /* these keys are there; the others' place is free */
         stage_block(keys + (turn ^ 1) * KEY_BLOCK, k + at.k0, a.k_at, &next, DIM, KEY_PITCH, item);
         multiply_keys(s, &queries, keys + turn * KEY_BLOCK, item);
         edit_block(s, &rows, &env, &b, a.scale, item);
@@ -157,11 +157,11 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         const struct sums sums = take_weights(s, &rows, unit);
         add_sums(&totals, &sums);
         STAGED_BUT_LAST;
-        team_barrier(team); /* these values are there; the others' place is free */
+        team_barrier(); /* these values are there; the others' place is free */
         stage_block(values + (turn ^ 1) * VALUE_BLOCK, v + at.v0, a.v_at, &next, DIM_V, VALUE_PITCH, item);
 #if MASK_RULE
         if (b.class == 1)
-            take_out(o_sums, s, values + turn * VALUE_BLOCK, v + at.v0, a.v_at[3], &rows, &env, &b, team, item);
+            take_out(o_sums, s, values + turn * VALUE_BLOCK, v + at.v0, a.v_at[3], &rows, &env, &b, item);
 #endif
         pack_weights(p, s);
         multiply_values(o_sums, p, values + turn * VALUE_BLOCK, item);

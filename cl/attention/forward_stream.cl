@@ -303,23 +303,17 @@ static inline int take_out(const struct shared *shared, uint place, int n, int i
 #endif
 
 /* Scores to weights, and the sums of these in each row, before they are rounded. */
-static inline void take_weights(float *s, float *sums, const struct rows *rows, float unit)
+static inline void weigh_and_sum(float *s, float *sums, const struct rows *rows, float unit)
 {
     weigh(s, rows, unit);
     sum_weights(sums, s);
-}
-
-static inline void add_sums(float *totals, const float *sums)
-{
-    UNROLL for (int i = 0; i < FRAG_ROWS; i++)
-        totals[i] += sums[i];
 }
 
 static inline void add_packed(struct sums *totals, const uint *p)
 {
     float sums[FRAG_ROWS];
     sum_packed(sums, p);
-    add_sums(totals->rounded, sums);
+    add_rows(totals->rounded, sums);
 }
 
 /* A block as a consumer takes it: its class for the group's rows, and in own.class for the consumer's. */
@@ -407,7 +401,7 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
         tell_read(on->keys_read, &t->blocks, item);
         edit_block(s, &rows, env, &b.own, a->scale, item);
         follow_maxima(s, &rows, unit);
-        take_weights(s, totals.exact, &rows, unit);
+        weigh_and_sum(s, totals.exact, &rows, unit);
         pack_weights(p, s);
         advance(&t->blocks);
         for (;;) {
@@ -429,17 +423,17 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
             wait_keys(s);
             edit_block(s, &rows, env, &next.own, a->scale, item);
             struct growth g = {0};
-            take_weights(s, sums, &rows, unit);
+            weigh_and_sum(s, sums, &rows, unit);
             if (are_too_large(sums)) { /* scores again, and their true maxima */
                 multiply_keys(s, &queries, keys + t->blocks.place * KEY_BYTES, item);
                 edit_block(s, &rows, env, &next.own, a->scale, item);
                 g = follow_maxima(s, &rows, unit);
                 rescale_sums(&totals, &g);
-                take_weights(s, sums, &rows, unit);
+                weigh_and_sum(s, sums, &rows, unit);
             }
             tell_read(on->keys_read, &t->blocks, item);
             if (LSE)
-                add_sums(totals.exact, sums);
+                add_rows(totals.exact, sums);
             wait_values(o);
             tell_read(on->values_read, &t->values, item);
             rescale(o, &g);

@@ -141,12 +141,9 @@ clattn_status clattn__plan_check(const clattn_plan *plan);
 /* Arguments of a launch for a resolved problem. */
 void clattn__forward_args_fill(struct forward_args *args, const struct clattn__problem *problem,
                                const struct clattn__launch *launch);
-/* With splits the parts go to a workspace of [part][batch][head][token][dim_v] f32, then [part][batch][head][token] lse.
- * Returns how many words that is. */
-int64_t clattn__split_args_fill(struct forward_args *args, struct merge_args *merge, const struct clattn__problem *problem,
-                                const struct clattn__launch *launch);
-/* What the groups need for themselves, from word `first` of the workspace on.  Returns how many words that is. */
-int64_t clattn__scratch_fill(struct forward_args *args, const struct clattn__launch *launch, int64_t first);
+/* Lay out a launch's workspace, and tell all who use it: parts, tables, the groups' scratch.  Returns how many bytes that is. */
+int64_t clattn__workspace_fill(struct forward_args *args, struct merge_args *merge, struct clattn__tables *tables,
+                               const struct clattn__problem *problem, const struct clattn__launch *launch);
 /* Move a run's place in the workspace by words. */
 void clattn__shift_workspace(struct forward_args *args, struct merge_args *merge, int64_t words);
 

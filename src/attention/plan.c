@@ -56,8 +56,10 @@ void clattn__forward_args_fill(struct forward_args *args, const struct clattn__p
     args->scale = (cl_float)(a->scale * (base_2 ? 1.44269504088896340736 : 1.0));
 }
 
-int64_t clattn__split_args_fill(struct forward_args *args, struct merge_args *merge, const struct clattn__problem *problem,
-                                const struct clattn__launch *launch)
+/* With splits the parts go to a workspace of [part][batch][head][token][dim_v] f32, then [part][batch][head][token] lse.
+ * Returns how many words that is. */
+static int64_t fill_split_args(struct forward_args *args, struct merge_args *merge, const struct clattn__problem *problem,
+                               const struct clattn__launch *launch)
 {
     const clattn_attention *a = &problem->a;
     int64_t rows = a->batch * a->heads * a->q_len, width = a->dim_v;
@@ -84,11 +86,22 @@ int64_t clattn__split_args_fill(struct forward_args *args, struct merge_args *me
     return rows * (width + 1) * launch->splits;
 }
 
-/* Kernels move the first word to the next multiple of 128 bytes. */
-int64_t clattn__scratch_fill(struct forward_args *args, const struct clattn__launch *launch, int64_t first)
+/* What the groups need for themselves, from word `first` of the workspace on; kernels move it to the next multiple of 128 bytes.
+ * Returns how many words that is. */
+static int64_t fill_scratch(struct forward_args *args, const struct clattn__launch *launch, int64_t first)
 {
     args->scratch_at = first;
     return launch->scratch ? launch->scratch * (int64_t)launch->groups + 128 / (int64_t)sizeof(cl_int) : 0;
+}
+
+int64_t clattn__workspace_fill(struct forward_args *args, struct merge_args *merge, struct clattn__tables *tables,
+                               const struct clattn__problem *problem, const struct clattn__launch *launch)
+{
+    int64_t words = launch->splits > 1 ? fill_split_args(args, merge, problem, launch) : 0;
+    clattn__tables_fill(tables, problem, words, args);
+    words += tables->ints;
+    words += fill_scratch(args, launch, words);
+    return words * (int64_t)sizeof(cl_float);
 }
 
 void clattn__shift_workspace(struct forward_args *args, struct merge_args *merge, int64_t words)
@@ -203,13 +216,7 @@ static clattn_status build_merge(clattn_plan *plan)
 /* Lay out the workspace, and make it unless every enqueue brings one. */
 static clattn_status make_workspace(clattn_plan *plan)
 {
-    int64_t words = 0;
-    if (plan->launch.splits > 1)
-        words = clattn__split_args_fill(&plan->args, &plan->merge_args, &plan->problem, &plan->launch);
-    clattn__tables_fill(&plan->tables, &plan->problem, words, &plan->args);
-    words += plan->tables.ints;
-    words += clattn__scratch_fill(&plan->args, &plan->launch, words);
-    plan->workspace_bytes = words * (int64_t)sizeof(cl_float);
+    plan->workspace_bytes = clattn__workspace_fill(&plan->args, &plan->merge_args, &plan->tables, &plan->problem, &plan->launch);
     if (plan->problem.a.flags & CLATTN_CALLER_WORKSPACE || plan->workspace_bytes == 0)
         return CLATTN_OK;
     cl_int code;

@@ -116,12 +116,8 @@ static bool shape_tiny(const clattn_plan *plan, struct tiny *t)
         for (int d = 0; d < a->arrays[i].n_dims; d++)
             a->arrays[i].dims[d] = a->arrays[i].dims[d] < LARGEST_DIM ? a->arrays[i].dims[d] : LARGEST_DIM;
     clattn__problem_numbers(&t->problem);
-    int64_t words = t->launch.splits > 1 ? clattn__split_args_fill(&t->args, &t->merge_args, &t->problem, &t->launch) : 0;
     t->tables = plan->tables;
-    clattn__tables_fill(&t->tables, &t->problem, words, &t->args);
-    words += t->tables.ints;
-    words += clattn__scratch_fill(&t->args, &t->launch, words);
-    t->workspace_bytes = words * (int64_t)sizeof(cl_float);
+    t->workspace_bytes = clattn__workspace_fill(&t->args, &t->merge_args, &t->tables, &t->problem, &t->launch);
     t->lengths[0] = a->flags & CLATTN_PACKED ? 0 : (cl_int)a->kv_len - 1;
     t->lengths[1] = (cl_int)a->q_len;
     t->k_offsets_values[1] = (cl_int)a->kv_len;

@@ -17,14 +17,24 @@ static int64_t packed_rows(const struct clattn__task *task, int64_t tile)
     return task->q_len * group <= tile ? task->q_len * group : task->q_len;
 }
 
+/* Query heads that share such a tile. */
+static int32_t packed_heads(const struct clattn__task *task, int64_t tile)
+{
+    return task->q_len > 0 ? (int32_t)(packed_rows(task, tile) / task->q_len) : 1;
+}
+
+static int32_t widest(const struct clattn__task *task)
+{
+    return task->dim > task->dim_v ? task->dim : task->dim_v;
+}
+
 /* wanted: groups that run at a time */
 static void finish(const struct clattn__task *task, int64_t wanted, struct clattn__launch *launch)
 {
     struct clattn__spec *spec = &launch->spec;
     launch->kernel_text = "forward_matrix";
     spec->NQ = spec->MK = spec->MD = spec->NT = spec->DOT = 1;
-    int32_t pack = task->q_len > 0 ? (int32_t)(packed_rows(task, spec->BQ) / task->q_len) : 1;
-    clattn__launch_geometry(task, pack, spec->BK, wanted, launch);
+    clattn__launch_geometry(task, packed_heads(task, spec->BQ), spec->BK, wanted, launch);
 }
 
 const char *clattn__matrix_refusal(const struct clattn__task *task)
@@ -129,8 +139,8 @@ static int64_t wgmma_bytes(const struct clattn__spec *spec, const struct clattn_
 /* Parts of the keys, where that gives multiprocessors work that would have none. */
 static int64_t wgmma_parts(const clattn_device_facts *facts, const struct clattn__task *task, const struct clattn__spec *spec)
 {
-    const int64_t rows = packed_rows(task, spec->BQ), pack = task->q_len > 0 ? rows / task->q_len : 1;
-    const int64_t tiles = task->batch * (task->heads / pack) * clattn__ceil_div(rows, spec->BQ);
+    const int64_t head_tiles = task->batch * (task->heads / packed_heads(task, spec->BQ));
+    const int64_t tiles = head_tiles * clattn__ceil_div(packed_rows(task, spec->BQ), spec->BQ);
     const int64_t fill = tiles > 0 ? (int64_t)facts->compute_units / tiles : 1, most = task->kv_len / CLATTN__LEAST_PART;
     const int64_t parts = fill < most ? fill : most;
     return task->splits ? task->splits : parts < 1 ? 1 : parts;
@@ -140,9 +150,8 @@ static int64_t wgmma_parts(const clattn_device_facts *facts, const struct clattn
 static void choose_wgmma_tile(const struct clattn__task *task, struct clattn__spec *spec)
 {
     const int64_t rows = packed_rows(task, 128);
-    const int32_t widest = task->dim > task->dim_v ? task->dim : task->dim_v;
-    spec->BQ = rows <= 64 ? 64 : rows <= 128 || widest > 64 ? 128 : 192;
-    spec->BK = spec->BQ == 192 ? 96 : widest <= 128 ? 128 : widest <= 192 ? 96 : 64;
+    spec->BQ = rows <= 64 ? 64 : rows <= 128 || widest(task) > 64 ? 128 : 192;
+    spec->BK = spec->BQ == 192 ? 96 : widest(task) <= 128 ? 128 : widest(task) <= 192 ? 96 : 64;
     spec->GROUP = 128 + 2 * spec->BQ;
 }
 
@@ -151,7 +160,7 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
 {
     struct clattn__spec *spec = &launch->spec;
     const char *why = clattn__matrix_refusal(task);
-    if (!why && (task->dim > 256 || task->dim_v > 256))
+    if (!why && widest(task) > 256)
         why = "its tile takes head sizes to 256";
     if (!why && (!clattn__matrix_is_aligned(task) || task->packed_tokens > INT32_MAX))
         why = "its tile takes rows that begin at multiples of 16 bytes, 2^31 at most";
@@ -199,11 +208,6 @@ static int64_t mma_bytes(const struct clattn__task *task, const struct clattn__s
     int64_t inputs = keys + (spec->NQ < sixteens(task->dim) ? values + queries : values > queries ? values : queries);
     int64_t output = spec->BQ * value_pitch;
     return 2 * (inputs > output ? inputs : output);
-}
-
-static int32_t widest(const struct clattn__task *task)
-{
-    return task->dim > task->dim_v ? task->dim : task->dim_v;
 }
 
 /* Blocks of as many keys as fit local memory. */
