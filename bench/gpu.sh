@@ -67,7 +67,7 @@ test_all() {
     export CK_FORK CK_TAP_LOG_FILE_NAME CK_VERBOSITY CK_DEFAULT_TIMEOUT srcdir logs work
     names=
     for program in "$top_builddir"/tests/check_*; do
-        case $program in *.*) ;; *) [ -f "$program" ] && [ -x "$program" ] && names="$names ${program##*/}" ;; esac
+        case ${program##*/} in *.*) ;; *) [ -f "$program" ] && [ -x "$program" ] && names="$names ${program##*/}" ;; esac
     done
     names="$names check_run.sh check_determinism.sh check_matrix.sh"
     echo "$names" | xargs -P "$(nproc)" -n 1 sh -c "$test_one" "${TIMEOUT:-900}"

@@ -6,22 +6,17 @@ set -u
 . "$top_srcdir/tests/runtimes.sh"
 clattn=$top_builddir/clattn
 
-verify() {
-    check "$clattn" verify --engine matrix-generic "$@"
+# ENGINE OPTION... PROBLEM; a GPU's local memory may be too small for it.
+verify_by() {
+    said=$("$clattn" verify --engine "$@" 2>&1)
+    code=$?
+    echo "$said"
+    case $said in *'no tile fits its local memory'*) code=0 ;; esac
+    return $code
 }
 
-# A GPU's local memory may be too small for it.
-verify_or_no_room() {
-    if "$clattn" verify --engine matrix-generic "$@" 2>&1 < /dev/null | grep -q 'no tile fits its local memory'; then
-        check echo "no room for $*"
-    else
-        verify "$@"
-    fi
-}
-
-decode() {
-    check "$clattn" verify --engine decode-generic "$@"
-}
+verify() { check verify_by matrix-generic "$@"; }
+decode() { check verify_by decode-generic "$@"; }
 
 for seed in 1 3; do
     verify --seed $seed attn:f32:h2:q40:k70:d16
@@ -34,7 +29,7 @@ for seed in 1 3; do
     verify --seed $seed attn:bf16:h2:q15:k16:d1/3:lse
     verify --seed $seed attn:f16:h1:q16:k31:d128
     verify --seed $seed attn:f16:h2:q40:k300:d32:window100-causal-br:lse
-    verify_or_no_room --seed $seed attn:f32:h1:q1:k1:d576
+    verify --seed $seed attn:f32:h1:q1:k1:d576
     verify --seed $seed --score '30 * tanh(score / 30)' attn:f16:h2:q40:k70:d32:causal-br:lse
     verify --seed $seed --score 'score - slope[h] * abs(q - k)' --array 'slope=f32[h]' --corner br attn:bf16:h4/2:q20:k90:d32
     verify --seed $seed --mask 'doc[b,q] == doc[b,k]' --array 'doc=i32[b,k]' --corner tl attn:f16:b2:h2:q64:k64:d16

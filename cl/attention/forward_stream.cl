@@ -423,8 +423,12 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
             wait_keys(s);
             edit_block(s, &rows, env, &next.own, a->scale, item);
             struct growth g = {0};
+#if EDITED /* a rule may let scores grow from block to block, as ALiBi does: their maxima first */
+            g = follow_maxima(s, &rows, unit);
+            rescale_sums(&totals, &g);
+#endif
             weigh_and_sum(s, sums, &rows, unit);
-            if (are_too_large(sums)) { /* scores again, and their true maxima */
+            if (!EDITED && are_too_large(sums)) { /* scores again, and their true maxima */
                 multiply_keys(s, &queries, keys + t->blocks.place * KEY_BYTES, item);
                 edit_block(s, &rows, env, &next.own, a->scale, item);
                 g = follow_maxima(s, &rows, unit);
