@@ -27,7 +27,7 @@ TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c
 
 # Tests of the installed interface; of hidden functions, which link the objects (tests/local.mk says so); scripts.
 # RUNTIME_CHECKS run again on the other CPU runtime.
-PUBLIC_CHECKS = tests/check_ref tests/check_forward tests/check_properties tests/check_data tests/check_compile \
+PUBLIC_CHECKS = tests/check_ref tests/check_select_ref tests/check_forward tests/check_properties tests/check_data tests/check_compile \
 	tests/check_misuse tests/check_threads tests/check_guard tests/check_mechanisms tests/check_mechanism_traps
 INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/check_derivative \
 	tests/check_kernel_functions tests/check_kernel_rules tests/check_layout tests/check_cache \
