@@ -18,6 +18,8 @@ ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/c
 	src/attention/launch.c src/attention/tables.c src/attention/buffers.c src/attention/enqueue.c src/attention/merge.c \
 	src/attention/selftest.c src/attention/plan.c src/attention/host.c
 
+SELECT_SRCS = src/select/list.c src/select/check.c
+
 # tests/ref*.c is the double reference: `clattn verify' links it on purpose.
 WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c \
 	tests/ref_rule.c
@@ -28,7 +30,8 @@ TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c
 # Tests of the installed interface; of hidden functions, which link the objects (tests/local.mk says so); scripts.
 # RUNTIME_CHECKS run again on the other CPU runtime.
 PUBLIC_CHECKS = tests/check_ref tests/check_select_ref tests/check_forward tests/check_properties tests/check_data tests/check_compile \
-	tests/check_misuse tests/check_threads tests/check_guard tests/check_mechanisms tests/check_mechanism_traps
+	tests/check_misuse tests/check_threads tests/check_guard tests/check_mechanisms tests/check_mechanism_traps \
+	tests/check_list tests/check_select
 INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/check_derivative \
 	tests/check_kernel_functions tests/check_kernel_rules tests/check_layout tests/check_cache \
 	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx
