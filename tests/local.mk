@@ -50,6 +50,7 @@ tests_check_quarantine_LDADD = $(INNER_LDADD)
 tests_check_plan_LDADD = $(INNER_LDADD)
 tests_check_ptx_LDADD = $(INNER_LDADD)
 tests_check_select_ref_SOURCES = tests/check_select_ref.c tests/ref_select.c tests/ref_select.h
+tests_check_listed_SOURCES = tests/check_listed.c tests/ref_select.c tests/ref_select.h tests/trial.c tests/trial.h
 tests_check_mechanisms_SOURCES = tests/check_mechanisms.c tests/trial.c tests/trial.h
 tests_check_mechanism_traps_SOURCES = tests/check_mechanism_traps.c tests/trial.c tests/trial.h
 tests_check_misuse_SOURCES = tests/check_misuse.c tests/misuse.h

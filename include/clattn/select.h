@@ -135,8 +135,9 @@ clattn_status clattn_select_workspace_size(const clattn_select_plan *plan, uint6
 clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue queue, const clattn_select_io *io,
                                     cl_uint n_wait, const cl_event *wait, cl_event *event);
 
-/* The metadata of key blocks: MINMAX f32 [batch][kv_heads][k_blocks][2][dim], minima then maxima; POOL_MEAN
- * [batch][kv_heads][k_blocks][dim].  first and count: the tokens that are new; blocks that hold one of them are made again. */
+/* The metadata of key blocks: MINMAX [batch][kv_heads][k_blocks][2][dim], minima then maxima, in k's type, in which they are exact (NaN
+ * is passed over unless all are); POOL_MEAN f32 [batch][kv_heads][k_blocks][dim].  first and count: the tokens that are new; blocks that
+ * hold one of them are made again. */
 clattn_status clattn_select_bounds_size(const clattn_select_plan *plan, uint64_t *bytes);
 clattn_status clattn_enqueue_bounds(clattn_select_plan *plan, cl_command_queue queue, cl_mem k, cl_mem bounds, int64_t first,
                                     int64_t count, cl_uint n_wait, const cl_event *wait, cl_event *event);
