@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * check_list.c - lists on the host: shapes and places, contents that are refused, block-sparse rows there and back. */
+ * check_list.c - lists on the host: shapes and places, contents that are refused, block-sparse rows there and
+ * back. */
 #include "tests/suite.h"
 
 #include <check.h>
@@ -42,15 +43,18 @@ static clattn_attention problem(int64_t batch, int64_t heads, int64_t kv_heads, 
 /* ---- shape ---- */
 START_TEST(shape_of_a_problem)
 {
-    static const int64_t scopes[] = {[CLATTN_SCOPE_HEAD] = 6, [CLATTN_SCOPE_GROUP] = 2, [CLATTN_SCOPE_ALL] = 1};
+    static const int64_t scopes[] = {
+        [CLATTN_SCOPE_HEAD] = 6, [CLATTN_SCOPE_GROUP] = 2, [CLATTN_SCOPE_ALL] = 1};
     clattn_attention a = problem(3, 6, 2, 65, 100);
     for (int scope = 0; scope < 3; scope++) {
         clattn_list l = CLATTN_LIST_INIT;
         uint64_t bytes;
         ck_assert_int_eq(clattn_list_fit(&l, &a, (clattn_scope)scope, 64, 8, 5), CLATTN_OK);
-        ck_assert(l.batch == 3 && l.scopes == scopes[scope] && l.q_blocks == 2 && l.k_blocks == 13 && l.capacity == 5);
+        ck_assert(l.batch == 3 && l.scopes == scopes[scope] && l.q_blocks == 2 && l.k_blocks == 13 &&
+                  l.capacity == 5);
         int64_t lists = 6 * l.scopes;
-        ck_assert(l.counts_at == 0 && l.ids_at >= 4 * lists && l.ids_at < 4 * lists + 64 && l.ids_at % 64 == 0);
+        ck_assert(l.counts_at == 0 && l.ids_at >= 4 * lists && l.ids_at < 4 * lists + 64 &&
+                  l.ids_at % 64 == 0);
         ck_assert_int_eq(clattn_list_bytes(&l, &bytes), CLATTN_OK);
         ck_assert_uint_eq(bytes, (uint64_t)(l.ids_at + 4 * lists * 5));
         ck_assert_int_eq(clattn_list_fit(&l, &a, (clattn_scope)scope, 64, 8, 99), CLATTN_OK);
@@ -76,7 +80,8 @@ START_TEST(large_shapes)
 }
 END_TEST
 
-static const clattn_list small = {sizeof(clattn_list), 1, 2, 2, 7, 3, 4, 2, 0, 64}; /* 4 lists of 3 of 7 blocks */
+static const clattn_list small = {
+    sizeof(clattn_list), 1, 2, 2, 7, 3, 4, 2, 0, 64}; /* 4 lists of 3 of 7 blocks */
 
 START_TEST(shapes_refused)
 {
@@ -95,14 +100,16 @@ START_TEST(shapes_refused)
         {{sizeof(clattn_list), 1, 2, 2, 7, 3, 4, CLATTN_MAX_BLOCK + 1, 0, 64}, CLATTN_BAD_BLOCK},
         {{sizeof(clattn_list), 1, 2, 2, 7, 3, 4, 2, -4, 64}, CLATTN_BAD_OFFSET},
         {{sizeof(clattn_list), 1, 2, 2, 7, 3, 4, 2, 0, 62}, CLATTN_BAD_OFFSET},
-        {{sizeof(clattn_list), 1, 2, 2, 7, 3, 4, 2, 0, 12}, CLATTN_BAD_OFFSET}, /* the last count is the first id */
+        {{sizeof(clattn_list), 1, 2, 2, 7, 3, 4, 2, 0, 12},
+         CLATTN_BAD_OFFSET}, /* the last count is the first id */
         {{sizeof(clattn_list), 1, 2, 2, 7, 3, 4, 2, 44, 0}, CLATTN_BAD_OFFSET},
     };
     uint64_t bytes;
     clattn_attention a = problem(1, 2, 1, 4, 4);
     clattn_list l = CLATTN_LIST_INIT;
     for (size_t i = 0; i < LEN(bad); i++)
-        ck_assert_msg(clattn_list_bytes(&bad[i].list, &bytes) == bad[i].status && bytes == 0, "case %d", (int)i);
+        ck_assert_msg(clattn_list_bytes(&bad[i].list, &bytes) == bad[i].status && bytes == 0, "case %d",
+                      (int)i);
     ck_assert_int_eq(clattn_list_bytes(NULL, &bytes), CLATTN_NULL_ARGUMENT);
     ck_assert_int_eq(clattn_list_bytes(&small, NULL), CLATTN_NULL_ARGUMENT);
     ck_assert_int_eq(clattn_list_fit(NULL, &a, CLATTN_SCOPE_ALL, 1, 1, 1), CLATTN_NULL_ARGUMENT);
@@ -183,16 +190,32 @@ START_TEST(rows_refused)
         const char *words, *sorted; /* NULL: taken */
     } bad[] = {
         {{1, 2, 2, 5, 6}, {0, 6, 1, 2, 3, 5}, 6, "starts[0] is 1", "starts[0] is 1"},
-        {{0, 3, 2, 5, 6}, {0, 1, 2, 2, 3, 5}, 6, "query block 1: it ends at 2", "query block 1: it ends at 2"},
+        {{0, 3, 2, 5, 6},
+         {0, 1, 2, 2, 3, 5},
+         6,
+         "query block 1: it ends at 2",
+         "query block 1: it ends at 2"},
         {{0, 2, 2, 5, 7}, {0, 6, 1, 2, 3, 5}, 6, "it ends at 7, of 6 ids", "it ends at 7, of 6 ids"},
-        {{0, 2, 2, 5, 5}, {0, 6, 1, 2, 3, 5}, 6, "the last list ends at 5, of 6 ids", "the last list ends at 5"},
+        {{0, 2, 2, 5, 5},
+         {0, 6, 1, 2, 3, 5},
+         6,
+         "the last list ends at 5, of 6 ids",
+         "the last list ends at 5"},
         {{0, 0, 0, 0, 0}, {0}, -1, "it ends at 0, of -1 ids", "it ends at 0, of -1 ids"},
-        {{0, 0, 0, INT64_MAX, 6}, {0, 6, 1, 2, 3, 5}, 6, "it ends at 9223372036854775807", "it ends at 9223372036854775807"},
+        {{0, 0, 0, INT64_MAX, 6},
+         {0, 6, 1, 2, 3, 5},
+         6,
+         "it ends at 9223372036854775807",
+         "it ends at 9223372036854775807"},
         {{0, 2, 2, 5, 6}, {0, 7, 1, 2, 3, 5}, 6, "block 7, and there are 7", "block 7, and there are 7"},
         {{0, 2, 2, 5, 6}, {0, 6, 1, 2, 3, INT32_MIN}, 6, "block -2147483648", "block -2147483648"},
         {{0, 2, 2, 5, 6}, {6, 0, 1, 2, 3, 5}, 6, "block 0 stands after block 6", NULL},
         {{0, 2, 2, 5, 6}, {0, 6, 2, 2, 3, 5}, 6, "block 2 stands after block 2", NULL},
-        {{0, 4, 4, 5, 6}, {0, 1, 2, 3, 3, 5}, 6, "4 blocks, and the capacity is 3", "4 blocks, and the capacity is 3"},
+        {{0, 4, 4, 5, 6},
+         {0, 1, 2, 3, 3, 5},
+         6,
+         "4 blocks, and the capacity is 3",
+         "4 blocks, and the capacity is 3"},
         {{0, 4, 4, 5, 6}, {6, 1, 6, 1, 3, 5}, 6, "block 1 stands after block 6", NULL},
     };
     int32_t data[WORDS], before[WORDS];
@@ -202,17 +225,21 @@ START_TEST(rows_refused)
         for (uint32_t sort = 0; sort <= CLATTN_LIST_SORT; sort++) {
             const char *words = sort ? bad[i].sorted : bad[i].words;
             good_contents(data);
-            clattn_status status =
-                clattn_list_import(&small, data, bad[i].starts, bad[i].ids, bad[i].n_ids, sort, text, sizeof text);
-            ck_assert_msg(status == (words ? CLATTN_BAD_LIST : CLATTN_OK), "case %d: %s", (int)i, clattn_status_name(status));
+            clattn_status status = clattn_list_import(&small, data, bad[i].starts, bad[i].ids, bad[i].n_ids,
+                                                      sort, text, sizeof text);
+            ck_assert_msg(status == (words ? CLATTN_BAD_LIST : CLATTN_OK), "case %d: %s", (int)i,
+                          clattn_status_name(status));
             ck_assert_msg(!words || strstr(text, words), "'%s' is not in: %s", words, text);
             ck_assert(!words || !memcmp(data, before, sizeof data));
             ck_assert(words || clattn_list_check(&small, data, NULL, 0) == CLATTN_OK);
         }
-    ck_assert_int_eq(clattn_list_import(&small, data, bad[8].starts, bad[8].ids, 6, 2, NULL, 0), CLATTN_BAD_FLAGS);
+    ck_assert_int_eq(clattn_list_import(&small, data, bad[8].starts, bad[8].ids, 6, 2, NULL, 0),
+                     CLATTN_BAD_FLAGS);
     ck_assert_int_eq(clattn_list_import(&small, data, NULL, bad[8].ids, 6, 0, NULL, 0), CLATTN_NULL_ARGUMENT);
-    ck_assert_int_eq(clattn_list_import(&small, NULL, bad[8].starts, bad[8].ids, 6, 0, NULL, 0), CLATTN_NULL_ARGUMENT);
-    ck_assert_int_eq(clattn_list_import(&small, data, bad[8].starts, NULL, 6, 0, NULL, 0), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_list_import(&small, NULL, bad[8].starts, bad[8].ids, 6, 0, NULL, 0),
+                     CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_list_import(&small, data, bad[8].starts, NULL, 6, 0, NULL, 0),
+                     CLATTN_NULL_ARGUMENT);
 }
 END_TEST
 
@@ -223,7 +250,8 @@ START_TEST(random_rows)
         clattn_list l = {sizeof l, below(3), 1 + below(3), below(4), 1 + below(20), 0, 4, 2, 0, 0};
         l.capacity = below(l.k_blocks + 1);
         int64_t lists = l.batch * l.scopes * l.q_blocks, total = 0, starts[40], back_starts[40];
-        int32_t *ids = malloc(1600 * sizeof *ids), *back = malloc(1600 * sizeof *back), *mixed = malloc(1600 * sizeof *mixed);
+        int32_t *ids = malloc(1600 * sizeof *ids), *back = malloc(1600 * sizeof *back),
+                *mixed = malloc(1600 * sizeof *mixed);
         int32_t data[36 + 36 * 20];
         l.ids_at = 4 * lists;
         starts[0] = 0;
@@ -247,7 +275,8 @@ START_TEST(random_rows)
             twice[r + 1] = twice[r] + 2 * count;
         }
         int32_t sorted[36 + 36 * 20];
-        ck_assert_int_eq(clattn_list_import(&l, sorted, twice, mixed, 2 * total, CLATTN_LIST_SORT, NULL, 0), CLATTN_OK);
+        ck_assert_int_eq(clattn_list_import(&l, sorted, twice, mixed, 2 * total, CLATTN_LIST_SORT, NULL, 0),
+                         CLATTN_OK);
         ck_assert(lists == 0 || !memcmp(data, sorted, (size_t)(lists + lists * l.capacity) * sizeof *data));
         free(ids);
         free(back);
@@ -269,7 +298,8 @@ START_TEST(any_bytes)
             ids[j] = below(8) ? (int32_t)below(8) - (below(16) == 0) : (int32_t)random_bits();
         good_contents(data);
         good_contents(before);
-        clattn_status status = clattn_list_import(&small, data, starts, ids, n_ids, (uint32_t)(n % 2), NULL, 0);
+        clattn_status status =
+            clattn_list_import(&small, data, starts, ids, n_ids, (uint32_t)(n % 2), NULL, 0);
         taken += status == CLATTN_OK;
         ck_assert(status == CLATTN_OK || status == CLATTN_BAD_LIST);
         ck_assert(status == CLATTN_OK || !memcmp(data, before, sizeof data));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * check_listed.c - attention over selected blocks, on every engine, against the oracle: sinks, window, and the oracle's own lists.
+ * check_listed.c - attention over sinks, window and the oracle's lists, on every engine, against the oracle.
  *
- * A list reaches the kernels as an array of bits, a bit for each block of queries and of keys, which a mask reads: what rules can say
- * without a word for lists.  Keys that no row keeps are full of NaN. */
+ * A list reaches the kernels as an array of bits, a bit for each block of queries and of keys, which a mask
+ * reads: what rules can say without a word for lists.  Keys that no row keeps are full of NaN. */
 #include "tests/ref_select.h"
 #include "tests/suite.h"
 #include "tests/trial.h"
@@ -13,7 +13,8 @@
 
 enum { BATCH = 2, Q_LEN = 45, KV_LEN = 130, BLOCK_Q = 16, BLOCK_K = 8 };
 
-static const char mask[] = "k <= q & (kept[(b * scopes + h // (4 // scopes)) * 3 + (q - 85) // 16, k // 8] | k < 5 | q - k < 11)";
+static const char mask[] =
+    "k <= q & (kept[(b * scopes + h // (4 // scopes)) * 3 + (q - 85) // 16, k // 8] | k < 5 | q - k < 11)";
 
 static clattn_attention problem(int64_t scopes)
 {
@@ -40,8 +41,15 @@ static struct ref_tensor dense(const float *data, int64_t heads, int64_t tokens,
 /* The same without lists: what selection and the kept pairs start from. */
 static struct ref_problem reference(const struct trial *t)
 {
-    struct ref_problem p = {.batch = BATCH, .heads = 4, .kv_heads = 2, .q_len = Q_LEN, .kv_len = KV_LEN, .dim = 16, .dim_v = 16,
-                            .scale = 0.25, .rules = {.mask = "k <= q", .bottom_right = true}};
+    struct ref_problem p = {.batch = BATCH,
+                            .heads = 4,
+                            .kv_heads = 2,
+                            .q_len = Q_LEN,
+                            .kv_len = KV_LEN,
+                            .dim = 16,
+                            .dim_v = 16,
+                            .scale = 0.25,
+                            .rules = {.mask = "k <= q", .bottom_right = true}};
     p.q = dense(t->q, 4, Q_LEN, 16);
     p.k = dense(t->k, 2, KV_LEN, 16);
     p.v = dense(t->v, 2, KV_LEN, 16);
@@ -50,8 +58,18 @@ static struct ref_problem reference(const struct trial *t)
 
 static struct ref_select selection(int method, int scope)
 {
-    struct ref_select s = {.method = method, .representative = REF_CENTER, .scope = scope, .arithmetic = REF_FMA, .block_q = BLOCK_Q,
-                           .stride_q = 2, .block_k = BLOCK_K, .stride_k = 1, .budget = 32, .sink = 5, .window = 11, .n_stages = 2,
+    struct ref_select s = {.method = method,
+                           .representative = REF_CENTER,
+                           .scope = scope,
+                           .arithmetic = REF_FMA,
+                           .block_q = BLOCK_Q,
+                           .stride_q = 2,
+                           .block_k = BLOCK_K,
+                           .stride_k = 1,
+                           .budget = 32,
+                           .sink = 5,
+                           .window = 11,
+                           .n_stages = 2,
                            .stages = {{32, 64}, {8, 32}}};
     return s;
 }
@@ -64,7 +82,8 @@ static void show_list(struct trial *t, const struct ref_list *list)
 }
 
 /* NaN where no row of the kv head's keeps the key. */
-static void poison(struct trial *t, const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list)
+static void poison(struct trial *t, const struct ref_problem *p, const struct ref_select *s,
+                   const struct ref_list *list)
 {
     int poisoned = 0;
     for (int64_t b = 0; b < BATCH; b++)
@@ -85,7 +104,8 @@ static void poison(struct trial *t, const struct ref_problem *p, const struct re
 }
 
 /* The bar of doc/numerics.md, whose scores and values are at most 16 and 2 here. */
-static void compare(const struct trial *t, const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list)
+static void compare(const struct trial *t, const struct ref_problem *p, const struct ref_select *s,
+                    const struct ref_list *list)
 {
     const double u = 0x1p-24, spread = 2 * expm1(2 * (16 / 2 + 3) * u * 16);
     for (int64_t b = 0; b < BATCH; b++)
@@ -96,8 +116,9 @@ static void compare(const struct trial *t, const struct ref_problem *p, const st
                 ref_kept_pairs(p, s, list, b, h, i, pairs);
                 ref_row(p, b, h, i, pairs, o, &lse);
                 for (int d = 0; d < 16; d++)
-                    ck_assert_msg(fabs(trial_o(t, b, h, i)[d] - o[d]) <= 16 * u * 2 + 2 * spread, "entry %d head %d row %d: %g, not %g",
-                                  (int)b, (int)h, (int)i, (double)trial_o(t, b, h, i)[d], o[d]);
+                    ck_assert_msg(fabs(trial_o(t, b, h, i)[d] - o[d]) <= 16 * u * 2 + 2 * spread,
+                                  "entry %d head %d row %d: %g, not %g", (int)b, (int)h, (int)i,
+                                  (double)trial_o(t, b, h, i)[d], o[d]);
                 ck_assert(fabs(t->lse[(b * 4 + h) * Q_LEN + i] - lse) <= 16 * u * (1 + fabs(lse)) + spread);
             }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * check_select_ref.c - the oracle of selection itself: lists worked out by hand, those of another program, and what the papers promise.
+ * check_select_ref.c - the oracle of selection itself: by hand, against another program, what papers promise.
  *
- * Nothing here uses the library.  Numbers marked "prototype" come from a program in another language that was written from the same
- * formulas, and judged on a language model. */
+ * Nothing here uses the library.  Numbers marked "prototype" come from a program in another language that was
+ * written from the same formulas, and judged on a language model. */
 #include "tests/ref_select.h"
 #include "tests/suite.h"
 
@@ -48,10 +48,17 @@ static void fill(float *data, bool whole)
 }
 
 /* Random tensors; whole: of small whole numbers, of which many scores are equal. */
-static struct ref_problem problem(int64_t batch, int64_t heads, int64_t kv_heads, int64_t q_len, int64_t kv_len, int64_t dim, bool whole)
+static struct ref_problem problem(int64_t batch, int64_t heads, int64_t kv_heads, int64_t q_len,
+                                  int64_t kv_len, int64_t dim, bool whole)
 {
-    struct ref_problem p = {.batch = batch, .heads = heads, .kv_heads = kv_heads, .q_len = q_len, .kv_len = kv_len, .dim = dim,
-                            .dim_v = 2, .scale = 0.5};
+    struct ref_problem p = {.batch = batch,
+                            .heads = heads,
+                            .kv_heads = kv_heads,
+                            .q_len = q_len,
+                            .kv_len = kv_len,
+                            .dim = dim,
+                            .dim_v = 2,
+                            .scale = 0.5};
     p.q = dense(q_data, batch * heads, q_len, dim);
     p.k = dense(k_data, batch * kv_heads, kv_len, dim);
     p.v = dense(v_data, batch * kv_heads, kv_len, 2);
@@ -73,8 +80,15 @@ static struct ref_problem causal(struct ref_problem p)
 
 static struct ref_select selector(int method, int64_t block_q, int64_t block_k, int64_t budget)
 {
-    struct ref_select s = {.method = method, .representative = REF_CENTER, .scope = REF_HEAD, .arithmetic = REF_DOUBLE,
-                           .block_q = block_q, .stride_q = 1, .block_k = block_k, .stride_k = 1, .budget = budget};
+    struct ref_select s = {.method = method,
+                           .representative = REF_CENTER,
+                           .scope = REF_HEAD,
+                           .arithmetic = REF_DOUBLE,
+                           .block_q = block_q,
+                           .stride_q = 1,
+                           .block_k = block_k,
+                           .stride_k = 1,
+                           .budget = budget};
     if (method == REF_STAGED) { /* 4 blocks, 2 blocks, 1 block; each keeps twice what the next does */
         s.n_stages = 3;
         for (int i = 0; i < 3; i++) {
@@ -103,12 +117,14 @@ static struct ref_problem scores_as_keys(int64_t n)
     return p;
 }
 
-static void check_list(const struct ref_problem *p, const struct ref_select *s, const int32_t *expected, int64_t n)
+static void check_list(const struct ref_problem *p, const struct ref_select *s, const int32_t *expected,
+                       int64_t n)
 {
     struct ref_list list = ref_list_make(p, s);
     ck_assert_int_eq(list.counts[0], n);
     for (int64_t j = 0; j < n; j++)
-        ck_assert_msg(list.ids[j] == expected[j], "entry %d is %d, not %d", (int)j, (int)list.ids[j], (int)expected[j]);
+        ck_assert_msg(list.ids[j] == expected[j], "entry %d is %d, not %d", (int)j, (int)list.ids[j],
+                      (int)expected[j]);
     ref_list_free(&list);
 }
 
@@ -125,8 +141,8 @@ static const float eight[] = {9, 1, 2, 8, 3, 4, 0, 5};
 
 START_TEST(tree_by_hand)
 {
-    /* Nodes 0-3 and 4-7.  Center: halves 01 23 45 67 show keys 1 3 5 7, scores 1 8 4 5: 23 and 67 stay; then 2 3 6 7: 3 and 7.
-     * First: they show 0 2 4 6, scores 9 2 3 0: 01 and 45 stay; then 0 and 5. */
+    /* Nodes 0-3 and 4-7.  Center: halves 01 23 45 67 show keys 1 3 5 7, scores 1 8 4 5: 23 and 67 stay; then
+     * 2 3 6 7: 3 and 7. First: they show 0 2 4 6, scores 9 2 3 0: 01 and 45 stay; then 0 and 5. */
     static const int32_t expected[][2] = {{0, 5}, {3, 7}, {3, 7}};
     struct ref_problem p = scores_as_keys(8);
     struct ref_select s = selector(REF_TREE, 1, 1, 2);
@@ -140,8 +156,8 @@ END_TEST
 
 START_TEST(staged_by_hand)
 {
-    /* Chunk 0-3: middles of its halves are 1 and 3, then of 2-3 2 and 3: 8.  Chunk 4-7: 5 and 7, then 6 and 7: 5.  The first stays, and of
-     * its keys 0 and 3. */
+    /* Chunk 0-3: middles of its halves are 1 and 3, then of 2-3 2 and 3: 8.  Chunk 4-7: 5 and 7, then 6 and
+     * 7: 5.  The first stays, and of its keys 0 and 3. */
     struct ref_problem p = scores_as_keys(8);
     struct ref_select s = selector(REF_STAGED, 1, 1, 2);
     int32_t ids[2];
@@ -156,11 +172,13 @@ START_TEST(staged_by_hand)
     ck_assert(ids[0] == 0 && ids[1] == 3);
     ck_assert_int_eq(trace.dots, 2 * 4 + 4);
     ck_assert_int_eq(trace.rounds, 2);
-    ck_assert(!probed[4] && probed[0] && probed[1] && probed[2] && probed[3] && probed[5] && probed[6] && probed[7]);
+    ck_assert(!probed[4] && probed[0] && probed[1] && probed[2] && probed[3] && probed[5] && probed[6] &&
+              probed[7]);
 }
 END_TEST
 
-/* The middles 2 and 6 are equal: the left half goes on, though the right one would meet 9.  It meets 7, so its chunk stays. */
+/* The middles 2 and 6 are equal: the left half goes on, though the right one would meet 9.  It meets 7, so
+ * its chunk stays. */
 START_TEST(staged_ties_go_left)
 {
     struct ref_problem p = scores_as_keys(16);
@@ -175,7 +193,8 @@ START_TEST(staged_ties_go_left)
 }
 END_TEST
 
-/* Of rows 0 to 6 in blocks of 4, by threes: row 2; of 4 5 6, row 6.  By fours: row 3; of the rest, its last. */
+/* Of rows 0 to 6 in blocks of 4, by threes: row 2; of 4 5 6, row 6.  By fours: row 3; of the rest, its last.
+ */
 START_TEST(sampled_rows)
 {
     static const int32_t expected[][2] = {{2, 6}, {3, 6}};
@@ -223,7 +242,8 @@ END_TEST
 
 START_TEST(summaries_by_hand)
 {
-    /* Blocks of two keys of two columns, the query (1, -1).  Bounds: 5 - 0, 3 - -3, 4 - 4; means: (3, 0.5), (2, 0), (4, 4). */
+    /* Blocks of two keys of two columns, the query (1, -1).  Bounds: 5 - 0, 3 - -3, 4 - 4; means: (3, 0.5),
+     * (2, 0), (4, 4). */
     static const float keys[] = {5, 1, 1, 0, 3, 3, 1, -3, 4, 4, 4, 4};
     struct ref_problem p = problem(1, 1, 1, 1, 6, 2, true);
     q_data[0] = 1;
@@ -284,7 +304,8 @@ START_TEST(prototype_lists)
 END_TEST
 
 /* ---- what every method promises ---- */
-static bool sees_any(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m, int64_t block)
+static bool sees_any(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope,
+                     int64_t m, int64_t block)
 {
     int64_t heads = p->heads / ref_scopes(p, s), q_len = ref_q_len(p, b);
     for (int64_t h = scope * heads; h < (scope + 1) * heads; h++)
@@ -297,7 +318,8 @@ static bool sees_any(const struct ref_problem *p, const struct ref_select *s, in
     return false;
 }
 
-/* Rising, in range, each seen by a row that is not near it, and as many as there may be: all candidates or the budget. */
+/* Rising, in range, each seen by a row that is not near it, and as many as there may be: all candidates or
+ * the budget. */
 static void check_structure(const struct ref_problem *p, const struct ref_select *s)
 {
     struct ref_list list = ref_list_make(p, s);
@@ -323,7 +345,8 @@ static void check_structure(const struct ref_problem *p, const struct ref_select
 /* An easy mask or a mixed one; a window is of both sides where the mask is. */
 static void some_mask(struct ref_problem *p)
 {
-    static const char *const masks[] = {"k <= q", "", "k < 5 | k <= q", "k // 4 == q // 4", "k <= q & q - k < 9", "k != 3 & k % 7 < 4"};
+    static const char *const masks[] = {
+        "k <= q", "", "k < 5 | k <= q", "k // 4 == q // 4", "k <= q & q - k < 9", "k != 3 & k % 7 < 4"};
     p->rules.mask = masks[below((int64_t)LEN(masks))];
     p->rules.bottom_right = below(3) > 0;
 }
@@ -332,7 +355,8 @@ START_TEST(structure_of_random_shapes)
 {
     for (int n = 0; n < SHAPES; n++) {
         int64_t kv_heads = 1 + below(2), dim = 1 + below(3), q_len = below(8), block_k = 1 + below(4);
-        struct ref_problem p = problem(1 + below(2), kv_heads * (1 + below(2)), kv_heads, q_len, below(40), dim, below(2));
+        struct ref_problem p =
+            problem(1 + below(2), kv_heads * (1 + below(2)), kv_heads, q_len, below(40), dim, below(2));
         struct ref_select s = selector(all_methods[_i], 1 + below(6), block_k, 1 + below(24));
         some_mask(&p);
         s.stride_q = 1 + below(s.block_q);
@@ -400,14 +424,16 @@ START_TEST(near_keys_are_kept)
     s.sink = 3;
     s.window = 6;
     struct ref_list list = ref_list_make(&p, &s);
-    ck_assert_msg(memcmp(list.ids, list.ids + 2, 2 * sizeof *list.ids), "both groups have the same lists: the case shows nothing");
+    ck_assert_msg(memcmp(list.ids, list.ids + 2, 2 * sizeof *list.ids),
+                  "both groups have the same lists: the case shows nothing");
     for (int64_t h = 0; h < 4; h++)
         for (int64_t i = 0; i < p.q_len; i++) {
             struct ref_pair pairs[40];
             const int64_t at = i + 32, block = list.ids[h / 2 * 2 + i / 4];
             ref_kept_pairs(&p, &s, &list, 0, h, i, pairs);
             for (int64_t k = 0; k < 40; k++)
-                ck_assert_int_eq(pairs[k].seen, k < 3 || (k > at - 6 && k <= at) || (k / 4 == block && k <= at));
+                ck_assert_int_eq(pairs[k].seen,
+                                 k < 3 || (k > at - 6 && k <= at) || (k / 4 == block && k <= at));
             double mass = ref_kept_mass(&p, &s, &list, 0, h, i);
             ck_assert(mass > 0 && mass <= 1);
         }
@@ -451,7 +477,8 @@ START_TEST(keys_that_are_no_numbers)
 }
 END_TEST
 
-/* Scores of equal queries times a power of two, of a scale of the same sign: the same lists, in every arithmetic. */
+/* Scores of equal queries times a power of two, of a scale of the same sign: the same lists, in every
+ * arithmetic. */
 START_TEST(scale_does_not_matter)
 {
     for (int arithmetic = REF_DOUBLE; arithmetic <= REF_MULTIPLY_ADD; arithmetic++) {
@@ -490,7 +517,8 @@ END_TEST
 
 START_TEST(sums_round_as_said)
 {
-    /* 1 + 2 e - (1 + e)^2 with e = 2^-12 is -2^-24; the square rounds to 1 + 2 e, unless it is a part of an fma. */
+    /* 1 + 2 e - (1 + e)^2 with e = 2^-12 is -2^-24; the square rounds to 1 + 2 e, unless it is a part of an
+     * fma. */
     struct ref_problem p = problem(1, 1, 1, 1, 4, 2, true);
     const float e = 0x1p-12f, keys[] = {1 + 2 * e, -1 - e, 0, 0, 0, 0, 0, 0};
     struct ref_select s = selector(REF_BEST, 1, 1, 1);
@@ -524,15 +552,17 @@ START_TEST(scopes)
     one = p; /* a group of one head is that head; a problem of one group has one list for all */
     one.heads = one.kv_heads = 1;
     struct ref_list single = ref_list_make(&one, &s);
-    ck_assert(!memcmp(single.ids, of_head.ids, (size_t)(single.q_blocks * single.capacity) * sizeof *single.ids));
+    ck_assert(
+        !memcmp(single.ids, of_head.ids, (size_t)(single.q_blocks * single.capacity) * sizeof *single.ids));
     one.heads = 2;
     struct ref_list group = ref_list_make(&one, &s);
-    ck_assert(!memcmp(group.ids, of_group.ids, (size_t)(group.q_blocks * group.capacity) * sizeof *group.ids));
+    ck_assert(
+        !memcmp(group.ids, of_group.ids, (size_t)(group.q_blocks * group.capacity) * sizeof *group.ids));
     one.q.offset = 2 * 18;
     one.k.offset = 120;
     struct ref_list last = ref_list_make(&one, &s);
     ck_assert(!memcmp(last.ids, of_group.ids + of_group.q_blocks * of_group.capacity,
-                     (size_t)(last.q_blocks * last.capacity) * sizeof *last.ids));
+                      (size_t)(last.q_blocks * last.capacity) * sizeof *last.ids));
     one.q.offset = one.k.offset = 0;
     for (int i = 0; i < 18; i++) { /* exchange the heads of that group */
         float x = q_data[i];
@@ -565,7 +595,8 @@ START_TEST(entries_are_on_their_own)
         struct ref_list alone = ref_list_make(&one, &s);
         int64_t rows = alone.scopes * alone.q_blocks;
         ck_assert(!memcmp(alone.counts, list.counts + b * rows, (size_t)rows * sizeof *alone.counts));
-        ck_assert(!memcmp(alone.ids, list.ids + b * rows * list.capacity, (size_t)(rows * list.capacity) * sizeof *alone.ids));
+        ck_assert(!memcmp(alone.ids, list.ids + b * rows * list.capacity,
+                          (size_t)(rows * list.capacity) * sizeof *alone.ids));
         ref_list_free(&alone);
     }
     ref_list_free(&list);
@@ -584,7 +615,8 @@ START_TEST(packed_entries)
     p.q_len = 7;
     p.kv_len = 23;
     struct ref_list list = ref_list_make(&p, &s);
-    ck_assert(list.q_blocks == 2 && list.counts[0] == 2 && list.counts[1] == 0 && list.counts[2] == 2 && list.counts[3] == 2);
+    ck_assert(list.q_blocks == 2 && list.counts[0] == 2 && list.counts[1] == 0 && list.counts[2] == 2 &&
+              list.counts[3] == 2);
     for (int64_t b = 0; b < 2; b++) {
         struct ref_problem one = p;
         one.batch = 1;
@@ -594,7 +626,8 @@ START_TEST(packed_entries)
         one.q.offset = 2 * q_offsets[b];
         one.k.offset = 2 * k_offsets[b];
         struct ref_list alone = ref_list_make(&one, &s);
-        ck_assert(!memcmp(alone.ids, list.ids + 2 * b * list.capacity, (size_t)(alone.q_blocks * alone.capacity) * sizeof *alone.ids));
+        ck_assert(!memcmp(alone.ids, list.ids + 2 * b * list.capacity,
+                          (size_t)(alone.q_blocks * alone.capacity) * sizeof *alone.ids));
         ref_list_free(&alone);
     }
     ref_list_free(&list);
@@ -622,10 +655,12 @@ START_TEST(certified_blocks_are_kept)
         s.representative = _i;
         for (int64_t t = 1; t < kv_len; t++) /* neighbours are alike */
             k_data[t] = 0.95f * k_data[t - 1] + (float)(below(2001) - 1000) / 1000.0f;
-        int64_t count = ref_select(&p, &s, 0, 0, 0, ids, NULL), all = ref_block_scores(&p, &s, 0, 0, 0, blocks, scores);
+        int64_t count = ref_select(&p, &s, 0, 0, 0, ids, NULL),
+                all = ref_block_scores(&p, &s, 0, 0, 0, blocks, scores);
         for (int64_t j = 0; j < all && count < all; j++)
             if (ref_certified(scores, all, s.budget, s.representative, j)) {
-                ck_assert_msg(contains(ids, count, blocks[j]), "case %d: block %d is proved and not kept", n, (int)blocks[j]);
+                ck_assert_msg(contains(ids, count, blocks[j]), "case %d: block %d is proved and not kept", n,
+                              (int)blocks[j]);
                 certified++;
             }
     }
@@ -644,7 +679,8 @@ START_TEST(probes_are_counted)
         s.stride_q = 1 + below(8);
         s.stride_k = 1 + below(s.block_k);
         ref_select(&p, &s, 0, 0, 0, ids, &trace);
-        int64_t keep = (s.budget + s.block_k - 1) / s.block_k, r = (8 + s.stride_q - 1) / s.stride_q, c = s.block_k / s.stride_k;
+        int64_t keep = (s.budget + s.block_k - 1) / s.block_k, r = (8 + s.stride_q - 1) / s.stride_q,
+                c = s.block_k / s.stride_k;
         int64_t halvings = 0;
         while (keep << halvings < trace.candidates)
             halvings++;
@@ -657,7 +693,8 @@ START_TEST(probes_are_counted)
     int32_t ids[2];
     s.stride_q = 2;
     ref_select(&p, &s, 0, 0, 0, ids, &trace);
-    ck_assert_int_eq(trace.dots, 4 * (8 * 2 * 5 + 4 * 2 * 4 + 4 * 2 * 3)); /* 8 chunks of 32, 2 kept; 4 of 16, 2 kept; 4 of 8 */
+    ck_assert_int_eq(trace.dots, 4 * (8 * 2 * 5 + 4 * 2 * 4 +
+                                      4 * 2 * 3)); /* 8 chunks of 32, 2 kept; 4 of 16, 2 kept; 4 of 8 */
 }
 END_TEST
 
@@ -678,8 +715,9 @@ START_TEST(staged_lists_nest)
 }
 END_TEST
 
-/* No promise: a larger budget of TREE may lose a block that a smaller one keeps.  Here so that nobody asserts it.  One: 01 shows 2 and
- * 234 shows 1, so 01 stays, and of it 1.  Two: 0, 1, 2 and 34 show 0 2 3 4, so 1 goes. */
+/* No promise: a larger budget of TREE may lose a block that a smaller one keeps.  Here so that nobody asserts
+ * it.  One: 01 shows 2 and 234 shows 1, so 01 stays, and of it 1.  Two: 0, 1, 2 and 34 show 0 2 3 4, so 1
+ * goes. */
 START_TEST(tree_lists_do_not_nest)
 {
     struct ref_problem p = scores_as_keys(5);
@@ -762,7 +800,8 @@ END_TEST
 /* ---- what is kept ---- */
 START_TEST(mass_by_hand)
 {
-    /* Scores 0, log 3, 0, log 3 after the scale: weights 1 3 1 3 of 8.  Block 0 of two keys is listed: a half; with key 3 near: 7/8. */
+    /* Scores 0, log 3, 0, log 3 after the scale: weights 1 3 1 3 of 8.  Block 0 of two keys is listed: a
+     * half; with key 3 near: 7/8. */
     struct ref_problem p = scores_as_keys(4);
     struct ref_select s = selector(REF_BEST, 1, 2, 2);
     memcpy(k_data, (const float[]){0, 1, 0, 1}, 4 * sizeof(float));
@@ -779,7 +818,8 @@ START_TEST(mass_by_hand)
 }
 END_TEST
 
-/* BEST keeps no less of the largest scores than any other method: its smallest is at least theirs, one by one. */
+/* BEST keeps no less of the largest scores than any other method: its smallest is at least theirs, one by
+ * one. */
 START_TEST(no_method_beats_the_best)
 {
     for (int n = 0; n < 40; n++) {
@@ -822,7 +862,8 @@ static TCase *promises_case(void)
 int main(void)
 {
     Suite *suite = suite_create("select_ref");
-    TCase *hand = tcase_create("by hand"), *search = tcase_create("searches"), *summary = tcase_create("summaries");
+    TCase *hand = tcase_create("by hand"), *search = tcase_create("searches"),
+          *summary = tcase_create("summaries");
     tcase_add_test(hand, tree_by_hand);
     tcase_add_test(hand, staged_by_hand);
     tcase_add_test(hand, staged_ties_go_left);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * ref_select.c - selection, one query block at a time, from the formulas of ref_select.h; slow and plain on purpose. */
+ * ref_select.c - selection, one query block at a time, from the formulas of ref_select.h; slow and plain on
+ * purpose.
+ * */
 #include "tests/ref_select.h"
 
 #include <math.h>
@@ -78,7 +80,10 @@ struct ranked {
 static int by_rank(const void *a, const void *b)
 {
     const struct ranked *x = a, *y = b;
-    return is_above(x->score, y->score) ? -1 : is_above(y->score, x->score) ? 1 : x->place < y->place ? -1 : 1;
+    return is_above(x->score, y->score)   ? -1
+           : is_above(y->score, x->score) ? 1
+           : x->place < y->place          ? -1
+                                          : 1;
 }
 
 static int by_place(const void *a, const void *b)
@@ -119,12 +124,13 @@ struct view {
     const struct ref_problem *p;
     const struct ref_select *s;
     int64_t b, scope, m, k_len;
-    int64_t head0, heads;   /* of the scope */
-    int64_t row0, rows;     /* of the block */
+    int64_t head0, heads; /* of the scope */
+    int64_t row0, rows;   /* of the block */
     int64_t n_sampled, *sampled;
-    int64_t n, *blocks;     /* candidates */
-    int64_t end;            /* keys of all candidates, counted on over the holes between them, up to the last that matters */
-    double *scores;         /* [heads][k_len]: S(t) of a head */
+    int64_t n, *blocks; /* candidates */
+    int64_t
+        end; /* keys of all candidates, counted on over the holes between them, up to the last that matters */
+    double *scores; /* [heads][k_len]: S(t) of a head */
     struct ref_trace *trace;
 };
 
@@ -210,10 +216,11 @@ static void find_scores(struct view *w)
         }
 }
 
-static struct view open_view(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m,
-                             struct ref_trace *trace)
+static struct view open_view(const struct ref_problem *p, const struct ref_select *s, int64_t b,
+                             int64_t scope, int64_t m, struct ref_trace *trace)
 {
-    struct view w = {.p = p, .s = s, .b = b, .scope = scope, .m = m, .k_len = ref_k_len(p, b), .trace = trace};
+    struct view w = {
+        .p = p, .s = s, .b = b, .scope = scope, .m = m, .k_len = ref_k_len(p, b), .trace = trace};
     find_heads(&w);
     find_rows(&w);
     find_candidates(&w);
@@ -272,7 +279,8 @@ static int64_t representative(const struct view *w, struct node node)
     return node.start + (which == REF_FIRST ? 0 : which == REF_CENTER ? node.size / 2 : node.size - 1);
 }
 
-static int64_t keep_nodes(const struct view *w, const struct node *halves, int64_t count, int64_t keep, struct node *nodes)
+static int64_t keep_nodes(const struct view *w, const struct node *halves, int64_t count, int64_t keep,
+                          struct node *nodes)
 {
     struct ranked *ranked = allocate(count, sizeof *ranked);
     int64_t n = 0;
@@ -357,7 +365,8 @@ static int64_t keep_chunks(const struct view *w, int64_t *chunks, int64_t n, int
     return count;
 }
 
-/* Cut chunks into smaller ones, from the last on, in place: there is room for all of the candidates' blocks. */
+/* Cut chunks into smaller ones, from the last on, in place: there is room for all of the candidates' blocks.
+ */
 static int64_t cut_chunks(const struct view *w, int64_t *chunks, int64_t n, int64_t size, int64_t smaller)
 {
     int64_t *cut = allocate(n * (size / smaller), sizeof *cut), count = 0;
@@ -394,8 +403,8 @@ static bool block_matters(const struct view *w, int64_t h, int64_t i, int64_t fi
     return false;
 }
 
-/* The most that the dot product with any key between a block's minima and maxima can be.  The masks of rows leave keys out, not the
- * block's metadata: these are made once, when keys are appended. */
+/* The most that the dot product with any key between a block's minima and maxima can be.  The masks of rows
+ * leave keys out, not the block's metadata: these are made once, when keys are appended. */
 static double largest_possible(const struct view *w, int64_t h, int64_t i, int64_t first, int64_t last)
 {
     double sum = 0;
@@ -416,7 +425,8 @@ static double with_mean(const struct view *w, int64_t h, int64_t i, int64_t firs
     for (int64_t d = 0; d < w->p->dim; d++) {
         double total = 0, part = 1.0 / (double)(last - first);
         for (int64_t t = first; t < last; t++)
-            total = w->s->arithmetic == REF_DOUBLE ? total + k_element(w, h, t, d) : (float)(total + k_element(w, h, t, d));
+            total = w->s->arithmetic == REF_DOUBLE ? total + k_element(w, h, t, d)
+                                                   : (float)(total + k_element(w, h, t, d));
         double mean = w->s->arithmetic == REF_DOUBLE ? total * part : (float)((float)total * (float)part);
         sum = add_product(w->s->arithmetic, sum, q_element(w, h, i, d), mean);
     }
@@ -431,7 +441,8 @@ static double summary_score(const struct view *w, int64_t candidate)
     for (int64_t h = w->head0; h < w->head0 + w->heads; h++)
         for (int64_t i = 0; i < w->n_sampled; i++)
             if (block_matters(w, h, w->sampled[i], first, last))
-                raise_top(&top, (w->s->method == REF_MINMAX ? largest_possible : with_mean)(w, h, w->sampled[i], first, last));
+                raise_top(&top, (w->s->method == REF_MINMAX ? largest_possible
+                                                            : with_mean)(w, h, w->sampled[i], first, last));
     return top_value(&top);
 }
 
@@ -479,8 +490,8 @@ static int64_t keep_some(const struct view *w, int64_t *kept)
     return w->s->method == REF_STAGED ? staged(w, kept) : best_of_all(w, keep, kept);
 }
 
-int64_t ref_select(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m, int32_t *ids,
-                   struct ref_trace *trace)
+int64_t ref_select(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope,
+                   int64_t m, int32_t *ids, struct ref_trace *trace)
 {
     struct ref_trace unwanted = {0, 0, 0, NULL};
     struct view w = open_view(p, s, b, scope, m, trace ? trace : &unwanted);
@@ -493,8 +504,8 @@ int64_t ref_select(const struct ref_problem *p, const struct ref_select *s, int6
     return n;
 }
 
-int64_t ref_block_scores(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m,
-                         int32_t *blocks, double *scores)
+int64_t ref_block_scores(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope,
+                         int64_t m, int32_t *blocks, double *scores)
 {
     struct ref_trace unwanted = {0, 0, 0, NULL};
     struct view w = open_view(p, s, b, scope, m, &unwanted);
@@ -507,9 +518,9 @@ int64_t ref_block_scores(const struct ref_problem *p, const struct ref_select *s
     return n;
 }
 
-/* The largest candidate after the first halving has `size` blocks; in any round j lies in one no larger, whose representative is at
- * most `before` or `after` away.  Representatives of different nodes are different blocks, so at most as many rank before it as there
- * are blocks no worse than the worst it may have. */
+/* The largest candidate after the first halving has `size` blocks; in any round j lies in one no larger,
+ * whose representative is at most `before` or `after` away.  Representatives of different nodes are different
+ * blocks, so at most as many rank before it as there are blocks no worse than the worst it may have. */
 bool ref_certified(const double *scores, int64_t n, int64_t keep, int representative, int64_t j)
 {
     int64_t size = ceil_div(ceil_div(n, keep), 2), no_worse = 0;
@@ -567,20 +578,21 @@ static bool is_listed(const int32_t *ids, int64_t count, int64_t block)
     return false;
 }
 
-void ref_kept_pairs(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list, int64_t b, int64_t h,
-                    int64_t i, struct ref_pair *pairs)
+void ref_kept_pairs(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list,
+                    int64_t b, int64_t h, int64_t i, struct ref_pair *pairs)
 {
     int64_t at = ref_list_at(list, b, h / (p->heads / list->scopes), i / s->block_q);
     ref_pairs(p, b, h, i, pairs);
     for (int64_t k = 0; k < ref_k_len(p, b); k++) {
         struct ref_point point = ref_point_of(p, b, h, i, k);
-        if (!ref_near(s, &point) && !is_listed(list->ids + at * list->capacity, list->counts[at], k / s->block_k))
+        if (!ref_near(s, &point) &&
+            !is_listed(list->ids + at * list->capacity, list->counts[at], k / s->block_k))
             pairs[k] = (struct ref_pair){false, 0, 0};
     }
 }
 
-double ref_kept_mass(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list, int64_t b, int64_t h,
-                     int64_t i)
+double ref_kept_mass(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list,
+                     int64_t b, int64_t h, int64_t i)
 {
     struct ref_pair *pairs = allocate(ref_k_len(p, b), sizeof *pairs);
     double *o = allocate(p->dim_v, sizeof *o), all, kept;

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT
- * ref_select.h - the oracle of selection: which blocks of keys each block of queries keeps, from the formulas of the papers.
+ * ref_select.h - the oracle of selection: which blocks of keys each block of queries keeps.
  *
- * Depends on tests/ref.h alone.  A query block is block_q rows of one batch entry; a scope is the heads that share a list.  Key block g
- * is keys g block_k <= k < (g + 1) block_k.  A pair is near if its key is among the sink first, or if it and the query are less than
- * window positions apart; near pairs are kept whatever the list says.  The candidates of a query block are the blocks that hold a key
- * which some of its rows sees and which is not near it: exactly those can matter.  Candidates are numbered in rising order; their numbers
- * are what methods halve, so that holes of a mask cost nothing.
+ * Depends on tests/ref.h alone.  A query block is block_q rows of one batch entry; a scope is the heads that share a
+ * list.  Key block g is keys g block_k <= k < (g + 1) block_k.  A pair is near if its key is among the sink first, or
+ * if it and the query are less than window positions apart; near pairs are kept whatever the list says.  The
+ * candidates of a query block are the blocks that hold a key which some of its rows sees and which is not near it:
+ * exactly those can matter.  Candidates are numbered in rising order; their numbers are what methods halve, so that
+ * holes of a mask cost nothing.
  *
- *     S(t)   the largest dot product of key t with a sampled row that sees it, not near; -inf without such a row.  Sampled rows are the
- *            last of every stride_q, and the block's last row if it has no full stride.
+ *     S(t)   the largest dot product of key t with a sampled row that sees it, not near; -inf without such a row.
+ *            Sampled rows are the last of every stride_q, and the block's last row if it has no full stride.
  *     order  a larger score first, then the lower block; NaN after all others, even -inf.
  *
- * Sources: HiP, arXiv 2406.09827 (TREE); InfiniteHiP, 2502.08910 (STAGED); Quest, 2406.10774 (MINMAX); StreamingLLM, 2309.17453. */
+ * Sources: HiP, arXiv 2406.09827 (TREE); InfiniteHiP, 2502.08910 (STAGED); Quest, 2406.10774 (MINMAX); StreamingLLM,
+ * 2309.17453. */
 #ifndef REF_SELECT_H
 #define REF_SELECT_H
 
@@ -29,7 +31,8 @@ enum ref_method {
 enum ref_representative { REF_FIRST, REF_CENTER, REF_LAST };
 enum ref_scope { REF_HEAD, REF_KV_GROUP, REF_ALL_HEADS };
 
-/* How dot products round: not at all to speak of, or as a device does that sums in f32, by fma or by products and sums. */
+/* How dot products round: not at all to speak of, or as a device does that sums in f32, by fma or by products and
+ * sums. */
 enum ref_arithmetic { REF_DOUBLE, REF_FMA, REF_MULTIPLY_ADD };
 
 #define REF_MAX_STAGES 4
@@ -58,7 +61,8 @@ struct ref_trace {
     unsigned char *probed; /* NULL, or kv_len marks: the keys that TREE, STAGED have looked at */
 };
 
-/* The list of query block m: its count; ids are rising.  trace: NULL, or begun by the caller with all 0 and its marks. */
+/* The list of query block m: its count; ids are rising.  trace: NULL, or begun by the caller with all 0 and its marks.
+ * */
 int64_t ref_select(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m, int32_t *ids,
                    struct ref_trace *trace);
 
@@ -66,8 +70,8 @@ int64_t ref_select(const struct ref_problem *p, const struct ref_select *s, int6
 int64_t ref_block_scores(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m,
                          int32_t *blocks, double *scores);
 
-/* Whether TREE must keep candidate j, by a proof: the number of candidates that are no worse than the worst one which may stand for the
- * node of j in any round is at most what is kept. */
+/* Whether TREE must keep candidate j, by a proof: the number of candidates that are no worse than the worst one which
+ * may stand for the node of j in any round is at most what is kept. */
 bool ref_certified(const double *scores, int64_t n, int64_t keep, int representative, int64_t j);
 
 /* All lists of a problem; the tails of ids are -1. */

@@ -96,13 +96,13 @@ CLATTN_API clattn_status clattn_select_list(clattn_list *list, const clattn_sele
 CLATTN_END
 
 #ifdef CLATTN_SELECT_DRAFT
-/* What the next change makes.  Nothing of this has code: it is here to be judged as a whole, and compiled by its test.  Each
- * declaration moves up, with its CLATTN_API, when it has code. */
+/* What the next change makes.  Nothing of this has code: it is here to be judged as a whole, and compiled by its
+ * test.  Each declaration moves up, with its CLATTN_API, when it has code. */
 
 #define CLATTN_COUNT_PROBES 0x1u /* flag of a selection: add how much was computed to io.counters */
 
-/* The buffers of one selection, all of the plan's cl_context, borrowed until the work is done; those that the method does not
- * use are NULL.  q and k as clattn_io has them, with the problem's layouts. */
+/* The buffers of one selection, all of the plan's cl_context, borrowed until the work is done; those that the method
+ * does not use are NULL.  q and k as clattn_io has them, with the problem's layouts. */
 typedef struct clattn_select_io {
     size_t size;
     cl_mem q, k;
@@ -119,32 +119,35 @@ typedef struct clattn_select_io {
 
 typedef struct clattn_select_plan clattn_select_plan;
 
-/* Make a plan: choose where nodes lie (local memory, or the workspace where K or the device's local memory asks for it), build, run
- * a tiny problem with ties and compare with the host, bit for bit.  As clattn_plan_create.  problem: the attention that reads the
- * lists; of it sizes, layouts of q and k, pattern, corner and the scale's sign count.  Destroy: NULL is allowed. */
+/* Make a plan: choose where nodes lie (local memory, or the workspace where K or the device's local memory asks for
+ * it), build, run a tiny problem with ties and compare with the host, bit for bit.  As clattn_plan_create.  problem:
+ * the attention that reads the lists; of it sizes, layouts of q and k, pattern, corner and the scale's sign
+ * count.  Destroy: NULL is allowed. */
 clattn_status clattn_select_plan_create(clattn_select_plan **plan, clattn_context *ctx, const clattn_select *select,
                                         const clattn_attention *problem);
 void clattn_select_plan_destroy(clattn_select_plan *plan);
 /* Method, kernel, where nodes lie, rounds, block scores of the longest row, arithmetic (fma or not), workspace. */
 clattn_status clattn_select_plan_explain(const clattn_select_plan *plan, char *text, size_t size);
-/* In *bytes: never more than a tile of query blocks needs, whatever q_len is; linear in the candidates for STAGED and summaries. */
+/* In *bytes: never more than a tile of query blocks needs, whatever q_len is; linear in the candidates for STAGED and
+ * summaries. */
 clattn_status clattn_select_workspace_size(const clattn_select_plan *plan, uint64_t *bytes);
 
-/* Enqueue: writes every count and id, tails included.  Never compiles, blocks or allocates.  As clattn_enqueue_forward; also
- * LIST_TOO_SMALL. */
+/* Enqueue: writes every count and id, tails included.  Never compiles, blocks or allocates.  As clattn_enqueue_forward;
+ * also LIST_TOO_SMALL. */
 clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue queue, const clattn_select_io *io,
                                     cl_uint n_wait, const cl_event *wait, cl_event *event);
 
-/* The metadata of key blocks: MINMAX [batch][kv_heads][k_blocks][2][dim], minima then maxima, in k's type, in which they are exact (NaN
- * is passed over unless all are); POOL_MEAN f32 [batch][kv_heads][k_blocks][dim].  first and count: the tokens that are new; blocks that
- * hold one of them are made again. */
+/* The metadata of key blocks: MINMAX [batch][kv_heads][k_blocks][2][dim], minima then maxima, in k's type, in which
+ * they are exact (NaN is passed over unless all are); POOL_MEAN f32 [batch][kv_heads][k_blocks][dim].  first and
+ * count: the tokens that are new; blocks that hold one of them are made again. */
 clattn_status clattn_select_bounds_size(const clattn_select_plan *plan, uint64_t *bytes);
 clattn_status clattn_enqueue_bounds(clattn_select_plan *plan, cl_command_queue queue, cl_mem k, cl_mem bounds, int64_t first,
                                     int64_t count, cl_uint n_wait, const cl_event *wait, cl_event *event);
 
-/* listed | k < sink | q - k < window & k - q < window, to be joined with the problem's own pattern by clattn_both: `listed' is a word
- * of rules, true where the key's block is in the list of the query's block and head's scope.  A problem whose pattern has the word
- * has a clattn_list at its end (size 0: none), and its clattn_io a buffer for it. */
+/* listed | k < sink | q - k < window & k - q < window, to be joined with the problem's own pattern by clattn_both:
+ * `listed' is a word of rules, true where the key's block is in the list of the query's block and head's scope.  A
+ * problem whose pattern has the word has a clattn_list at its end (size 0: none), and its clattn_io a buffer for it.
+ * */
 clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner);
 #endif
 

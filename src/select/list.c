@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * list.c - lists of key blocks on the host: their shape, and block-sparse rows in and out; what comes from outside is not trusted. */
+ * list.c - lists of key blocks on the host: their shape, and block-sparse rows in and out, never trusted. */
 #include "select/select.h"
 
 #include <stdio.h>
@@ -22,16 +22,19 @@ clattn_status clattn__refuse(char *text, size_t size, clattn_status status, cons
 static clattn_status check_sizes(const clattn_list *l, char *text, size_t size)
 {
     if (l->batch < 0 || l->scopes < 0 || l->q_blocks < 0 || l->k_blocks < 0 || l->k_blocks > INT32_MAX)
-        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "batch is %lld, scopes %lld, q_blocks %lld, k_blocks %lld",
-                              (long long)l->batch, (long long)l->scopes, (long long)l->q_blocks, (long long)l->k_blocks);
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT,
+                              "batch is %lld, scopes %lld, q_blocks %lld, k_blocks %lld", (long long)l->batch,
+                              (long long)l->scopes, (long long)l->q_blocks, (long long)l->k_blocks);
     if (l->capacity < 0 || l->capacity > l->k_blocks)
         return clattn__refuse(text, size, CLATTN_BAD_COUNT, "capacity is %lld, and there are %lld key blocks",
                               (long long)l->capacity, (long long)l->k_blocks);
     if (l->block_q < 1 || l->block_q > CLATTN_MAX_BLOCK || l->block_k < 1 || l->block_k > CLATTN_MAX_BLOCK)
-        return clattn__refuse(text, size, CLATTN_BAD_BLOCK, "block_q is %d and block_k is %d; 1 to %d are possible",
-                              (int)l->block_q, (int)l->block_k, CLATTN_MAX_BLOCK);
+        return clattn__refuse(text, size, CLATTN_BAD_BLOCK,
+                              "block_q is %d and block_k is %d; 1 to %d are possible", (int)l->block_q,
+                              (int)l->block_k, CLATTN_MAX_BLOCK);
     if (l->counts_at < 0 || l->counts_at % 4 || l->ids_at < 0 || l->ids_at % 4)
-        return clattn__refuse(text, size, CLATTN_BAD_OFFSET, "counts_at is %lld and ids_at is %lld; both are multiples of 4",
+        return clattn__refuse(text, size, CLATTN_BAD_OFFSET,
+                              "counts_at is %lld and ids_at is %lld; both are multiples of 4",
                               (long long)l->counts_at, (long long)l->ids_at);
     return CLATTN_OK;
 }
@@ -41,21 +44,24 @@ static bool count_lists(const clattn_list *l, int64_t *lists)
     return clattn__mul(l->batch, l->scopes, lists) && clattn__mul(*lists, l->q_blocks, lists);
 }
 
-clattn_status clattn__list_places(const clattn_list *list, struct clattn__list_places *places, char *text, size_t size)
+clattn_status clattn__list_places(const clattn_list *list, struct clattn__list_places *places, char *text,
+                                  size_t size)
 {
     int64_t n_ids, counts_end, ids_end, bytes;
     if (!list)
         return clattn__refuse(text, size, CLATTN_NULL_ARGUMENT, "list");
     if (list->size != sizeof *list)
-        return clattn__refuse(text, size, CLATTN_BAD_STRUCT_SIZE, "clattn_list.size is %zu, this library's is %zu", list->size,
-                              sizeof *list);
+        return clattn__refuse(text, size, CLATTN_BAD_STRUCT_SIZE,
+                              "clattn_list.size is %zu, this library's is %zu", list->size, sizeof *list);
     clattn_status status = check_sizes(list, text, size);
     if (status)
         return status;
     places->counts = list->counts_at / 4;
     places->ids = list->ids_at / 4;
-    if (!count_lists(list, &places->lists) || !clattn__mul(places->lists, list->capacity, &n_ids) || !clattn__add(places->counts, places->lists, &counts_end) ||
-        !clattn__add(places->ids, n_ids, &ids_end) || !clattn__mul(counts_end > ids_end ? counts_end : ids_end, 4, &bytes))
+    if (!count_lists(list, &places->lists) || !clattn__mul(places->lists, list->capacity, &n_ids) ||
+        !clattn__add(places->counts, places->lists, &counts_end) ||
+        !clattn__add(places->ids, n_ids, &ids_end) ||
+        !clattn__mul(counts_end > ids_end ? counts_end : ids_end, 4, &bytes))
         return clattn__refuse(text, size, CLATTN_SIZE_OVERFLOW, "the lists");
     places->end = bytes / 4;
     if (places->lists > 0 && n_ids > 0 && places->counts < ids_end && places->ids < counts_end)
@@ -73,8 +79,8 @@ clattn_status clattn_list_bytes(const clattn_list *list, uint64_t *bytes)
     return status;
 }
 
-clattn_status clattn_list_fit(clattn_list *list, const clattn_attention *problem, clattn_scope scope, int32_t block_q,
-                              int32_t block_k, int64_t capacity)
+clattn_status clattn_list_fit(clattn_list *list, const clattn_attention *problem, clattn_scope scope,
+                              int32_t block_q, int32_t block_k, int64_t capacity)
 {
     struct clattn__list_places at;
     clattn_list l = CLATTN_LIST_INIT;
@@ -91,7 +97,9 @@ clattn_status clattn_list_fit(clattn_list *list, const clattn_attention *problem
     if (scope != CLATTN_SCOPE_HEAD && scope != CLATTN_SCOPE_GROUP && scope != CLATTN_SCOPE_ALL)
         return CLATTN_BAD_SELECTOR;
     l.batch = problem->batch;
-    l.scopes = scope == CLATTN_SCOPE_HEAD ? problem->heads : scope == CLATTN_SCOPE_GROUP ? problem->kv_heads : 1;
+    l.scopes = scope == CLATTN_SCOPE_HEAD    ? problem->heads
+               : scope == CLATTN_SCOPE_GROUP ? problem->kv_heads
+                                             : 1;
     l.block_q = block_q;
     l.block_k = block_k;
     l.q_blocks = clattn__ceil_div(problem->q_len, block_q);
@@ -107,18 +115,20 @@ clattn_status clattn_list_fit(clattn_list *list, const clattn_attention *problem
 
 /* ---- contents ---- */
 /* Where a list stands, for a sentence. */
-static clattn_status refuse_list(const clattn_list *l, int64_t r, const char *what, long long value, long long bound, char *text,
-                                 size_t size)
+static clattn_status refuse_list(const clattn_list *l, int64_t r, const char *what, long long value,
+                                 long long bound, char *text, size_t size)
 {
     char place[CLATTN__MESSAGE_SIZE];
     snprintf(place, sizeof place, what, value, bound);
-    return clattn__refuse(text, size, CLATTN_BAD_LIST, "the list of batch entry %lld, scope %lld, query block %lld: %s",
+    return clattn__refuse(text, size, CLATTN_BAD_LIST,
+                          "the list of batch entry %lld, scope %lld, query block %lld: %s",
                           (long long)(r / l->q_blocks / l->scopes), (long long)(r / l->q_blocks % l->scopes),
                           (long long)(r % l->q_blocks), place);
 }
 
 /* Whether n ids are blocks that rise. */
-static clattn_status check_ids(const clattn_list *l, int64_t r, const int32_t *ids, int64_t n, bool rising, char *text, size_t size)
+static clattn_status check_ids(const clattn_list *l, int64_t r, const int32_t *ids, int64_t n, bool rising,
+                               char *text, size_t size)
 {
     for (int64_t j = 0; j < n; j++) {
         if (ids[j] < 0 || ids[j] >= l->k_blocks)
@@ -140,7 +150,8 @@ clattn_status clattn_list_check(const clattn_list *list, const int32_t *data, ch
     for (int64_t r = 0; !status && r < at.lists; r++) {
         const int32_t count = data[at.counts + r];
         if (count < 0 || count > list->capacity)
-            return refuse_list(list, r, "its count is %lld, and the capacity is %lld", count, list->capacity, text, size);
+            return refuse_list(list, r, "its count is %lld, and the capacity is %lld", count, list->capacity,
+                               text, size);
         status = check_ids(list, r, data + at.ids + r * list->capacity, count, true, text, size);
     }
     return status;
@@ -164,7 +175,8 @@ static int64_t put_in_order(int32_t *ids, int64_t n)
 }
 
 /* One list in a scratch of its own: that of the caller stays as it is. */
-static clattn_status import_list(const clattn_list *l, int64_t r, int32_t *scratch, int64_t *n, bool sort, char *text, size_t size)
+static clattn_status import_list(const clattn_list *l, int64_t r, int32_t *scratch, int64_t *n, bool sort,
+                                 char *text, size_t size)
 {
     clattn_status status = check_ids(l, r, scratch, *n, !sort, text, size);
     if (status)
@@ -177,8 +189,8 @@ static clattn_status import_list(const clattn_list *l, int64_t r, int32_t *scrat
 }
 
 /* Starts rise from 0 to n_ids; *longest: of the lists. */
-static clattn_status check_starts(const clattn_list *l, int64_t lists, const int64_t *starts, int64_t n_ids, int64_t *longest,
-                                  char *text, size_t size)
+static clattn_status check_starts(const clattn_list *l, int64_t lists, const int64_t *starts, int64_t n_ids,
+                                  int64_t *longest, char *text, size_t size)
 {
     *longest = 0;
     if (starts[0] != 0)
@@ -190,14 +202,15 @@ static clattn_status check_starts(const clattn_list *l, int64_t lists, const int
             *longest = starts[r + 1] - starts[r];
     }
     if (starts[lists] != n_ids)
-        return clattn__refuse(text, size, CLATTN_BAD_LIST, "the last list ends at %lld, of %lld ids", (long long)starts[lists],
-                              (long long)n_ids);
+        return clattn__refuse(text, size, CLATTN_BAD_LIST, "the last list ends at %lld, of %lld ids",
+                              (long long)starts[lists], (long long)n_ids);
     return CLATTN_OK;
 }
 
 /* Every list checked and, with data, written. */
-static clattn_status import_lists(const clattn_list *l, const struct clattn__list_places *at, int32_t *data, const int64_t *starts,
-                                  const int32_t *ids, int32_t *scratch, bool sort, char *text, size_t size)
+static clattn_status import_lists(const clattn_list *l, const struct clattn__list_places *at, int32_t *data,
+                                  const int64_t *starts, const int32_t *ids, int32_t *scratch, bool sort,
+                                  char *text, size_t size)
 {
     for (int64_t r = 0; r < at->lists; r++) {
         int64_t n = starts[r + 1] - starts[r];
@@ -215,8 +228,8 @@ static clattn_status import_lists(const clattn_list *l, const struct clattn__lis
     return CLATTN_OK;
 }
 
-clattn_status clattn_list_import(const clattn_list *list, int32_t *data, const int64_t *starts, const int32_t *ids, int64_t n_ids,
-                                 uint32_t flags, char *text, size_t size)
+clattn_status clattn_list_import(const clattn_list *list, int32_t *data, const int64_t *starts,
+                                 const int32_t *ids, int64_t n_ids, uint32_t flags, char *text, size_t size)
 {
     struct clattn__list_places at;
     int64_t longest;
@@ -241,7 +254,8 @@ clattn_status clattn_list_import(const clattn_list *list, int32_t *data, const i
     return status;
 }
 
-clattn_status clattn_list_export(const clattn_list *list, const int32_t *data, int64_t *starts, int32_t *ids, int64_t n_ids)
+clattn_status clattn_list_export(const clattn_list *list, const int32_t *data, int64_t *starts, int32_t *ids,
+                                 int64_t n_ids)
 {
     struct clattn__list_places at;
     clattn_status status = clattn_list_check(list, data, NULL, 0);
@@ -259,6 +273,7 @@ clattn_status clattn_list_export(const clattn_list *list, const int32_t *data, i
         return CLATTN_BAD_COUNT;
     for (int64_t r = 0; r < at.lists; r++)
         if (data[at.counts + r] > 0)
-            memcpy(ids + starts[r], data + at.ids + r * list->capacity, (size_t)data[at.counts + r] * sizeof *ids);
+            memcpy(ids + starts[r], data + at.ids + r * list->capacity,
+                   (size_t)data[at.counts + r] * sizeof *ids);
     return CLATTN_OK;
 }
