@@ -28,6 +28,8 @@
 #include <clattn/device.h>
 #include <clattn/pattern.h>
 #include <clattn/attention.h>
+#include <clattn/list.h>
+#include <clattn/select.h>
 #include <clattn/merge.h>
 #include <clattn/rule.h>
 #include <clattn/mechanism.h>

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-noinst_HEADERS += src/core/core.h src/expr/expr.h src/expr/tree.h src/expr/reader.h src/engine/engine.h src/attention/attention.h \
+noinst_HEADERS += src/core/core.h src/expr/expr.h src/expr/tree.h src/expr/reader.h src/engine/engine.h src/attention/attention.h src/select/select.h \
 	src/tool/workload.h src/tool/npy.h src/tool/tool.h src/tool/bench.h
 
 # The objects of the library; the tests of hidden functions link them directly.
 noinst_LTLIBRARIES += libclattn_core.la
-libclattn_core_la_SOURCES = $(CORE_SRCS) $(EXPR_SRCS) $(ENGINE_SRCS) $(ATTENTION_SRCS)
+libclattn_core_la_SOURCES = $(CORE_SRCS) $(EXPR_SRCS) $(ENGINE_SRCS) $(SELECT_SRCS) $(ATTENTION_SRCS)
 nodist_libclattn_core_la_SOURCES = $(CL_GEN)
 libclattn_core_la_LIBADD = $(OPENCL_LIBS) $(LIBMD_LIBS) $(PTHREAD_LIBS) -lm
 

@@ -95,8 +95,7 @@ int64_t ref_k_len(const struct ref_problem *p, int64_t b)
     return p->key_lengths ? p->key_lengths[b] : p->kv_len;
 }
 
-/* Index of element 0 of a row; packed tensors begin an entry at its offset, and have no batch stride. */
-static int64_t row_at(const struct ref_tensor *t, const int32_t *offsets, int64_t b, int64_t head, int64_t token)
+int64_t ref_row_at(const struct ref_tensor *t, const int32_t *offsets, int64_t b, int64_t head, int64_t token)
 {
     if (offsets)
         return t->offset + head * t->head + (offsets[b] + token) * t->token;
@@ -120,7 +119,7 @@ static void *allocate(int64_t count, size_t each)
 
 void ref_pairs(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, struct ref_pair *pairs)
 {
-    int64_t g = h / (p->heads / p->kv_heads), q0 = row_at(&p->q, p->q_offsets, b, h, i);
+    int64_t g = h / (p->heads / p->kv_heads), q0 = ref_row_at(&p->q, p->q_offsets, b, h, i);
     double *q = allocate(p->dim, sizeof *q);
     for (int64_t d = 0; d < p->dim; d++)
         q[d] = ref_widen(p->q.type, p->q.data, q0 + d);
@@ -130,7 +129,7 @@ void ref_pairs(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, str
         pairs[k] = (struct ref_pair){ref_visible(&p->rules, &at), 0, 0};
         if (!pairs[k].seen)
             continue;
-        int64_t k0 = row_at(&p->k, p->k_offsets, b, g, k);
+        int64_t k0 = ref_row_at(&p->k, p->k_offsets, b, g, k);
         for (int64_t d = 0; d < p->dim; d++) {
             double term = q[d] * ref_widen(p->k.type, p->k.data, k0 + d);
             dot += term;
@@ -223,7 +222,7 @@ void ref_row(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, const
     for (int64_t d = 0; d < p->dim_v; d++)
         o[d] = 0;
     for (int64_t k = 0; k < k_len; k++) {
-        int64_t v0 = row_at(&p->v, p->k_offsets, b, g, k);
+        int64_t v0 = ref_row_at(&p->v, p->k_offsets, b, g, k);
         if (pairs[k].seen)
             for (int64_t d = 0; d < p->dim_v; d++)
                 o[d] += weight[k] * ref_widen(p->v.type, p->v.data, v0 + d);
@@ -248,7 +247,7 @@ void ref_plain_row(const struct ref_problem *p, int type, int type_o, int64_t b,
         float total = 0;
         for (int64_t k = 0; k < k_len; k++)
             if (pairs[k].seen)
-                total += (float)(weight[k] * ref_widen(p->v.type, p->v.data, row_at(&p->v, p->k_offsets, b, g, k) + d));
+                total += (float)(weight[k] * ref_widen(p->v.type, p->v.data, ref_row_at(&p->v, p->k_offsets, b, g, k) + d));
         o[d] = ref_round(type_o, total);
     }
     free(weight);

@@ -80,6 +80,8 @@ struct ref_problem {
 /* This batch entry's lengths, and where a pair stands. */
 int64_t ref_q_len(const struct ref_problem *p, int64_t b);
 int64_t ref_k_len(const struct ref_problem *p, int64_t b);
+/* Index of element 0 of a row; packed tensors (offsets not NULL) begin an entry at its offset, and have no batch stride. */
+int64_t ref_row_at(const struct ref_tensor *t, const int32_t *offsets, int64_t b, int64_t head, int64_t token);
 struct ref_point ref_point_of(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, int64_t k);
 
 /* The pairs of one row, ref_k_len of them: what several questions about the row share. */

@@ -49,6 +49,9 @@
     X(BAD_NORMALISER, -10060, "the normaliser is not known, or does not go with the weight rule")        \
     X(BAD_SCALAR, -10061, "a scalar's type or value is not one that expressions have")                   \
     X(BAD_ARRAY, -10062, "an array's type or dimensions are not ones that expressions have")             \
+    X(BAD_BLOCK, -10063, "a size of blocks, a stride or a stage of a selection is not one that fits the others") \
+    X(BAD_LIST, -10064, "a list of blocks does not rise, is too long, or names a block that is not there") \
+    X(BAD_SELECTOR, -10065, "a selection's method, scope or representative is not known")                \
     /* expressions and names */                                                                          \
     X(EXPR_SYNTAX, -10070, "the expression does not parse")                                              \
     X(EXPR_TYPE, -10071, "the expression mixes numbers and conditions")                                  \
@@ -88,6 +91,9 @@
     X(DEPENDENCY_FAILED, -10127, "an event in the wait list has already failed")                         \
     X(BAD_MEM_OBJECT, -10128, "the memory object is not an OpenCL buffer")                               \
     X(COUNTERS_TOO_SMALL, -10129, "the tile counter buffer is smaller than 16 bytes")                    \
+    X(LIST_TOO_SMALL, -10130, "the list's buffer is smaller than clattn_list_bytes says")               \
+    X(SCORES_TOO_SMALL, -10131, "the buffer of given scores is smaller than a score for each block of each list") \
+    X(BOUNDS_TOO_SMALL, -10132, "the buffer of bounds is smaller than clattn_select_bounds_size says")  \
     /* the machine */                                                                                    \
     X(OUT_OF_HOST_MEMORY, -10150, "the host is out of memory")                                           \
     X(OUT_OF_DEVICE_MEMORY, -10151, "the device is out of memory")                                       \

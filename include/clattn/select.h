@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ * select.h - selectors: operators that choose, for each block of queries, the blocks of keys worth reading.
+ *
+ *     attention over   seen by the pattern  AND  (listed  OR  k < sink  OR  |q - k| < window)
+ *
+ * A selector searches only where its list can matter.  The candidates of a query block are the key blocks that hold
+ * a key which some of its rows sees and which is neither a sink nor in that row's window.  With K = ceil(budget /
+ * block_k): if there are at most K candidates, all are listed and nothing is computed; else K are, the same on every
+ * device that sums alike.
+ *
+ *     S(t) = max over sampled rows r that see key t, not near, of q_r . k_t      -inf without such a row
+ *
+ * Sampled rows are the last of every stride_q rows of a block (the last row of one without a full stride), sampled
+ * keys the last of every stride_k.  Products are f32 sums in rising order of columns, by fma where the device has it
+ * (clattn_select_plan_explain says which); they are not scaled, for only the sign of the scale matters, and a score
+ * rule does not edit them.  A scope takes the maximum over its heads.  A higher score is better, then the lower block;
+ * NaN comes after -inf.
+ *
+ *     CLATTN_TREE            K nodes of equal size; until they are single blocks: halve each, score the halves by one
+ *                            representative block, keep the best K in order.  2 K log2(blocks / K) block scores.
+ *     CLATTN_STAGED          per stage: a search in every chunk, 2 log2(chunk) keys, whose best is the chunk's score;
+ *                            the best keep / chunk chunks are cut into the next stage's.
+ *     CLATTN_MINMAX          sum_d max(q_d min_d, q_d max_d) with the minima and maxima of a block's keys: never below
+ *                            its largest product.  Reads 2 / block_k of the keys, from metadata kept beside them.
+ *     CLATTN_POOL_MEAN       the product with a block's mean key.
+ *     CLATTN_EXTERNAL_SCORE  given scores, f32 [batch][scopes][q_blocks][k_blocks].
+ *     CLATTN_EXTERNAL_LIST   given lists; checked and clipped to what the pattern lets see.
+ *     CLATTN_STREAMING       empty lists: sinks and window alone.
+ *
+ * What holds: lists rise, have min(candidates, K) blocks, and depend only on the keys looked at.  STAGED: a smaller
+ * last budget lists a part of what a larger one does.  What does not: a larger budget of TREE may lose blocks that a
+ * smaller one kept, and any search may miss a peak that is narrower than half of its first nodes.
+ *
+ * Sources: HiP, Lee et al. 2024, arXiv 2406.09827 (TREE, sinks and window); InfiniteHiP, Lee et al. 2025, 2502.08910
+ * (STAGED); Quest, Tang et al. 2024, 2406.10774 (MINMAX); SpargeAttn, Zhang et al. 2025, 2502.18137 (POOL_MEAN);
+ * StreamingLLM, Xiao et al. 2023, 2309.17453 (STREAMING).
+ */
+#ifndef CLATTN_SELECT_H
+#define CLATTN_SELECT_H
+
+#include <clattn/list.h>
+
+typedef enum clattn_selector {
+    CLATTN_TREE = 0,
+    CLATTN_STAGED = 1,
+    CLATTN_MINMAX = 2,
+    CLATTN_POOL_MEAN = 3,
+    CLATTN_EXTERNAL_SCORE = 4,
+    CLATTN_EXTERNAL_LIST = 5,
+    CLATTN_STREAMING = 6
+} clattn_selector;
+
+/* The block of a node that TREE looks at. */
+typedef enum clattn_representative {
+    CLATTN_CENTER = 0, /* number size / 2 of it */
+    CLATTN_FIRST = 1,
+    CLATTN_LAST = 2
+} clattn_representative;
+
+/* flag of a selection */
+#define CLATTN_COUNT_PROBES 0x1u /* add what TREE and STAGED looked at to io.counters (for tests and reports) */
+
+#define CLATTN_MAX_STAGES 4
+typedef struct clattn_stage {
+    int64_t chunk, keep; /* tokens: of a chunk; how many leave the stage, a multiple of chunk */
+} clattn_stage;
+
+/* A selection.  Start from CLATTN_SELECT_INIT: TREE with HiP's rows, budget, sinks and window, blocks of 8 keys. */
+typedef struct clattn_select {
+    size_t size;
+    uint32_t flags;         /* 0 or CLATTN_COUNT_PROBES */
+    int32_t method;         /* clattn_selector */
+    int32_t scope;          /* clattn_scope */
+    int32_t representative; /* clattn_representative; TREE */
+    int32_t block_q, stride_q, block_k, stride_k; /* tokens; strides 1 to their block */
+    int64_t budget;         /* tokens of a list; STREAMING: 0; EXTERNAL_LIST: the longest list */
+    int64_t sink, window;   /* tokens that every row keeps: the first ones, those less than window positions away */
+    clattn_stage stages[CLATTN_MAX_STAGES]; /* STAGED: each chunk divides the one before, the last is block_k; the last
+                                               keep is the budget */
+    int32_t n_stages;       /* STAGED: 1 to 4; else 0 */
+    int32_t reserved;       /* 0 */
+} clattn_select;
+#define CLATTN_SELECT_INIT                                                                                \
+    {                                                                                                     \
+        sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_GROUP, CLATTN_CENTER, 64, 2, 8, 1, 512, 16, 256, {{0, 0}}, 0, 0 \
+    }
+
+/* The buffers of one selection, all of the plan's cl_context, borrowed until the work is done; those that the method
+ * does not use are NULL.  q and k as clattn_io has them, with the problem's layouts. */
+typedef struct clattn_select_io {
+    size_t size;
+    cl_mem q, k;
+    cl_mem q_offsets, k_offsets, key_lengths; /* as the problem says */
+    cl_mem arrays[CLATTN_MAX_ARRAYS];         /* what the pattern reads */
+    cl_mem bounds;                            /* MINMAX, POOL_MEAN: clattn_enqueue_bounds */
+    cl_mem scores;                            /* EXTERNAL_SCORE */
+    cl_mem given;                             /* EXTERNAL_LIST: a list of the same shape; may be `list' itself */
+    cl_mem list;                              /* out: as clattn_select_list lays it out */
+    cl_mem workspace;                         /* CLATTN_CALLER_WORKSPACE of the problem */
+    int64_t workspace_offset;                 /* bytes, a multiple of 4 */
+    cl_mem counters;                          /* CLATTN_COUNT_PROBES: uint64[2], added to: candidates, dot products */
+} clattn_select_io;
+#define CLATTN_SELECT_IO_INIT                                                                             \
+    {                                                                                                     \
+        sizeof(clattn_select_io), NULL, NULL, NULL, NULL, NULL, {NULL}, NULL, NULL, NULL, NULL, NULL, 0, NULL \
+    }
+
+typedef struct clattn_select_plan clattn_select_plan;
+
+CLATTN_BEGIN
+/* Check a selection for a problem, without a device.  On failure the sentence goes to text (size bytes; may be NULL,
+ * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative), BAD_BLOCK (blocks, strides,
+ * stages), BAD_COUNT (budget, sink, window), BAD_CORNER (a window without positions), BAD_FLAGS, and the statuses of
+ * clattn_attention_check. */
+CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const clattn_attention *problem, char *text,
+                                             size_t size);
+
+/* Shape the list that a selection writes, with dense places.  The statuses of clattn_select_check, SIZE_OVERFLOW. */
+CLATTN_API clattn_status clattn_select_list(clattn_list *list, const clattn_select *select,
+                                            const clattn_attention *problem);
+
+/* Make a plan: choose where nodes lie (local memory, or the workspace where K or the device's local memory asks for
+ * it), build, run a tiny problem with ties and compare its lists with the host's, number by number.  As
+ * clattn_plan_create.  problem: the attention that reads the lists; of it sizes, layouts of q and k, pattern, corner, the
+ * scale's sign and the flags PACKED, KEY_LENGTHS, CALLER_WORKSPACE, NO_SELF_TEST count.  Destroy: NULL is allowed.  The
+ * statuses of clattn_select_check, EXPR_LIMIT (the pattern leaves no room for sinks and window), BUILD_FAILED,
+ * SELF_TEST_FAILED, memory. */
+CLATTN_API clattn_status clattn_select_plan_create(clattn_select_plan **plan, clattn_context *ctx,
+                                                   const clattn_select *select, const clattn_attention *problem);
+CLATTN_API void clattn_select_plan_destroy(clattn_select_plan *plan);
+/* Method, kernels, where nodes lie, rounds, block scores of the longest row, arithmetic (fma or not), workspace. */
+CLATTN_API clattn_status clattn_select_plan_explain(const clattn_select_plan *plan, char *text, size_t size);
+/* In *bytes: no more than a tile of query blocks needs, whatever q_len is; linear in the keys. */
+CLATTN_API clattn_status clattn_select_workspace_size(const clattn_select_plan *plan, uint64_t *bytes);
+
+/* Enqueue: writes every count and id, tails included.  Never compiles, blocks or allocates.  As clattn_enqueue_forward;
+ * also LIST_TOO_SMALL, SCORES_TOO_SMALL, BOUNDS_TOO_SMALL. */
+CLATTN_API clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue queue,
+                                               const clattn_select_io *io, cl_uint n_wait, const cl_event *wait,
+                                               cl_event *event);
+
+/* The metadata of key blocks: MINMAX [batch][kv_heads][k_blocks][2][dim], minima then maxima, in k's type, in which
+ * they are exact (NaN is passed over unless all are); POOL_MEAN f32 [batch][kv_heads][k_blocks][dim]; else nothing.
+ * first and count: the tokens of every batch entry that are new; blocks that hold one of them are made again.  Of io
+ * k, the lengths and bounds are used.  BAD_COUNT: tokens that no entry has, or a method without metadata. */
+CLATTN_API clattn_status clattn_select_bounds_size(const clattn_select_plan *plan, uint64_t *bytes);
+CLATTN_API clattn_status clattn_enqueue_bounds(clattn_select_plan *plan, cl_command_queue queue,
+                                               const clattn_select_io *io, int64_t first, int64_t count, cl_uint n_wait,
+                                               const cl_event *wait, cl_event *event);
+CLATTN_END
+
+#ifdef CLATTN_SELECT_DRAFT
+/* listed | k < sink | q - k < window & k - q < window, to be joined with the problem's own pattern by clattn_both:
+ * `listed' is a word of rules, true where the key's block is in the list of the query's block and head's scope.  A
+ * problem whose pattern has the word has a clattn_list at its end (size 0: none), and its clattn_io a buffer for it.
+ * */
+clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner);
+#endif
+
+#endif

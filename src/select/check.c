@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ * check.c - a caller's selection: every field is checked here, and nowhere else. */
+#include "select/select.h"
+
+#define MAX_TOKENS ((int64_t)1 << 30)
+
+static clattn_status check_choices(const clattn_select *s, char *text, size_t size)
+{
+    if (s->flags & ~CLATTN_COUNT_PROBES || s->reserved)
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags is 0x%x, reserved is %d",
+                              (unsigned)s->flags, (int)s->reserved);
+    if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING)
+        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "method is %d", (int)s->method);
+    if (s->scope < CLATTN_SCOPE_HEAD || s->scope > CLATTN_SCOPE_ALL)
+        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "scope is %d", (int)s->scope);
+    if (s->representative < CLATTN_CENTER || s->representative > CLATTN_LAST)
+        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "representative is %d",
+                              (int)s->representative);
+    return CLATTN_OK;
+}
+
+static clattn_status check_block(const char *name, int32_t block, int32_t stride, char *text, size_t size)
+{
+    if (block < 1 || block > CLATTN_MAX_BLOCK)
+        return clattn__refuse(text, size, CLATTN_BAD_BLOCK, "block_%s is %d; 1 to %d are possible", name,
+                              (int)block, CLATTN_MAX_BLOCK);
+    if (stride < 1 || stride > block)
+        return clattn__refuse(text, size, CLATTN_BAD_BLOCK, "stride_%s is %d, and block_%s is %d", name,
+                              (int)stride, name, (int)block);
+    return CLATTN_OK;
+}
+
+static clattn_status check_counts(const clattn_select *s, char *text, size_t size)
+{
+    const struct {
+        const char *name;
+        int64_t value, least, most;
+    } counts[] = {
+        {"budget", s->budget, s->method != CLATTN_STREAMING, s->method == CLATTN_STREAMING ? 0 : MAX_TOKENS},
+        {"sink", s->sink, 0, MAX_TOKENS},
+        {"window", s->window, 0, MAX_TOKENS},
+        {"n_stages", s->n_stages, s->method == CLATTN_STAGED,
+         s->method == CLATTN_STAGED ? CLATTN_MAX_STAGES : 0},
+    };
+    for (size_t i = 0; i < CLATTN__LEN(counts); i++)
+        if (counts[i].value < counts[i].least || counts[i].value > counts[i].most)
+            return clattn__refuse(text, size, CLATTN_BAD_COUNT,
+                                  "%s is %lld; with this method %lld to %lld are possible", counts[i].name,
+                                  (long long)counts[i].value, (long long)counts[i].least,
+                                  (long long)counts[i].most);
+    return CLATTN_OK;
+}
+
+/* Chunks and what they keep fall from stage to stage, so that a kept chunk is cut without a rest. */
+static clattn_status check_stages(const clattn_select *s, char *text, size_t size)
+{
+    int64_t chunk = MAX_TOKENS, keep = MAX_TOKENS;
+    for (int i = 0; i < s->n_stages; i++) {
+        const clattn_stage *stage = &s->stages[i];
+        if (stage->chunk < 1 || stage->chunk > chunk || (i > 0 && chunk % stage->chunk))
+            return clattn__refuse(text, size, CLATTN_BAD_BLOCK,
+                                  "stages[%d].chunk is %lld; it must divide the one before", i,
+                                  (long long)stage->chunk);
+        if (stage->keep < 1 || stage->keep > keep || stage->keep % stage->chunk)
+            return clattn__refuse(
+                text, size, CLATTN_BAD_BLOCK,
+                "stages[%d].keep is %lld; it must be a multiple of the chunk, %lld, and no more than before",
+                i, (long long)stage->keep, (long long)stage->chunk);
+        chunk = stage->chunk;
+        keep = stage->keep;
+    }
+    if (s->n_stages > 0 && (chunk != s->block_k || keep != s->budget))
+        return clattn__refuse(
+            text, size, CLATTN_BAD_BLOCK,
+            "the last stage has chunks of %lld and keeps %lld; block_k is %d and budget %lld",
+            (long long)chunk, (long long)keep, (int)s->block_k, (long long)s->budget);
+    return CLATTN_OK;
+}
+
+clattn_status clattn_select_check(const clattn_select *s, const clattn_attention *problem, char *text,
+                                  size_t size)
+{
+    if (text && size)
+        text[0] = 0;
+    if (!s || !problem)
+        return clattn__refuse(text, size, CLATTN_NULL_ARGUMENT, "select or problem");
+    if (s->size != sizeof *s)
+        return clattn__refuse(text, size, CLATTN_BAD_STRUCT_SIZE,
+                              "clattn_select.size is %zu, this library's is %zu", s->size, sizeof *s);
+    clattn_status status = clattn_attention_check(problem, text, size);
+    if (!status)
+        status = check_choices(s, text, size);
+    if (!status)
+        status = check_block("q", s->block_q, s->stride_q, text, size);
+    if (!status)
+        status = check_block("k", s->block_k, s->stride_k, text, size);
+    if (!status)
+        status = check_counts(s, text, size);
+    if (!status)
+        status = check_stages(s, text, size);
+    if (!status && s->window > 0 && problem->pattern.corner == CLATTN_NO_CORNER &&
+        problem->q_len != problem->kv_len)
+        status = clattn__refuse(text, size, CLATTN_BAD_CORNER,
+                                "a window speaks of positions, and the pattern has no corner");
+    return status;
+}
+
+clattn_status clattn_select_list(clattn_list *list, const clattn_select *select,
+                                 const clattn_attention *problem)
+{
+    clattn_status status = clattn_select_check(select, problem, NULL, 0);
+    if (status)
+        return status;
+    return clattn_list_fit(list, problem, (clattn_scope)select->scope, select->block_q, select->block_k,
+                           clattn__ceil_div(select->budget, select->block_k));
+}

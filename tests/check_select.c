@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT
+ * check_select.c - selections: each mistake its own status and sentence, and the shape of the list that one writes. */
+#define CLATTN_SELECT_DRAFT /* what has no code yet is at least C */
+#include "tests/suite.h"
+
+#include <check.h>
+#include <clattn.h>
+#include <string.h>
+
+#define LEN(array) (sizeof(array) / sizeof((array)[0]))
+
+static clattn_attention problem(void)
+{
+    clattn_attention a = CLATTN_ATTENTION_INIT;
+    a.batch = 2;
+    a.heads = 8;
+    a.kv_heads = 2;
+    a.q_len = 100;
+    a.kv_len = 100000;
+    a.dim = a.dim_v = 16;
+    a.pattern = clattn_causal(CLATTN_BOTTOM_RIGHT);
+    return a;
+}
+
+static const clattn_stage three_stages[] = {{256, 32768}, {32, 8192}, {8, 2048}};
+
+static clattn_select selection(int32_t method)
+{
+    clattn_select s = CLATTN_SELECT_INIT;
+    s.method = method;
+    if (method == CLATTN_STREAMING)
+        s.budget = 0;
+    if (method == CLATTN_STAGED) {
+        s.n_stages = 3;
+        memcpy(s.stages, three_stages, sizeof three_stages);
+        s.budget = 2048;
+    }
+    return s;
+}
+
+/* A change, the status and words of the sentence; of TREE, and of STAGED. */
+#define MISTAKES(X)                                                                                       \
+    X(TREE, s->size--, BAD_STRUCT_SIZE, "clattn_select.size")                                             \
+    X(TREE, s->flags = 2, BAD_FLAGS, "flags is 0x2")                                                      \
+    X(TREE, s->reserved = 1, BAD_FLAGS, "reserved is 1")                                                  \
+    X(TREE, s->method = 7, BAD_SELECTOR, "method is 7")                                                   \
+    X(TREE, s->scope = -1, BAD_SELECTOR, "scope is -1")                                                   \
+    X(TREE, s->representative = 3, BAD_SELECTOR, "representative is 3")                                   \
+    X(TREE, s->block_q = 0, BAD_BLOCK, "block_q is 0")                                                    \
+    X(TREE, s->stride_q = 65, BAD_BLOCK, "stride_q is 65, and block_q is 64")                             \
+    X(TREE, s->block_k = CLATTN_MAX_BLOCK + 1, BAD_BLOCK, "block_k is 65537")                             \
+    X(TREE, s->stride_k = 0, BAD_BLOCK, "stride_k is 0")                                                  \
+    X(TREE, s->budget = 0, BAD_COUNT, "budget is 0")                                                      \
+    X(TREE, s->budget = ((int64_t)1 << 30) + 1, BAD_COUNT, "budget is 1073741825")                        \
+    X(TREE, s->sink = -1, BAD_COUNT, "sink is -1")                                                        \
+    X(TREE, s->window = -1, BAD_COUNT, "window is -1")                                                    \
+    X(TREE, s->n_stages = 1, BAD_COUNT, "n_stages is 1; with this method 0 to 0")                         \
+    X(TREE, a->pattern = clattn_full(), BAD_CORNER, "no corner")                                          \
+    X(TREE, a->heads = 0, BAD_HEADS, "heads is 0")                                                        \
+    X(STREAMING, s->budget = 8, BAD_COUNT, "budget is 8; with this method 0 to 0")                        \
+    X(STAGED, s->n_stages = 0, BAD_COUNT, "n_stages is 0; with this method 1 to 4")                       \
+    X(STAGED, s->n_stages = 5, BAD_COUNT, "n_stages is 5")                                                \
+    X(STAGED, s->stages[1].chunk = 24, BAD_BLOCK, "stages[1].chunk is 24")                                \
+    X(STAGED, s->stages[1].chunk = 512, BAD_BLOCK, "stages[1].chunk is 512")                              \
+    X(STAGED, s->stages[0].chunk = 0, BAD_BLOCK, "stages[0].chunk is 0")                                  \
+    X(STAGED, s->stages[1].keep = 8200, BAD_BLOCK, "stages[1].keep is 8200")                              \
+    X(STAGED, s->stages[2].keep = 16384, BAD_BLOCK, "stages[2].keep is 16384")                            \
+    X(STAGED, s->budget = 1024, BAD_BLOCK, "keeps 2048; block_k is 8 and budget 1024")                    \
+    X(STAGED, s->block_k = 4, BAD_BLOCK, "chunks of 8 and keeps 2048; block_k is 4")
+
+#define MAKE(method_, change, status_, words_)                                                            \
+    {                                                                                                     \
+        clattn_select made = selection(CLATTN_##method_), *s = &made;                                     \
+        clattn_attention b = problem(), *a = &b;                                                          \
+        (void)a;                                                                                          \
+        change;                                                                                           \
+        clattn_status got = clattn_select_check(s, a, text, sizeof text);                                 \
+        ck_assert_msg(got == CLATTN_##status_, "%s: %s", #change, clattn_status_name(got));               \
+        ck_assert_msg(strstr(text, words_) != NULL, "'%s' is not in: %s", words_, text);                  \
+        ck_assert_int_eq(clattn_select_list(&list, s, a), CLATTN_##status_);                              \
+    }
+
+START_TEST(mistakes)
+{
+    char text[300];
+    clattn_list list = CLATTN_LIST_INIT;
+    MISTAKES(MAKE)
+    clattn_attention a = problem();
+    clattn_select s = selection(CLATTN_TREE);
+    ck_assert_int_eq(clattn_select_check(NULL, &a, text, sizeof text), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_select_check(&s, NULL, NULL, 0), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_select_list(NULL, &s, &a), CLATTN_NULL_ARGUMENT);
+}
+END_TEST
+
+START_TEST(every_method_has_a_list)
+{
+    for (int32_t method = CLATTN_TREE; method <= CLATTN_STREAMING; method++) {
+        clattn_select s = selection(method);
+        clattn_attention a = problem();
+        clattn_list list = CLATTN_LIST_INIT;
+        char text[300];
+        ck_assert_msg(clattn_select_check(&s, &a, text, sizeof text) == CLATTN_OK && !text[0], "%s", text);
+        ck_assert_int_eq(clattn_select_list(&list, &s, &a), CLATTN_OK);
+        ck_assert(list.batch == 2 && list.scopes == 2 && list.q_blocks == 2 && list.k_blocks == 12500);
+        ck_assert(list.capacity == s.budget / 8 && list.block_q == 64 && list.block_k == 8);
+        a.kv_len = 50;
+        s.budget = s.budget ? s.budget + 1 : 0; /* a block begun counts as one */
+        if (method != CLATTN_STAGED)
+            ck_assert_int_eq(clattn_select_list(&list, &s, &a), CLATTN_OK);
+        ck_assert(list.capacity == (method == CLATTN_STREAMING ? 0 : method == CLATTN_STAGED ? 256 : 7));
+    }
+}
+END_TEST
+
+/* Without positions there may be a list, but no window; with as many queries as keys a corner does not matter. */
+START_TEST(windows_need_positions)
+{
+    clattn_attention a = problem();
+    clattn_select s = selection(CLATTN_TREE);
+    a.pattern = clattn_full();
+    s.window = 0;
+    ck_assert_int_eq(clattn_select_check(&s, &a, NULL, 0), CLATTN_OK);
+    s.window = 5;
+    a.kv_len = a.q_len;
+    ck_assert_int_eq(clattn_select_check(&s, &a, NULL, 0), CLATTN_OK);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("select");
+    TCase *checks = tcase_create("checks");
+    tcase_add_test(checks, mistakes);
+    tcase_add_test(checks, every_method_has_a_list);
+    tcase_add_test(checks, windows_need_positions);
+    suite_add_tcase(suite, checks);
+    return run_suite(suite);
+}

@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: MIT
+ * ref_select.c - selection, one query block at a time, from the formulas of ref_select.h; slow and plain on
+ * purpose.
+ * */
+#include "tests/ref_select.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *allocate(int64_t count, size_t each)
+{
+    void *data = calloc((size_t)count + 1, each);
+    if (!data)
+        abort();
+    return data;
+}
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- sizes ---- */
+int64_t ref_scopes(const struct ref_problem *p, const struct ref_select *s)
+{
+    return s->scope == REF_HEAD ? p->heads : s->scope == REF_KV_GROUP ? p->kv_heads : 1;
+}
+
+int64_t ref_q_blocks(const struct ref_problem *p, const struct ref_select *s)
+{
+    return ceil_div(p->q_len, s->block_q);
+}
+
+int64_t ref_k_blocks(const struct ref_problem *p, const struct ref_select *s)
+{
+    return ceil_div(p->kv_len, s->block_k);
+}
+
+int64_t ref_capacity(const struct ref_problem *p, const struct ref_select *s)
+{
+    return s->method == REF_STREAMING ? 0 : least(ceil_div(s->budget, s->block_k), ref_k_blocks(p, s));
+}
+
+/* ---- order ---- */
+static bool is_above(double a, double b)
+{
+    return isnan(b) ? !isnan(a) : a > b;
+}
+
+/* A maximum in that order; of nothing it is -inf. */
+struct top {
+    bool any;
+    double value;
+};
+
+static void raise_top(struct top *top, double x)
+{
+    if (!top->any || is_above(x, top->value))
+        top->value = x;
+    top->any = true;
+}
+
+static double top_value(const struct top *top)
+{
+    return top->any ? top->value : -INFINITY;
+}
+
+struct ranked {
+    double score;
+    int64_t place;
+    bool kept;
+};
+
+static int by_rank(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    return is_above(x->score, y->score)   ? -1
+           : is_above(y->score, x->score) ? 1
+           : x->place < y->place          ? -1
+                                          : 1;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    return x->place < y->place ? -1 : 1;
+}
+
+/* Mark the best of n, which stay in the order of their places. */
+static void keep_best(struct ranked *list, int64_t n, int64_t keep)
+{
+    qsort(list, (size_t)n, sizeof *list, by_rank);
+    for (int64_t i = 0; i < n; i++)
+        list[i].kept = i < keep;
+    qsort(list, (size_t)n, sizeof *list, by_place);
+}
+
+/* ---- dot products ---- */
+/* sum + x y as the arithmetic has it; operands of the last two are f32 numbers. */
+static double add_product(int arithmetic, double sum, double x, double y)
+{
+    if (arithmetic == REF_DOUBLE)
+        return sum + x * y;
+    if (arithmetic == REF_FMA)
+        return fmaf((float)x, (float)y, (float)sum);
+    volatile float product = (float)x * (float)y; /* volatile: never one instruction with the sum */
+    return (float)sum + product;
+}
+
+/* A score grows with scale times the dot product: only the sign of the scale matters. */
+static double signed_by(double scale, double x)
+{
+    return scale < 0 ? -x : scale == 0 ? 0 : x;
+}
+
+/* ---- a query block ---- */
+struct view {
+    const struct ref_problem *p;
+    const struct ref_select *s;
+    int64_t b, scope, m, k_len;
+    int64_t head0, heads; /* of the scope */
+    int64_t row0, rows;   /* of the block */
+    int64_t n_sampled, *sampled;
+    int64_t n, *blocks; /* candidates */
+    int64_t
+        end; /* keys of all candidates, counted on over the holes between them, up to the last that matters */
+    double *scores; /* [heads][k_len]: S(t) of a head */
+    struct ref_trace *trace;
+};
+
+static bool matters(const struct view *w, int64_t h, int64_t i, int64_t t)
+{
+    struct ref_point at = ref_point_of(w->p, w->b, h, i, t);
+    return ref_visible(&w->p->rules, &at) && !ref_near(w->s, &at);
+}
+
+static double q_element(const struct view *w, int64_t h, int64_t i, int64_t d)
+{
+    return ref_widen(w->p->q.type, w->p->q.data, ref_row_at(&w->p->q, w->p->q_offsets, w->b, h, i) + d);
+}
+
+static double k_element(const struct view *w, int64_t h, int64_t t, int64_t d)
+{
+    int64_t g = h / (w->p->heads / w->p->kv_heads);
+    return ref_widen(w->p->k.type, w->p->k.data, ref_row_at(&w->p->k, w->p->k_offsets, w->b, g, t) + d);
+}
+
+static double dot(const struct view *w, int64_t h, int64_t i, int64_t t)
+{
+    double sum = 0;
+    for (int64_t d = 0; d < w->p->dim; d++)
+        sum = add_product(w->s->arithmetic, sum, q_element(w, h, i, d), k_element(w, h, t, d));
+    return signed_by(w->p->scale, sum);
+}
+
+static void find_heads(struct view *w)
+{
+    int64_t scopes = ref_scopes(w->p, w->s);
+    w->heads = w->p->heads / scopes;
+    w->head0 = w->scope * w->heads;
+}
+
+static void find_rows(struct view *w)
+{
+    int64_t q_len = ref_q_len(w->p, w->b), stride = w->s->stride_q;
+    w->row0 = w->m * w->s->block_q;
+    w->rows = least(w->s->block_q, q_len - w->row0);
+    if (w->rows < 0)
+        w->rows = 0;
+    w->sampled = allocate(w->s->block_q, sizeof *w->sampled);
+    for (int64_t i = stride - 1; i < w->rows; i += stride)
+        w->sampled[w->n_sampled++] = w->row0 + i;
+    if (w->n_sampled == 0 && w->rows > 0)
+        w->sampled[w->n_sampled++] = w->row0 + w->rows - 1;
+}
+
+/* Whether a key matters to any row of the block. */
+static bool matters_to_any(const struct view *w, int64_t t)
+{
+    for (int64_t h = w->head0; h < w->head0 + w->heads; h++)
+        for (int64_t i = w->row0; i < w->row0 + w->rows; i++)
+            if (matters(w, h, i, t))
+                return true;
+    return false;
+}
+
+static void find_candidates(struct view *w)
+{
+    int64_t block = w->s->block_k;
+    w->blocks = allocate(ceil_div(w->k_len, block), sizeof *w->blocks);
+    for (int64_t t = 0; t < w->k_len; t++) {
+        if (!matters_to_any(w, t))
+            continue;
+        if (w->n == 0 || w->blocks[w->n - 1] != t / block)
+            w->blocks[w->n++] = t / block;
+        w->end = (w->n - 1) * block + t % block + 1;
+    }
+}
+
+static void find_scores(struct view *w)
+{
+    w->scores = allocate(w->heads * w->k_len, sizeof *w->scores);
+    for (int64_t h = 0; h < w->heads; h++)
+        for (int64_t t = 0; t < w->k_len; t++) {
+            struct top top = {false, 0};
+            for (int64_t i = 0; i < w->n_sampled; i++)
+                if (matters(w, w->head0 + h, w->sampled[i], t))
+                    raise_top(&top, dot(w, w->head0 + h, w->sampled[i], t));
+            w->scores[h * w->k_len + t] = top_value(&top);
+        }
+}
+
+static struct view open_view(const struct ref_problem *p, const struct ref_select *s, int64_t b,
+                             int64_t scope, int64_t m, struct ref_trace *trace)
+{
+    struct view w = {
+        .p = p, .s = s, .b = b, .scope = scope, .m = m, .k_len = ref_k_len(p, b), .trace = trace};
+    find_heads(&w);
+    find_rows(&w);
+    find_candidates(&w);
+    find_scores(&w);
+    return w;
+}
+
+static void close_view(struct view *w)
+{
+    free(w->sampled);
+    free(w->blocks);
+    free(w->scores);
+}
+
+/* S(t) of one head, and the cost of asking for it. */
+static double ask(const struct view *w, int64_t h, int64_t t)
+{
+    w->trace->dots += w->n_sampled;
+    if (w->trace->probed)
+        w->trace->probed[t] = 1;
+    return w->scores[h * w->k_len + t];
+}
+
+/* The score of a block: of its sampled keys, for all heads of the scope. */
+static double block_score(const struct view *w, int64_t candidate)
+{
+    struct top top = {false, 0};
+    int64_t first = w->blocks[candidate] * w->s->block_k, last = least(first + w->s->block_k, w->k_len);
+    for (int64_t h = 0; h < w->heads; h++)
+        for (int64_t t = first + w->s->stride_k - 1; t < last; t += w->s->stride_k)
+            raise_top(&top, ask(w, h, t));
+    return top_value(&top);
+}
+
+/* ---- methods: each writes the numbers of the candidates that it keeps, rising ---- */
+struct node {
+    int64_t start, size;
+};
+
+/* The halves of every node that is more than one block. */
+static int64_t halve(const struct node *nodes, int64_t n, struct node *halves)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t left = nodes[i].size / 2;
+        if (left > 0)
+            halves[count++] = (struct node){nodes[i].start, left};
+        halves[count++] = (struct node){nodes[i].start + left, nodes[i].size - left};
+    }
+    return count;
+}
+
+static int64_t representative(const struct view *w, struct node node)
+{
+    int which = w->s->representative;
+    return node.start + (which == REF_FIRST ? 0 : which == REF_CENTER ? node.size / 2 : node.size - 1);
+}
+
+static int64_t keep_nodes(const struct view *w, const struct node *halves, int64_t count, int64_t keep,
+                          struct node *nodes)
+{
+    struct ranked *ranked = allocate(count, sizeof *ranked);
+    int64_t n = 0;
+    for (int64_t i = 0; i < count; i++)
+        ranked[i] = (struct ranked){block_score(w, representative(w, halves[i])), i, false};
+    keep_best(ranked, count, keep);
+    for (int64_t i = 0; i < count; i++)
+        if (ranked[i].kept)
+            nodes[n++] = halves[i];
+    free(ranked);
+    return n;
+}
+
+static int64_t tree_rounds(int64_t blocks, int64_t keep)
+{
+    int64_t largest = ceil_div(blocks, keep), rounds = 0;
+    for (; largest > 1; largest = ceil_div(largest, 2))
+        rounds++;
+    return rounds;
+}
+
+static int64_t tree(const struct view *w, int64_t keep, int64_t *kept)
+{
+    struct node *nodes = allocate(keep, sizeof *nodes), *halves = allocate(2 * keep, sizeof *halves);
+    for (int64_t i = 0; i < keep; i++)
+        nodes[i] = (struct node){i * w->n / keep, (i + 1) * w->n / keep - i * w->n / keep};
+    w->trace->rounds = tree_rounds(w->n, keep);
+    for (int64_t round = 0; round < w->trace->rounds; round++)
+        keep_nodes(w, halves, halve(nodes, keep, halves), keep, nodes);
+    for (int64_t i = 0; i < keep; i++)
+        kept[i] = nodes[i].start;
+    free(nodes);
+    free(halves);
+    return keep;
+}
+
+/* S of the key with this number among the candidates' keys. */
+static double ask_number(const struct view *w, int64_t h, int64_t number)
+{
+    int64_t t = w->blocks[number / w->s->block_k] * w->s->block_k + number % w->s->block_k;
+    return t < w->k_len ? ask(w, h, t) : -INFINITY;
+}
+
+/* The largest score met on the way to one key of a chunk: the half whose middle is better is cut again. */
+static double search_chunk(const struct view *w, int64_t h, int64_t left, int64_t right)
+{
+    struct top top = {false, 0};
+    if (right - left == 1)
+        raise_top(&top, ask_number(w, h, left));
+    while (right - left > 1) {
+        int64_t middle = (left + right) / 2;
+        double a = ask_number(w, h, (left + middle) / 2), b = ask_number(w, h, (middle + right) / 2);
+        raise_top(&top, a);
+        raise_top(&top, b);
+        if (is_above(b, a))
+            left = middle;
+        else
+            right = middle;
+    }
+    return top_value(&top);
+}
+
+/* Keep the best chunks, of which all begin before w->end.  Returns how many. */
+static int64_t keep_chunks(const struct view *w, int64_t *chunks, int64_t n, int64_t size, int64_t keep)
+{
+    if (n <= keep)
+        return n;
+    struct ranked *ranked = allocate(n, sizeof *ranked);
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        struct top top = {false, 0};
+        for (int64_t h = 0; h < w->heads; h++)
+            raise_top(&top, search_chunk(w, h, chunks[i], least(chunks[i] + size, w->end)));
+        ranked[i] = (struct ranked){top_value(&top), i, false};
+    }
+    keep_best(ranked, n, keep);
+    for (int64_t i = 0; i < n; i++)
+        if (ranked[i].kept)
+            chunks[count++] = chunks[i];
+    free(ranked);
+    w->trace->rounds++;
+    return count;
+}
+
+/* Cut chunks into smaller ones, from the last on, in place: there is room for all of the candidates' blocks.
+ */
+static int64_t cut_chunks(const struct view *w, int64_t *chunks, int64_t n, int64_t size, int64_t smaller)
+{
+    int64_t *cut = allocate(n * (size / smaller), sizeof *cut), count = 0;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t at = chunks[i]; at < least(chunks[i] + size, w->end); at += smaller)
+            cut[count++] = at;
+    memcpy(chunks, cut, (size_t)count * sizeof *cut);
+    free(cut);
+    return count;
+}
+
+static int64_t staged(const struct view *w, int64_t *kept)
+{
+    int64_t *chunks = allocate(w->n, sizeof *chunks), n = 0, size = w->s->stages[0].chunk;
+    for (int64_t at = 0; at < w->end; at += size)
+        chunks[n++] = at;
+    for (int i = 0; i < w->s->n_stages; i++) {
+        n = cut_chunks(w, chunks, n, size, w->s->stages[i].chunk);
+        size = w->s->stages[i].chunk;
+        n = keep_chunks(w, chunks, n, size, w->s->stages[i].keep / size);
+    }
+    for (int64_t i = 0; i < n; i++)
+        kept[i] = chunks[i] / w->s->block_k;
+    free(chunks);
+    return n;
+}
+
+/* Whether a row sees a key of a block that is not near it. */
+static bool block_matters(const struct view *w, int64_t h, int64_t i, int64_t first, int64_t last)
+{
+    for (int64_t t = first; t < last; t++)
+        if (matters(w, h, i, t))
+            return true;
+    return false;
+}
+
+/* The most that the dot product with any key between a block's minima and maxima can be.  The masks of rows
+ * leave keys out, not the block's metadata: these are made once, when keys are appended. */
+static double largest_possible(const struct view *w, int64_t h, int64_t i, int64_t first, int64_t last)
+{
+    double sum = 0;
+    for (int64_t d = 0; d < w->p->dim; d++) {
+        double low = k_element(w, h, first, d), high = low, q = signed_by(w->p->scale, q_element(w, h, i, d));
+        for (int64_t t = first + 1; t < last; t++) {
+            low = fmin(low, k_element(w, h, t, d));
+            high = fmax(high, k_element(w, h, t, d));
+        }
+        sum = add_product(w->s->arithmetic, sum, q, q < 0 ? low : high);
+    }
+    return sum;
+}
+
+static double with_mean(const struct view *w, int64_t h, int64_t i, int64_t first, int64_t last)
+{
+    double sum = 0;
+    for (int64_t d = 0; d < w->p->dim; d++) {
+        double total = 0, part = 1.0 / (double)(last - first);
+        for (int64_t t = first; t < last; t++)
+            total = w->s->arithmetic == REF_DOUBLE ? total + k_element(w, h, t, d)
+                                                   : (float)(total + k_element(w, h, t, d));
+        double mean = w->s->arithmetic == REF_DOUBLE ? total * part : (float)((float)total * (float)part);
+        sum = add_product(w->s->arithmetic, sum, q_element(w, h, i, d), mean);
+    }
+    return signed_by(w->p->scale, sum);
+}
+
+/* A block's score from what is known of it as a whole. */
+static double summary_score(const struct view *w, int64_t candidate)
+{
+    struct top top = {false, 0};
+    int64_t first = w->blocks[candidate] * w->s->block_k, last = least(first + w->s->block_k, w->k_len);
+    for (int64_t h = w->head0; h < w->head0 + w->heads; h++)
+        for (int64_t i = 0; i < w->n_sampled; i++)
+            if (block_matters(w, h, w->sampled[i], first, last))
+                raise_top(&top, (w->s->method == REF_MINMAX ? largest_possible
+                                                            : with_mean)(w, h, w->sampled[i], first, last));
+    return top_value(&top);
+}
+
+static double external_score(const struct view *w, int64_t candidate)
+{
+    int64_t q_blocks = ref_q_blocks(w->p, w->s), k_blocks = ref_k_blocks(w->p, w->s);
+    int64_t row = (w->b * ref_scopes(w->p, w->s) + w->scope) * q_blocks + w->m;
+    return w->s->scores[row * k_blocks + w->blocks[candidate]];
+}
+
+static int64_t best_of_all(const struct view *w, int64_t keep, int64_t *kept)
+{
+    struct ranked *ranked = allocate(w->n, sizeof *ranked);
+    int64_t n = 0;
+    for (int64_t j = 0; j < w->n; j++) {
+        double score = w->s->method == REF_BEST             ? block_score(w, j)
+                       : w->s->method == REF_EXTERNAL_SCORE ? external_score(w, j)
+                                                            : summary_score(w, j);
+        ranked[j] = (struct ranked){score, j, false};
+    }
+    keep_best(ranked, w->n, keep);
+    for (int64_t j = 0; j < w->n; j++)
+        if (ranked[j].kept)
+            kept[n++] = j;
+    free(ranked);
+    return n;
+}
+
+static int64_t keep_all(const struct view *w, int64_t *kept)
+{
+    for (int64_t j = 0; j < w->n; j++)
+        kept[j] = j;
+    return w->n;
+}
+
+static int64_t keep_some(const struct view *w, int64_t *kept)
+{
+    int64_t keep = ceil_div(w->s->budget, w->s->block_k);
+    if (w->s->method == REF_STREAMING || keep == 0)
+        return 0;
+    if (w->n <= keep)
+        return keep_all(w, kept);
+    if (w->s->method == REF_TREE)
+        return tree(w, keep, kept);
+    return w->s->method == REF_STAGED ? staged(w, kept) : best_of_all(w, keep, kept);
+}
+
+int64_t ref_select(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope,
+                   int64_t m, int32_t *ids, struct ref_trace *trace)
+{
+    struct ref_trace unwanted = {0, 0, 0, NULL};
+    struct view w = open_view(p, s, b, scope, m, trace ? trace : &unwanted);
+    int64_t *kept = allocate(w.n, sizeof *kept), n = keep_some(&w, kept);
+    w.trace->candidates = w.n;
+    for (int64_t j = 0; j < n; j++)
+        ids[j] = (int32_t)w.blocks[kept[j]];
+    free(kept);
+    close_view(&w);
+    return n;
+}
+
+int64_t ref_block_scores(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope,
+                         int64_t m, int32_t *blocks, double *scores)
+{
+    struct ref_trace unwanted = {0, 0, 0, NULL};
+    struct view w = open_view(p, s, b, scope, m, &unwanted);
+    int64_t n = w.n;
+    for (int64_t j = 0; j < n; j++) {
+        blocks[j] = (int32_t)w.blocks[j];
+        scores[j] = block_score(&w, j);
+    }
+    close_view(&w);
+    return n;
+}
+
+/* The largest candidate after the first halving has `size` blocks; in any round j lies in one no larger,
+ * whose representative is at most `before` or `after` away.  Representatives of different nodes are different
+ * blocks, so at most as many rank before it as there are blocks no worse than the worst it may have. */
+bool ref_certified(const double *scores, int64_t n, int64_t keep, int representative, int64_t j)
+{
+    int64_t size = ceil_div(ceil_div(n, keep), 2), no_worse = 0;
+    int64_t before = representative == REF_FIRST ? size - 1 : representative == REF_CENTER ? size / 2 : 0;
+    int64_t after = representative == REF_FIRST ? 0 : representative == REF_CENTER ? size / 2 : size - 1;
+    double worst = scores[j];
+    for (int64_t i = j - before; i <= j + after; i++)
+        if (i >= 0 && i < n && is_above(worst, scores[i]))
+            worst = scores[i];
+    for (int64_t i = 0; i < n; i++)
+        no_worse += !is_above(worst, scores[i]);
+    return no_worse <= keep;
+}
+
+/* ---- all lists ---- */
+int64_t ref_list_at(const struct ref_list *list, int64_t b, int64_t scope, int64_t m)
+{
+    return (b * list->scopes + scope) * list->q_blocks + m;
+}
+
+struct ref_list ref_list_make(const struct ref_problem *p, const struct ref_select *s)
+{
+    struct ref_list list = {p->batch, ref_scopes(p, s), ref_q_blocks(p, s), ref_capacity(p, s), NULL, NULL};
+    int64_t rows = list.batch * list.scopes * list.q_blocks;
+    list.counts = allocate(rows, sizeof *list.counts);
+    list.ids = allocate(rows * list.capacity, sizeof *list.ids);
+    for (int64_t i = 0; i < rows * list.capacity; i++)
+        list.ids[i] = -1;
+    for (int64_t b = 0; b < list.batch; b++)
+        for (int64_t u = 0; u < list.scopes; u++)
+            for (int64_t m = 0; m < list.q_blocks; m++) {
+                int64_t at = ref_list_at(&list, b, u, m);
+                list.counts[at] = (int32_t)ref_select(p, s, b, u, m, list.ids + at * list.capacity, NULL);
+            }
+    return list;
+}
+
+void ref_list_free(struct ref_list *list)
+{
+    free(list->counts);
+    free(list->ids);
+}
+
+/* ---- attention over what is kept ---- */
+bool ref_near(const struct ref_select *s, const struct ref_point *at)
+{
+    return at->k < s->sink || llabs(at->q - at->k) < s->window;
+}
+
+static bool is_listed(const int32_t *ids, int64_t count, int64_t block)
+{
+    for (int64_t j = 0; j < count; j++)
+        if (ids[j] == block)
+            return true;
+    return false;
+}
+
+void ref_kept_pairs(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list,
+                    int64_t b, int64_t h, int64_t i, struct ref_pair *pairs)
+{
+    int64_t at = ref_list_at(list, b, h / (p->heads / list->scopes), i / s->block_q);
+    ref_pairs(p, b, h, i, pairs);
+    for (int64_t k = 0; k < ref_k_len(p, b); k++) {
+        struct ref_point point = ref_point_of(p, b, h, i, k);
+        if (!ref_near(s, &point) &&
+            !is_listed(list->ids + at * list->capacity, list->counts[at], k / s->block_k))
+            pairs[k] = (struct ref_pair){false, 0, 0};
+    }
+}
+
+double ref_kept_mass(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list,
+                     int64_t b, int64_t h, int64_t i)
+{
+    struct ref_pair *pairs = allocate(ref_k_len(p, b), sizeof *pairs);
+    double *o = allocate(p->dim_v, sizeof *o), all, kept;
+    ref_row(p, b, h, i, NULL, o, &all);
+    ref_kept_pairs(p, s, list, b, h, i, pairs);
+    ref_row(p, b, h, i, pairs, o, &kept);
+    free(pairs);
+    free(o);
+    return all == -INFINITY ? 1 : exp(kept - all);
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ * ref_select.h - the oracle of selection: which blocks of keys each block of queries keeps.
+ *
+ * Depends on tests/ref.h alone.  A query block is block_q rows of one batch entry; a scope is the heads that share a
+ * list.  Key block g is keys g block_k <= k < (g + 1) block_k.  A pair is near if its key is among the sink first, or
+ * if it and the query are less than window positions apart; near pairs are kept whatever the list says.  The
+ * candidates of a query block are the blocks that hold a key which some of its rows sees and which is not near it:
+ * exactly those can matter.  Candidates are numbered in rising order; their numbers are what methods halve, so that
+ * holes of a mask cost nothing.
+ *
+ *     S(t)   the largest dot product of key t with a sampled row that sees it, not near; -inf without such a row.
+ *            Sampled rows are the last of every stride_q, and the block's last row if it has no full stride.
+ *     order  a larger score first, then the lower block; NaN after all others, even -inf.
+ *
+ * Sources: HiP, arXiv 2406.09827 (TREE); InfiniteHiP, 2502.08910 (STAGED); Quest, 2406.10774 (MINMAX); StreamingLLM,
+ * 2309.17453. */
+#ifndef REF_SELECT_H
+#define REF_SELECT_H
+
+#include "tests/ref.h"
+
+enum ref_method {
+    REF_TREE,           /* halve nodes, keep the best by one representative block of each, until nodes are blocks */
+    REF_STAGED,         /* a search for one good key in every chunk, the best chunks cut into smaller ones, and again */
+    REF_MINMAX,         /* what a block's smallest and largest elements allow: sum_d max(q_d min_d, q_d max_d) */
+    REF_POOL_MEAN,      /* a row's product with the mean of a block's keys */
+    REF_BEST,           /* the blocks of the largest S(t): what the others try to find */
+    REF_EXTERNAL_SCORE, /* given scores */
+    REF_STREAMING       /* no block at all: near pairs */
+};
+enum ref_representative { REF_FIRST, REF_CENTER, REF_LAST };
+enum ref_scope { REF_HEAD, REF_KV_GROUP, REF_ALL_HEADS };
+
+/* How dot products round: not at all to speak of, or as a device does that sums in f32, by fma or by products and
+ * sums. */
+enum ref_arithmetic { REF_DOUBLE, REF_FMA, REF_MULTIPLY_ADD };
+
+#define REF_MAX_STAGES 4
+struct ref_select {
+    int method, representative, scope, arithmetic;
+    int64_t block_q, stride_q, block_k, stride_k; /* stride_k: TREE and BEST take the last key of each */
+    int64_t budget;                               /* keys; a list holds ceil(budget / block_k) blocks at most */
+    int64_t sink, window;
+    int n_stages; /* STAGED: the last chunk is block_k, each divides the one before; the last keep is the budget */
+    struct {
+        int64_t chunk, keep;
+    } stages[REF_MAX_STAGES];
+    const float *scores; /* EXTERNAL_SCORE: [batch][scopes][q_blocks][k_blocks] */
+};
+
+/* Sizes of a problem's lists, by its largest lengths. */
+int64_t ref_scopes(const struct ref_problem *p, const struct ref_select *s);
+int64_t ref_q_blocks(const struct ref_problem *p, const struct ref_select *s);
+int64_t ref_k_blocks(const struct ref_problem *p, const struct ref_select *s);
+int64_t ref_capacity(const struct ref_problem *p, const struct ref_select *s);
+
+/* What a selection did. */
+struct ref_trace {
+    int64_t candidates, rounds;
+    int64_t dots;          /* dot products of TREE, STAGED */
+    unsigned char *probed; /* NULL, or kv_len marks: the keys that TREE, STAGED have looked at */
+};
+
+/* The list of query block m: its count; ids are rising.  trace: NULL, or begun by the caller with all 0 and its marks.
+ * */
+int64_t ref_select(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m, int32_t *ids,
+                   struct ref_trace *trace);
+
+/* The candidates of a query block and what TREE and BEST rank them by.  Returns how many. */
+int64_t ref_block_scores(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m,
+                         int32_t *blocks, double *scores);
+
+/* Whether TREE must keep candidate j, by a proof: the number of candidates that are no worse than the worst one which
+ * may stand for the node of j in any round is at most what is kept. */
+bool ref_certified(const double *scores, int64_t n, int64_t keep, int representative, int64_t j);
+
+/* All lists of a problem; the tails of ids are -1. */
+struct ref_list {
+    int64_t batch, scopes, q_blocks, capacity;
+    int32_t *counts, *ids; /* [batch][scopes][q_blocks], and [capacity] of each */
+};
+struct ref_list ref_list_make(const struct ref_problem *p, const struct ref_select *s);
+void ref_list_free(struct ref_list *list);
+int64_t ref_list_at(const struct ref_list *list, int64_t b, int64_t scope, int64_t m); /* index of a count */
+
+/* ---- attention over what is kept ---- */
+bool ref_near(const struct ref_select *s, const struct ref_point *at);
+/* ref_pairs of a row, where pairs that are neither near nor listed are not seen: for ref_row. */
+void ref_kept_pairs(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list, int64_t b, int64_t h,
+                    int64_t i, struct ref_pair *pairs);
+/* The part of a row's softmax, 0 to 1, that lies on kept pairs; 1 for a row that sees nothing. */
+double ref_kept_mass(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list, int64_t b, int64_t h,
+                     int64_t i);
+
+#endif
