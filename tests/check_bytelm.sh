@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_bytelm.sh - the language model of doc/examples/bytelm: bits per byte and text as numpy has them, in each way to run it;
-# files that are no model.
+# check_bytelm.sh - the language model of doc/examples/bytelm: bits per byte and text as numpy has them, in each
+# way to run it; files that are no model.
 set -u
 bytelm=$top_builddir/doc/examples/bytelm/bytelm
 data=$top_srcdir/tests/data/bytelm

@@ -3,10 +3,11 @@
  *
  *     dense            all that it may see: those before it, and the prefix
  *     window:W[,SINK]  of these the W last, its own included, and the SINK first of the text
- *     rule:CONDITION   of these the ones for which a condition of clattn_expr(7) holds: rule:(q - k) % 8 == 0 | q - k < 64
+ *     rule:CONDITION   of these the ones that a condition of clattn_expr(7) names: rule:(q - k) % 8 == 0
  *
- * One problem serves the prompt, its chunks, and single tokens: the corner is bottom right, so that the last row is the
- * last of the key_lengths keys, which each enqueue reads from a buffer.  Nothing is planned again while a text grows. */
+ * One problem serves the prompt, its chunks, and single tokens: the corner is bottom right, so that the last
+ * row is the last of the key_lengths keys, which each enqueue reads from a buffer.  Nothing is planned again
+ * while a text grows. */
 #include "attention.h"
 
 #include "model.h"
@@ -38,7 +39,8 @@ static clattn_pattern chosen_pattern(const char *words)
 
 void attention_open(struct attention *a, const struct device *d, const struct attention_shape *shape)
 {
-    clattn_pattern seen = shape->prefix ? clattn_prefix(shape->prefix, CLATTN_BOTTOM_RIGHT) : clattn_causal(CLATTN_BOTTOM_RIGHT);
+    clattn_pattern seen = shape->prefix ? clattn_prefix(shape->prefix, CLATTN_BOTTOM_RIGHT)
+                                        : clattn_causal(CLATTN_BOTTOM_RIGHT);
     *a = (struct attention){.device = d, .problem = CLATTN_ATTENTION_INIT};
     clattn_attention *p = &a->problem;
     p->heads = HEADS;
@@ -47,7 +49,8 @@ void attention_open(struct attention *a, const struct device *d, const struct at
     p->dim = p->dim_v = HEAD_DIM;
     p->type_q = p->type_k = p->type_v = (int32_t)shape->type;
     p->flags = CLATTN_KEY_LENGTHS;
-    p->o = (clattn_layout){0, CLATTN_DENSE, HEAD_DIM, HEADS * HEAD_DIM}; /* rows of o are those of the next product */
+    p->o.head = HEAD_DIM; /* rows of o are those of the next product */
+    p->o.token = HEADS * HEAD_DIM;
     p->pattern = clattn_both(seen, chosen_pattern(shape->words));
     a->key_lengths = device_buffer(d, sizeof(int32_t), NULL);
 }
@@ -88,7 +91,8 @@ void attention_set_keys(struct attention *a, int32_t keys)
     device_fill(a->device, a->key_lengths, keys, 1);
 }
 
-void attention_enqueue(struct attention *a, int64_t rows, const struct attention_buffers *buffers, struct parts *parts)
+void attention_enqueue(struct attention *a, int64_t rows, const struct attention_buffers *buffers,
+                       struct parts *parts)
 {
     const struct attention_plan *plan = find_plan(a, rows);
     clattn_io io = CLATTN_IO_INIT;

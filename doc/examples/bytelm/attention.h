@@ -15,7 +15,7 @@ struct attention_shape {
     int32_t prefix;    /* tokens that all may see; 0: causal */
 };
 
-/* A plan is for a fixed number of rows.  A run has three: a chunk of the prompt, the last chunk, and one token. */
+/* A plan is for a fixed number of rows.  A run has three at most: a chunk, the last chunk, and one token. */
 enum { MOST_PLANS = 3 };
 struct attention {
     const struct device *device;
@@ -43,6 +43,7 @@ bool attention_plan(struct attention *a, int64_t rows);
 void attention_set_keys(struct attention *a, int32_t keys);
 
 /* Enqueue the attention of as many rows as there is a plan for. */
-void attention_enqueue(struct attention *a, int64_t rows, const struct attention_buffers *buffers, struct parts *parts);
+void attention_enqueue(struct attention *a, int64_t rows, const struct attention_buffers *buffers,
+                       struct parts *parts);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * device.c - opening a device through clattn, and what every OpenCL program has to do: buffers, launches, failures. */
+ * device.c - a device through clattn, and what every OpenCL program does: buffers, launches, failures. */
 #include "device.h"
 
 #include <stdarg.h>
@@ -10,7 +10,8 @@
 #define TEXT_OF(x) #x
 
 extern const char kernels_text[]; /* made of kernels.cl */
-static const char *const kernel_names[N_KERNELS] = {"widen", "embed", "rms_norm", "place_heads", "swiglu", "row_bits"};
+static const char *const kernel_names[N_KERNELS] = {"widen",       "embed",  "rms_norm",
+                                                    "place_heads", "swiglu", "row_bits"};
 
 /* ---- failures ---- */
 void stop(const char *format, ...)
@@ -45,9 +46,10 @@ void check(const struct device *d, clattn_status status)
 static void build_kernels(struct device *d, cl_device_id id, clattn_type type)
 {
     char log[4096] = "";
-    const char *text = kernels_text, *options = type == CLATTN_F16 ? "-cl-std=CL1.2 -D GROUP=" TEXT(GROUP) " -D STORES_HALF"
-                                                                   : "-cl-std=CL1.2 -D GROUP=" TEXT(GROUP);
+    const char *text = kernels_text, *options = "-cl-std=CL1.2 -D GROUP=" TEXT(GROUP);
     cl_int code;
+    if (type == CLATTN_F16)
+        options = "-cl-std=CL1.2 -D GROUP=" TEXT(GROUP) " -D STORES_HALF";
     d->program = clCreateProgramWithSource(d->cl, 1, &text, NULL, &code);
     check_cl(code, "clCreateProgramWithSource");
     if (clBuildProgram(d->program, 1, &id, options, NULL, NULL) != CL_SUCCESS) {
@@ -85,24 +87,28 @@ void device_close(struct device *d)
 cl_mem device_buffer(const struct device *d, size_t bytes, const void *data)
 {
     cl_int code;
-    cl_mem mem = clCreateBuffer(d->cl, CL_MEM_READ_WRITE | (data ? CL_MEM_COPY_HOST_PTR : 0), bytes, (void *)data, &code);
+    cl_mem mem = clCreateBuffer(d->cl, CL_MEM_READ_WRITE | (data ? CL_MEM_COPY_HOST_PTR : 0), bytes,
+                                (void *)data, &code);
     check_cl(code, "clCreateBuffer");
     return mem;
 }
 
 void device_write(const struct device *d, cl_mem to, size_t bytes, const void *data)
 {
-    check_cl(clEnqueueWriteBuffer(d->queue, to, CL_TRUE, 0, bytes, data, 0, NULL, NULL), "clEnqueueWriteBuffer");
+    check_cl(clEnqueueWriteBuffer(d->queue, to, CL_TRUE, 0, bytes, data, 0, NULL, NULL),
+             "clEnqueueWriteBuffer");
 }
 
 void device_fill(const struct device *d, cl_mem to, int32_t value, size_t count)
 {
-    check_cl(clEnqueueFillBuffer(d->queue, to, &value, sizeof value, 0, count * sizeof value, 0, NULL, NULL), "clEnqueueFillBuffer");
+    check_cl(clEnqueueFillBuffer(d->queue, to, &value, sizeof value, 0, count * sizeof value, 0, NULL, NULL),
+             "clEnqueueFillBuffer");
 }
 
 void device_read(const struct device *d, cl_mem from, size_t bytes, void *data)
 {
-    check_cl(clEnqueueReadBuffer(d->queue, from, CL_TRUE, 0, bytes, data, 0, NULL, NULL), "clEnqueueReadBuffer");
+    check_cl(clEnqueueReadBuffer(d->queue, from, CL_TRUE, 0, bytes, data, 0, NULL, NULL),
+             "clEnqueueReadBuffer");
 }
 
 /* ---- launches ---- */
@@ -110,6 +116,8 @@ void device_launch(const struct device *d, enum kernel kernel, const size_t *siz
                    const struct argument *arguments, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        check_cl(clSetKernelArg(d->kernels[kernel], (cl_uint)i, arguments[i].size, arguments[i].value), kernel_names[kernel]);
-    check_cl(clEnqueueNDRangeKernel(d->queue, d->kernels[kernel], 3, NULL, size, group, 0, NULL, NULL), kernel_names[kernel]);
+        check_cl(clSetKernelArg(d->kernels[kernel], (cl_uint)i, arguments[i].size, arguments[i].value),
+                 kernel_names[kernel]);
+    check_cl(clEnqueueNDRangeKernel(d->queue, d->kernels[kernel], 3, NULL, size, group, 0, NULL, NULL),
+             kernel_names[kernel]);
 }

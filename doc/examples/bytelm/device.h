@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * device.h - an OpenCL device as this program uses it: one queue, in order, and a few kernels; any failure ends the
- * program with a sentence. */
+ * device.h - an OpenCL device as this program uses it: one queue, in order, and a few kernels.  Any failure
+ * ends the program with a sentence. */
 #ifndef BYTELM_DEVICE_H
 #define BYTELM_DEVICE_H
 
@@ -10,8 +10,8 @@
 enum kernel { WIDEN, EMBED, RMS_NORM, PLACE_HEADS, SWIGLU, ROW_BITS, N_KERNELS };
 
 struct device {
-    clattn_context *clattn; /* its cl_context is everybody's: buffers of one context serve clattn, CLBlast and us */
-    cl_context cl;
+    clattn_context *clattn;
+    cl_context cl; /* clattn's, and everybody's: buffers of one context serve clattn, CLBlast and us */
     cl_command_queue queue; /* in order, so that no step has to wait for an event of the one before */
     cl_program program;
     cl_kernel kernels[N_KERNELS];
@@ -23,8 +23,9 @@ struct argument {
     const void *value;
 };
 #define ARGUMENT(x) {sizeof(x), &(x)}
-#define ARGUMENTS(...) (const struct argument[]){__VA_ARGS__}, \
-    sizeof((const struct argument[]){__VA_ARGS__}) / sizeof(struct argument)
+#define ARGUMENTS(...)                                                                                       \
+    (const struct argument[]){__VA_ARGS__},                                                                  \
+        sizeof((const struct argument[]){__VA_ARGS__}) / sizeof(struct argument)
 
 /* selector as clattn_context_open takes it; NULL: the best there is.  type: how q, k, v are stored. */
 void device_open(struct device *d, const char *selector, clattn_type type);

@@ -31,12 +31,16 @@ static cl_mem make_turns(const struct device *d, int64_t capacity)
     return mem;
 }
 
-void forward_open(struct forward *f, const struct device *d, const struct model *m, const struct attention_shape *shape,
-                  int64_t most_rows)
+void forward_open(struct forward *f, const struct device *d, const struct model *m,
+                  const struct attention_shape *shape, int64_t most_rows)
 {
     size_t rows = (size_t)most_rows, number = sizeof(float), stored = shape->type == CLATTN_F32 ? 4 : 2;
     size_t cache = (size_t)shape->capacity * KV_HEADS * HEAD_DIM * stored;
-    *f = (struct forward){.device = d, .model = m, .parts = {.queue = d->queue}, .most_rows = most_rows, .capacity = shape->capacity};
+    *f = (struct forward){.device = d,
+                          .model = m,
+                          .parts = {.queue = d->queue},
+                          .most_rows = most_rows,
+                          .capacity = shape->capacity};
     attention_open(&f->attention, d, shape);
     for (int i = 0; i < LAYERS; i++) {
         f->k[i] = device_buffer(d, cache, NULL);
@@ -58,7 +62,8 @@ void forward_open(struct forward *f, const struct device *d, const struct model 
 
 void forward_close(struct forward *f)
 {
-    cl_mem mems[] = {f->turns, f->tokens, f->next, f->x, f->normed, f->qkv, f->q, f->o, f->gate_up, f->hidden, f->logits, f->bits};
+    cl_mem mems[] = {f->turns, f->tokens, f->next,    f->x,      f->normed, f->qkv,
+                     f->q,     f->o,      f->gate_up, f->hidden, f->logits, f->bits};
     attention_close(&f->attention);
     for (int i = 0; i < LAYERS; i++) {
         clReleaseMemObject(f->k[i]);
@@ -69,18 +74,38 @@ void forward_close(struct forward *f)
 }
 
 /* ---- steps ---- */
-/* y[row] = w x[row] + keep y[row], w [outputs][inputs].  One row is a product of matrix and vector: it only reads w. */
-static void multiply(struct forward *f, cl_mem w, cl_mem x, size_t first, cl_mem y, size_t rows, size_t outputs, size_t inputs,
-                     float keep)
+static void check_clblast(CLBlastStatusCode code)
 {
-    cl_command_queue queue = f->device->queue;
-    CLBlastStatusCode code =
-        rows == 1 ? CLBlastSgemv(CLBlastLayoutRowMajor, CLBlastTransposeNo, outputs, inputs, 1.0f, w, 0, inputs, x, first * inputs,
-                                 1, keep, y, 0, 1, &queue, NULL)
-                  : CLBlastSgemm(CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeYes, rows, outputs, inputs, 1.0f, x,
-                                 first * inputs, inputs, w, 0, inputs, keep, y, 0, outputs, &queue, NULL);
     if (code != CLBlastSuccess)
         stop("CLBlast gave %d", (int)code);
+}
+
+/* A product's matrix: w [outputs][inputs]. */
+struct matrix {
+    cl_mem w;
+    size_t outputs, inputs;
+};
+
+/* y = w x[row] + keep y.  It takes as long as it takes to read w, which products of matrices do not know. */
+static void multiply_row(struct forward *f, struct matrix m, cl_mem x, size_t row, cl_mem y, float keep)
+{
+    cl_command_queue queue = f->device->queue;
+    check_clblast(CLBlastSgemv(CLBlastLayoutRowMajor, CLBlastTransposeNo, m.outputs, m.inputs, 1, m.w, 0,
+                               m.inputs, x, row * m.inputs, 1, keep, y, 0, 1, &queue, NULL));
+    parts_mark(&f->parts, PART_PRODUCTS);
+}
+
+/* y[row] = w x[row] + keep y[row] for all rows. */
+static void multiply(struct forward *f, struct matrix m, cl_mem x, cl_mem y, size_t rows, float keep)
+{
+    cl_command_queue queue = f->device->queue;
+    if (rows == 1) {
+        multiply_row(f, m, x, 0, y, keep);
+        return;
+    }
+    check_clblast(CLBlastSgemm(CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeYes, rows,
+                               m.outputs, m.inputs, 1, x, 0, m.inputs, m.w, 0, m.inputs, keep, y, 0,
+                               m.outputs, &queue, NULL));
     parts_mark(&f->parts, PART_PRODUCTS);
 }
 
@@ -98,23 +123,25 @@ static void attend(struct forward *f, int layer, size_t rows)
     cl_int heads = HEADS, kv_heads = KV_HEADS, capacity = (cl_int)f->capacity, seen = (cl_int)f->seen;
     struct attention_buffers buffers = {f->q, f->k[layer], f->v[layer], f->o};
     normalise(f, w->norm_attention, rows);
-    multiply(f, w->qkv, f->normed, 0, f->qkv, rows, QKV, WIDTH, 0);
+    multiply(f, (struct matrix){w->qkv, QKV, WIDTH}, f->normed, f->qkv, rows, 0);
     device_launch(f->device, PLACE_HEADS, (size_t[]){HALF_DIM, HEADS + 2 * KV_HEADS, rows}, NULL,
-                  ARGUMENTS(ARGUMENT(f->qkv), ARGUMENT(f->turns), ARGUMENT(f->q), ARGUMENT(f->k[layer]), ARGUMENT(f->v[layer]),
-                            ARGUMENT(heads), ARGUMENT(kv_heads), ARGUMENT(capacity), ARGUMENT(seen)));
+                  ARGUMENTS(ARGUMENT(f->qkv), ARGUMENT(f->turns), ARGUMENT(f->q), ARGUMENT(f->k[layer]),
+                            ARGUMENT(f->v[layer]), ARGUMENT(heads), ARGUMENT(kv_heads), ARGUMENT(capacity),
+                            ARGUMENT(seen)));
     parts_mark(&f->parts, PART_SMALL);
     attention_enqueue(&f->attention, (int64_t)rows, &buffers, &f->parts);
-    multiply(f, w->from_head, f->o, 0, f->x, rows, WIDTH, HEADS * HEAD_DIM, 1);
+    multiply(f, (struct matrix){w->from_heads, WIDTH, HEADS * HEAD_DIM}, f->o, f->x, rows, 1);
 }
 
 static void think(struct forward *f, int layer, size_t rows)
 {
     const struct layer *w = &f->model->layers[layer];
     normalise(f, w->norm_hidden, rows);
-    multiply(f, w->gate_up, f->normed, 0, f->gate_up, rows, 2 * HIDDEN, WIDTH, 0);
-    device_launch(f->device, SWIGLU, (size_t[]){HIDDEN, rows, 1}, NULL, ARGUMENTS(ARGUMENT(f->gate_up), ARGUMENT(f->hidden)));
+    multiply(f, (struct matrix){w->gate_up, 2 * HIDDEN, WIDTH}, f->normed, f->gate_up, rows, 0);
+    device_launch(f->device, SWIGLU, (size_t[]){HIDDEN, rows, 1}, NULL,
+                  ARGUMENTS(ARGUMENT(f->gate_up), ARGUMENT(f->hidden)));
     parts_mark(&f->parts, PART_SMALL);
-    multiply(f, w->down, f->hidden, 0, f->x, rows, WIDTH, HIDDEN, 1);
+    multiply(f, (struct matrix){w->down, WIDTH, HIDDEN}, f->hidden, f->x, rows, 1);
 }
 
 /* ---- the pass ---- */
@@ -143,7 +170,7 @@ void forward_run(struct forward *f, const int32_t *tokens, int64_t rows)
 static void find_bits(struct forward *f, size_t rows)
 {
     cl_int width = BYTES;
-    multiply(f, f->model->embedding, f->normed, 0, f->logits, rows, BYTES, WIDTH, 0);
+    multiply(f, (struct matrix){f->model->embedding, BYTES, WIDTH}, f->normed, f->logits, rows, 0);
     device_launch(f->device, ROW_BITS, (size_t[]){rows * GROUP, 1, 1}, (size_t[]){GROUP, 1, 1},
                   ARGUMENTS(ARGUMENT(f->logits), ARGUMENT(f->next), ARGUMENT(f->bits), ARGUMENT(width)));
     parts_mark(&f->parts, PART_SMALL);
@@ -159,7 +186,8 @@ void forward_bits(struct forward *f, const int32_t *next, int64_t rows, float *b
 
 void forward_last_logits(struct forward *f, int64_t rows, float logits[BYTES])
 {
-    multiply(f, f->model->embedding, f->normed, (size_t)rows - 1, f->logits, 1, BYTES, WIDTH, 0);
+    multiply_row(f, (struct matrix){f->model->embedding, BYTES, WIDTH}, f->normed, (size_t)rows - 1,
+                 f->logits, 0);
     device_read(f->device, f->logits, BYTES * sizeof *logits, logits);
     parts_collect(&f->parts);
 }

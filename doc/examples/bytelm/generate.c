@@ -84,8 +84,8 @@ void generate(const struct options *o, const unsigned char *prompt, size_t bytes
     double middle = now_seconds();
     fwrite(prompt, 1, bytes, stdout);
     write_text(&f, o, logits);
-    fprintf(stderr, "\n%ld tokens of prompt in %.3f s, then %.1f tokens per second\n", (long)rows, middle - begin,
-            (double)o->tokens / (now_seconds() - middle));
+    fprintf(stderr, "\n%ld tokens of prompt in %.3f s, then %.1f tokens per second\n", (long)rows,
+            middle - begin, (double)o->tokens / (now_seconds() - middle));
     forward_close(&f);
     model_close(&m);
     device_close(&d);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * kernels.cl - what the model does beside products and attention.  Rows are tokens; tensors are f32 [row][column], but
- * for q and the cache, which are f16 with -D STORES_HALF. */
+ * kernels.cl - what the model does beside products and attention.  Rows are tokens; tensors are f32
+ * [row][column], but for q and the cache, which are f16 with -D STORES_HALF. */
 
 #ifdef STORES_HALF
 typedef half stored;
@@ -58,16 +58,18 @@ void rms_norm(global const float *x, global const float *weight, global float *y
  * Heads of q and k are turned: (u, v) = (column c, column c + half_dim) by the angle of the token's position,
  * turns[token][c] = (cosine, sine).  Keys are kept turned, so that nothing has to be done for them again.
  * Items: half_dim, heads + 2 kv_heads, rows. */
-kernel void place_heads(global const float *qkv, global const float2 *turns, global stored *q, global stored *k,
-                        global stored *v, int heads, int kv_heads, int capacity, int seen)
+kernel void place_heads(global const float *qkv, global const float2 *turns, global stored *q,
+                        global stored *k, global stored *v, int heads, int kv_heads, int capacity, int seen)
 {
-    size_t c = get_global_id(0), half_dim = get_global_size(0), row = get_global_id(2), rows = get_global_size(2);
+    size_t c = get_global_id(0), half_dim = get_global_size(0);
+    size_t row = get_global_id(2), rows = get_global_size(2);
     int head = get_global_id(1);
     global const float *from = qkv + (row * get_global_size(1) + head) * 2 * half_dim;
     float2 turn = head < heads + kv_heads ? turns[(seen + row) * half_dim + c] : (float2)(1, 0);
     float first = from[c], second = from[c + half_dim];
     global stored *to = head < heads ? q : head < heads + kv_heads ? k : v;
-    size_t place = head < heads ? head * rows + row : (head - heads) % kv_heads * (size_t)capacity + seen + row;
+    size_t place = head < heads ? head * rows + row
+                                : (head - heads) % kv_heads * (size_t)capacity + seen + row;
     STORE(place * 2 * half_dim + c, to, first * turn.x - second * turn.y);
     STORE(place * 2 * half_dim + c + half_dim, to, second * turn.x + first * turn.y);
 }
@@ -80,7 +82,7 @@ kernel void swiglu(global const float *ab, global float *hidden)
     hidden[row * width + column] = a / (1.0f + exp(-a)) * b;
 }
 
-/* What the true next byte costs: bits[row] = log2(sum of exp(logits)) - logits[next[row]] log2(e).  A group a row. */
+/* The next byte's cost: bits[row] = log2(sum of exp(logits)) - logits[next[row]] log2(e).  A group a row. */
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 void row_bits(global const float *logits, global const int *next, global float *bits, int width)
 {

@@ -28,13 +28,20 @@ static const char usage[] =
     "  --seed N             of the draws (default: 1)\n";
 
 static const struct option long_options[] = {
-    {"model", required_argument, NULL, 'm'},       {"device", required_argument, NULL, 'd'},
-    {"attention", required_argument, NULL, 'a'},   {"type", required_argument, NULL, 't'},
-    {"chunk", required_argument, NULL, 'c'},       {"length", required_argument, NULL, 'l'},
-    {"prefix", required_argument, NULL, 'p'},      {"last", no_argument, NULL, 'L'},
-    {"tokens", required_argument, NULL, 'n'},      {"temperature", required_argument, NULL, 'T'},
-    {"seed", required_argument, NULL, 's'},        {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0}};
+    {"model", required_argument, NULL, 'm'},
+    {"device", required_argument, NULL, 'd'},
+    {"attention", required_argument, NULL, 'a'},
+    {"type", required_argument, NULL, 't'},
+    {"chunk", required_argument, NULL, 'c'},
+    {"length", required_argument, NULL, 'l'},
+    {"prefix", required_argument, NULL, 'p'},
+    {"last", no_argument, NULL, 'L'},
+    {"tokens", required_argument, NULL, 'n'},
+    {"temperature", required_argument, NULL, 'T'},
+    {"seed", required_argument, NULL, 's'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
 
 #define MOST_TOKENS (1 << 24)
 
@@ -120,7 +127,7 @@ static void score_file(const struct options *o, const char *path)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.model = "model.safetensors", .attention = "dense", .type = CLATTN_F32, .tokens = 200, .seed = 1};
+    struct options o = {.model = "model.safetensors", .attention = "dense", .tokens = 200, .seed = 1};
     int option;
     while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1)
         read_option(&o, option);

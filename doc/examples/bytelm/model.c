@@ -13,12 +13,14 @@ struct matrix {
     cl_uint filled; /* numbers */
 };
 
-static struct matrix new_matrix(const struct device *d, const struct safetensors *file, size_t rows, size_t columns)
+static struct matrix new_matrix(const struct device *d, const struct safetensors *file, size_t rows,
+                                size_t columns)
 {
-    return (struct matrix){.device = d, .file = file, .mem = device_buffer(d, rows * columns * sizeof(float), NULL)};
+    cl_mem mem = device_buffer(d, rows * columns * sizeof(float), NULL);
+    return (struct matrix){.device = d, .file = file, .mem = mem};
 }
 
-/* Appends tensor blocks.LAYER.NAME.weight, or NAME.weight for layer -1, of `rows' rows; columns as safetensors_find. */
+/* Appends tensor blocks.LAYER.NAME.weight, or NAME.weight for layer -1; columns as safetensors_find. */
 static void append(struct matrix *to, int layer, const char *name, int64_t rows, int64_t columns)
 {
     char full[64];
@@ -34,8 +36,8 @@ static void append(struct matrix *to, int layer, const char *name, int64_t rows,
     to->filled += (cl_uint)count;
 }
 
-static cl_mem one_tensor(const struct device *d, const struct safetensors *file, int layer, const char *name, int64_t rows,
-                         int64_t columns)
+static cl_mem one_tensor(const struct device *d, const struct safetensors *file, int layer, const char *name,
+                         int64_t rows, int64_t columns)
 {
     struct matrix m = new_matrix(d, file, (size_t)rows, columns ? (size_t)columns : 1);
     append(&m, layer, name, rows, columns);
@@ -53,7 +55,7 @@ static struct layer read_layer(const struct device *d, const struct safetensors 
     return (struct layer){.norm_attention = one_tensor(d, file, i, "n1", WIDTH, 0),
                           .norm_hidden = one_tensor(d, file, i, "n2", WIDTH, 0),
                           .qkv = qkv.mem,
-                          .from_head = one_tensor(d, file, i, "wo", WIDTH, HEADS * HEAD_DIM),
+                          .from_heads = one_tensor(d, file, i, "wo", WIDTH, HEADS * HEAD_DIM),
                           .gate_up = gate_up.mem,
                           .down = one_tensor(d, file, i, "w2", WIDTH, HIDDEN)};
 }
@@ -75,7 +77,7 @@ void model_close(struct model *m)
     clReleaseMemObject(m->norm_last);
     for (int i = 0; i < LAYERS; i++) {
         const struct layer *l = &m->layers[i];
-        cl_mem mems[] = {l->norm_attention, l->norm_hidden, l->qkv, l->from_head, l->gate_up, l->down};
+        cl_mem mems[] = {l->norm_attention, l->norm_hidden, l->qkv, l->from_heads, l->gate_up, l->down};
         for (size_t j = 0; j < sizeof mems / sizeof mems[0]; j++)
             clReleaseMemObject(mems[j]);
     }

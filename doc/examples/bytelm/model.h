@@ -21,11 +21,11 @@ enum { MASK_TOKEN = 256, CAUSAL_TOKEN = 257, PREFIX_TOKEN = 258, BIDIRECTIONAL_T
 
 enum { QKV = (HEADS + 2 * KV_HEADS) * HEAD_DIM }; /* columns of q, k and v together */
 
-/* f32, [out][in].  Matrices that read the same rows lie one under the other, so that one product does for all. */
+/* f32, [out][in].  Matrices that read the same rows lie one under the other: one product does for all. */
 struct layer {
     cl_mem norm_attention, norm_hidden;
     cl_mem qkv;       /* wq, wk, wv */
-    cl_mem from_head; /* wo */
+    cl_mem from_heads; /* wo */
     cl_mem gate_up;   /* w1, w3 */
     cl_mem down;      /* w2 */
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * safetensors.c - reads the file whole and checks every tensor of its header before anybody may ask for one. */
+ * safetensors.c - reads the file whole and checks all of its header before anybody may ask for a tensor. */
 #include "safetensors.h"
 
 #include "device.h"
@@ -13,7 +13,8 @@
 static const struct {
     const char *word;
     int64_t bytes;
-} types[] = {{"F16", 2}, {"BF16", 2}, {"F32", 4}, {"F64", 8}, {"I64", 8}, {"I32", 4}, {"I16", 2}, {"I8", 1}, {"U8", 1}, {"BOOL", 1}};
+} types[] = {{"F16", 2}, {"BF16", 2}, {"F32", 4}, {"F64", 8}, {"I64", 8},
+             {"I32", 4}, {"I16", 2},  {"I8", 1},  {"U8", 1},  {"BOOL", 1}};
 
 static unsigned char *read_whole(const char *path, size_t *size)
 {
@@ -62,7 +63,7 @@ static int64_t wanted_bytes(const json_t *tensor, int64_t most)
     return bytes;
 }
 
-/* How many bytes of the data are the tensor's; offsets must lie inside, and be as far apart as the shape says. */
+/* How many bytes are the tensor's; offsets must lie in the data, and be as far apart as the shape says. */
 static int64_t check_tensor(const struct safetensors *file, const char *name, const json_t *tensor)
 {
     const json_t *offsets = json_object_get(tensor, "data_offsets");
@@ -110,8 +111,8 @@ const void *safetensors_find(const struct safetensors *file, const char *name, i
 {
     const json_t *tensor = json_object_get(file->header, name), *shape = json_object_get(tensor, "shape");
     const char *type = json_string_value(json_object_get(tensor, "dtype"));
-    if (!type || strcmp(type, "F16") != 0 || json_array_size(shape) != (columns ? 2 : 1) || number_at(shape, 0) != rows ||
-        (columns && number_at(shape, 1) != columns))
+    if (!type || strcmp(type, "F16") != 0 || json_array_size(shape) != (columns ? 2 : 1) ||
+        number_at(shape, 0) != rows || (columns && number_at(shape, 1) != columns))
         stop("%s: there is no tensor '%s' of type F16 and shape [%ld%s%.0ld]", file->path, name, (long)rows,
              columns ? ", " : "", (long)columns);
     return file->data + number_at(json_object_get(tensor, "data_offsets"), 0);

@@ -2,7 +2,7 @@
  * safetensors.h - a file of tensors:
  *
  *     8 bytes     n, little endian
- *     n bytes     JSON: {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [first, end]}, ..., "__metadata__": ..}
+ *     n bytes     JSON: {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [first, end]}, ...}
  *     the rest    the tensors' data; offsets count from here, every byte belongs to one tensor
  *
  * The file is not trusted: whatever does not fit ends the program with a sentence. */

@@ -9,14 +9,15 @@
 
 static const char *const part_names[N_PARTS] = {"", "small kernels", "projections", "selection", "attention"};
 
-/* Keys that all rows see must be in the cache before the first row asks for them: no chunk ends inside the prefix. */
+/* Keys that all rows see must be in the cache before the first row runs: no chunk ends in the prefix. */
 static int64_t chunk_rows(const struct options *o, int64_t row, int64_t rows)
 {
     int64_t wanted = o->chunk == 0 ? rows : row == 0 && o->chunk < o->prefix ? o->prefix : o->chunk;
     return wanted < rows - row ? wanted : rows - row;
 }
 
-static void run(struct forward *f, const struct options *o, const int32_t *tokens, const int32_t *next, int64_t rows, float *bits)
+static void run(struct forward *f, const struct options *o, const int32_t *tokens, const int32_t *next,
+                int64_t rows, float *bits)
 {
     for (int64_t row = 0, n; row < rows; row += n) {
         n = chunk_rows(o, row, rows);
@@ -31,13 +32,15 @@ static void prepare(struct forward *f, const struct options *o, int64_t rows)
         forward_prepare(f, n = chunk_rows(o, row, rows));
 }
 
-static void report(const struct forward *f, const struct options *o, int64_t rows, const float *bits, double seconds)
+static void report(const struct forward *f, const struct options *o, int64_t rows, const float *bits,
+                   double seconds)
 {
     int64_t first = o->last ? rows / 2 : o->prefix;
     double sum = 0;
     for (int64_t i = first; i < rows; i++)
         sum += (double)bits[i];
-    printf("%.4f bits per byte on the last %ld of %ld bytes\n", sum / (double)(rows - first), (long)(rows - first), (long)rows);
+    printf("%.4f bits per byte on the last %ld of %ld bytes\n", sum / (double)(rows - first),
+           (long)(rows - first), (long)rows);
     printf("%.3f s", seconds);
     for (int i = PART_SMALL; i < N_PARTS; i++)
         printf(", %s %.3f", part_names[i], f->parts.seconds[i]);
