@@ -44,9 +44,14 @@ RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties t
 SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_run.sh tests/check_second.sh tests/check_tool.sh \
 	tests/check_sweep.sh tests/check_determinism.sh \
 	tests/check_oclgrind.sh tests/check_rusticl.sh tests/check_intel.sh tests/check_cpus.sh \
-	tests/check_matrix.sh tests/check_blocked.sh tests/consumer.sh
+	tests/check_matrix.sh tests/check_blocked.sh tests/check_bytelm.sh tests/consumer.sh
 
-# What users read and copy; the consumer test compiles and runs the examples.
+# What users read and copy; the consumer test compiles and runs the examples, check_bytelm.sh the large one.
 MAN_PAGES = doc/clattn.1 doc/clattn-devices.1 doc/clattn-run.1 doc/clattn-verify.1 doc/clattn-bench.1 \
 	doc/clattn-explain.1 doc/clattn.3 doc/clattn_expr.7 doc/clattn_problem.7
 EXAMPLES = doc/examples/minimal.c doc/examples/causal_gqa.c doc/examples/own_context.c
+BYTELM_SRCS = doc/examples/bytelm/main.c doc/examples/bytelm/score.c doc/examples/bytelm/generate.c \
+	doc/examples/bytelm/forward.c doc/examples/bytelm/attention.c doc/examples/bytelm/model.c \
+	doc/examples/bytelm/safetensors.c doc/examples/bytelm/parts.c doc/examples/bytelm/device.c
+BYTELM_HDRS = doc/examples/bytelm/commands.h doc/examples/bytelm/forward.h doc/examples/bytelm/attention.h \
+	doc/examples/bytelm/model.h doc/examples/bytelm/safetensors.h doc/examples/bytelm/parts.h doc/examples/bytelm/device.h

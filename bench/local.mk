@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# The real tensors: tests/data, which `clattn bench' takes from the source folder or from where they are installed.
+# The real tensors, which `clattn bench' takes from the source folder or from where they are installed, and the model of
+# doc/examples/bytelm.
 DATA_FILES = \
 	tests/data/causal/q.npy tests/data/causal/k.npy tests/data/causal/v.npy \
 	tests/data/causal/o.npy tests/data/causal/lse.npy \
@@ -8,7 +9,9 @@ DATA_FILES = \
 	tests/data/bidirectional/q.npy tests/data/bidirectional/k.npy tests/data/bidirectional/v.npy \
 	tests/data/bidirectional/o.npy tests/data/bidirectional/lse.npy \
 	tests/data/cross/q.npy tests/data/cross/k.npy tests/data/cross/v.npy \
-	tests/data/cross/o.npy tests/data/cross/lse.npy
+	tests/data/cross/o.npy tests/data/cross/lse.npy \
+	tests/data/bytelm/model.safetensors tests/data/bytelm/sample.txt tests/data/bytelm/README.md \
+	tests/data/bytelm/LICENSE-sample.txt
 
 EXTRA_DIST += bench/disassemble.sh bench/gpu.sh bench/registers.py bench/accuracy.py bench/peers/peers.py bench/peers/gpu_peers.py
 

@@ -22,7 +22,7 @@ quietly "$top_srcdir/configure" --prefix="$tmp/prefix" --libdir="$tmp/prefix/lib
 quietly "$MAKE" -s -j2 install
 for file in bin/clattn include/clattn.h include/clattn/version.h lib/libclattn.so lib/pkgconfig/clattn.pc \
     lib/cmake/clattn/clattnConfig.cmake share/clattn/cl/forward_portable.cl share/clattn/data/causal/q.npy \
-    share/man/man3/clattn.3; do
+    share/man/man3/clattn.3 share/clattn/data/bytelm/model.safetensors; do
     [ -f "$tmp/prefix/$file" ] || {
         echo "FAILED: $file was not installed"
         exit 1
@@ -44,6 +44,14 @@ for example in "$top_srcdir"/doc/examples/*.c; do
     ran=$((ran + 1))
 done
 [ "$ran" -gt 0 ]
+
+# the large example by its own Makefile, as installed
+if pkg-config --exists clblast jansson; then
+    cp -r "$tmp/prefix/share/doc/clattn/examples/bytelm" "$tmp/bytelm"
+    quietly "$MAKE" -s -C "$tmp/bytelm" CC="${CC:-cc}" CFLAGS="-O1 -Wall -Wextra -Werror"
+    quietly "$tmp/bytelm/bytelm" --help
+    echo "make: bytelm"
+fi
 
 if ! command -v cmake > /dev/null; then
     echo "skipped: CMake (it is not installed)"
