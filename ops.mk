@@ -18,7 +18,7 @@ ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/c
 	src/attention/launch.c src/attention/tables.c src/attention/buffers.c src/attention/enqueue.c src/attention/merge.c \
 	src/attention/selftest.c src/attention/plan.c src/attention/host.c
 
-SELECT_SRCS = src/select/list.c src/select/check.c
+SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c
 
 # tests/ref*.c is the double reference: `clattn verify' links it on purpose.
 WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c \

@@ -38,7 +38,7 @@
 #ifndef CLATTN_SELECT_H
 #define CLATTN_SELECT_H
 
-#include <clattn/list.h>
+#include <clattn/attention.h>
 
 typedef enum clattn_selector {
     CLATTN_TREE = 0,
@@ -93,6 +93,10 @@ CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const 
 /* Shape the list that a selection writes, with dense places.  The statuses of clattn_select_check, SIZE_OVERFLOW. */
 CLATTN_API clattn_status clattn_select_list(clattn_list *list, const clattn_select *select,
                                             const clattn_attention *problem);
+
+/* listed | k < sink | q - k < window & k - q < window: what a selection lets a row see, to be joined with the problem's
+ * own pattern by clattn_both.  BAD_STRUCT_SIZE, BAD_COUNT are kept in the pattern. */
+CLATTN_API clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner);
 CLATTN_END
 
 #ifdef CLATTN_SELECT_DRAFT
@@ -143,12 +147,6 @@ clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue q
 clattn_status clattn_select_bounds_size(const clattn_select_plan *plan, uint64_t *bytes);
 clattn_status clattn_enqueue_bounds(clattn_select_plan *plan, cl_command_queue queue, cl_mem k, cl_mem bounds, int64_t first,
                                     int64_t count, cl_uint n_wait, const cl_event *wait, cl_event *event);
-
-/* listed | k < sink | q - k < window & k - q < window, to be joined with the problem's own pattern by clattn_both:
- * `listed' is a word of rules, true where the key's block is in the list of the query's block and head's scope.  A
- * problem whose pattern has the word has a clattn_list at its end (size 0: none), and its clattn_io a buffer for it.
- * */
-clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner);
 #endif
 
 #endif

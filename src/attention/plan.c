@@ -370,6 +370,11 @@ static void explain_rules(const clattn_plan *plan, struct clattn__text *out)
             text[0] = 0;
         clattn__text_add(out, "%s%s\n", labels[use], clattn__expr_has(plan->problem.rules, (enum clattn__use)use) ? text : "every key");
     }
+    const clattn_list *l = &plan->problem.a.list;
+    if (plan->problem.reads_list)
+        clattn__text_add(out, "listed     %lld list%s of a batch entry: %lld x %lld, blocks of %d queries, up to %lld blocks of %d keys\n",
+                         (long long)(l->scopes * l->q_blocks), l->scopes * l->q_blocks == 1 ? "" : "s", (long long)l->scopes,
+                         (long long)l->q_blocks, (int)l->block_q, (long long)l->capacity, (int)l->block_k);
     clattn__text_add(out, "normaliser %s\n", normalisers[plan->problem.a.normaliser]);
 }
 
