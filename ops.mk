@@ -4,7 +4,9 @@
 
 CL_SRCS = cl/attention/forward_vector.cl cl/attention/forward_few.cl cl/attention/forward_portable.cl cl/attention/forward_matrix.cl \
 	cl/attention/forward_stream.cl cl/attention/forward_decode.cl cl/attention/forward_blocked.cl \
-	cl/attention/merge.cl cl/attention/tables.cl
+	cl/attention/merge.cl cl/attention/tables.cl \
+	cl/select/select_candidates.cl cl/select/select_rows.cl cl/select/select_tree.cl cl/select/select_scan.cl \
+	cl/select/select_blocks.cl cl/select/select_top.cl cl/select/select_given.cl cl/select/select_bounds.cl
 
 CORE_SRCS = src/core/status.c src/core/version.c src/core/failure.c src/core/checked.c src/core/layout.c \
 	src/core/env.c src/core/text.c src/core/cache.c src/core/quarantine.c src/core/kept.c src/core/program.c src/core/device.c src/core/context.c
@@ -15,10 +17,11 @@ ENGINE_SRCS = src/engine/spec.c src/engine/geometry.c src/engine/traps.c src/eng
 	src/engine/choose.c
 ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/cost.c src/attention/check.c \
 	src/attention/rules.c src/attention/mechanism.c \
-	src/attention/launch.c src/attention/tables.c src/attention/buffers.c src/attention/enqueue.c src/attention/merge.c \
+	src/attention/launch.c src/attention/chain.c src/attention/tables.c src/attention/buffers.c src/attention/enqueue.c src/attention/merge.c \
 	src/attention/selftest.c src/attention/plan.c src/attention/host.c
 
-SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c
+SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/select/shape.c src/select/layout.c src/select/launch.c \
+	src/select/enqueue.c src/select/plan.c
 
 # tests/ref*.c is the double reference: `clattn verify' links it on purpose.
 WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c \
@@ -34,7 +37,7 @@ PUBLIC_CHECKS = tests/check_ref tests/check_select_ref tests/check_forward tests
 	tests/check_list tests/check_select tests/check_listed
 INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/check_derivative \
 	tests/check_kernel_functions tests/check_kernel_rules tests/check_layout tests/check_cache \
-	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx
+	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx tests/check_selectors
 RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties tests/check_data tests/check_threads \
 	tests/check_guard tests/check_program tests/check_kernel_functions tests/check_kernel_rules tests/check_mechanisms \
 	tests/check_mechanism_traps tests/check_listed

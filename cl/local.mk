@@ -4,11 +4,13 @@ CL_HDRS = cl/common/blocks.clh cl/common/exp2.clh cl/common/forward.clh cl/commo
 	cl/common/multiply_add.clh \
 	cl/common/rule.clh cl/common/rule_interval.clh cl/common/rule_list.clh cl/common/rule_pairs.clh cl/common/storage.clh \
 	cl/common/tables_args.clh cl/common/transpose.clh cl/engine/door.clh cl/engine/dot_x86.clh cl/engine/fetch_ahead.clh cl/engine/quads.clh cl/engine/stage.clh cl/engine/tensor_map.clh \
+	cl/select/candidates.clh cl/select/chunks.clh cl/select/emit_list.clh cl/select/order.clh cl/select/rows.clh \
+	cl/select/scores.clh cl/select/select.clh cl/select/select_args.clh \
 	cl/engine/tile_dot.clh cl/engine/tile_fma.clh cl/engine/tile_generic.clh cl/engine/tile_mma.clh cl/engine/tile_wgmma.clh
 TOOL_CL_SRCS = cl/tool/peak.cl cl/tool/softmax_rows.cl
 CL_GEN = $(CL_SRCS:.cl=.cl.c) cl/table.c
 TOOL_CL_GEN = $(TOOL_CL_SRCS:.cl=.cl.c)
-CL2C = LC_ALL=C $(AWK) -v dirs=$(top_srcdir)/cl/common:$(top_srcdir)/cl/engine
+CL2C = LC_ALL=C $(AWK) -v dirs=$(top_srcdir)/cl/common:$(top_srcdir)/cl/engine:$(top_srcdir)/cl/select
 EXTRA_DIST += $(CL_HDRS) $(CL_SRCS) $(TOOL_CL_SRCS) build-aux/cl2c.awk
 CLEANFILES += $(CL_GEN) $(TOOL_CL_GEN) cl/flat.stamp
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * check_select.c - selections: each mistake its own status and sentence, and the shape of the list that one writes. */
-#define CLATTN_SELECT_DRAFT /* what has no code yet is at least C */
 #include "tests/suite.h"
 
 #include <check.h>
@@ -41,7 +40,7 @@ static clattn_select selection(int32_t method)
 /* A change, the status and words of the sentence; of TREE, and of STAGED. */
 #define MISTAKES(X)                                                                                       \
     X(TREE, s->size--, BAD_STRUCT_SIZE, "clattn_select.size")                                             \
-    X(TREE, s->flags = 1, BAD_FLAGS, "flags is 0x1")                                                      \
+    X(TREE, s->flags = 2, BAD_FLAGS, "flags is 0x2")                                                      \
     X(TREE, s->reserved = 1, BAD_FLAGS, "reserved is 1")                                                  \
     X(TREE, s->method = 7, BAD_SELECTOR, "method is 7")                                                   \
     X(TREE, s->scope = -1, BAD_SELECTOR, "scope is -1")                                                   \

@@ -57,6 +57,9 @@ typedef enum clattn_representative {
     CLATTN_LAST = 2
 } clattn_representative;
 
+/* flag of a selection */
+#define CLATTN_COUNT_PROBES 0x1u /* add what TREE and STAGED looked at to io.counters (for tests and reports) */
+
 #define CLATTN_MAX_STAGES 4
 typedef struct clattn_stage {
     int64_t chunk, keep; /* tokens: of a chunk; how many leave the stage, a multiple of chunk */
@@ -65,7 +68,7 @@ typedef struct clattn_stage {
 /* A selection.  Start from CLATTN_SELECT_INIT: TREE with HiP's rows, budget, sinks and window, blocks of 8 keys. */
 typedef struct clattn_select {
     size_t size;
-    uint32_t flags;         /* 0 */
+    uint32_t flags;         /* 0 or CLATTN_COUNT_PROBES */
     int32_t method;         /* clattn_selector */
     int32_t scope;          /* clattn_scope */
     int32_t representative; /* clattn_representative; TREE */
@@ -82,29 +85,6 @@ typedef struct clattn_select {
         sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_GROUP, CLATTN_CENTER, 64, 2, 8, 1, 512, 16, 256, {{0, 0}}, 0, 0 \
     }
 
-CLATTN_BEGIN
-/* Check a selection for a problem, without a device.  On failure the sentence goes to text (size bytes; may be NULL,
- * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative), BAD_BLOCK (blocks, strides,
- * stages), BAD_COUNT (budget, sink, window), BAD_CORNER (a window without positions), BAD_FLAGS, and the statuses of
- * clattn_attention_check. */
-CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const clattn_attention *problem, char *text,
-                                             size_t size);
-
-/* Shape the list that a selection writes, with dense places.  The statuses of clattn_select_check, SIZE_OVERFLOW. */
-CLATTN_API clattn_status clattn_select_list(clattn_list *list, const clattn_select *select,
-                                            const clattn_attention *problem);
-
-/* listed | k < sink | q - k < window & k - q < window: what a selection lets a row see, to be joined with the problem's
- * own pattern by clattn_both.  BAD_STRUCT_SIZE, BAD_COUNT are kept in the pattern. */
-CLATTN_API clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner);
-CLATTN_END
-
-#ifdef CLATTN_SELECT_DRAFT
-/* What the next change makes.  Nothing of this has code: it is here to be judged as a whole, and compiled by its
- * test.  Each declaration moves up, with its CLATTN_API, when it has code. */
-
-#define CLATTN_COUNT_PROBES 0x1u /* flag of a selection: add how much was computed to io.counters */
-
 /* The buffers of one selection, all of the plan's cl_context, borrowed until the work is done; those that the method
  * does not use are NULL.  q and k as clattn_io has them, with the problem's layouts. */
 typedef struct clattn_select_io {
@@ -120,33 +100,57 @@ typedef struct clattn_select_io {
     int64_t workspace_offset;                 /* bytes, a multiple of 4 */
     cl_mem counters;                          /* CLATTN_COUNT_PROBES: uint64[2], added to: candidates, dot products */
 } clattn_select_io;
+#define CLATTN_SELECT_IO_INIT                                                                             \
+    {                                                                                                     \
+        sizeof(clattn_select_io), NULL, NULL, NULL, NULL, NULL, {NULL}, NULL, NULL, NULL, NULL, NULL, 0, NULL \
+    }
 
 typedef struct clattn_select_plan clattn_select_plan;
 
+CLATTN_BEGIN
+/* Check a selection for a problem, without a device.  On failure the sentence goes to text (size bytes; may be NULL,
+ * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative), BAD_BLOCK (blocks, strides,
+ * stages), BAD_COUNT (budget, sink, window), BAD_CORNER (a window without positions), BAD_FLAGS, and the statuses of
+ * clattn_attention_check. */
+CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const clattn_attention *problem, char *text,
+                                             size_t size);
+
+/* Shape the list that a selection writes, with dense places.  The statuses of clattn_select_check, SIZE_OVERFLOW. */
+CLATTN_API clattn_status clattn_select_list(clattn_list *list, const clattn_select *select,
+                                            const clattn_attention *problem);
+
 /* Make a plan: choose where nodes lie (local memory, or the workspace where K or the device's local memory asks for
- * it), build, run a tiny problem with ties and compare with the host, bit for bit.  As clattn_plan_create.  problem:
- * the attention that reads the lists; of it sizes, layouts of q and k, pattern, corner and the scale's sign
- * count.  Destroy: NULL is allowed. */
-clattn_status clattn_select_plan_create(clattn_select_plan **plan, clattn_context *ctx, const clattn_select *select,
-                                        const clattn_attention *problem);
-void clattn_select_plan_destroy(clattn_select_plan *plan);
-/* Method, kernel, where nodes lie, rounds, block scores of the longest row, arithmetic (fma or not), workspace. */
-clattn_status clattn_select_plan_explain(const clattn_select_plan *plan, char *text, size_t size);
-/* In *bytes: never more than a tile of query blocks needs, whatever q_len is; linear in the candidates for STAGED and
- * summaries. */
-clattn_status clattn_select_workspace_size(const clattn_select_plan *plan, uint64_t *bytes);
+ * it), build, run a tiny problem with ties and compare its lists with the host's, number by number.  As
+ * clattn_plan_create.  problem: the attention that reads the lists; of it sizes, layouts of q and k, pattern, corner, the
+ * scale's sign and the flags PACKED, KEY_LENGTHS, CALLER_WORKSPACE, NO_SELF_TEST count.  Destroy: NULL is allowed.  The
+ * statuses of clattn_select_check, EXPR_LIMIT (the pattern leaves no room for sinks and window), BUILD_FAILED,
+ * SELF_TEST_FAILED, memory. */
+CLATTN_API clattn_status clattn_select_plan_create(clattn_select_plan **plan, clattn_context *ctx,
+                                                   const clattn_select *select, const clattn_attention *problem);
+CLATTN_API void clattn_select_plan_destroy(clattn_select_plan *plan);
+/* Method, kernels, where nodes lie, rounds, block scores of the longest row, arithmetic (fma or not), workspace. */
+CLATTN_API clattn_status clattn_select_plan_explain(const clattn_select_plan *plan, char *text, size_t size);
+/* In *bytes: no more than a tile of query blocks needs, whatever q_len is; linear in the keys. */
+CLATTN_API clattn_status clattn_select_workspace_size(const clattn_select_plan *plan, uint64_t *bytes);
 
 /* Enqueue: writes every count and id, tails included.  Never compiles, blocks or allocates.  As clattn_enqueue_forward;
- * also LIST_TOO_SMALL. */
-clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue queue, const clattn_select_io *io,
-                                    cl_uint n_wait, const cl_event *wait, cl_event *event);
+ * also LIST_TOO_SMALL, SCORES_TOO_SMALL, BOUNDS_TOO_SMALL. */
+CLATTN_API clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue queue,
+                                               const clattn_select_io *io, cl_uint n_wait, const cl_event *wait,
+                                               cl_event *event);
 
 /* The metadata of key blocks: MINMAX [batch][kv_heads][k_blocks][2][dim], minima then maxima, in k's type, in which
- * they are exact (NaN is passed over unless all are); POOL_MEAN f32 [batch][kv_heads][k_blocks][dim].  first and
- * count: the tokens that are new; blocks that hold one of them are made again. */
-clattn_status clattn_select_bounds_size(const clattn_select_plan *plan, uint64_t *bytes);
-clattn_status clattn_enqueue_bounds(clattn_select_plan *plan, cl_command_queue queue, cl_mem k, cl_mem bounds, int64_t first,
-                                    int64_t count, cl_uint n_wait, const cl_event *wait, cl_event *event);
-#endif
+ * they are exact (NaN is passed over unless all are); POOL_MEAN f32 [batch][kv_heads][k_blocks][dim]; else nothing.
+ * first and count: the tokens of every batch entry that are new; blocks that hold one of them are made again.  Of io
+ * k, the lengths and bounds are used.  BAD_COUNT: tokens that no entry has, or a method without metadata. */
+CLATTN_API clattn_status clattn_select_bounds_size(const clattn_select_plan *plan, uint64_t *bytes);
+CLATTN_API clattn_status clattn_enqueue_bounds(clattn_select_plan *plan, cl_command_queue queue,
+                                               const clattn_select_io *io, int64_t first, int64_t count, cl_uint n_wait,
+                                               const cl_event *wait, cl_event *event);
+
+/* listed | k < sink | q - k < window & k - q < window: what a selection lets a row see, to be joined with the problem's
+ * own pattern by clattn_both.  BAD_STRUCT_SIZE, BAD_COUNT are kept in the pattern. */
+CLATTN_API clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner);
+CLATTN_END
 
 #endif

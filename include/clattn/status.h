@@ -92,6 +92,8 @@
     X(BAD_MEM_OBJECT, -10128, "the memory object is not an OpenCL buffer")                               \
     X(COUNTERS_TOO_SMALL, -10129, "the tile counter buffer is smaller than 16 bytes")                    \
     X(LIST_TOO_SMALL, -10130, "the list's buffer is smaller than clattn_list_bytes says")               \
+    X(SCORES_TOO_SMALL, -10131, "the buffer of given scores is smaller than a score for each block of each list") \
+    X(BOUNDS_TOO_SMALL, -10132, "the buffer of bounds is smaller than clattn_select_bounds_size says")  \
     /* the machine */                                                                                    \
     X(OUT_OF_HOST_MEMORY, -10150, "the host is out of memory")                                           \
     X(OUT_OF_DEVICE_MEMORY, -10151, "the device is out of memory")                                       \

@@ -77,6 +77,21 @@ struct clattn_plan;
 cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue queue, const struct clattn__forward_run *run,
                               struct clattn__wait wait, cl_event *event);
 
+/* ---- chain.c: kernels one after the other ---- */
+struct clattn__chain {
+    cl_command_queue queue;
+    struct clattn__wait first; /* what the first one waits for */
+    cl_event last;             /* of the latest one */
+};
+/* The event of the next kernel, or NULL, takes the place of the latest one's. */
+void clattn__chain_follow(struct clattn__chain *c, cl_event next);
+struct clattn__wait clattn__chain_wait(const struct clattn__chain *c); /* of the next kernel */
+/* Enqueue what body puts into a chain.  busy: of a plan's own workspace, the event of the last work that uses it, which is
+ * waited for and replaced; NULL: the workspace is the caller's. */
+typedef cl_int clattn__chain_body(struct clattn__chain *c, void *cookie);
+cl_int clattn__chain_enqueue(cl_event *busy, cl_command_queue queue, struct clattn__wait wait, cl_event *event,
+                             clattn__chain_body *body, void *cookie);
+
 /* ---- merge.c ---- */
 struct clattn__merge_spec {
     int32_t type_parts, type_o, dim_v;

@@ -122,101 +122,49 @@ static struct clattn__forward_run make_run(const clattn_plan *plan, const clattn
     return run;
 }
 
-/* Wait for the caller's events and for the last user of the plan's own workspace, as one list of two at most. */
-static cl_int wait_with_busy(clattn_plan *plan, cl_command_queue queue, struct clattn__wait *wait, cl_event joined[2])
-{
-    if (!plan->busy)
-        return CL_SUCCESS;
-    cl_int state = CL_COMPLETE;
-    cl_int asked = clGetEventInfo(plan->busy, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
-    if (asked != CL_SUCCESS)
-        return asked;
-    if (state < 0) { /* it failed: nobody uses the workspace, and waiting for it would fail this work too */
-        clReleaseEvent(plan->busy);
-        plan->busy = NULL;
-        return CL_SUCCESS;
-    }
-    cl_uint n = 0;
-    if (wait->count) {
-        cl_int code = clEnqueueMarkerWithWaitList(queue, wait->count, wait->events, &joined[0]);
-        if (code != CL_SUCCESS)
-            return code;
-        n = 1;
-    }
-    joined[n++] = plan->busy;
-    wait->count = n;
-    wait->events = joined;
-    return CL_SUCCESS;
-}
-
-/* Remember the last user of the plan's own workspace; takes the event over. */
-static void keep_busy(clattn_plan *plan, cl_command_queue queue, cl_event last)
-{
-    if (plan->busy)
-        clReleaseEvent(plan->busy);
-    plan->busy = last;
-    clFlush(queue); /* work in other queues may wait for it, and OpenCL promises progress only after a flush */
-}
-
-/* What an enqueue of a plan with a workspace puts into the queue, one after the other. */
-struct chain {
-    clattn_plan *plan;
-    cl_command_queue queue;
+/* What an enqueue of a plan with a workspace puts into the queue. */
+struct kernels {
+    const clattn_plan *plan;
     const clattn_io *io;
     cl_mem workspace;
-    int64_t shift;  /* words before this enqueue's part of it */
-    cl_event last;  /* of the latest kernel */
+    int64_t shift; /* words before this enqueue's part of it */
 };
 
-/* The event of the next kernel takes the place of the latest one's. */
-static void follow(struct chain *c, cl_event next)
+/* Tables, forward, merge, as far as the plan has them. */
+static cl_int enqueue_kernels(struct clattn__chain *c, void *cookie)
 {
-    if (!next)
-        return;
-    if (c->last)
-        clReleaseEvent(c->last);
-    c->last = next;
-}
-
-static struct clattn__wait after(const struct chain *c, struct clattn__wait first)
-{
-    return c->last ? (struct clattn__wait){1, &c->last} : first;
-}
-
-/* Tables, forward, merge, as far as the plan has them; wait is what the first one waits for. */
-static cl_int enqueue_kernels(struct chain *c, struct clattn__wait wait)
-{
-    const clattn_plan *plan = c->plan;
+    const struct kernels *k = cookie;
+    const clattn_plan *plan = k->plan;
     bool split = plan->launch.splits > 1;
     cl_event next = NULL;
     struct forward_args args = plan->args;
     struct merge_args merge_args = plan->merge_args;
-    struct clattn__forward_run run = make_run(plan, c->io);
+    struct clattn__forward_run run = make_run(plan, k->io);
     cl_int code = CL_SUCCESS;
     if (plan->tables.count) {
-        code = clattn__launch_tables(plan->ctx, &plan->tables, c->queue, c->io->arrays, c->workspace, c->shift, wait, &next);
-        follow(c, next);
-        run.tables = c->workspace;
+        code = clattn__launch_tables(plan->ctx, &plan->tables, c->queue, k->io->arrays, k->workspace, k->shift, c->first, &next);
+        clattn__chain_follow(c, next);
+        run.tables = k->workspace;
         for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
-            args.table_at[i] += c->shift;
+            args.table_at[i] += k->shift;
     }
     if (split) {
-        clattn__shift_workspace(&args, &merge_args, c->shift);
-        run.o = run.lse = c->workspace;
+        clattn__shift_workspace(&args, &merge_args, k->shift);
+        run.o = run.lse = k->workspace;
     }
-    args.scratch_at += c->shift;
-    run.scratch = c->workspace;
+    args.scratch_at += k->shift;
+    run.scratch = k->workspace;
     run.args = &args;
     next = NULL;
     if (code == CL_SUCCESS)
-        code = clattn__launch_forward(plan, c->queue, &run, after(c, wait), &next);
-    follow(c, next);
+        code = clattn__launch_forward(plan, c->queue, &run, clattn__chain_wait(c), &next);
+    clattn__chain_follow(c, next);
     if (code != CL_SUCCESS || !split)
         return code;
-    struct clattn__merge_run merge = {&merge_args, run.o, run.o, c->io->o, c->io->lse, c->io->q_offsets};
+    struct clattn__merge_run merge = {&merge_args, run.o, run.o, k->io->o, k->io->lse, k->io->q_offsets};
     next = NULL;
-    code = clattn__launch_merge(&plan->ctx->facts, plan->merge.kernel, &plan->merge_spec, c->queue, &merge, after(c, wait), &next);
-    follow(c, next);
+    code = clattn__launch_merge(&plan->ctx->facts, plan->merge.kernel, &plan->merge_spec, c->queue, &merge, clattn__chain_wait(c), &next);
+    clattn__chain_follow(c, next);
     return code;
 }
 
@@ -225,25 +173,9 @@ static cl_int enqueue_with_workspace(clattn_plan *plan, cl_command_queue queue, 
                                      cl_event *event)
 {
     bool own = plan->workspace != NULL;
-    cl_event joined[2] = {NULL, NULL};
-    struct chain c = {
-        .plan = plan, .queue = queue, .io = io, .workspace = own ? plan->workspace : io->workspace,
-        .shift = own ? 0 : io->workspace_offset / (int64_t)sizeof(cl_float),
-    };
-    cl_int code = own ? wait_with_busy(plan, queue, &wait, joined) : CL_SUCCESS;
-    if (code == CL_SUCCESS)
-        code = enqueue_kernels(&c, wait);
-    if (joined[0] && joined[0] != plan->busy)
-        clReleaseEvent(joined[0]); /* the marker */
-    if (event && code == CL_SUCCESS && own)
-        code = clRetainEvent(c.last); /* one for the caller, one for the plan */
-    if (event && code == CL_SUCCESS)
-        *event = c.last;
-    if (own && c.last) /* also after a failure: what is on its way still writes the workspace */
-        keep_busy(plan, queue, c.last);
-    else if (c.last && !(event && code == CL_SUCCESS))
-        clReleaseEvent(c.last);
-    return code;
+    struct kernels k = {plan, io, own ? plan->workspace : io->workspace,
+                        own ? 0 : io->workspace_offset / (int64_t)sizeof(cl_float)};
+    return clattn__chain_enqueue(own ? &plan->busy : NULL, queue, wait, event, enqueue_kernels, &k);
 }
 
 static cl_int enqueue_locked(clattn_plan *plan, cl_command_queue queue, const clattn_io *io, struct clattn__wait wait,

@@ -20,6 +20,7 @@
 #define CLATTN__CONTEXT_MAGIC 0x636c6378u
 #define CLATTN__PLAN_MAGIC 0x636c706cu
 #define CLATTN__MERGE_MAGIC 0x636c6d67u
+#define CLATTN__SELECT_MAGIC 0x636c7365u
 
 /* ---- kept.c: programs that a context has built ---- */
 #define CLATTN__MAX_KEPT 64

@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * select.h - what the files of the select room share. */
+ * select.h - what the files of the select room share: lists, and the plan of a selection. */
 #ifndef CLATTN_SELECT_ROOM_H
 #define CLATTN_SELECT_ROOM_H
 
-#include "core/core.h"
+#include "attention/attention.h"
 
+#define I64 cl_long
+#define I32 cl_int
+#include "select_args.clh"
+#undef I64
+#undef I32
+_Static_assert(offsetof(struct select_args, pad) + sizeof(cl_int) == sizeof(struct select_args), "no padding at a struct's end");
+
+/* ---- list.c ---- */
 /* Write a status's sentence with details into text, if there is one, and return the status. */
 clattn_status clattn__refuse(char *text, size_t size, clattn_status status, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
@@ -16,5 +24,69 @@ struct clattn__list_places {
     int64_t end; /* of all */
 };
 clattn_status clattn__list_places(const clattn_list *list, struct clattn__list_places *places, char *text, size_t size);
+
+/* ---- shape.c: how the kernels are made for a problem and a device ---- */
+struct clattn__select_shape {
+    int32_t group_list, group_strip; /* items of a group: of a list; of a strip, a set, a block */
+    int32_t lanes, vectors, keys;    /* scores.clh */
+    int32_t sets, set_heads, rows;   /* rows.clh */
+    int32_t strip;                   /* chunks or candidates of a group */
+    int32_t words;                   /* select_candidates.cl */
+    bool scored;                     /* by rows of q */
+    bool by_head;                    /* the pattern is not the same for all heads */
+    bool nodes_global;
+    int64_t max_keys;                /* of a list that select_top.cl reads; 0: none */
+    int64_t scratch;                 /* words of a group of select_tree.cl */
+};
+void clattn__select_shape(struct clattn__select_shape *shape, const clattn_device_facts *facts, const clattn_select *select,
+                          const clattn_list *list, const struct clattn__problem *problem);
+
+/* ---- plan.c ---- */
+enum clattn__select_kernel {
+    CLATTN__CANDIDATES, CLATTN__ROWS, CLATTN__SELECT_TREE, CLATTN__SCAN, CLATTN__BLOCKS, CLATTN__CUT, CLATTN__TOP,
+    CLATTN__GIVEN, CLATTN__BOUNDS, CLATTN__SELECT_KERNELS
+};
+
+struct clattn_select_plan {
+    uint32_t magic;
+    clattn_context *ctx;
+    clattn_select select;
+    clattn_list list;
+    struct clattn__problem problem; /* whose pattern is the caller's and not near */
+    struct clattn__select_shape shape;
+    struct select_args args;        /* of the first tile */
+    struct clattn__tables tables;
+    struct clattn__kernel kernels[CLATTN__SELECT_KERNELS]; /* those that the method needs */
+    int64_t pairs, tile;     /* of a batch entry and a query block: in all, and of a launch */
+    int64_t workspace_bytes; /* tables, then what a tile needs, then the groups' scratch */
+    size_t tree_groups;
+    pthread_mutex_t lock;    /* guards the kernels' arguments and all that follows */
+    cl_mem workspace;        /* the plan's own, NULL with CLATTN_CALLER_WORKSPACE */
+    cl_event busy;
+    bool dead;
+};
+clattn_status clattn__select_plan_check(const clattn_select_plan *plan);
+bool clattn__select_uses(const clattn_select *select, enum clattn__select_kernel kernel);
+bool clattn__select_ruled(const clattn_select *select, enum clattn__select_kernel kernel); /* its kernel asks the pattern */
+
+/* ---- layout.c ---- */
+/* Lay out the workspace of a plan whose shape is known: args, tables, tile, workspace_bytes.  false: overflow. */
+bool clattn__select_layout(clattn_select_plan *plan);
+int64_t clattn__bounds_bytes(const clattn_select_plan *plan);
+
+/* ---- launch.c: the kernels of a selection with their arguments, without any check ---- */
+struct clattn__select_run {
+    const clattn_select_plan *plan;
+    const clattn_select_io *io;
+    cl_mem workspace;
+    int64_t shift;        /* words before this enqueue's part of it */
+    int64_t first, count; /* bounds: blocks */
+};
+cl_int clattn__launch_select(struct clattn__chain *c, void *run);
+cl_int clattn__launch_bounds(struct clattn__chain *c, void *run);
+
+/* ---- selftest.c ---- */
+/* Select for a tiny problem with ties and compare its lists with those of the host. */
+clattn_status clattn__select_self_test(clattn_select_plan *plan);
 
 #endif

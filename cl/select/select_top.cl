@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ * select_top.cl - the best of a list's keys, in order: blocks of the list, or chunks to be cut for the next stage.
+ *
+ *     OUT 0   places are candidates, and the best are the list
+ *     OUT 1   places are chunks, and the best are cut into smaller ones
+ *     OUT 2   places are chunks of a block each, and the best are the list
+ *
+ * A group a list, each item a part of the places.
+ */
+#ifndef OUT
+#error "select_top.cl: OUT must be defined"
+#endif
+#define SPACE __global
+#define OWN_PARAMS , __global int *restrict list
+#include "select.clh"
+#include "order.clh"
+#include "candidates.clh"
+#include "emit_list.clh"
+#include "chunks.clh"
+
+/* What is kept goes to place number `place' of what is written. */
+struct target {
+    const struct select_args *a;
+    const struct candidates *c;
+    __global const int *chunks; /* of this stage */
+    __global int *to;           /* ids, or the next stage's chunks */
+};
+
+static inline void put(const struct target *t, int i, int place)
+{
+#if OUT == 0
+    t->to[place] = block_of(t->c, i);
+#elif OUT == 2
+    t->to[place] = block_of(t->c, chunk_begin(t->a, t->chunks, i) / t->a->block_k);
+#else
+    const int begin = chunk_begin(t->a, t->chunks, i), each = t->a->chunk / t->a->smaller;
+    const int end = min(begin + t->a->chunk, t->c->end);
+    for (int j = 0; begin + j * t->a->smaller < end; j++)
+        t->to[1 + place * each + j] = begin + j * t->a->smaller;
+    if (end < begin + t->a->chunk) /* the last of all */
+        t->to[0] = place * each + (end - begin + t->a->smaller - 1) / t->a->smaller;
+#endif
+}
+
+/* Of n places the best `keep', all if there are no more. */
+static inline void keep_best(const struct target *t, __global const uint *keys, int n, int keep, __local uint *shared)
+{
+    const int item = (int)get_local_id(0), begin = part_begin(n, item), end = part_begin(n, item + 1);
+#if OUT == 1
+    if (item == 0)
+        t->to[0] = min(n, keep) * (t->a->chunk / t->a->smaller);
+    BARRIER(CLK_GLOBAL_MEM_FENCE);
+#endif
+    if (n <= keep) {
+        for (int i = begin; i < end; i++)
+            put(t, i, i);
+        return;
+    }
+    struct keeper k = find_keeper(keys, n, keep, shared);
+    for (int i = begin; i < end; i++)
+        if (keeps(&k, keys[i]))
+            put(t, i, k.place++);
+}
+
+KERNEL top(SELECT_PARAMS)
+{
+    __local uint shared[SHARED_WORDS];
+    const int number = (int)get_group_id(0);
+    const struct list_place p = find_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
+    const struct candidates c = find_candidates(&a, &p, workspace);
+    __global const uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
+    if (c.n <= a.keep) {
+        if (OUT != 1)
+            write_all(&a, &p, &c, list);
+        return;
+    }
+#if OUT == 0
+    const struct target t = {&a, &c, 0, list_ids(&a, &p, list)};
+    keep_best(&t, keys, c.n, a.keep, shared);
+    write_tail(&a, &p, a.keep, list);
+#else
+    __global const int *chunks = chunk_list(&a, &p, a.stage, workspace);
+    const int n = chunk_count(&a, &c, chunks);
+    const struct target t = {&a, &c, chunks, OUT == 1 ? chunk_list(&a, &p, a.stage + 1, workspace) : list_ids(&a, &p, list)};
+    keep_best(&t, keys, n, a.keep_chunks, shared);
+#if OUT == 2
+    write_tail(&a, &p, min(n, a.keep_chunks), list);
+#endif
+#endif
+}

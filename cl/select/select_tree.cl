@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT
+ * select_tree.cl - TREE: halve nodes of candidates, score each half by one block, keep the best, until nodes are blocks.
+ *
+ * A group a list, lists in turn.  Nodes are disjoint and in order at all times, and so is what is kept of their halves:
+ * nothing is sorted.  The number of rounds comes from the candidates alone, the same for all items.
+ *
+ *     scratch   start, size of keep nodes; start, size, key of 2 keep halves
+ *
+ * -D parameters: NODES_GLOBAL 1: scratch is a part of the workspace, else local memory.
+ */
+#ifndef NODES_GLOBAL
+#error "select_tree.cl: NODES_GLOBAL must be defined"
+#endif
+#if NODES_GLOBAL
+#define SPACE __global
+#define SCRATCH_PARAM
+#define NODE_FENCE (CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
+#else
+#define SPACE __local
+#define SCRATCH_PARAM , __local uint *scratch
+#define NODE_FENCE CLK_LOCAL_MEM_FENCE
+#endif
+#define T_S T_K
+#define BOUNDS 0
+#define OWN_PARAMS , __global const STORED(T_K) *restrict k, __global int *restrict list SCRATCH_PARAM
+#include "select.clh"
+#include "order.clh"
+#include "candidates.clh"
+#include "emit_list.clh"
+#include "scores.clh"
+
+struct nodes {
+    SPACE uint *start, *size;           /* of keep nodes */
+    SPACE uint *half_start, *half_size; /* of their halves */
+    SPACE uint *key;                    /* a half's score */
+};
+
+static inline struct nodes find_nodes(SPACE uint *scratch, int keep)
+{
+    const struct nodes n = {scratch, scratch + keep, scratch + 2 * keep, scratch + 4 * keep, scratch + 6 * keep};
+    return n;
+}
+
+/* An even split of n candidates. */
+static inline void begin_nodes(const struct nodes *nodes, int n, int keep)
+{
+    for (int i = (int)get_local_id(0); i < keep; i += GROUP) {
+        const uint begin = (uint)((long)i * n / keep), end = (uint)((long)(i + 1) * n / keep);
+        nodes->start[i] = begin;
+        nodes->size[i] = end - begin;
+    }
+    BARRIER(NODE_FENCE);
+}
+
+/* The halves of every node that is more than a block, in order.  Returns how many. */
+static inline int halve_nodes(const struct nodes *nodes, int keep, __local uint *shared)
+{
+    const int item = (int)get_local_id(0), begin = part_begin(keep, item), end = part_begin(keep, item + 1);
+    uint count = 0u, total;
+    for (int i = begin; i < end; i++)
+        count += nodes->size[i] > 1u ? 2u : 1u;
+    uint to = scan(count, &total, shared);
+    for (int i = begin; i < end; i++) {
+        const uint start = nodes->start[i], size = nodes->size[i], left = size / 2u;
+        if (left > 0u) {
+            nodes->half_start[to] = start;
+            nodes->half_size[to++] = left;
+        }
+        nodes->half_start[to] = start + left;
+        nodes->half_size[to++] = size - left;
+    }
+    BARRIER(NODE_FENCE);
+    return (int)total;
+}
+
+/* The best halves become the nodes. */
+static inline void keep_halves(const struct nodes *nodes, int halves, int keep, __local uint *shared)
+{
+    const int item = (int)get_local_id(0), begin = part_begin(halves, item), end = part_begin(halves, item + 1);
+    if (halves > keep) {
+        struct keeper k = find_keeper(nodes->key, halves, keep, shared);
+        for (int i = begin; i < end; i++)
+            if (keeps(&k, nodes->key[i])) {
+                nodes->start[k.place] = nodes->half_start[i];
+                nodes->size[k.place++] = nodes->half_size[i];
+            }
+    }
+    BARRIER(NODE_FENCE);
+}
+
+/* The block that stands for a half. */
+static inline int representative(const struct select_args *a, const struct candidates *c, uint start, uint size)
+{
+    const uint offset = a->representative == 0 ? size / 2u : a->representative == 1 ? 0u : size - 1u;
+    return block_of(c, (int)(start + offset));
+}
+
+/* The sampled keys of a block: the last of each stride_k.  Returns how many. */
+static inline int sampled_keys(const struct select_args *a, const struct list_place *p, int block)
+{
+    return min(a->block_k, p->k_len - block * a->block_k) / a->stride_k;
+}
+
+/* The class of a block for a set's rows; without a look where all of it is known to be seen. */
+static inline int class_of_block(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
+                                 const struct rule_env *env, int block)
+{
+    const int k0 = block * a->block_k, k1 = min(p->k_len, k0 + a->block_k) - 1, h0 = set_head(a, p, set);
+    return k0 >= c->full0 && k1 < c->full1 ? 2 : class_of_keys(env, p, h0, h0 + a->set_heads - 1, k0, k1);
+}
+
+/* What one set says of the halves from j on, `at_once' of them: their keys rise to it.  The sampled keys of a block fill units
+ * one after the other; a block without any counts as one key that no row sees. */
+static inline uint score_halves(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
+                                const struct rule_env *env, const struct nodes *nodes, int j, int at_once,
+                                __global const float *rows, __global const STORED(T_K) *k)
+{
+    const int each = a->block_k / a->stride_k;
+    int block[KEYS], class[KEYS], count[KEYS];
+    uint dots = 0u;
+    for (int i = 0; i < at_once; i++) {
+        block[i] = representative(a, c, nodes->half_start[j + i], nodes->half_size[j + i]);
+        class[i] = class_of_block(a, p, set, c, env, block[i]);
+        count[i] = sampled_keys(a, p, block[i]);
+        dots += (uint)count[i];
+    }
+    for (int from = 0; from < each; from += KEYS) {
+        struct unit units[KEYS];
+        uint keys[KEYS];
+        for (int i = 0; i < KEYS; i++) {
+            const int which = min(i / each, at_once - 1), n = from + i - which * each, has = n < count[which];
+            units[i].k0 = units[i].k1 = block[which] * a->block_k + (has ? (n + 1) * a->stride_k - 1 : 0);
+            units[i].class = has ? class[which] : 0;
+            units[i].at = units[i].k0 * a->k_at[3];
+        }
+        score_units(a, p, set, env, rows, k, units, keys);
+        for (int i = 0; i < KEYS; i++) {
+            const int which = min(i / each, at_once - 1), n = from + i - which * each;
+            if (n < max(1, count[which]))
+                nodes->key[j + which] = max(nodes->key[j + which], keys[i]);
+        }
+    }
+    return dots;
+}
+
+KERNEL tree(SELECT_PARAMS)
+{
+    __local uint shared[SHARED_WORDS];
+#if NODES_GLOBAL
+    __global uint *scratch = workspace + a.scratch_at + (long)get_group_id(0) * a.scratch;
+#endif
+    const struct nodes nodes = find_nodes(scratch, a.keep);
+    const int each = a.block_k / a.stride_k, at_once = each < KEYS ? KEYS / each : 1;
+    for (int number = (int)get_group_id(0); number < a.count * a.scopes; number += (int)get_num_groups(0)) {
+        const struct list_place p = find_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
+        const struct candidates c = find_candidates(&a, &p, workspace);
+        if (get_local_id(0) == 0)
+            COUNT_CANDIDATES(c.n);
+        if (c.n <= a.keep) {
+            write_all(&a, &p, &c, list);
+            continue;
+        }
+        uint dots = 0u;
+        begin_nodes(&nodes, c.n, a.keep);
+        for (int largest = (c.n + a.keep - 1) / a.keep; largest > 1; largest = (largest + 1) / 2) {
+            const int halves = halve_nodes(&nodes, a.keep, shared);
+            for (int j = (int)get_local_id(0) * at_once; j < halves; j += GROUP * at_once)
+                for (int i = j; i < min(halves, j + at_once); i++)
+                    nodes.key[i] = 0u;
+            for (int set = 0; set < a.sets; set++) {
+                const int kv_head = set_head(&a, &p, set) / (a.heads / a.kv_heads);
+                RULE_ENV(env, p.batch, kv_head, p.q_len, p.k_len)
+                __global const float *rows = (__global const float *)workspace + rows_place(&a, &p, set);
+                __global const STORED(T_K) *keys =
+                    k + a.k_at[0] + p.batch * a.k_at[1] + kv_head * a.k_at[2] + p.k_first * a.k_at[3];
+                for (int j = (int)get_local_id(0) * at_once; j < halves; j += GROUP * at_once)
+                    dots += score_halves(&a, &p, set, &c, &env, &nodes, j, min(at_once, halves - j), rows, keys);
+            }
+            BARRIER(NODE_FENCE);
+            keep_halves(&nodes, halves, a.keep, shared);
+        }
+        COUNT_DOTS(dots * (uint)(a.set_heads * p.sampled));
+        __global int *ids = list_ids(&a, &p, list);
+        for (int j = (int)get_local_id(0); j < a.keep; j += GROUP)
+            ids[j] = block_of(&c, (int)nodes.start[j]);
+        write_tail(&a, &p, a.keep, list);
+        BARRIER(NODE_FENCE);
+    }
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT
+ * plan.c - from a selection to something that can be enqueued: shape, lay out, build, launch once, compare. */
+#include "select/select.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PRELUDE_SIZE (512 * 1024)
+#define OPTIONS_SIZE 1024
+
+clattn_status clattn__select_plan_check(const clattn_select_plan *plan)
+{
+    if (!plan)
+        return CLATTN_NULL_ARGUMENT;
+    if (plan->magic != CLATTN__SELECT_MAGIC)
+        return CLATTN_BAD_HANDLE;
+    return clattn__context_check(plan->ctx);
+}
+
+#define METHOD(name) (1u << CLATTN_##name)
+static const struct {
+    const char *text, *kernel; /* of the file and of the function in it */
+    uint32_t methods;          /* that use it */
+    bool asks;                 /* the pattern */
+} kinds[CLATTN__SELECT_KERNELS] = {
+    [CLATTN__CANDIDATES] = {"select_candidates", "candidates", ~METHOD(STREAMING), true},
+    [CLATTN__ROWS] = {"select_rows", "rows", METHOD(TREE) | METHOD(STAGED) | METHOD(MINMAX) | METHOD(POOL_MEAN), false},
+    [CLATTN__SELECT_TREE] = {"select_tree", "tree", METHOD(TREE), true},
+    [CLATTN__SCAN] = {"select_scan", "scan_chunks", METHOD(STAGED), true},
+    [CLATTN__BLOCKS] = {"select_blocks", "blocks", METHOD(MINMAX) | METHOD(POOL_MEAN) | METHOD(EXTERNAL_SCORE), true},
+    [CLATTN__CUT] = {"select_top", "top", METHOD(STAGED), false},
+    [CLATTN__TOP] = {"select_top", "top", METHOD(STAGED) | METHOD(MINMAX) | METHOD(POOL_MEAN) | METHOD(EXTERNAL_SCORE), false},
+    [CLATTN__GIVEN] = {"select_given", "given", METHOD(EXTERNAL_LIST), false},
+    [CLATTN__BOUNDS] = {"select_bounds", "bounds", METHOD(MINMAX) | METHOD(POOL_MEAN), false},
+};
+
+bool clattn__select_uses(const clattn_select *select, enum clattn__select_kernel kernel)
+{
+    return kinds[kernel].methods >> select->method & 1u;
+}
+
+bool clattn__select_ruled(const clattn_select *select, enum clattn__select_kernel kernel)
+{
+    return kinds[kernel].asks && !(kernel == CLATTN__BLOCKS && select->method == CLATTN_EXTERNAL_SCORE);
+}
+
+/* ---- the problem: of the caller's what selection reads, and a pattern that leaves out what is near ---- */
+static clattn_pattern not_near(const clattn_select *s, const clattn_pattern *pattern)
+{
+    char text[128];
+    struct clattn__text out = clattn__text_into(text, sizeof text);
+    if (s->sink > 0)
+        clattn__text_add(&out, "k >= %lld", (long long)s->sink);
+    if (s->window > 0)
+        clattn__text_add(&out, "%s(q - k >= %lld | k - q >= %lld)", s->sink > 0 ? " & " : "", (long long)s->window,
+                         (long long)s->window);
+    return clattn_mask(text, (clattn_corner)pattern->corner);
+}
+
+static clattn_status resolve(clattn_select_plan *plan, const clattn_attention *problem, char *details, size_t size)
+{
+    static const clattn_layout dense = CLATTN_LAYOUT_DENSE;
+    clattn_attention a = *problem;
+    a.flags &= CLATTN_PACKED | CLATTN_KEY_LENGTHS | CLATTN_CALLER_WORKSPACE | CLATTN_NO_SELF_TEST;
+    a.score = a.weight = (clattn_rule){.error = 0};
+    a.normaliser = CLATTN_SOFTMAX;
+    a.v = a.o = a.lse = dense;
+    a.pattern = clattn_both(a.pattern, not_near(&plan->select, &a.pattern));
+    return clattn__problem_resolve(&plan->problem, &a, details, size);
+}
+
+/* ---- building ---- */
+static void write_options(const clattn_select_plan *plan, enum clattn__select_kernel kernel, struct clattn__text *out)
+{
+    const clattn_attention *a = &plan->problem.a;
+    const struct clattn__select_shape *s = &plan->shape;
+    const bool ruled = clattn__select_ruled(&plan->select, kernel), of_list = kernel == CLATTN__CANDIDATES ||
+               kernel == CLATTN__SELECT_TREE || kernel == CLATTN__CUT || kernel == CLATTN__TOP;
+    const bool counts = plan->select.flags & CLATTN_COUNT_PROBES && (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN);
+    clattn__text_add(out, "-DT_Q=%d -DT_K=%d -DDIM=%d -DPACKED=%d -DKEY_LENGTHS=%d", (int)a->type_q, (int)a->type_k, (int)a->dim,
+                     !!(a->flags & CLATTN_PACKED), !!(a->flags & CLATTN_KEY_LENGTHS));
+    clattn__text_add(out, " -DCOUNT_PROBES=%d -DMASK_BY_HEAD=%d -DGROUP=%d", counts, ruled && s->by_head,
+                     (int)(of_list ? s->group_list : s->group_strip));
+    if (kernel == CLATTN__CANDIDATES)
+        clattn__text_add(out, " -DWORDS=%d -DNEEDS_END=%d", (int)s->words, plan->select.method == CLATTN_STAGED);
+    if (kernel >= CLATTN__ROWS && kernel <= CLATTN__BLOCKS)
+        clattn__text_add(out, " -DROWS=%d", (int)s->rows);
+    if (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__BLOCKS)
+        clattn__text_add(out, " -DLANES=%d -DVECTORS=%d -DKEYS=%d -DSTRIP=%d", (int)s->lanes, (int)s->vectors, (int)s->keys,
+                         (int)s->strip);
+    if (kernel == CLATTN__SELECT_TREE)
+        clattn__text_add(out, " -DNODES_GLOBAL=%d", s->nodes_global);
+    if (kernel == CLATTN__BLOCKS || kernel == CLATTN__BOUNDS)
+        clattn__text_add(out, " -DMETHOD=%d", (int)plan->select.method);
+    if (kernel == CLATTN__CUT || kernel == CLATTN__TOP)
+        clattn__text_add(out, " -DOUT=%d", kernel == CLATTN__CUT ? 1 : plan->select.method == CLATTN_STAGED ? 2 : 0);
+}
+
+static clattn_status build_kernels(clattn_select_plan *plan)
+{
+    clattn_status status = CLATTN_OK;
+    char *prelude = malloc(PRELUDE_SIZE);
+    if (!prelude)
+        return clattn__fail(plan->ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "plan");
+    if (clattn__expr_kernel_text(plan->problem.rules, prelude, PRELUDE_SIZE))
+        status = clattn__fail(plan->ctx, CLATTN_INTERNAL, CL_SUCCESS, "%s", "the rules' kernel text");
+    for (int i = 0; !status && i < CLATTN__SELECT_KERNELS; i++) {
+        char options[OPTIONS_SIZE];
+        struct clattn__text text = clattn__text_into(options, sizeof options);
+        if (!clattn__select_uses(&plan->select, i) || (i == CLATTN__CUT && plan->select.n_stages == 1))
+            continue;
+        write_options(plan, i, &text);
+        const struct clattn__program_request request = {
+            .name = kinds[i].text, .options = options, .kernel = kinds[i].kernel,
+            .prelude = clattn__select_ruled(&plan->select, i) ? prelude : NULL,
+        };
+        status = clattn__kernel_build(plan->ctx, &request, &plan->kernels[i]);
+    }
+    free(prelude);
+    return status ? status : clattn__tables_build(plan->ctx, &plan->problem, &plan->tables);
+}
+
+static clattn_status make_workspace(clattn_select_plan *plan)
+{
+    cl_int code;
+    if (plan->problem.a.flags & CLATTN_CALLER_WORKSPACE || plan->workspace_bytes == 0)
+        return CLATTN_OK;
+    plan->workspace = clCreateBuffer(plan->ctx->cl, CL_MEM_READ_WRITE, (size_t)plan->workspace_bytes, NULL, &code);
+    if (code == CL_SUCCESS)
+        return CLATTN_OK;
+    plan->workspace = NULL;
+    return clattn__fail_cl(plan->ctx, "clCreateBuffer for the workspace", code);
+}
+
+static clattn_status prepare(clattn_select_plan *plan, const clattn_select *select, const clattn_attention *problem)
+{
+    char details[CLATTN__MESSAGE_SIZE];
+    clattn_status status = clattn_select_check(select, problem, details, sizeof details);
+    if (status)
+        return clattn__fail(plan->ctx, status, CL_SUCCESS, "%s", strchr(details, ':') ? strchr(details, ':') + 2 : details);
+    plan->select = *select;
+    plan->list = (clattn_list)CLATTN_LIST_INIT;
+    status = clattn_select_list(&plan->list, select, problem);
+    details[0] = 0;
+    if (!status)
+        status = resolve(plan, problem, details, sizeof details);
+    if (status)
+        return clattn__fail(plan->ctx, status, CL_SUCCESS, "%s", details);
+    clattn__select_shape(&plan->shape, &plan->ctx->facts, &plan->select, &plan->list, &plan->problem);
+    if (!clattn__select_layout(plan))
+        return clattn__fail(plan->ctx, CLATTN_SIZE_OVERFLOW, CL_SUCCESS, "%s", "the workspace");
+    status = build_kernels(plan);
+    return status ? status : make_workspace(plan);
+}
+
+clattn_status clattn_select_plan_create(clattn_select_plan **plan, clattn_context *ctx, const clattn_select *select,
+                                        const clattn_attention *problem)
+{
+    if (!plan)
+        return CLATTN_NULL_ARGUMENT;
+    *plan = NULL;
+    clattn_status status = clattn__context_check(ctx);
+    if (status)
+        return status;
+    clattn_select_plan *made = calloc(1, sizeof *made);
+    if (!made)
+        return clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "plan");
+    made->magic = CLATTN__SELECT_MAGIC;
+    made->ctx = ctx;
+    clattn__context_retain(ctx);
+    pthread_mutex_init(&made->lock, NULL);
+    status = prepare(made, select, problem);
+    if (status)
+        clattn_select_plan_destroy(made);
+    else
+        *plan = made;
+    return status;
+}
+
+void clattn_select_plan_destroy(clattn_select_plan *plan)
+{
+    if (!plan || plan->magic != CLATTN__SELECT_MAGIC)
+        return;
+    plan->magic = 0;
+    if (plan->busy)
+        clReleaseEvent(plan->busy);
+    if (plan->workspace)
+        clReleaseMemObject(plan->workspace);
+    for (int i = 0; i < CLATTN__SELECT_KERNELS; i++)
+        clattn__kernel_free(&plan->kernels[i]);
+    clattn__tables_free(&plan->tables);
+    clattn__problem_free(&plan->problem);
+    pthread_mutex_destroy(&plan->lock);
+    clattn__context_release(plan->ctx);
+    free(plan);
+}
+
+clattn_status clattn_select_workspace_size(const clattn_select_plan *plan, uint64_t *bytes)
+{
+    clattn_status status = clattn__select_plan_check(plan);
+    if (status)
+        return status;
+    if (!bytes)
+        return clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "%s", "bytes");
+    *bytes = (uint64_t)plan->workspace_bytes;
+    return CLATTN_OK;
+}
+
+clattn_status clattn_select_bounds_size(const clattn_select_plan *plan, uint64_t *bytes)
+{
+    clattn_status status = clattn__select_plan_check(plan);
+    if (status)
+        return status;
+    if (!bytes)
+        return clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "%s", "bytes");
+    *bytes = (uint64_t)clattn__bounds_bytes(plan);
+    return CLATTN_OK;
+}

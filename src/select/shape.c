@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ * shape.c - how the kernels of a selection are made: items of a group, vectors of rows, where nodes lie.
+ *
+ * On CPUs an item is a group, and rows are the lanes of vectors; a row of 8 floats and 8 sums on their way keep both
+ * multipliers busy whether registers hold 8 or 16.  On other devices lanes are items, and a vector is what an item
+ * computes of one key. */
+#include "select/select.h"
+
+#define MOST_SUMS 12 /* vectors on their way on a CPU: 16 registers less what is multiplied */
+
+static int32_t least(int64_t a, int64_t b)
+{
+    return (int32_t)(a < b ? a : b);
+}
+
+static bool is_cpu(const clattn_device_facts *facts)
+{
+    return facts->type & CL_DEVICE_TYPE_CPU;
+}
+
+/* TREE and blocks score the heads of a kv head together; STAGED's searches part ways at the first key. */
+static void choose_sets(struct clattn__select_shape *s, const clattn_select *select, const clattn_list *list,
+                        const clattn_attention *a)
+{
+    const int64_t heads = a->heads / list->scopes, per_kv = a->heads / a->kv_heads;
+    s->scored = select->method <= CLATTN_POOL_MEAN;
+    s->set_heads = select->method == CLATTN_STAGED ? 1 : least(heads, per_kv);
+    s->sets = (int32_t)(heads / s->set_heads);
+}
+
+/* Vectors that cover a set's rows with as few as may be over, and no more sums than there are registers. */
+static void choose_vectors(struct clattn__select_shape *s, const clattn_device_facts *facts, const clattn_select *select)
+{
+    const int64_t rows = (int64_t)s->set_heads * (select->block_q / select->stride_q);
+    const bool cpu = is_cpu(facts), two = select->method == CLATTN_STAGED; /* keys of a search */
+    s->lanes = cpu && facts->vector_width_float >= 8 && !facts->slow_wide_vectors ? 8 : 4;
+    const int64_t vectors = clattn__ceil_div(rows, s->lanes), turns = clattn__ceil_div(vectors, cpu ? 3 : 2);
+    s->vectors = (int32_t)clattn__ceil_div(vectors, turns);
+    s->rows = (int32_t)(turns * s->vectors * s->lanes);
+    s->keys = !cpu ? (two ? 2 : 1) : s->vectors == 1 ? 8 : MOST_SUMS / 3;
+    if (!s->scored)
+        s->keys = 1;
+}
+
+/* Nodes lie in local memory if it holds them. */
+static void choose_nodes(struct clattn__select_shape *s, const clattn_device_facts *facts, const clattn_select *select,
+                         const clattn_list *list)
+{
+    const int64_t bytes = 4 * 8 * list->capacity, room = (int64_t)facts->local_bytes - 4 * (s->group_list + 16);
+    s->scratch = select->method == CLATTN_TREE ? 8 * list->capacity : 0;
+    s->nodes_global = bytes > room;
+}
+
+static int64_t longest_keys(const clattn_select *select, const clattn_list *list)
+{
+    if (select->method == CLATTN_TREE || select->method >= CLATTN_EXTERNAL_LIST)
+        return 0;
+    if (select->method != CLATTN_STAGED)
+        return list->k_blocks;
+    int64_t tokens = list->k_blocks * list->block_k, most = 0;
+    for (int i = 0; i < select->n_stages; i++) { /* a stage cuts what the one before keeps */
+        const int64_t chunks = clattn__ceil_div(tokens, select->stages[i].chunk);
+        most = chunks > most ? chunks : most;
+        tokens = select->stages[i].keep < tokens ? select->stages[i].keep : tokens;
+    }
+    return most;
+}
+
+void clattn__select_shape(struct clattn__select_shape *s, const clattn_device_facts *facts, const clattn_select *select,
+                          const clattn_list *list, const struct clattn__problem *problem)
+{
+    const bool cpu = is_cpu(facts);
+    const struct clattn__expr *rules = problem->rules;
+    choose_sets(s, select, list, &problem->a);
+    choose_vectors(s, facts, select);
+    s->group_list = cpu ? 1 : least((int64_t)facts->largest_group, 256);
+    s->group_strip = cpu ? 1 : least((int64_t)facts->largest_group, 64);
+    s->strip = 64;
+    s->words = s->group_list == 1 ? 32 : 1;
+    s->by_head = clattn__expr_uses_index(rules, CLATTN__INDEX_H) || clattn__expr_uses_index(rules, CLATTN__INDEX_G);
+    choose_nodes(s, facts, select, list);
+    s->max_keys = longest_keys(select, list);
+}

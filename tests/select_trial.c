@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT
+ * select_trial.c - one selection on a device and by the oracle. */
+#include "tests/select_trial.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+clattn_context *select_ctx;
+static cl_command_queue queue;
+static uint64_t random_state = 88172645463325252u;
+
+void select_trial_set_up(void)
+{
+    cl_int code;
+    ck_assert_int_eq(clattn_context_open(&select_ctx, NULL), CLATTN_OK);
+    queue = clCreateCommandQueue(select_ctx->cl, select_ctx->device, 0, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+}
+
+void select_trial_tear_down(void)
+{
+    clReleaseCommandQueue(queue);
+    clattn_context_close(select_ctx);
+}
+
+int64_t select_below(int64_t n)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (int64_t)(random_state % (uint64_t)n);
+}
+
+static void *allocate(int64_t count, size_t each)
+{
+    void *data = calloc((size_t)count + 1, each);
+    ck_assert_ptr_nonnull(data);
+    return data;
+}
+
+struct select_trial select_trial_new(int64_t heads, int64_t kv_heads, int64_t q_len, int64_t kv_len, int64_t dim)
+{
+    struct select_trial t = {.a = CLATTN_ATTENTION_INIT, .s = CLATTN_SELECT_INIT, .list = CLATTN_LIST_INIT};
+    t.a.heads = heads;
+    t.a.kv_heads = kv_heads;
+    t.a.q_len = q_len;
+    t.a.kv_len = kv_len;
+    t.a.dim = dim;
+    t.a.dim_v = 1;
+    t.s.sink = t.s.window = 0;
+    select_trial_mask(&t, "k <= q", CLATTN_BOTTOM_RIGHT);
+    return t;
+}
+
+void select_trial_free(struct select_trial *t)
+{
+    void *all[] = {t->q, t->k, t->scores, t->given, t->q_offsets, t->k_offsets, t->key_lengths, t->lists};
+    for (size_t i = 0; i < CLATTN__LEN(all); i++)
+        free(all[i]);
+}
+
+void select_trial_method(struct select_trial *t, int32_t method, int64_t budget)
+{
+    const int64_t block = t->s.block_k, blocks = (budget + block - 1) / block;
+    t->s.method = method;
+    t->s.budget = method == CLATTN_STREAMING ? 0 : method == CLATTN_STAGED ? blocks * block : budget;
+    t->s.n_stages = method == CLATTN_STAGED ? 3 : 0;
+    for (int i = 0; i < t->s.n_stages; i++)
+        t->s.stages[i] = (clattn_stage){block << (2 - i), (blocks * block) << (2 - i)};
+}
+
+void select_trial_mask(struct select_trial *t, const char *mask, clattn_corner corner)
+{
+    t->mask = mask;
+    t->a.pattern = clattn_mask(mask, corner);
+}
+
+static int64_t tokens(const struct select_trial *t, bool of_k)
+{
+    const bool packed = t->a.flags & CLATTN_PACKED;
+    return of_k ? (packed ? t->a.kv_total : t->a.batch * t->a.kv_len) * t->a.kv_heads
+                : (packed ? t->a.q_total : t->a.batch * t->a.q_len) * t->a.heads;
+}
+
+void select_trial_put(struct select_trial *t, bool of_k, int64_t index, double value)
+{
+    ref_narrow(of_k ? t->a.type_k : t->a.type_q, value, of_k ? t->k : t->q, index);
+}
+
+void select_trial_fill(struct select_trial *t, bool whole)
+{
+    uint64_t bytes;
+    ck_assert_int_eq(clattn_select_list(&t->list, &t->s, &t->a), CLATTN_OK);
+    ck_assert_int_eq(clattn_list_bytes(&t->list, &bytes), CLATTN_OK);
+    t->lists = allocate((int64_t)bytes / 4, 4);
+    for (int of_k = 0; of_k < 2; of_k++) {
+        const int64_t n = tokens(t, of_k) * t->a.dim;
+        void *data = allocate(n, 4);
+        *(of_k ? &t->k : &t->q) = data;
+        for (int64_t i = 0; i < n; i++)
+            select_trial_put(t, of_k, i, whole ? (double)(select_below(9) - 4) : (double)select_below(1 << 24) / (1 << 22) - 2.0);
+    }
+    const int64_t n = t->list.batch * t->list.scopes * t->list.q_blocks * t->list.k_blocks;
+    if (t->s.method != CLATTN_EXTERNAL_SCORE)
+        return;
+    t->scores = allocate(n, sizeof *t->scores);
+    for (int64_t i = 0; i < n; i++)
+        t->scores[i] = (float)(select_below(9) - 4);
+}
+
+/* ---- the device ---- */
+static cl_mem buffer(const void *data, int64_t bytes)
+{
+    cl_int code;
+    if (!data)
+        return NULL;
+    cl_mem mem = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, (size_t)(bytes > 0 ? bytes : 4),
+                                (void *)(uintptr_t)data, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+    return mem;
+}
+
+static clattn_select_io make_io(struct select_trial *t, const clattn_select_plan *plan)
+{
+    clattn_select_io io = CLATTN_SELECT_IO_INIT;
+    uint64_t bytes, bounds;
+    cl_int code = CL_SUCCESS;
+    const int64_t lengths = 4 * (t->a.batch + 1);
+    ck_assert_int_eq(clattn_list_bytes(&t->list, &bytes), CLATTN_OK);
+    ck_assert_int_eq(clattn_select_bounds_size(plan, &bounds), CLATTN_OK);
+    memset(t->lists, 0x5a, bytes);
+    io.q = buffer(t->q, 4 * tokens(t, false) * t->a.dim);
+    io.k = buffer(t->k, 4 * tokens(t, true) * t->a.dim);
+    io.q_offsets = buffer(t->q_offsets, lengths);
+    io.k_offsets = buffer(t->k_offsets, lengths);
+    io.key_lengths = buffer(t->key_lengths, lengths - 4);
+    io.scores = buffer(t->scores, 4 * t->list.batch * t->list.scopes * t->list.q_blocks * t->list.k_blocks);
+    io.given = buffer(t->given, (int64_t)bytes);
+    io.list = buffer(t->lists, (int64_t)bytes);
+    if (bounds > 0)
+        io.bounds = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, bounds, NULL, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+    if (t->s.flags & CLATTN_COUNT_PROBES)
+        io.counters = buffer(t->counters, 16);
+    return io;
+}
+
+static void release(clattn_select_io *io)
+{
+    cl_mem all[] = {io->q, io->k, io->q_offsets, io->k_offsets, io->key_lengths, io->bounds, io->scores, io->given, io->list,
+                    io->counters};
+    for (size_t i = 0; i < CLATTN__LEN(all); i++)
+        if (all[i])
+            clReleaseMemObject(all[i]);
+}
+
+clattn_status select_trial_run(struct select_trial *t)
+{
+    clattn_select_plan *plan;
+    clattn_status status = clattn_select_plan_create(&plan, select_ctx, &t->s, &t->a);
+    if (status)
+        return status;
+    uint64_t bytes;
+    clattn_select_io io = make_io(t, plan);
+    ck_assert_int_eq(clattn_list_bytes(&t->list, &bytes), CLATTN_OK);
+    memset(t->counters, 0, sizeof t->counters);
+    if (io.bounds)
+        status = clattn_enqueue_bounds(plan, queue, &io, 0, t->a.kv_len, 0, NULL, NULL);
+    if (!status)
+        status = clattn_enqueue_select(plan, queue, &io, 0, NULL, NULL);
+    if (bytes > 0)
+        ck_assert_int_eq(clEnqueueReadBuffer(queue, io.list, CL_TRUE, 0, bytes, t->lists, 0, NULL, NULL), CL_SUCCESS);
+    if (io.counters)
+        ck_assert_int_eq(clEnqueueReadBuffer(queue, io.counters, CL_TRUE, 0, 16, t->counters, 0, NULL, NULL), CL_SUCCESS);
+    release(&io);
+    clattn_select_plan_destroy(plan);
+    return status;
+}
+
+/* ---- the oracle ---- */
+static struct ref_tensor tensor(const struct select_trial *t, bool of_k)
+{
+    const int64_t width = t->a.dim, heads = of_k ? t->a.kv_heads : t->a.heads;
+    const bool packed = t->a.flags & CLATTN_PACKED;
+    const int64_t length = packed ? (of_k ? t->a.kv_total : t->a.q_total) : of_k ? t->a.kv_len : t->a.q_len;
+    struct ref_tensor made = {of_k ? t->k : t->q, of_k ? t->a.type_k : t->a.type_q, 0, packed ? 0 : heads * length * width,
+                              length * width, width};
+    return made;
+}
+
+struct ref_problem select_trial_problem(const struct select_trial *t)
+{
+    struct ref_problem p = {.batch = t->a.batch, .heads = t->a.heads, .kv_heads = t->a.kv_heads, .q_len = t->a.q_len,
+                            .kv_len = t->a.kv_len, .dim = t->a.dim, .dim_v = 1, .scale = t->a.scale < 0 ? -1 : 1,
+                            .q = tensor(t, false), .k = tensor(t, true), .key_lengths = t->key_lengths,
+                            .q_offsets = t->q_offsets, .k_offsets = t->k_offsets};
+    p.rules.mask = t->mask;
+    p.rules.bottom_right = t->a.pattern.corner == CLATTN_BOTTOM_RIGHT;
+    return p;
+}
+
+struct ref_select select_trial_selection(const struct select_trial *t)
+{
+    static const int methods[] = {REF_TREE, REF_STAGED, REF_MINMAX, REF_POOL_MEAN, REF_EXTERNAL_SCORE, -1, REF_STREAMING};
+    static const int representatives[] = {REF_CENTER, REF_FIRST, REF_LAST};
+    struct ref_select s = {.method = methods[t->s.method], .representative = representatives[t->s.representative],
+                           .scope = t->s.scope, .arithmetic = select_ctx->facts.has_fma ? REF_FMA : REF_MULTIPLY_ADD,
+                           .block_q = t->s.block_q, .stride_q = t->s.stride_q, .block_k = t->s.block_k, .stride_k = t->s.stride_k,
+                           .budget = t->s.budget, .sink = t->s.sink, .window = t->s.window, .n_stages = t->s.n_stages,
+                           .scores = t->scores};
+    for (int i = 0; i < s.n_stages; i++) {
+        s.stages[i].chunk = t->s.stages[i].chunk;
+        s.stages[i].keep = t->s.stages[i].keep;
+    }
+    return s;
+}
+
+static void compare(const struct select_trial *t, const struct ref_list *wanted, const char *what)
+{
+    const int32_t *counts = t->lists + t->list.counts_at / 4, *ids = t->lists + t->list.ids_at / 4;
+    ck_assert_int_eq(t->list.capacity, wanted->capacity);
+    for (int64_t r = 0; r < wanted->batch * wanted->scopes * wanted->q_blocks; r++) {
+        ck_assert_msg(counts[r] == wanted->counts[r], "%s: list %d has %d blocks, not %d", what, (int)r, (int)counts[r],
+                      (int)wanted->counts[r]);
+        for (int64_t j = r * wanted->capacity; j < (r + 1) * wanted->capacity; j++)
+            ck_assert_msg(ids[j] == wanted->ids[j], "%s: list %d, entry %d is %d, not %d", what, (int)r,
+                          (int)(j - r * wanted->capacity), (int)ids[j], (int)wanted->ids[j]);
+    }
+}
+
+void select_trial_check(struct select_trial *t, const char *what)
+{
+    char message[CLATTN__MESSAGE_SIZE], log[4096] = "";
+    clattn_status status = select_trial_run(t);
+    clattn_context_message(select_ctx, message, sizeof message);
+    if (status == CLATTN_BUILD_FAILED)
+        clattn_context_build_log(select_ctx, log, sizeof log);
+    ck_assert_msg(status == CLATTN_OK, "%s: %s %s %s", what, clattn_status_name(status), message, log);
+    const struct ref_problem p = select_trial_problem(t);
+    const struct ref_select s = select_trial_selection(t);
+    struct ref_list wanted = ref_list_make(&p, &s);
+    compare(t, &wanted, what);
+    ref_list_free(&wanted);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ * select_trial.h - one selection on a device and by the oracle, list for list. */
+#ifndef SELECT_TRIAL_H
+#define SELECT_TRIAL_H
+
+#include "core/core.h"
+#include "tests/ref_select.h"
+
+extern clattn_context *select_ctx; /* its facts may be changed between trials */
+void select_trial_set_up(void); /* fixtures of a test case */
+void select_trial_tear_down(void);
+
+/* The same cases on every machine: xorshift64. */
+int64_t select_below(int64_t n);
+
+/* A selection for a problem with dense tensors of its own. */
+struct select_trial {
+    clattn_attention a;
+    clattn_select s;
+    const char *mask; /* in the oracle's words: a.pattern without named rules */
+    void *q, *k;
+    float *scores;    /* EXTERNAL_SCORE */
+    int32_t *given;   /* EXTERNAL_LIST: a list's contents */
+    int32_t *q_offsets, *k_offsets, *key_lengths;
+    clattn_list list;
+    int32_t *lists;      /* what the device wrote */
+    uint64_t counters[2];
+};
+
+/* f32 tensors of one batch entry, a causal mask of the last query, TREE. */
+struct select_trial select_trial_new(int64_t heads, int64_t kv_heads, int64_t q_len, int64_t kv_len, int64_t dim);
+void select_trial_free(struct select_trial *t);
+/* STAGED in three stages of 4, 2 and 1 blocks, each keeping twice what the next does; others get the method and budget. */
+void select_trial_method(struct select_trial *t, int32_t method, int64_t budget);
+void select_trial_mask(struct select_trial *t, const char *mask, clattn_corner corner);
+/* Make the tensors, and scores: numbers of 24 bits from -2 to 2, or whole ones from -4 to 4, of which many scores are equal. */
+void select_trial_fill(struct select_trial *t, bool whole);
+void select_trial_put(struct select_trial *t, bool of_k, int64_t index, double value);
+
+/* Select on the device: lists, counters.  Returns the status of the first call that fails. */
+clattn_status select_trial_run(struct select_trial *t);
+/* Run, and compare every count and id with the oracle's of the device's arithmetic. */
+void select_trial_check(struct select_trial *t, const char *what);
+struct ref_problem select_trial_problem(const struct select_trial *t);
+struct ref_select select_trial_selection(const struct select_trial *t);
+
+#endif
