@@ -81,26 +81,27 @@ static void default_stages(clattn_select *select)
     select->stages[2] = (clattn_stage){8, b};
 }
 
-void selection_open(struct selection *s, const char *words, int32_t prefix)
+void selection_open(struct selection *s, const char *words, int64_t cache, int32_t prefix)
 {
     static const char *const methods[] = {"tree", "staged", "minmax", "mean", "best", NULL};
-    char text[256], *rest = text, *word, *value;
+    char text[256], *word, *value;
     int64_t none = 0;
     if (strlen(words) >= sizeof text)
         stop("--attention hip:%s is too long", words);
     strcpy(text, words);
-    *s = (struct selection){.select = CLATTN_SELECT_INIT, .refresh = 1, .prefix = prefix};
+    *s = (struct selection){
+        .select = CLATTN_SELECT_INIT, .refresh = 1, .cache = (int32_t)cache, .prefix = prefix};
     clattn_select *select = &s->select;
     select->scope = CLATTN_SCOPE_HEAD;
     select->stride_q = 1;
     select->sink = 32;
     select->window = 64;
-    word = strtok_r(rest, ",", &rest);
+    word = strtok(text, ",");
     select->method = find_word(word ? word : "", methods); /* "best" stands where EXTERNAL_SCORE does */
     s->best = select->method == CLATTN_EXTERNAL_SCORE;
-    word = strtok_r(NULL, ",", &rest);
+    word = strtok(NULL, ",");
     read_pair(word ? word : "", &select->budget, &none);
-    while ((word = strtok_r(NULL, ",", &rest))) {
+    while ((word = strtok(NULL, ","))) {
         value = strchr(word, '=');
         if (!value)
             stop("--attention hip: '%s' is not KEY=VALUE", word);
@@ -109,4 +110,82 @@ void selection_open(struct selection *s, const char *words, int32_t prefix)
     }
     if (select->method == CLATTN_STAGED && select->n_stages == 0)
         default_stages(select);
+}
+
+/* ---- plans ---- */
+/* Metadata is of the cache, not of a plan's rows: the first plan makes its buffers, and all use them. */
+static void make_bounds(struct selection *s, const clattn_select_plan *plan, const struct device *d)
+{
+    uint64_t bytes;
+    check(d, clattn_select_bounds_size(plan, &bytes));
+    for (int i = 0; i < LAYERS && bytes && !s->bounds[i]; i++)
+        s->bounds[i] = device_buffer(d, (size_t)bytes, NULL);
+}
+
+void selection_plan(struct selection_plan *plan, struct selection *s, const struct device *d,
+                    clattn_attention *problem)
+{
+    uint64_t bytes;
+    *plan = (struct selection_plan){.shape = CLATTN_LIST_INIT};
+    check(d, clattn_select_plan_create(&plan->plan, d->clattn, &s->select, problem));
+    check(d, clattn_select_list(&plan->shape, &s->select, problem));
+    check(d, clattn_list_bytes(&plan->shape, &bytes));
+    for (int i = 0; i < LAYERS; i++)
+        plan->lists[i] = device_buffer(d, (size_t)bytes, NULL);
+    make_bounds(s, plan->plan, d);
+    if (s->best)
+        plan->scores = device_buffer(
+            d, (size_t)(plan->shape.scopes * plan->shape.q_blocks * plan->shape.k_blocks) * sizeof(float), NULL);
+    problem->pattern = clattn_both(problem->pattern, clattn_selected(&s->select, CLATTN_BOTTOM_RIGHT));
+    problem->list = plan->shape;
+}
+
+void selection_plan_close(struct selection_plan *plan)
+{
+    clattn_select_plan_destroy(plan->plan);
+    for (int i = 0; i < LAYERS; i++)
+        clReleaseMemObject(plan->lists[i]);
+    if (plan->scores)
+        clReleaseMemObject(plan->scores);
+}
+
+void selection_close(struct selection *s)
+{
+    for (int i = 0; i < LAYERS; i++)
+        if (s->bounds[i])
+            clReleaseMemObject(s->bounds[i]);
+}
+
+/* ---- the work ---- */
+static void score_blocks(const struct selection *s, const struct selection_plan *plan, const struct device *d,
+                         const clattn_io *io, int64_t n_rows, int64_t n_keys)
+{
+    const clattn_list *shape = &plan->shape;
+    size_t size[] = {(size_t)shape->k_blocks, (size_t)shape->q_blocks, (size_t)shape->scopes};
+    cl_int2 rows = {{(cl_int)n_rows, shape->block_q}}, keys = {{(cl_int)n_keys, shape->block_k}};
+    cl_int4 heads = {{HEADS / (cl_int)shape->scopes, HEADS / KV_HEADS, HEAD_DIM}};
+    cl_int4 near = {{s->prefix, (cl_int)s->select.sink, (cl_int)s->select.window}};
+    device_launch(d, BLOCK_SCORES, size, NULL,
+                  ARGUMENTS(ARGUMENT(io->q), ARGUMENT(io->k), ARGUMENT(plan->scores), ARGUMENT(rows),
+                            ARGUMENT(keys), ARGUMENT(s->cache), ARGUMENT(heads), ARGUMENT(near)));
+}
+
+cl_mem selection_enqueue(const struct selection *s, struct selection_plan *plan, const struct device *d, int layer,
+                         const clattn_io *attention, int64_t rows, int64_t keys)
+{
+    clattn_select_io io = CLATTN_SELECT_IO_INIT;
+    io.q = attention->q;
+    io.k = attention->k;
+    io.key_lengths = attention->key_lengths;
+    io.bounds = s->bounds[layer];
+    io.scores = plan->scores;
+    io.list = plan->lists[layer];
+    if (io.bounds) /* the cache grew by these rows, whether or not a list is made now */
+        check(d, clattn_enqueue_bounds(plan->plan, d->queue, &io, keys - rows, rows, 0, NULL, NULL));
+    if (rows == 1 && plan->ages[layer]++ % s->refresh)
+        return io.list;
+    if (s->best)
+        score_blocks(s, plan, d, attention, rows, keys);
+    check(d, clattn_enqueue_select(plan->plan, d->queue, &io, 0, NULL, NULL));
+    return io.list;
 }

@@ -12,7 +12,7 @@ struct selection {
     clattn_select select;
     bool best;       /* by scores of our own kernel: the blocks that hold the largest products */
     int64_t refresh; /* single tokens that a list serves */
-    int32_t prefix;
+    int32_t cache, prefix; /* tokens: that the cache has room for, that all rows see */
     cl_mem bounds[LAYERS]; /* MINMAX, POOL_MEAN: of the cache's blocks; else NULL */
 };
 
@@ -26,7 +26,7 @@ struct selection_plan {
 };
 
 /* words: METHOD,BUDGET[,KEY=VALUE]... */
-void selection_open(struct selection *s, const char *words, int32_t prefix);
+void selection_open(struct selection *s, const char *words, int64_t cache, int32_t prefix);
 void selection_close(struct selection *s);
 
 /* Make the plan, and add to the attention's problem what reads the lists. */
