@@ -9,7 +9,7 @@
  *     scope=head     group, all: heads that share a list
  *     rep=center     first, last: what tree looks at
  *     stages=A.B/..  staged: chunks of A tokens, of which the best B tokens stay; the last B is the budget
- *     refresh=N      single tokens that a list serves (1); sensible up to `near' */
+ *     refresh=N      single tokens that a list serves (1), `near' at most */
 #include "selection.h"
 
 #include <stdio.h>
@@ -125,10 +125,13 @@ static void make_bounds(struct selection *s, const clattn_select_plan *plan, con
 void selection_plan(struct selection_plan *plan, struct selection *s, const struct device *d,
                     clattn_attention *problem)
 {
+    clattn_select select = s->select;
     uint64_t bytes;
     *plan = (struct selection_plan){.shape = CLATTN_LIST_INIT};
-    check(d, clattn_select_plan_create(&plan->plan, d->clattn, &s->select, problem));
-    check(d, clattn_select_list(&plan->shape, &s->select, problem));
+    if (problem->q_len == 1) /* what is near now need not be so for the last token that the list serves */
+        select.window -= s->refresh - 1 < select.window ? s->refresh - 1 : select.window;
+    check(d, clattn_select_plan_create(&plan->plan, d->clattn, &select, problem));
+    check(d, clattn_select_list(&plan->shape, &select, problem));
     check(d, clattn_list_bytes(&plan->shape, &bytes));
     for (int i = 0; i < LAYERS; i++)
         plan->lists[i] = device_buffer(d, (size_t)bytes, NULL);
