@@ -262,7 +262,7 @@ static bool is_one_of(const char *word, size_t length, const char *const *list)
 
 static bool is_operator(const char *word, size_t length)
 {
-    static const char *const others[] = {"int", "real", "bool", "frange", "itable", "ftable", "btable", "q", "k", "h",
+    static const char *const others[] = {"int", "real", "bool", "frange", "itable", "ftable", "btable", "q", "k", "h", "l",
                                          NULL};
     static const char *const elements[] = {"f32", "f16", "bf16", "i32", "i8", "bits", NULL};
     if (is_one_of(word, length, others) || is_one_of(word, length, elements))
@@ -293,7 +293,7 @@ static bool is_ours(const char *word, size_t length)
         "define", "RULES", "MASK_RULE", "SCORE_RULE", "WEIGHT_RULE", "RULE_NUMBERS", "RULE_PARAMS", "RULE_ENV_FIELDS",
         "RULE_ENV_FILL", "RULE_ROW_FIELDS", "RULE_ROW_FILL", "RULE_FUNCTIONS_1", "RULE_FUNCTIONS_16",
         "RULE_FUNCTIONS_KEYS", "RULE_FUNCTIONS_CLASS", "const", "struct", "rule_numbers", "rule_n", "__global", "float",
-        "half", "ushort", "int", "char", "uint", "rule_tables", "e", "y", "a", "n", "as_float", "table_at", "first", "lists", "listed", "list_args", "rule_lists", "rule_list", "find_lists", "bottom_right",
+        "half", "ushort", "int", "char", "uint", "rule_tables", "e", "y", "a", "n", "as_float", "table_at", "first", "lists", "listed", "list_args", "rule_lists", "rule_list", "find_lists", "MASK_LISTS", "bottom_right",
         "INT_MIN", "INT_MAX", "INFINITY", "int16", "float16", "irange", "frange", "static", "inline", "return",
         "mask_1", "mask_16", "mask_keys", "mask_class_of", "score_1", "score_16", "score_keys", "weight_1", "weight_16",
         "weight_keys", "rule_env", "rule_rows", "q", "k", "b", "h", "g", "q_len", "k_len", "score", NULL};

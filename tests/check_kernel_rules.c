@@ -445,6 +445,13 @@ START_TEST(random_rules)
 }
 END_TEST
 
+START_TEST(listed_everywhere)
+{
+    compare(random_world(), (const char *const[]){"listed", "listed ? score : -score", "listed ^ k <= q ? 1.0 : 2.0"}, 3);
+    check_unknown(0);
+}
+END_TEST
+
 /* ---- arrays: every type, every number of dimensions, indices far outside ---- */
 /* Elements are 0 to 15, so that four of them make one exact number. */
 static struct world *array_world(int type, bool far)
@@ -600,6 +607,7 @@ int main(void)
     tcase_set_timeout(cases, 600);
     tcase_add_unchecked_fixture(cases, open_device, on_device_close);
     tcase_add_test(cases, random_rules);
+    tcase_add_test(cases, listed_everywhere);
     tcase_add_test(cases, indices_outside);
     tcase_add_test(cases, random_rules_build);
     suite_add_tcase(suite, cases);

@@ -227,11 +227,11 @@ static void emit_element(const struct emitter *m, const struct node *n)
 }
 
 /* ---- lists ---- */
-/* Of sixteen queries the key's block is looked up once for all keys of it. */
+/* A tile's class of it is an argument, so that loops can ask what is seen where nothing is listed. */
 static void emit_listed(const struct emitter *m)
 {
     static const char *const calls[] = {"x1_listed(&e->lists, q, h, k)", "x16_listed(&e->lists, &y->listed, k)",
-                                        "x16_listed_keys(&e->lists, q, h, k)", "xi_listed(&e->lists, xi_q, xi_h, xi_k)"};
+                                        "x16_listed_keys(&e->lists, q, h, k)", "xi_l"};
     clattn__text_add(m->out, "%s", calls[m->family]);
 }
 
@@ -431,7 +431,8 @@ static void emit_functions(struct clattn__text *out, const struct clattn__expr *
         bool lanes = family == QUERIES || family == KEYS;
         clattn__text_add(out, "static inline %s ", (lanes ? lane_types : one_types)[u == CLATTN__MASK ? TYPE_BOOL : TYPE_FLOAT]);
         clattn__text_add(out, heads[family], use_names[u]);
-        clattn__text_add(out, "%s) \\\n{ \\\n", u == CLATTN__MASK ? "" : lanes ? ", float16 score" : ", float score");
+        clattn__text_add(out, "%s%s) \\\n{ \\\n", family == INTERVAL && clattn__expr_rule_uses_list(e, CLATTN__MASK) ? ", int xi_l" : "",
+                         u == CLATTN__MASK ? "" : lanes ? ", float16 score" : ", float score");
         emit_body(&m, e->root[u]);
     }
     clattn__text_add(out, "\n");
@@ -445,6 +446,7 @@ clattn_status clattn__expr_kernel_text(const struct clattn__expr *expr, char *te
     clattn__text_add(&out, "#define RULES\n");
     for (int u = 0; u < CLATTN__USES; u++)
         clattn__text_add(&out, "#define %s %d\n", use_macros[u], expr->root[u] >= 0);
+    clattn__text_add(&out, "#define MASK_LISTS %d\n", clattn__expr_rule_uses_list(expr, CLATTN__MASK));
     emit_params(&out, expr);
     emit_env_fields(&out, expr);
     emit_env_fill(&out, expr);
