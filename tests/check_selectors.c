@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: MIT
  * check_selectors.c - selections on a device against the oracle, list for list; named after the acceptance tests of the
- * specification. */
+ * specification.
+ *
+ * Every kernel takes a second to compile and none to run: cases differ in what is an argument (lengths, blocks, budgets,
+ * near keys, representatives) as much as they like, and in the rest only where that is the point. */
 #include "tests/select_trial.h"
 #include "tests/suite.h"
 
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#define LEN(array) ((int)CLATTN__LEN(array))
+
 static const int32_t methods[] = {CLATTN_EXTERNAL_SCORE, CLATTN_TREE, CLATTN_STAGED, CLATTN_MINMAX, CLATTN_POOL_MEAN};
+static const int32_t searches[] = {CLATTN_TREE, CLATTN_STAGED};
 
 static void once(struct select_trial *t, bool whole, const char *what)
 {
@@ -18,21 +25,372 @@ static void once(struct select_trial *t, bool whole, const char *what)
     select_trial_free(t);
 }
 
-START_TEST(at_02_some_shapes)
+/* Groups of so many items, as on a device that is no CPU; 0: as it is.  Undone when the case's context is closed. */
+static void pretend_groups(int items)
 {
-    for (int n = 0; n < 100; n++) {
+    if (items == 0)
+        return;
+    select_ctx->facts.type = CL_DEVICE_TYPE_GPU;
+    select_ctx->facts.largest_group = (uint64_t)items;
+}
+
+/* Blocks and near keys of all kinds; 16 rows of which every fourth is scored. */
+static void draw_selection(struct select_trial *t, int32_t method)
+{
+    t->s.block_q = 16;
+    t->s.stride_q = 4;
+    t->s.scope = CLATTN_SCOPE_GROUP;
+    t->s.sink = select_below(2) ? select_below(9) : 0;
+    t->s.window = select_below(2) ? select_below(9) : 0;
+    t->s.block_k = (int32_t)(1 + select_below(9));
+    t->s.stride_k = (int32_t)(1 + select_below(t->s.block_k));
+    t->s.representative = (int32_t)select_below(3);
+    select_trial_method(t, method, 1 + select_below(40));
+}
+
+/* ---- AT-17: given keys ---- */
+START_TEST(at_17_given_scores)
+{
+    static const float odd[] = {NAN, -INFINITY, INFINITY, -0.0f, 0.0f, -NAN, 3.4e38f, -3.4e38f};
+    const int items[] = {0, 1, 16, 64, 256};
+    pretend_groups(items[_i]);
+    for (int n = 0; n < 24; n++) {
         char what[80];
-        struct select_trial t = select_trial_new(4, 2, 1 + select_below(40), 1 + select_below(120), 3);
-        t.s.block_q = 16;
-        t.s.scope = (int32_t)select_below(3);
-        t.s.sink = select_below(2) ? select_below(9) : 0;
-        t.s.window = select_below(2) ? select_below(9) : 0;
-        t.s.block_k = (int32_t)(1 + select_below(6));
-        t.s.stride_k = (int32_t)(1 + select_below(t.s.block_k));
-        select_trial_method(&t, methods[_i], 1 + select_below(40));
+        const int64_t blocks = 1 + select_below(n % 4 ? 60 : 3000);
+        struct select_trial t = select_trial_new(2, 1, 3, blocks, 1);
+        t.s.scope = (int32_t)select_below(2);
+        t.s.block_k = 1;
+        select_trial_mask(&t, "", CLATTN_TOP_LEFT);
+        select_trial_method(&t, CLATTN_EXTERNAL_SCORE, 1 + select_below(blocks));
+        select_trial_fill(&t, true);
+        for (int64_t i = 0; i < blocks; i++)
+            if (select_below(3) == 0)
+                t.scores[i] = odd[select_below(LEN(odd))];
+        snprintf(what, sizeof what, "%d items, case %d", items[_i], n);
+        select_trial_check(&t, what);
+        select_trial_free(&t);
+    }
+}
+END_TEST
+
+/* ---- AT-02: structure, by being the oracle's ---- */
+START_TEST(at_02_random_shapes)
+{
+    for (int n = 0; n < 400; n++) {
+        char what[80];
+        struct select_trial t = select_trial_new(4, 2, 1 + select_below(40), select_below(120), 3);
+        draw_selection(&t, methods[_i]);
+        t.a.scale = n % 5 ? 0.0 : -1.0;
         snprintf(what, sizeof what, "method %d, case %d", (int)methods[_i], n);
         once(&t, n % 2, what);
     }
+}
+END_TEST
+
+START_TEST(at_07_edges)
+{
+    static const int64_t lengths[] = {0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 40};
+    for (int n = 0; n < LEN(lengths); n++)
+        for (int near = 0; near < 8; near++) {
+            char what[80];
+            struct select_trial t = select_trial_new(4, 2, 1 + n % 3, lengths[n], 3);
+            draw_selection(&t, methods[_i]);
+            t.s.block_k = 8;
+            t.s.stride_k = 1;
+            select_trial_method(&t, methods[_i], 16);
+            t.s.sink = near & 1 ? 5 : near & 4 ? 100 : 0;
+            t.s.window = near & 2 ? 11 : 0;
+            snprintf(what, sizeof what, "method %d, %d keys, near %d", (int)methods[_i], (int)lengths[n], near);
+            once(&t, false, what);
+        }
+}
+END_TEST
+
+/* ---- AT-03, AT-35: rounding, groups, local memory ---- */
+START_TEST(at_03_every_dim)
+{
+    static const int64_t dims[] = {16, 64, 80, 96, 128, 192, 256, 576};
+    static const int32_t types[] = {CLATTN_F32, CLATTN_F16, CLATTN_BF16, CLATTN_F32, CLATTN_F16, CLATTN_BF16, CLATTN_F32, CLATTN_F16};
+    struct select_trial t = select_trial_new(4, 2, 20, 200, dims[_i]);
+    t.a.type_q = t.a.type_k = types[_i];
+    draw_selection(&t, CLATTN_TREE);
+    t.s.block_q = 16;
+    t.s.stride_q = 1 + 7 * (_i % 2);
+    t.s.scope = _i % 3;
+    t.s.block_k = 4;
+    t.s.stride_k = 1 + _i % 2;
+    select_trial_method(&t, CLATTN_TREE, 24);
+    once(&t, false, "dim");
+}
+END_TEST
+
+START_TEST(at_03_at_04_groups)
+{
+    static const int items[] = {1, 16, 64, 256};
+    pretend_groups(items[_i]);
+    for (int n = 0; n < 20; n++) {
+        char what[80];
+        struct select_trial t = select_trial_new(4, 2, 20, 1 + select_below(400), 3);
+        draw_selection(&t, methods[1 + n % 4]);
+        snprintf(what, sizeof what, "%d items, case %d", items[_i], n);
+        once(&t, n % 2, what);
+    }
+}
+END_TEST
+
+/* 1 KiB of local memory, which no nodes fit: they lie in the workspace, in groups of one and of sixteen. */
+START_TEST(at_35_embedded)
+{
+    pretend_groups(_i ? 16 : 1);
+    select_ctx->facts.local_bytes = 1024;
+    for (int n = 0; n < 6; n++) {
+        struct select_trial t = select_trial_new(4, 2, 40, 700, 3);
+        draw_selection(&t, CLATTN_TREE);
+        t.s.block_k = 2;
+        t.s.stride_k = 1;
+        select_trial_method(&t, CLATTN_TREE, 90);
+        once(&t, n % 2, "nodes in the workspace");
+    }
+}
+END_TEST
+
+/* By products and sums where there is no fma. */
+START_TEST(at_03_at_04_products_and_sums)
+{
+    select_ctx->facts.has_fma = !select_ctx->facts.has_fma;
+    for (int n = 0; n < 5; n++) {
+        struct select_trial t = select_trial_new(4, 2, 20, 300, 16);
+        draw_selection(&t, methods[1 + _i]);
+        once(&t, false, "the other arithmetic");
+    }
+}
+END_TEST
+
+/* ---- AT-04: presets ---- */
+START_TEST(at_04_presets)
+{
+    static const struct {
+        int n;
+        clattn_stage stages[3];
+    } presets[] = {{3, {{256, 32768}, {32, 8192}, {8, 2048}}},
+                   {3, {{64, 32768}, {32, 16384}, {16, 4096}}},
+                   {1, {{32, 16384}}},
+                   {3, {{64, 2048}, {16, 512}, {4, 128}}}};
+    struct select_trial t = select_trial_new(2, 1, 1, 100003, 4);
+    t.s.method = CLATTN_STAGED;
+    t.s.n_stages = presets[_i].n;
+    memcpy(t.s.stages, presets[_i].stages, sizeof presets[_i].stages);
+    t.s.block_k = (int32_t)t.s.stages[t.s.n_stages - 1].chunk;
+    t.s.budget = t.s.stages[t.s.n_stages - 1].keep;
+    t.s.sink = 256;
+    t.s.window = 1024;
+    once(&t, false, "preset");
+}
+END_TEST
+
+/* ---- AT-05, AT-06 ---- */
+START_TEST(at_05_scaled_queries)
+{
+    struct select_trial t = select_trial_new(4, 2, 20, 150, 3);
+    uint64_t bytes;
+    draw_selection(&t, methods[1 + _i]);
+    select_trial_fill(&t, false);
+    ck_assert_int_eq(select_trial_run(&t), CLATTN_OK);
+    ck_assert_int_eq(clattn_list_bytes(&t.list, &bytes), CLATTN_OK);
+    int32_t *before = malloc(bytes);
+    memcpy(before, t.lists, bytes);
+    for (int64_t i = 0; i < 4 * 20 * 3; i++)
+        ((float *)t.q)[i] *= 0x1p20f;
+    t.a.scale = 7;
+    select_trial_check(&t, "scaled");
+    ck_assert(!memcmp(before, t.lists, bytes));
+    free(before);
+    select_trial_free(&t);
+}
+END_TEST
+
+/* Constant keys: the lowest blocks; keys that are no numbers: the last; and rows that see nothing. */
+START_TEST(at_06_ties)
+{
+    for (int n = 0; n < 6; n++) {
+        struct select_trial t = select_trial_new(4, 2, 20, 150, 3);
+        draw_selection(&t, methods[1 + _i]);
+        select_trial_fill(&t, true);
+        for (int64_t i = 0; i < 2 * 150 * 3; i++)
+            ((float *)t.k)[i] = n < 2 ? 1 : i / 3 % (n + 2) < 2 ? NAN : n == 3 ? INFINITY : ((float *)t.k)[i];
+        select_trial_check(&t, "ties");
+        select_trial_free(&t);
+    }
+}
+END_TEST
+
+/* ---- AT-13: keys that were not looked at ---- */
+START_TEST(at_13_unprobed_keys)
+{
+    unsigned char probed[200] = {0};
+    int32_t ids[64];
+    struct select_trial t = select_trial_new(1, 1, 4, 200, 3);
+    draw_selection(&t, searches[_i]);
+    t.s.block_k = t.s.stride_k = 2;
+    select_trial_method(&t, searches[_i], 12);
+    select_trial_fill(&t, false);
+    struct ref_problem p = select_trial_problem(&t);
+    struct ref_select s = select_trial_selection(&t);
+    struct ref_trace trace = {.probed = probed};
+    ref_select(&p, &s, 0, 0, 0, ids, &trace);
+    int poisoned = 0;
+    for (int64_t k = 0; k < 200; k++)
+        for (int d = 0; d < 3 && !probed[k]; d++, poisoned++)
+            ((float *)t.k)[3 * k + d] = NAN;
+    ck_assert_int_ge(poisoned, 100);
+    ck_assert_int_eq(select_trial_run(&t), CLATTN_OK);
+    const int32_t *got = t.lists + t.list.ids_at / 4;
+    ck_assert(!memcmp(got, ids, sizeof *ids * (size_t)t.lists[t.list.counts_at / 4]));
+    select_trial_free(&t);
+}
+END_TEST
+
+/* ---- AT-14: what is looked at, counted ---- */
+START_TEST(at_14_probes)
+{
+    int64_t candidates = 0, dots = 0;
+    struct select_trial t = select_trial_new(4, 2, 40, 333, 3);
+    draw_selection(&t, searches[_i]);
+    t.s.flags = CLATTN_COUNT_PROBES;
+    t.s.block_k = 4;
+    t.s.stride_k = 2;
+    select_trial_method(&t, searches[_i], 24);
+    select_trial_fill(&t, false);
+    select_trial_check(&t, "counted");
+    const struct ref_problem p = select_trial_problem(&t);
+    const struct ref_select s = select_trial_selection(&t);
+    for (int64_t scope = 0; scope < 2; scope++)
+        for (int64_t m = 0; m < 3; m++) {
+            int32_t ids[64];
+            struct ref_trace trace = {0};
+            ref_select(&p, &s, 0, scope, m, ids, &trace);
+            candidates += trace.candidates;
+            dots += trace.dots;
+        }
+    ck_assert_int_eq((int64_t)t.counters[0], candidates);
+    ck_assert_int_eq((int64_t)t.counters[1], dots);
+    select_trial_free(&t);
+}
+END_TEST
+
+/* ---- AT-15, AT-16, AT-19 ---- */
+START_TEST(at_15_scopes)
+{
+    for (int32_t scope = CLATTN_SCOPE_HEAD; scope <= CLATTN_SCOPE_ALL; scope++)
+        for (int group = 1; group <= 8; group += group == 1 ? 3 : 4) {
+            struct select_trial t = select_trial_new(8, 8 / group, 17, 150, 3);
+            draw_selection(&t, methods[1 + _i]);
+            t.s.scope = scope;
+            once(&t, false, "scope");
+        }
+}
+END_TEST
+
+START_TEST(at_16_lengths)
+{
+    for (int n = 0; n < 10; n++) {
+        struct select_trial t = select_trial_new(4, 2, 40, 150, 3);
+        int32_t *lengths = calloc(4, sizeof *lengths), *offsets = calloc(4, sizeof *offsets);
+        t.a.batch = 3;
+        draw_selection(&t, methods[1 + _i]);
+        for (int b = 0; b < 3; b++) {
+            lengths[b + 1] = lengths[b] + (int32_t)select_below(151);
+            offsets[b + 1] = offsets[b] + (int32_t)select_below(41);
+        }
+        if (n % 2) {
+            t.a.flags = CLATTN_PACKED;
+            t.a.q_total = offsets[3];
+            t.a.kv_total = lengths[3];
+            t.k_offsets = lengths;
+            t.q_offsets = offsets;
+        } else {
+            t.a.flags = CLATTN_KEY_LENGTHS;
+            for (int b = 0; b < 3; b++)
+                lengths[b] = (int32_t)select_below(151);
+            t.key_lengths = lengths;
+            free(offsets);
+        }
+        once(&t, n % 3 == 0, n % 2 ? "packed" : "key lengths");
+    }
+}
+END_TEST
+
+/* Masks with holes, of both sides, that differ from head to head, without positions. */
+START_TEST(at_19_masks)
+{
+    static const char *const masks[] = {"k < 40 | k <= q", "k % 29 < 9 & k <= q", "k // 16 == q // 16 | k % 50 == 7", "",
+                                        "k <= q & (k + h) // 20 % 3 != 0", "k != 3 & k % 7 < 4"};
+    for (int n = 0; n < 6; n++) {
+        struct select_trial t = select_trial_new(4, 2, 40, 300, 3);
+        select_trial_mask(&t, masks[_i], CLATTN_BOTTOM_RIGHT);
+        draw_selection(&t, methods[1 + n % 4]);
+        t.s.window = select_below(30);
+        once(&t, n % 2, masks[_i]);
+    }
+}
+END_TEST
+
+/* ---- AT-20: given lists ---- */
+/* Of a list what rises, is there and is seen. */
+START_TEST(at_20_given_lists)
+{
+    struct select_trial t = select_trial_new(4, 2, 40, 300, 3);
+    uint64_t bytes;
+    draw_selection(&t, CLATTN_EXTERNAL_LIST);
+    t.s.block_k = 4;
+    t.s.stride_k = 1;
+    t.s.budget = 40;
+    t.s.sink = 10;
+    t.s.window = 20;
+    select_trial_fill(&t, false);
+    ck_assert_int_eq(clattn_list_bytes(&t.list, &bytes), CLATTN_OK);
+    t.given = calloc(1, bytes);
+    const int32_t ids[] = {0, 2, 1, 17, 17, 70, 65, 66, INT32_MAX, -5};
+    for (int r = 0; r < 6; r++) {
+        t.given[t.list.counts_at / 4 + r] = r == 5 ? -3 : 10 + r;
+        memcpy(t.given + t.list.ids_at / 4 + 10 * r, ids, sizeof ids);
+    }
+    ck_assert_int_eq(select_trial_run(&t), CLATTN_OK);
+    for (int r = 0; r < 6; r++) { /* rows 0 to 39 are positions 260 to 299: block 70 is far of the last query block alone */
+        const int32_t *got = t.lists + t.list.ids_at / 4 + 10 * r, count = t.lists[t.list.counts_at / 4 + r];
+        static const int32_t wanted[] = {2, 17, 65, 66};
+        const int n = r == 5 ? 0 : r % 3 == 2 ? 3 : r % 3 == 1 ? 2 : 2;
+        (void)wanted;
+        ck_assert_int_ge(count, r == 5 ? 0 : n);
+        for (int j = 0; j < count; j++)
+            ck_assert(got[j] >= 2 && (j == 0 || got[j] > got[j - 1]));
+        for (int j = count; j < 10; j++)
+            ck_assert_int_eq(got[j], -1);
+    }
+    select_trial_free(&t);
+}
+END_TEST
+
+START_TEST(streaming_lists_are_empty)
+{
+    struct select_trial t = select_trial_new(4, 2, 40, 300, 3);
+    select_trial_method(&t, CLATTN_STREAMING, 0);
+    once(&t, false, "streaming");
+}
+END_TEST
+
+/* ---- AT-34: a million keys ---- */
+START_TEST(at_34_a_million_keys)
+{
+    struct select_trial t = select_trial_new(1, 1, 1, 1 << 20, 1);
+    select_trial_method(&t, searches[_i], 512);
+    t.s.flags = CLATTN_COUNT_PROBES;
+    t.s.sink = 16;
+    t.s.window = 256;
+    select_trial_fill(&t, false);
+    select_trial_check(&t, "a million keys");
+    ck_assert_int_lt((int64_t)t.counters[1], _i ? 1 << 19 : 1 << 14);
+    select_trial_free(&t);
 }
 END_TEST
 
@@ -40,8 +398,26 @@ int main(void)
 {
     Suite *suite = suite_create("selectors");
     TCase *device = tcase_create("device");
+    const int scored = LEN(methods) - 1;
     tcase_add_checked_fixture(device, select_trial_set_up, select_trial_tear_down);
-    tcase_add_loop_test(device, at_02_some_shapes, 0, (int)CLATTN__LEN(methods));
+    tcase_add_loop_test(device, at_17_given_scores, 0, 5);
+    tcase_add_loop_test(device, at_02_random_shapes, 0, LEN(methods));
+    tcase_add_loop_test(device, at_07_edges, 0, LEN(methods));
+    tcase_add_loop_test(device, at_03_every_dim, 0, 8);
+    tcase_add_loop_test(device, at_03_at_04_groups, 0, 4);
+    tcase_add_loop_test(device, at_35_embedded, 0, 2);
+    tcase_add_loop_test(device, at_03_at_04_products_and_sums, 0, scored);
+    tcase_add_loop_test(device, at_04_presets, 0, 4);
+    tcase_add_loop_test(device, at_05_scaled_queries, 0, scored);
+    tcase_add_loop_test(device, at_06_ties, 0, scored);
+    tcase_add_loop_test(device, at_13_unprobed_keys, 0, 2);
+    tcase_add_loop_test(device, at_14_probes, 0, 2);
+    tcase_add_loop_test(device, at_15_scopes, 0, scored);
+    tcase_add_loop_test(device, at_16_lengths, 0, scored);
+    tcase_add_loop_test(device, at_19_masks, 0, 6);
+    tcase_add_test(device, at_20_given_lists);
+    tcase_add_test(device, streaming_lists_are_empty);
+    tcase_add_loop_test(device, at_34_a_million_keys, 0, 2);
     suite_add_tcase(suite, device);
     return run_suite(suite);
 }

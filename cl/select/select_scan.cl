@@ -23,6 +23,7 @@
 struct search {
     int left[CHUNKS], right[CHUNKS];
     uint best[CHUNKS];
+    int n; /* of them chunks of their own */
 };
 
 /* The key with a number among the candidates' keys, as something to score. */
@@ -37,13 +38,14 @@ static inline struct unit unit_of(const struct select_args *a, const struct list
     return u;
 }
 
-/* One step of all: the middles of both halves.  A chunk of one key asks for it twice. */
-static inline void step_search(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
+/* One step of all: the middles of both halves; returns how many keys were asked for.  A chunk of one key asks for it twice, which
+ * counts once. */
+static inline uint step_search(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
                                const struct rule_env *env, __global const float *rows, __global const STORED(T_K) *k,
                                struct search *s, int first)
 {
     struct unit units[KEYS];
-    uint keys[KEYS];
+    uint keys[KEYS], asked = 0u;
     for (int i = 0; i < CHUNKS; i++) {
         const int middle = (s->left[i] + s->right[i]) / 2;
         units[2 * i] = unit_of(a, p, c, env, set_head(a, p, set), (s->left[i] + middle) / 2);
@@ -55,10 +57,12 @@ static inline void step_search(const struct select_args *a, const struct list_pl
         const int right = keys[2 * i + 1] > keys[2 * i];
         if (one && !first)
             continue;
+        asked += i < s->n ? (one ? 1u : 2u) : 0u;
         s->best[i] = max(s->best[i], one ? keys[2 * i] : max(keys[2 * i], keys[2 * i + 1]));
         s->left[i] = right && !one ? middle : s->left[i];
         s->right[i] = right || one ? s->right[i] : middle;
     }
+    return asked;
 }
 
 static inline int longest(const struct search *s)
@@ -69,17 +73,9 @@ static inline int longest(const struct search *s)
     return size;
 }
 
-/* Twice the steps of all searches: the keys asked for. */
-static inline uint probes_of(int size)
-{
-    uint probes = size == 1 ? 1u : 0u;
-    for (; size > 1; size = (size + 1) / 2)
-        probes += 2u;
-    return probes;
-}
-
-/* Chunks i to i + CHUNKS - 1, those past the last repeating it, for one head: their keys in the workspace rise to it. */
-static inline void search_chunks(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
+/* Chunks i to i + CHUNKS - 1, those past the last repeating it, for one head: their keys in the workspace rise to it.  Returns how many
+ * keys were asked for. */
+static inline uint search_chunks(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
                                  const struct rule_env *env, __global const float *rows,
                                  __global const STORED(T_K) *k, __global const int *chunks, int i, int n,
                                  __global uint *keys)
@@ -90,25 +86,31 @@ static inline void search_chunks(const struct select_args *a, const struct list_
         s.right[j] = min(s.left[j] + a->chunk, c->end);
         s.best[j] = 0u;
     }
+    uint asked = 0u;
     int first = 1;
+    s.n = min(CHUNKS, n - i);
     do {
-        step_search(a, p, set, c, env, rows, k, &s, first);
+        asked += step_search(a, p, set, c, env, rows, k, &s, first);
         first = 0;
     } while (longest(&s) > 1);
-    for (int j = 0; j < min(CHUNKS, n - i); j++)
+    for (int j = 0; j < s.n; j++)
         keys[i + j] = set == 0 ? s.best[j] : max(keys[i + j], s.best[j]);
+    return asked;
 }
 
 KERNEL scan_chunks(SELECT_PARAMS)
 {
-    const int number = (int)get_group_id(0) / a.strips, strip = (int)get_group_id(0) % a.strips;
+    const int lists = a.count * a.scopes, number = (int)get_group_id(0) % lists, strip = (int)get_group_id(0) / lists;
     const struct list_place p = place_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
     const struct candidates c = find_candidates(&a, &p, workspace);
     __global const int *chunks = chunk_list(&a, &p, a.stage, workspace);
     __global uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
+    if (a.stage == 0 && strip == 0 && get_local_id(0) == 0)
+        COUNT_CANDIDATES(c.n);
     if (c.n <= a.keep)
         return;
     const int n = chunk_count(&a, &c, chunks), end = min(n, (strip + 1) * STRIP);
+    uint asked = 0u;
     if (n <= a.keep_chunks)
         return;
     for (int set = 0; set < a.sets; set++) {
@@ -117,6 +119,7 @@ KERNEL scan_chunks(SELECT_PARAMS)
         __global const float *rows = (__global const float *)workspace + rows_place(&a, &p, set);
         __global const STORED(T_K) *from = k + a.k_at[0] + p.batch * a.k_at[1] + kv_head * a.k_at[2] + p.k_first * a.k_at[3];
         for (int i = strip * STRIP + (int)get_local_id(0) * CHUNKS; i < end; i += GROUP * CHUNKS)
-            search_chunks(&a, &p, set, &c, &env, rows, from, chunks, i, n, keys);
+            asked += search_chunks(&a, &p, set, &c, &env, rows, from, chunks, i, n, keys);
     }
+    COUNT_DOTS(asked * (uint)p.sampled);
 }
