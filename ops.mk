@@ -51,7 +51,7 @@ MAN_PAGES = doc/clattn.1 doc/clattn-devices.1 doc/clattn-run.1 doc/clattn-verify
 	doc/clattn-explain.1 doc/clattn.3 doc/clattn_expr.7 doc/clattn_problem.7
 EXAMPLES = doc/examples/minimal.c doc/examples/causal_gqa.c doc/examples/own_context.c
 BYTELM_SRCS = doc/examples/bytelm/main.c doc/examples/bytelm/score.c doc/examples/bytelm/generate.c \
-	doc/examples/bytelm/forward.c doc/examples/bytelm/attention.c doc/examples/bytelm/model.c \
+	doc/examples/bytelm/forward.c doc/examples/bytelm/attention.c doc/examples/bytelm/selection.c doc/examples/bytelm/model.c \
 	doc/examples/bytelm/safetensors.c doc/examples/bytelm/parts.c doc/examples/bytelm/device.c
-BYTELM_HDRS = doc/examples/bytelm/commands.h doc/examples/bytelm/forward.h doc/examples/bytelm/attention.h \
+BYTELM_HDRS = doc/examples/bytelm/commands.h doc/examples/bytelm/forward.h doc/examples/bytelm/attention.h doc/examples/bytelm/selection.h \
 	doc/examples/bytelm/model.h doc/examples/bytelm/safetensors.h doc/examples/bytelm/parts.h doc/examples/bytelm/device.h

@@ -151,6 +151,10 @@ CLATTN_API clattn_status clattn_select_bounds_size(const clattn_select_plan *pla
 CLATTN_API clattn_status clattn_enqueue_bounds(clattn_select_plan *plan, cl_command_queue queue,
                                                const clattn_select_io *io, int64_t first, int64_t count, cl_uint n_wait,
                                                const cl_event *wait, cl_event *event);
+
+/* listed | k < sink | q - k < window & k - q < window: what a selection lets a row see, to be joined with the problem's
+ * own pattern by clattn_both.  BAD_STRUCT_SIZE, BAD_COUNT are kept in the pattern. */
+CLATTN_API clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner);
 CLATTN_END
 
 #endif

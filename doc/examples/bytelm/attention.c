@@ -3,6 +3,7 @@
  *
  *     dense            all that it may see: those before it, and the prefix
  *     window:W[,SINK]  of these the W last, its own included, and the SINK first of the text
+ *     hip:...          of these the ones that a selector lists, the nearest and the first (selection.c)
  *     rule:CONDITION   of these the ones that a condition of clattn_expr(7) names: rule:(q - k) % 8 == 0
  *
  * One problem serves the prompt, its chunks, and single tokens: the corner is bottom right, so that the last
@@ -28,13 +29,13 @@ static clattn_pattern window_pattern(const char *text)
 
 static clattn_pattern chosen_pattern(const char *words)
 {
-    if (!strcmp(words, "dense"))
+    if (!strcmp(words, "dense") || !strncmp(words, "hip:", 4)) /* its lists are joined later, for each plan */
         return clattn_full();
     if (!strncmp(words, "window:", 7))
         return window_pattern(words + 7);
     if (!strncmp(words, "rule:", 5))
         return clattn_mask(words + 5, CLATTN_BOTTOM_RIGHT);
-    stop("--attention '%s' is not dense, window:W[,SINK] or rule:CONDITION", words);
+    stop("--attention '%s' is not dense, window:W[,SINK], hip:METHOD,BUDGET or rule:CONDITION", words);
 }
 
 void attention_open(struct attention *a, const struct device *d, const struct attention_shape *shape)
@@ -52,18 +53,26 @@ void attention_open(struct attention *a, const struct device *d, const struct at
     p->o.head = HEAD_DIM; /* rows of o are those of the next product */
     p->o.token = HEADS * HEAD_DIM;
     p->pattern = clattn_both(seen, chosen_pattern(shape->words));
+    a->selects = !strncmp(shape->words, "hip:", 4);
+    if (a->selects)
+        selection_open(&a->selection, shape->words + 4, shape->capacity, shape->prefix);
     a->key_lengths = device_buffer(d, sizeof(int32_t), NULL);
 }
 
 void attention_close(struct attention *a)
 {
-    for (int i = 0; i < a->n_plans; i++)
+    for (int i = 0; i < a->n_plans; i++) {
         clattn_plan_destroy(a->plans[i].forward);
+        if (a->selects)
+            selection_plan_close(&a->plans[i].selection);
+    }
+    if (a->selects)
+        selection_close(&a->selection);
     clReleaseMemObject(a->key_lengths);
 }
 
 /* ---- plans ---- */
-static const struct attention_plan *find_plan(const struct attention *a, int64_t rows)
+static struct attention_plan *find_plan(struct attention *a, int64_t rows)
 {
     for (int i = 0; i < a->n_plans; i++)
         if (a->plans[i].rows == rows)
@@ -80,6 +89,8 @@ bool attention_plan(struct attention *a, int64_t rows)
     if (a->n_plans == MOST_PLANS)
         stop("more than %d numbers of rows in one run", MOST_PLANS);
     problem.q_len = plan->rows = rows;
+    if (a->selects)
+        selection_plan(&plan->selection, &a->selection, a->device, &problem);
     check(a->device, clattn_plan_create(&plan->forward, a->device->clattn, &problem));
     a->n_plans++;
     return true;
@@ -88,19 +99,24 @@ bool attention_plan(struct attention *a, int64_t rows)
 /* ---- the work ---- */
 void attention_set_keys(struct attention *a, int32_t keys)
 {
+    a->keys = keys;
     device_fill(a->device, a->key_lengths, keys, 1);
 }
 
-void attention_enqueue(struct attention *a, int64_t rows, const struct attention_buffers *buffers,
+void attention_enqueue(struct attention *a, int layer, int64_t rows, const struct attention_buffers *buffers,
                        struct parts *parts)
 {
-    const struct attention_plan *plan = find_plan(a, rows);
+    struct attention_plan *plan = find_plan(a, rows);
     clattn_io io = CLATTN_IO_INIT;
     io.q = buffers->q;
     io.k = buffers->k;
     io.v = buffers->v;
     io.o = buffers->o;
     io.key_lengths = a->key_lengths;
+    if (a->selects) {
+        io.list = selection_enqueue(&a->selection, &plan->selection, a->device, layer, &io, rows, a->keys);
+        parts_mark(parts, PART_SELECTION);
+    }
     check(a->device, clattn_enqueue_forward(plan->forward, a->device->queue, &io, 0, NULL, NULL));
     parts_mark(parts, PART_ATTENTION);
 }

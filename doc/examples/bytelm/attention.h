@@ -5,7 +5,7 @@
 
 #include "device.h"
 #include "parts.h"
-#include <stdbool.h>
+#include "selection.h"
 
 /* What the whole run has in common. */
 struct attention_shape {
@@ -20,10 +20,14 @@ enum { MOST_PLANS = 3 };
 struct attention {
     const struct device *device;
     clattn_attention problem; /* for any number of rows */
-    cl_mem key_lengths;       /* int32: how many tokens the cache holds */
+    bool selects;
+    struct selection selection;
+    int32_t keys;       /* how many tokens the cache holds */
+    cl_mem key_lengths; /* the same on the device */
     int n_plans;
     struct attention_plan {
         int64_t rows;
+        struct selection_plan selection; /* if attention selects */
         clattn_plan *forward;
     } plans[MOST_PLANS];
 };
@@ -42,8 +46,8 @@ bool attention_plan(struct attention *a, int64_t rows);
 /* From now on the cache holds this many tokens, of which the next calls' rows are the last. */
 void attention_set_keys(struct attention *a, int32_t keys);
 
-/* Enqueue the attention of as many rows as there is a plan for. */
-void attention_enqueue(struct attention *a, int64_t rows, const struct attention_buffers *buffers,
-                       struct parts *parts);
+/* Enqueue the attention of a layer, of as many rows as there is a plan for. */
+void attention_enqueue(struct attention *a, int layer, int64_t rows,
+                       const struct attention_buffers *buffers, struct parts *parts);
 
 #endif

@@ -11,7 +11,7 @@
 
 extern const char kernels_text[]; /* made of kernels.cl */
 static const char *const kernel_names[N_KERNELS] = {"widen",       "embed",  "rms_norm",
-                                                    "place_heads", "swiglu", "row_bits"};
+                                                    "place_heads", "swiglu", "row_bits", "block_scores"};
 
 /* ---- failures ---- */
 void stop(const char *format, ...)

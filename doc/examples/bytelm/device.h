@@ -7,7 +7,7 @@
 #include <clattn.h>
 
 /* The kernels of kernels.cl. */
-enum kernel { WIDEN, EMBED, RMS_NORM, PLACE_HEADS, SWIGLU, ROW_BITS, N_KERNELS };
+enum kernel { WIDEN, EMBED, RMS_NORM, PLACE_HEADS, SWIGLU, ROW_BITS, BLOCK_SCORES, N_KERNELS };
 
 struct device {
     clattn_context *clattn;

@@ -129,7 +129,7 @@ static void attend(struct forward *f, int layer, size_t rows)
                             ARGUMENT(f->v[layer]), ARGUMENT(heads), ARGUMENT(kv_heads), ARGUMENT(capacity),
                             ARGUMENT(seen)));
     parts_mark(&f->parts, PART_SMALL);
-    attention_enqueue(&f->attention, (int64_t)rows, &buffers, &f->parts);
+    attention_enqueue(&f->attention, layer, (int64_t)rows, &buffers, &f->parts);
     multiply(f, (struct matrix){w->from_heads, WIDTH, HEADS * HEAD_DIM}, f->o, f->x, rows, 1);
 }
 

@@ -4,9 +4,11 @@
 
 #ifdef STORES_HALF
 typedef half stored;
+#define LOAD(at, p) vload_half(at, p)
 #define STORE(at, p, x) vstore_half(x, at, p)
 #else
 typedef float stored;
+#define LOAD(at, p) ((p)[at])
 #define STORE(at, p, x) ((p)[at] = (x))
 #endif
 
@@ -98,4 +100,35 @@ void row_bits(global const float *logits, global const int *next, global float *
     REDUCE(parts, sum, SUM);
     if (get_local_id(0) == 0)
         bits[row] = log2(sum) - (from[next[row]] - most) * M_LOG2E_F;
+}
+
+float product(global const stored *a, global const stored *b, int dim)
+{
+    float sum = 0;
+    for (int c = 0; c < dim; c++)
+        sum = fma(LOAD(c, a), LOAD(c, b), sum);
+    return sum;
+}
+
+/* The largest product that a block of rows has with a block of keys, of pairs that are seen and not near: what
+ * CLATTN_EXTERNAL_SCORE takes.  Plain and slow, for it is here to tell how good a selector could be.
+ *     scores   [scope][block of rows][block of keys]
+ *     rows     how many, and of a block;  keys: so far, and of a block;  cache: its tokens
+ *     heads    of a scope, of a kv head, and their size
+ *     near     prefix, sink, window
+ * Items: blocks of keys, blocks of rows, scopes. */
+kernel void block_scores(global const stored *q, global const stored *k, global float *scores, int2 rows,
+                         int2 keys, int cache, int4 heads, int4 near)
+{
+    int n = get_global_id(0), m = get_global_id(1), scope = get_global_id(2);
+    float most = -INFINITY;
+    for (int head = scope * heads.x; head < (scope + 1) * heads.x; head++)
+        for (int row = m * rows.y; row < min((m + 1) * rows.y, rows.x); row++)
+            for (int key = n * keys.y; key < min((n + 1) * keys.y, keys.x); key++) {
+                int position = row + keys.x - rows.x;
+                if ((key <= position || key < near.x) && key >= near.y && abs(position - key) >= near.z)
+                    most = fmax(most, product(q + ((size_t)head * rows.x + row) * heads.z,
+                                              k + ((size_t)(head / heads.y) * cache + key) * heads.z, heads.z));
+            }
+    scores[((size_t)scope * get_global_size(1) + m) * get_global_size(0) + n] = most;
 }

@@ -15,7 +15,7 @@ static const char usage[] =
     "       bytelm generate [OPTIONS] PROMPT   go on with a text\n\n"
     "  --model FILE         model.safetensors (default: in this folder)\n"
     "  --device SELECTOR    an index, gpu, cpu, or a part of a name (default: the best there is)\n"
-    "  --attention WORDS    dense (default), window:W[,SINK], rule:CONDITION\n"
+    "  --attention WORDS    dense (default), window:W[,SINK], hip:METHOD,BUDGET[,KEY=VALUE].., rule:CONDITION\n"
     "  --type f32|f16       how queries, keys and values are stored (default: f32)\n"
     "  --chunk N            tokens of a pass (default: all at once)\n"
     "score:\n"
