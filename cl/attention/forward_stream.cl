@@ -14,13 +14,13 @@
  * Weights are taken relative to the maximum of the blocks before; only where their sum shows that it was too small, S is made again,
  * the maximum follows, and O is rescaled.
  *
- *     local:  memory  [BQ rows] queries, NT x [BK rows] keys, NT x [BK rows] values, as the tile lays rows
+ *     local:  memory  [BQ rows] queries, NT x [BK rows] keys, NT x [BK rows] values, as the tile lays rows; its ONES_BYTES
  *             barriers  queries there, queries read; for each place: keys there, keys read, values there, values read
  *             blocks  which block of keys is in which place, as the producer found it
  *     scratch: [group][3] maps of q, k and v, which the producer makes
  *
  * The products are a tile's; beside what fragments.clh wants it has load_queries, start_keys, start_values, waits, pack_weights,
- * sum_packed, copy_rows and stage, any_special, VALUE_AT, QUERIES_STAY (they stay in local memory until the tile is done), and barriers.
+ * sum_packed or SUM_COLUMNS, make_ones, copy_rows and stage, any_special, VALUE_AT, QUERIES_STAY (they stay in local memory until the tile is done), and barriers.
  *
  * -D parameters beside those of forward.clh: MATRIX 2; NT places for blocks; GROUP, BQ, BK and more as the tile says; ALIGNED 1: rows
  * start at multiples of 16 bytes.
@@ -41,6 +41,7 @@
 #endif
 #define KEYS_AT QUERY_BYTES
 #define VALUES_AT (KEYS_AT + NT * KEY_BYTES)
+#define ONES_AT (VALUES_AT + NT * VALUE_BYTES)
 
 /* Barriers: addresses in local memory; of those for places the first, the others 8 bytes apart. */
 #define BARRIERS (2 + 4 * NT)
@@ -309,11 +310,14 @@ static inline void weigh_and_sum(float *s, float *sums, const struct rows *rows,
     sum_weights(sums, s);
 }
 
+/* The weights of a block, packed, to a row's sum, unless the product does that. */
 static inline void add_packed(struct sums *totals, const uint *p)
 {
-    float sums[FRAG_ROWS];
-    sum_packed(sums, p);
-    add_rows(totals->rounded, sums);
+    if (!SUM_COLUMNS) {
+        float sums[FRAG_ROWS];
+        sum_packed(sums, p);
+        add_rows(totals->rounded, sums);
+    }
 }
 
 /* A block as a consumer takes it: its class for the group's rows, and in own.class for the consumer's. */
@@ -374,16 +378,16 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
                            __global const STORED(T_V) *v, __global STORED(T_O) *out LSE_PARAM, int item)
 {
     const struct barriers *on = &shared->barriers;
-    const uint keys = shared->memory + KEYS_AT, values = shared->memory + VALUES_AT;
+    const uint keys = shared->memory + KEYS_AT, values = shared->memory + VALUES_AT, ones = shared->memory + ONES_AT;
     const float unit = EDITED ? EDITED_UNIT : a->scale;
     struct rows rows;
     struct queries queries;
-    float s[FRAG_ROWS * FRAG_KEYS], o[FRAG_ROWS * FRAG_COLUMNS], sums[FRAG_ROWS];
+    float s[FRAG_ROWS * FRAG_KEYS], o[FRAG_ROWS * (FRAG_COLUMNS + SUM_COLUMNS)], sums[FRAG_ROWS];
     struct sums totals = {{0}, {0}};
     uint p[BK / 4];    /* weights, packed */
     int any_taken = 0; /* a value out of its block */
     find_rows(&rows, at, a->pack, item);
-    UNROLL for (int i = 0; i < FRAG_ROWS * FRAG_COLUMNS; i++)
+    UNROLL for (int i = 0; i < FRAG_ROWS * (FRAG_COLUMNS + SUM_COLUMNS); i++)
         o[i] = 0.0f;
     wait_phase(on->queries, t->queries);
     t->queries ^= 1;
@@ -419,7 +423,7 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
             start_keys(s, &queries, keys + t->blocks.place * KEY_BYTES, item);
             wait_phase(on->values + 8 * t->values.place, t->values.phase);
             add_packed(&totals, p); /* here, behind a branch, so that it is not moved before the first product: now it costs nothing */
-            start_values(o, p, values + t->values.place * VALUE_BYTES);
+            start_values(o, p, values + t->values.place * VALUE_BYTES, ones);
             wait_keys(s);
             edit_block(s, &rows, env, &next.own, a->scale, item);
             struct growth g = {0};
@@ -447,7 +451,7 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
             b = next;
         }
         wait_phase(on->values + 8 * t->values.place, t->values.phase);
-        start_values(o, p, values + t->values.place * VALUE_BYTES);
+        start_values(o, p, values + t->values.place * VALUE_BYTES, ones);
         add_packed(&totals, p);
         wait_values(o);
         tell_read(on->values_read, &t->values, item);
@@ -463,7 +467,7 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
         add_special(o, &rows, at, a, env, q, k, v, only_here(item));
 #endif
     UNROLL for (int i = 0; i < FRAG_ROWS; i++)
-        totals.rounded[i] = join_sum(totals.rounded[i]);
+        totals.rounded[i] = SUM_COLUMNS ? o[O_AT(i, FRAG_COLUMNS)] : join_sum(totals.rounded[i]);
     store_rows(out, o, totals.rounded, at, a, item);
 #if LSE
     store_lse(lse, &rows, totals.exact, unit, at, a, item);
@@ -485,6 +489,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     __local int special[NT];
     const int item = (int)get_local_id(0);
     const struct shared shared = {shared_address(memory), memory, blocks, special, name_barriers(shared_address((__local uchar *)barriers))};
+    make_ones(memory + ONES_AT, item);
     if (item == 0)
         make_barriers(&shared.barriers);
     barrier(CLK_LOCAL_MEM_FENCE);
