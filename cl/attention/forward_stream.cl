@@ -186,6 +186,18 @@ static inline void weigh_and_sum(struct consumer *c, float *sums)
     sum_weights(sums, c->s);
 }
 
+/* The same; returns whether they are too large for the product. */
+static inline int weigh_and_check(struct consumer *c, float *sums)
+{
+#if LSE || SUM_COLUMNS /* with sums by the product this check was the faster one */
+    weigh_and_sum(c, sums);
+    return are_too_large(sums);
+#else
+    weigh(c->s, &c->rows, c->unit);
+    return are_some_too_large(c->s);
+#endif
+}
+
 /* Weights of a block while no product runs: the first, or one after blocks that none of the rows see. */
 static inline void weigh_alone(struct consumer *c, const struct block *own, int first)
 {
@@ -216,8 +228,7 @@ static inline void weigh_beside_output(struct consumer *c, const struct block *o
     start_output(c);
     wait_keys(c->s);
     edit_block(c->s, &c->rows, c->env, own, c->a->scale, c->item);
-    weigh_and_sum(c, sums);
-    if (are_too_large(sums)) { /* scores again, and their true maxima */
+    if (weigh_and_check(c, sums)) { /* scores again, and their true maxima */
         multiply_keys(c->s, &c->queries, keys_of(c), c->item);
         edit_block(c->s, &c->rows, c->env, own, c->a->scale, c->item);
         g = follow_maxima(c->s, &c->rows, c->unit);
