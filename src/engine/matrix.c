@@ -129,11 +129,13 @@ static void take_turns(const clattn_device_facts *facts, const struct clattn__ta
     launch->scratch = 3 * MAP_WORDS; /* of queries, keys and values */
 }
 
-/* Bytes of local memory: panels of 64 columns of queries, and of NT blocks of keys and values. */
+/* Bytes of local memory: panels of 64 columns of queries, and of NT blocks of keys and values; one of 16 rows of ones beside values
+ * that fill one panel. */
 static int64_t wgmma_bytes(const struct clattn__spec *spec, const struct clattn__task *task)
 {
     int64_t panels = clattn__ceil_div(task->dim, 64), panels_v = clattn__ceil_div(task->dim_v, 64);
-    return 128 * (spec->BQ * panels + spec->NT * spec->BK * (panels + panels_v));
+    int64_t ones = clattn__ceil_div(task->dim_v, 16) == 4 ? 16 : 0;
+    return 128 * (spec->BQ * panels + spec->NT * spec->BK * (panels + panels_v) + ones);
 }
 
 /* Parts of the keys, where that gives multiprocessors work that would have none. */
