@@ -367,6 +367,18 @@ START_TEST(at_20_given_lists)
 }
 END_TEST
 
+/* As many queries as keys, a window, and no corner; two entries. */
+START_TEST(squares_need_no_corner)
+{
+    struct select_trial t = select_trial_new(4, 2, 90, 90, 3);
+    t.a.batch = 2;
+    select_trial_mask(&t, "", CLATTN_NO_CORNER);
+    draw_selection(&t, CLATTN_TREE);
+    t.s.window = 7;
+    once(&t, false, "square");
+}
+END_TEST
+
 START_TEST(streaming_lists_are_empty)
 {
     struct select_trial t = select_trial_new(4, 2, 40, 300, 3);
@@ -444,6 +456,7 @@ int main(void)
     tcase_add_test(device, at_16_lengths);
     tcase_add_loop_test(device, at_19_masks, 0, 2);
     tcase_add_test(device, at_20_given_lists);
+    tcase_add_test(device, squares_need_no_corner);
     tcase_add_test(device, streaming_lists_are_empty);
     tcase_add_test(device, wrong_lists_are_found);
     tcase_add_loop_test(device, at_34_a_million_keys, 0, 2);
