@@ -303,13 +303,13 @@ START_TEST(at_16_lengths)
             offsets[b + 1] = offsets[b] + (int32_t)select_below(41);
         }
         if (n % 2) {
-            t.a.flags = CLATTN_PACKED;
+            t.a.flags |= CLATTN_PACKED;
             t.a.q_total = offsets[3];
             t.a.kv_total = lengths[3];
             t.k_offsets = lengths;
             t.q_offsets = offsets;
         } else {
-            t.a.flags = CLATTN_KEY_LENGTHS;
+            t.a.flags |= CLATTN_KEY_LENGTHS;
             for (int b = 0; b < 3; b++)
                 lengths[b] = (int32_t)select_below(151);
             t.key_lengths = lengths;
@@ -424,8 +424,8 @@ START_TEST(wrong_lists_are_found)
     select_trial_method(&t, CLATTN_EXTERNAL_LIST, 40);
     select_trial_fill(&t, false);
     ck_assert_int_eq(select_trial_run(&t), CLATTN_SELF_TEST_FAILED);
-    t.a.flags = CLATTN_NO_SELF_TEST;
-    t.given = calloc(1, 100000);
+    t.a.flags |= CLATTN_NO_SELF_TEST;
+    t.given = calloc(1, 100000); /* more than its lists */
     ck_assert_int_eq(select_trial_run(&t), CLATTN_OK);
     unsetenv("CLATTN_KERNEL_DIR");
     unlink(path);
