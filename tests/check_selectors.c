@@ -4,6 +4,7 @@
  *
  * Every kernel takes a second to compile and none to run: cases differ in what is an argument (lengths, blocks, budgets,
  * near keys, representatives) as much as they like, and in the rest only where that is the point. */
+#include "select/select.h"
 #include "tests/select_trial.h"
 #include "tests/suite.h"
 
@@ -12,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define LEN(array) ((int)CLATTN__LEN(array))
 
@@ -125,7 +128,7 @@ START_TEST(at_03_at_04_groups)
 {
     pretend_groups(16);
     for (int n = 0; n < 20; n++) {
-        struct select_trial t = select_trial_new(4, 2, 20, 1 + select_below(400), 3);
+        struct select_trial t = select_trial_new(4, 2, 20, 1 + select_below(400), n / 2 % 2 ? 20 : 3); /* 20: loads by fours */
         draw_selection(&t, searches[n / 2 % 2]);
         once(&t, n % 2, "16 items");
     }
@@ -300,13 +303,13 @@ START_TEST(at_16_lengths)
             offsets[b + 1] = offsets[b] + (int32_t)select_below(41);
         }
         if (n % 2) {
-            t.a.flags = CLATTN_PACKED;
+            t.a.flags |= CLATTN_PACKED;
             t.a.q_total = offsets[3];
             t.a.kv_total = lengths[3];
             t.k_offsets = lengths;
             t.q_offsets = offsets;
         } else {
-            t.a.flags = CLATTN_KEY_LENGTHS;
+            t.a.flags |= CLATTN_KEY_LENGTHS;
             for (int b = 0; b < 3; b++)
                 lengths[b] = (int32_t)select_below(151);
             t.key_lengths = lengths;
@@ -352,15 +355,27 @@ START_TEST(at_20_given_lists)
         memcpy(t.given + t.list.ids_at / 4 + 10 * r, ids, sizeof ids);
     }
     ck_assert_int_eq(select_trial_run(&t), CLATTN_OK);
-    for (int r = 0; r < 6; r++) { /* of blocks 2, 17, 65, 66, 70 query block m sees keys up to 275 + 16 m less the window */
+    for (int r = 0; r < 6; r++) { /* rows of query block m see keys up to 275 + 16 m, but 299, that are not near */
         static const int32_t wanted[] = {2, 17, 65, 66};
         const int32_t *got = t.lists + t.list.ids_at / 4 + 10 * r, count = t.lists[t.list.counts_at / 4 + r];
-        const int n = r == 5 ? 0 : r % 3 == 0 ? 2 : 3;
+        const int n = r == 5 ? 0 : r % 3 == 0 ? 2 : 4;
         ck_assert_int_eq(count, n);
         for (int j = 0; j < 10; j++)
             ck_assert_int_eq(got[j], j < n ? wanted[j] : -1);
     }
     select_trial_free(&t);
+}
+END_TEST
+
+/* As many queries as keys, a window, and no corner; two entries. */
+START_TEST(squares_need_no_corner)
+{
+    struct select_trial t = select_trial_new(4, 2, 90, 90, 3);
+    t.a.batch = 2;
+    select_trial_mask(&t, "", CLATTN_NO_CORNER);
+    draw_selection(&t, CLATTN_TREE);
+    t.s.window = 7;
+    once(&t, false, "square");
 }
 END_TEST
 
@@ -390,6 +405,35 @@ START_TEST(at_34_a_million_keys)
 }
 END_TEST
 
+/* ---- a driver that is wrong ---- */
+/* A kernel that writes nothing in the place of the one for given lists. */
+START_TEST(wrong_lists_are_found)
+{
+    char folder[] = "/tmp/clattn-check.XXXXXX", path[64], text[200];
+    struct select_trial t = select_trial_new(4, 2, 40, 300, 3);
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/select_given.cl", folder);
+    snprintf(text, sizeof text, "struct a { char x[%d]; }; kernel void given(const struct a a, global uint *w, global int *f, "
+             "global int *l) { }", (int)sizeof(struct select_args));
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs(text, file);
+    fclose(file);
+    ck_assert_int_eq(chmod(path, 0600), 0);
+    setenv("CLATTN_KERNEL_DIR", folder, 1);
+    select_trial_method(&t, CLATTN_EXTERNAL_LIST, 40);
+    select_trial_fill(&t, false);
+    ck_assert_int_eq(select_trial_run(&t), CLATTN_SELF_TEST_FAILED);
+    t.a.flags |= CLATTN_NO_SELF_TEST;
+    t.given = calloc(1, 100000); /* more than its lists */
+    ck_assert_int_eq(select_trial_run(&t), CLATTN_OK);
+    unsetenv("CLATTN_KERNEL_DIR");
+    unlink(path);
+    rmdir(folder);
+    select_trial_free(&t);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("selectors");
@@ -412,7 +456,9 @@ int main(void)
     tcase_add_test(device, at_16_lengths);
     tcase_add_loop_test(device, at_19_masks, 0, 2);
     tcase_add_test(device, at_20_given_lists);
+    tcase_add_test(device, squares_need_no_corner);
     tcase_add_test(device, streaming_lists_are_empty);
+    tcase_add_test(device, wrong_lists_are_found);
     tcase_add_loop_test(device, at_34_a_million_keys, 0, 2);
     suite_add_tcase(suite, device);
     return run_suite(suite);

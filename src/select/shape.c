@@ -13,9 +13,10 @@ static int32_t least(int64_t a, int64_t b)
     return (int32_t)(a < b ? a : b);
 }
 
+/* Not one whose compiler takes items for lanes by itself, and ends a loop after 2^16 turns: there items share the work. */
 static bool is_cpu(const clattn_device_facts *facts)
 {
-    return facts->type & CL_DEVICE_TYPE_CPU;
+    return facts->type & CL_DEVICE_TYPE_CPU && !facts->slow_wide_vectors;
 }
 
 /* TREE and blocks score the heads of a kv head together; STAGED's searches part ways at the first key. */
@@ -28,12 +29,19 @@ static void choose_sets(struct clattn__select_shape *s, const clattn_select *sel
     s->sets = (int32_t)(heads / s->set_heads);
 }
 
+/* Whether rows of k, and of metadata, begin at multiples of four elements, so that devices load four at once; CPUs do not ask. */
+static bool is_aligned(const clattn_device_facts *facts, const clattn_attention *a)
+{
+    const clattn_layout *k = &a->k;
+    return !is_cpu(facts) && (a->dim | k->offset | k->batch | k->head | k->token) % 4 == 0;
+}
+
 /* Vectors that cover a set's rows with as few as may be over, and no more sums than there are registers. */
 static void choose_vectors(struct clattn__select_shape *s, const clattn_device_facts *facts, const clattn_select *select)
 {
     const int64_t rows = (int64_t)s->set_heads * (select->block_q / select->stride_q);
     const bool cpu = is_cpu(facts), two = select->method == CLATTN_STAGED; /* keys of a search */
-    s->lanes = cpu && facts->vector_width_float >= 8 && !facts->slow_wide_vectors ? 8 : 4;
+    s->lanes = cpu && facts->vector_width_float >= 8 ? 8 : 4;
     const int64_t vectors = clattn__ceil_div(rows, s->lanes), turns = clattn__ceil_div(vectors, cpu ? 3 : 2);
     s->vectors = (int32_t)clattn__ceil_div(vectors, turns);
     s->rows = (int32_t)(turns * s->vectors * s->lanes);
@@ -43,11 +51,9 @@ static void choose_vectors(struct clattn__select_shape *s, const clattn_device_f
 }
 
 /* Nodes lie in local memory if it holds them. */
-static void choose_nodes(struct clattn__select_shape *s, const clattn_device_facts *facts, const clattn_select *select,
-                         const clattn_list *list)
+static void choose_nodes(struct clattn__select_shape *s, const clattn_device_facts *facts)
 {
-    const int64_t bytes = 4 * 8 * list->capacity, room = (int64_t)facts->local_bytes - 4 * (s->group_list + 16);
-    s->scratch = select->method == CLATTN_TREE ? 8 * list->capacity : 0;
+    const int64_t bytes = 4 * s->scratch, room = (int64_t)facts->local_bytes - 4 * (s->group_list + 16);
     s->nodes_global = bytes > room;
 }
 
@@ -66,6 +72,12 @@ static int64_t longest_keys(const clattn_select *select, const clattn_list *list
     return most;
 }
 
+void clattn__select_sizes(struct clattn__select_shape *s, const clattn_select *select, const clattn_list *list)
+{
+    s->scratch = select->method == CLATTN_TREE ? 8 * list->capacity : 0;
+    s->max_keys = longest_keys(select, list);
+}
+
 void clattn__select_shape(struct clattn__select_shape *s, const clattn_device_facts *facts, const clattn_select *select,
                           const clattn_list *list, const struct clattn__problem *problem)
 {
@@ -73,11 +85,12 @@ void clattn__select_shape(struct clattn__select_shape *s, const clattn_device_fa
     const struct clattn__expr *rules = problem->rules;
     choose_sets(s, select, list, &problem->a);
     choose_vectors(s, facts, select);
+    s->aligned = is_aligned(facts, &problem->a);
     s->group_list = cpu ? 1 : least((int64_t)facts->largest_group, 256);
     s->group_strip = cpu ? 1 : least((int64_t)facts->largest_group, 64);
     s->strip = 64;
     s->words = s->group_list == 1 ? 32 : 1;
     s->by_head = clattn__expr_uses_index(rules, CLATTN__INDEX_H) || clattn__expr_uses_index(rules, CLATTN__INDEX_G);
-    choose_nodes(s, facts, select, list);
-    s->max_keys = longest_keys(select, list);
+    clattn__select_sizes(s, select, list);
+    choose_nodes(s, facts);
 }
