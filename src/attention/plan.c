@@ -140,6 +140,7 @@ static clattn_status choose(clattn_plan *plan, uint32_t failed, struct clattn__t
     if (clattn__expr_rule_uses_list(plan->problem.rules, CLATTN__MASK)) {
         task.list_rows = a->list.block_q;
         task.list_heads = plan->problem.list_args.heads;
+        task.list_keys = a->list.block_k;
     }
     clattn_status status = clattn__engine_choose(&plan->ctx->facts, &task, a->engine, a->flags & CLATTN_STRICT,
                                                  &plan->engine, &plan->launch, why);

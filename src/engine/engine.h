@@ -46,7 +46,7 @@ struct clattn__task {
     bool ragged;   /* batch entries have lengths of their own */
     bool aligned;  /* rows of q, k, v and o start at multiples of 16 bytes, if their buffers do */
     int64_t packed_tokens; /* of queries or keys, whichever are more; 0: not packed */
-    int32_t list_rows, list_heads; /* lists say which keys: of so many queries and heads each; 0: no lists */
+    int32_t list_rows, list_heads, list_keys; /* lists say which keys: of so many queries and heads each, in blocks of so many; 0: none do */
     int64_t splits; /* asked for; 0: the engine chooses */
     uint32_t failed; /* bit i: engine number i did not build or gave wrong numbers here, and is passed over */
 };
