@@ -41,7 +41,7 @@ static clattn_select selection(int32_t method)
 /* A change, the status and words of the sentence; of TREE, and of STAGED. */
 #define MISTAKES(X)                                                                                       \
     X(TREE, s->size--, BAD_STRUCT_SIZE, "clattn_select.size")                                             \
-    X(TREE, s->flags = 2, BAD_FLAGS, "flags is 0x2")                                                      \
+    X(TREE, s->flags = 8, BAD_FLAGS, "flags is 0x8")                                                      \
     X(TREE, s->reserved = 1, BAD_FLAGS, "reserved is 1")                                                  \
     X(TREE, s->method = 7, BAD_SELECTOR, "method is 7")                                                   \
     X(TREE, s->scope = -1, BAD_SELECTOR, "scope is -1")                                                   \

@@ -31,9 +31,9 @@ static inline void put(const struct target *t, int i, int place)
 #if OUT == 0
     t->to[place] = block_of(t->c, i);
 #elif OUT == 2
-    t->to[place] = block_of(t->c, chunk_begin(t->a, t->chunks, i) / t->a->block_k);
+    t->to[place] = block_of(t->c, chunk_begin(t->a, t->c, t->chunks, i) / t->a->block_k);
 #else
-    const int begin = chunk_begin(t->a, t->chunks, i), each = t->a->chunk / t->a->smaller;
+    const int begin = chunk_begin(t->a, t->c, t->chunks, i), each = t->a->chunk / t->a->smaller;
     const int end = min(begin + t->a->chunk, t->c->end);
     for (int j = 0; begin + j * t->a->smaller < end; j++)
         t->to[1 + place * each + j] = begin + j * t->a->smaller;
@@ -67,7 +67,9 @@ KERNEL top(SELECT_PARAMS)
     __local uint shared[SHARED_WORDS];
     const int number = (int)get_group_id(0);
     const struct list_place p = find_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
-    const struct candidates c = find_candidates(&a, &p, workspace);
+    if (is_idle(&a, &p))
+        return;
+    const struct candidates c = find_candidates(&a, &p, kept);
     __global const uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
     if (c.n <= a.keep) {
         if (OUT != 1)
@@ -79,9 +81,9 @@ KERNEL top(SELECT_PARAMS)
     keep_best(&t, keys, c.n, a.keep, shared);
     write_tail(&a, &p, a.keep, list);
 #else
-    __global const int *chunks = chunk_list(&a, &p, a.stage, workspace);
+    __global const int *chunks = chunk_list(&a, &p, a.stage, kept);
     const int n = chunk_count(&a, &c, chunks);
-    const struct target t = {&a, &c, chunks, OUT == 1 ? chunk_list(&a, &p, a.stage + 1, workspace) : list_ids(&a, &p, list)};
+    const struct target t = {&a, &c, chunks, OUT == 1 ? chunk_list(&a, &p, a.stage + 1, kept) : list_ids(&a, &p, list)};
     keep_best(&t, keys, n, a.keep_chunks, shared);
 #if OUT == 2
     write_tail(&a, &p, min(n, a.keep_chunks), list);

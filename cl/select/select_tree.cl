@@ -153,7 +153,9 @@ KERNEL tree(SELECT_PARAMS)
     const int each = a.block_k / a.stride_k, at_once = each < KEYS ? KEYS / each : 1;
     for (int number = (int)get_group_id(0); number < a.count * a.scopes; number += (int)get_num_groups(0)) {
         const struct list_place p = find_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
-        const struct candidates c = find_candidates(&a, &p, workspace);
+        if (is_idle(&a, &p))
+            continue;
+        const struct candidates c = find_candidates(&a, &p, kept);
         if (get_local_id(0) == 0)
             COUNT_CANDIDATES(c.n);
         if (c.n <= a.keep) {
