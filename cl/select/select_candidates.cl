@@ -162,10 +162,8 @@ KERNEL candidates(SELECT_PARAMS)
     const int number = (int)get_group_id(0), item = (int)get_local_id(0);
     struct asker s;
     s.p = find_list(&a, number / a.cand_scopes, number % a.cand_scopes, a.cand_scopes LENGTH_ARGS);
-    if (is_idle(&a, &s.p))
-        return;
     s.block_k = a.block_k;
-    s.p.k_blocks = s.p.rows > 0 ? s.p.k_blocks : 0;
+    s.p.k_blocks = s.p.rows > 0 && !is_idle(&a, &s.p) ? s.p.k_blocks : 0;
     __global uint *bits = kept + a.bits_at + (long)number * a.words;
     __global uint *before = kept + a.before_at + (long)number * a.words; /* until the end: what is FULL */
     const int per_kv = a.heads / a.kv_heads, g0 = s.p.head0 / per_kv;
@@ -197,6 +195,6 @@ KERNEL candidates(SELECT_PARAMS)
 #endif
     BARRIER(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
     const int n = count_before(&s.p, bits, before, shared);
-    if (item == 0)
+    if (item == 0 && !is_idle(&a, &s.p))
         write_head(&a, &s.p, n, found, (__global int *)kept + a.cands_at + (long)number * CAND_WORDS);
 }

@@ -42,22 +42,11 @@ static inline void put(const struct target *t, int i, int place)
 #endif
 }
 
-/* Of n places the best `keep', all if there are no more. */
+/* Of n places the best `keep'; all of them if there are no more, whatever their keys are: those have not been computed then. */
 static inline void keep_best(const struct target *t, __global const uint *keys, int n, int keep, __local uint *shared)
 {
-    const int item = (int)get_local_id(0), begin = part_begin(n, item), end = part_begin(n, item + 1);
-#if OUT == 1
-    if (item == 0)
-        t->to[0] = min(n, keep) * (t->a->chunk / t->a->smaller);
-    BARRIER(CLK_GLOBAL_MEM_FENCE);
-#endif
-    if (n <= keep) {
-        for (int i = begin; i < end; i++)
-            put(t, i, i);
-        return;
-    }
     struct keeper k = find_keeper(keys, n, keep, shared);
-    for (int i = begin; i < end; i++)
+    for (int i = k.begin; i < k.end; i++)
         if (keeps(&k, keys[i]))
             put(t, i, k.place++);
 }
@@ -67,26 +56,23 @@ KERNEL top(SELECT_PARAMS)
     __local uint shared[SHARED_WORDS];
     const int number = (int)get_group_id(0);
     const struct list_place p = find_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
-    if (is_idle(&a, &p))
-        return;
     const struct candidates c = find_candidates(&a, &p, kept);
     __global const uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
-    if (c.n <= a.keep) {
-        if (OUT != 1)
-            write_all(&a, &p, &c, list);
-        return;
-    }
 #if OUT == 0
     const struct target t = {&a, &c, 0, list_ids(&a, &p, list)};
-    keep_best(&t, keys, c.n, a.keep, shared);
-    write_tail(&a, &p, a.keep, list);
+    const int n = c.n, keep = a.keep;
 #else
     __global const int *chunks = chunk_list(&a, &p, a.stage, kept);
-    const int n = chunk_count(&a, &c, chunks);
     const struct target t = {&a, &c, chunks, OUT == 1 ? chunk_list(&a, &p, a.stage + 1, kept) : list_ids(&a, &p, list)};
-    keep_best(&t, keys, n, a.keep_chunks, shared);
-#if OUT == 2
-    write_tail(&a, &p, min(n, a.keep_chunks), list);
+    const int n = chunk_count(&a, &c, chunks), keep = a.keep_chunks;
 #endif
+#if OUT == 1
+    if (get_local_id(0) == 0 && !is_idle(&a, &p))
+        t.to[0] = min(n, keep) * (a.chunk / a.smaller);
+    BARRIER(CLK_GLOBAL_MEM_FENCE);
+#endif
+    keep_best(&t, keys, n, keep, shared);
+#if OUT != 1
+    write_tail(&a, &p, min(n, keep), list);
 #endif
 }

@@ -73,18 +73,15 @@ static inline int halve_nodes(const struct nodes *nodes, int keep, __local uint 
     return (int)total;
 }
 
-/* The best halves become the nodes. */
+/* The best halves become the nodes; all of them if they are no more. */
 static inline void keep_halves(const struct nodes *nodes, int halves, int keep, __local uint *shared)
 {
-    const int item = (int)get_local_id(0), begin = part_begin(halves, item), end = part_begin(halves, item + 1);
-    if (halves > keep) {
-        struct keeper k = find_keeper(nodes->key, halves, keep, shared);
-        for (int i = begin; i < end; i++)
-            if (keeps(&k, nodes->key[i])) {
-                nodes->start[k.place] = nodes->half_start[i];
-                nodes->size[k.place++] = nodes->half_size[i];
-            }
-    }
+    struct keeper k = find_keeper(nodes->key, halves, keep, shared);
+    for (int i = k.begin; i < k.end; i++)
+        if (keeps(&k, nodes->key[i])) {
+            nodes->start[k.place] = nodes->half_start[i];
+            nodes->size[k.place++] = nodes->half_size[i];
+        }
     BARRIER(NODE_FENCE);
 }
 
@@ -153,19 +150,14 @@ KERNEL tree(SELECT_PARAMS)
     const int each = a.block_k / a.stride_k, at_once = each < KEYS ? KEYS / each : 1;
     for (int number = (int)get_group_id(0); number < a.count * a.scopes; number += (int)get_num_groups(0)) {
         const struct list_place p = find_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
-        if (is_idle(&a, &p))
-            continue;
         const struct candidates c = find_candidates(&a, &p, kept);
+        const int keep = min(c.n, a.keep);
+        uint dots = 0u;
         if (get_local_id(0) == 0)
             COUNT_CANDIDATES(c.n);
-        if (c.n <= a.keep) {
-            write_all(&a, &p, &c, list);
-            continue;
-        }
-        uint dots = 0u;
-        begin_nodes(&nodes, c.n, a.keep);
+        begin_nodes(&nodes, c.n, keep);
         for (int largest = (c.n + a.keep - 1) / a.keep; largest > 1; largest = (largest + 1) / 2) {
-            const int halves = halve_nodes(&nodes, a.keep, shared);
+            const int halves = halve_nodes(&nodes, keep, shared);
             for (int j = (int)get_local_id(0) * at_once; j < halves; j += GROUP * at_once)
                 for (int i = j; i < min(halves, j + at_once); i++)
                     nodes.key[i] = 0u;
@@ -179,13 +171,13 @@ KERNEL tree(SELECT_PARAMS)
                     dots += score_halves(&a, &p, set, &c, &env, &nodes, j, min(at_once, halves - j), rows, keys);
             }
             BARRIER(NODE_FENCE);
-            keep_halves(&nodes, halves, a.keep, shared);
+            keep_halves(&nodes, halves, keep, shared);
         }
         COUNT_DOTS(dots * (uint)(a.set_heads * p.sampled));
         __global int *ids = list_ids(&a, &p, list);
-        for (int j = (int)get_local_id(0); j < a.keep; j += GROUP)
+        for (int j = (int)get_local_id(0); j < keep; j += GROUP)
             ids[j] = block_of(&c, (int)nodes.start[j]);
-        write_tail(&a, &p, a.keep, list);
+        write_tail(&a, &p, keep, list);
         BARRIER(NODE_FENCE);
     }
 }

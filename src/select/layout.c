@@ -44,7 +44,7 @@ static void fill_sizes(struct select_args *args, const clattn_select_plan *plan)
     args->k_blocks = (cl_int)list->k_blocks;
     args->words = (cl_int)clattn__ceil_div(list->k_blocks, 32);
     args->capacity = (cl_int)list->capacity;
-    args->keep = (cl_int)list->capacity;
+    args->keep = (cl_int)(list->capacity > 0 ? list->capacity : 1);
     args->block_q = s->block_q;
     args->stride_q = s->stride_q;
     args->block_k = s->block_k;

@@ -78,8 +78,13 @@ static void write_options(const clattn_select_plan *plan, enum clattn__select_ke
     const bool ruled = clattn__select_ruled(&plan->select, kernel), of_list = kernel == CLATTN__CANDIDATES ||
                kernel == CLATTN__SELECT_TREE || kernel == CLATTN__CUT || kernel == CLATTN__TOP;
     const bool counts = plan->select.flags & CLATTN_COUNT_PROBES && (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN);
-    clattn__text_add(out, "-DT_Q=%d -DT_K=%d -DDIM=%d -DPACKED=%d -DKEY_LENGTHS=%d", (int)a->type_q, (int)a->type_k, (int)a->dim,
-                     !!(a->flags & CLATTN_PACKED), !!(a->flags & CLATTN_KEY_LENGTHS));
+    clattn__text_add(out, "-DPACKED=%d -DKEY_LENGTHS=%d", !!(a->flags & CLATTN_PACKED), !!(a->flags & CLATTN_KEY_LENGTHS));
+    if (kernel == CLATTN__ROWS)
+        clattn__text_add(out, " -DT_Q=%d", (int)a->type_q);
+    if (kernel == CLATTN__BOUNDS || (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__BLOCKS))
+        clattn__text_add(out, " -DT_K=%d", (int)a->type_k);
+    if (kernel == CLATTN__BOUNDS || (kernel >= CLATTN__ROWS && kernel <= CLATTN__BLOCKS))
+        clattn__text_add(out, " -DDIM=%d", (int)a->dim);
     clattn__text_add(out, " -DCOUNT_PROBES=%d -DMASK_BY_HEAD=%d -DGROUP=%d", counts, ruled && s->by_head,
                      (int)(of_list ? s->group_list : s->group_strip));
     if (kernel == CLATTN__CANDIDATES)
