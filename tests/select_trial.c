@@ -7,20 +7,20 @@
 #include <string.h>
 
 clattn_context *select_ctx;
-static cl_command_queue queue;
+cl_command_queue select_queue;
 static uint64_t random_state = 88172645463325252u;
 
 void select_trial_set_up(void)
 {
     cl_int code;
     ck_assert_int_eq(clattn_context_open(&select_ctx, NULL), CLATTN_OK);
-    queue = clCreateCommandQueue(select_ctx->cl, select_ctx->device, 0, &code);
+    select_queue = clCreateCommandQueue(select_ctx->cl, select_ctx->device, 0, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
 }
 
 void select_trial_tear_down(void)
 {
-    clReleaseCommandQueue(queue);
+    clReleaseCommandQueue(select_queue);
     clattn_context_close(select_ctx);
 }
 
@@ -124,11 +124,12 @@ static cl_mem buffer(const void *data, int64_t bytes)
 static clattn_select_io make_io(struct select_trial *t, const clattn_select_plan *plan)
 {
     clattn_select_io io = CLATTN_SELECT_IO_INIT;
-    uint64_t bytes, bounds;
+    uint64_t bytes, bounds, kept;
     cl_int code = CL_SUCCESS;
     const int64_t lengths = 4 * (t->a.batch + 1);
     ck_assert_int_eq(clattn_list_bytes(&t->list, &bytes), CLATTN_OK);
     ck_assert_int_eq(clattn_select_bounds_size(plan, &bounds), CLATTN_OK);
+    ck_assert_int_eq(clattn_select_kept_size(plan, &kept), CLATTN_OK);
     memset(t->lists, 0x5a, bytes);
     io.q = buffer(t->q, 4 * tokens(t, false) * t->a.dim);
     io.k = buffer(t->k, 4 * tokens(t, true) * t->a.dim);
@@ -141,40 +142,69 @@ static clattn_select_io make_io(struct select_trial *t, const clattn_select_plan
     if (bounds > 0)
         io.bounds = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, bounds, NULL, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
+    if (kept > 0)
+        io.kept = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, kept, NULL, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
     if (t->s.flags & CLATTN_COUNT_PROBES)
         io.counters = buffer(t->counters, 16);
     return io;
 }
 
-static void release(clattn_select_io *io)
+/* What the caller may have changed since. */
+static void write_input(cl_mem mem, const void *data, int64_t bytes)
 {
+    if (mem && bytes > 0)
+        ck_assert_int_eq(clEnqueueWriteBuffer(select_queue, mem, CL_TRUE, 0, (size_t)bytes, data, 0, NULL, NULL), CL_SUCCESS);
+}
+
+clattn_status select_trial_open(struct select_trial *t, struct select_session *session)
+{
+    clattn_status status = clattn_select_plan_create(&session->plan, select_ctx, &t->s, &t->a);
+    if (status)
+        return status;
+    session->io = make_io(t, session->plan);
+    if (session->io.bounds)
+        status = clattn_enqueue_bounds(session->plan, select_queue, &session->io, 0, t->a.kv_len, 0, NULL, NULL);
+    return status;
+}
+
+clattn_status select_trial_step(struct select_trial *t, struct select_session *session)
+{
+    uint64_t bytes;
+    const clattn_select_io *io = &session->io;
+    ck_assert_int_eq(clattn_list_bytes(&t->list, &bytes), CLATTN_OK);
+    memset(t->counters, 0, sizeof t->counters);
+    write_input(io->q, t->q, 4 * tokens(t, false) * t->a.dim);
+    write_input(io->key_lengths, t->key_lengths, 4 * t->a.batch);
+    write_input(io->counters, t->counters, 16);
+    clattn_status status = clattn_enqueue_select(session->plan, select_queue, io, 0, NULL, NULL);
+    if (bytes > 0)
+        ck_assert_int_eq(clEnqueueReadBuffer(select_queue, io->list, CL_TRUE, 0, bytes, t->lists, 0, NULL, NULL), CL_SUCCESS);
+    if (io->counters)
+        ck_assert_int_eq(clEnqueueReadBuffer(select_queue, io->counters, CL_TRUE, 0, 16, t->counters, 0, NULL, NULL), CL_SUCCESS);
+    return status;
+}
+
+void select_trial_close(struct select_session *session)
+{
+    const clattn_select_io *io = &session->io;
     cl_mem all[] = {io->q, io->k, io->q_offsets, io->k_offsets, io->key_lengths, io->bounds, io->scores, io->given, io->list,
-                    io->counters};
+                    io->counters, io->kept};
     for (size_t i = 0; i < CLATTN__LEN(all); i++)
         if (all[i])
             clReleaseMemObject(all[i]);
+    clattn_select_plan_destroy(session->plan);
 }
 
 clattn_status select_trial_run(struct select_trial *t)
 {
-    clattn_select_plan *plan;
-    clattn_status status = clattn_select_plan_create(&plan, select_ctx, &t->s, &t->a);
-    if (status)
+    struct select_session session;
+    clattn_status status = select_trial_open(t, &session);
+    if (!session.plan)
         return status;
-    uint64_t bytes;
-    clattn_select_io io = make_io(t, plan);
-    ck_assert_int_eq(clattn_list_bytes(&t->list, &bytes), CLATTN_OK);
-    memset(t->counters, 0, sizeof t->counters);
-    if (io.bounds)
-        status = clattn_enqueue_bounds(plan, queue, &io, 0, t->a.kv_len, 0, NULL, NULL);
     if (!status)
-        status = clattn_enqueue_select(plan, queue, &io, 0, NULL, NULL);
-    if (bytes > 0)
-        ck_assert_int_eq(clEnqueueReadBuffer(queue, io.list, CL_TRUE, 0, bytes, t->lists, 0, NULL, NULL), CL_SUCCESS);
-    if (io.counters)
-        ck_assert_int_eq(clEnqueueReadBuffer(queue, io.counters, CL_TRUE, 0, 16, t->counters, 0, NULL, NULL), CL_SUCCESS);
-    release(&io);
-    clattn_select_plan_destroy(plan);
+        status = select_trial_step(t, &session);
+    select_trial_close(&session);
     return status;
 }
 
