@@ -46,16 +46,17 @@ bool clattn__select_ruled(const clattn_select *select, enum clattn__select_kerne
 }
 
 /* ---- the problem: of the caller's what selection reads, and a pattern that leaves out what is near ---- */
-static clattn_pattern not_near(const clattn_select *s, const clattn_pattern *pattern)
+/* One text for all sinks and windows, where there are positions: their numbers are arguments, and programs are few. */
+static clattn_pattern not_near(const clattn_select *s, const clattn_attention *a)
 {
-    char text[128];
+    char text[128] = "";
     struct clattn__text out = clattn__text_into(text, sizeof text);
-    if (s->sink > 0)
+    const bool positions = a->pattern.corner != CLATTN_NO_CORNER || s->window > 0;
+    if (s->sink > 0 || s->window > 0)
         clattn__text_add(&out, "k >= %lld", (long long)s->sink);
-    if (s->window > 0)
-        clattn__text_add(&out, "%s(q - k >= %lld | k - q >= %lld)", s->sink > 0 ? " & " : "", (long long)s->window,
-                         (long long)s->window);
-    return clattn_mask(text, (clattn_corner)pattern->corner);
+    if (text[0] && positions)
+        clattn__text_add(&out, " & (q - k >= %lld | k - q >= %lld)", (long long)s->window, (long long)s->window);
+    return clattn_mask(text, (clattn_corner)a->pattern.corner);
 }
 
 static clattn_status resolve(clattn_select_plan *plan, const clattn_attention *problem, char *details, size_t size)
@@ -66,7 +67,7 @@ static clattn_status resolve(clattn_select_plan *plan, const clattn_attention *p
     a.score = a.weight = (clattn_rule){.error = 0};
     a.normaliser = CLATTN_SOFTMAX;
     a.v = a.o = a.lse = dense;
-    a.pattern = clattn_both(a.pattern, not_near(&plan->select, &a.pattern));
+    a.pattern = clattn_both(a.pattern, not_near(&plan->select, &a));
     return clattn__problem_resolve(&plan->problem, &a, details, size);
 }
 
