@@ -4,6 +4,7 @@
  *
  * Every kernel takes a second to compile and none to run: cases differ in what is an argument (lengths, blocks, budgets,
  * near keys, representatives) as much as they like, and in the rest only where that is the point. */
+#include "select/select.h"
 #include "tests/select_trial.h"
 #include "tests/suite.h"
 
@@ -12,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define LEN(array) ((int)CLATTN__LEN(array))
 
@@ -390,6 +393,35 @@ START_TEST(at_34_a_million_keys)
 }
 END_TEST
 
+/* ---- a driver that is wrong ---- */
+/* A kernel that writes nothing in the place of the one for given lists. */
+START_TEST(wrong_lists_are_found)
+{
+    char folder[] = "/tmp/clattn-check.XXXXXX", path[64], text[200];
+    struct select_trial t = select_trial_new(4, 2, 40, 300, 3);
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/select_given.cl", folder);
+    snprintf(text, sizeof text, "struct a { char x[%d]; }; kernel void given(const struct a a, global uint *w, global int *f, "
+             "global int *l) { }", (int)sizeof(struct select_args));
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs(text, file);
+    fclose(file);
+    ck_assert_int_eq(chmod(path, 0600), 0);
+    setenv("CLATTN_KERNEL_DIR", folder, 1);
+    select_trial_method(&t, CLATTN_EXTERNAL_LIST, 40);
+    select_trial_fill(&t, false);
+    ck_assert_int_eq(select_trial_run(&t), CLATTN_SELF_TEST_FAILED);
+    t.a.flags = CLATTN_NO_SELF_TEST;
+    t.given = calloc(1, 100000);
+    ck_assert_int_eq(select_trial_run(&t), CLATTN_OK);
+    unsetenv("CLATTN_KERNEL_DIR");
+    unlink(path);
+    rmdir(folder);
+    select_trial_free(&t);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("selectors");
@@ -413,6 +445,7 @@ int main(void)
     tcase_add_loop_test(device, at_19_masks, 0, 2);
     tcase_add_test(device, at_20_given_lists);
     tcase_add_test(device, streaming_lists_are_empty);
+    tcase_add_test(device, wrong_lists_are_found);
     tcase_add_loop_test(device, at_34_a_million_keys, 0, 2);
     suite_add_tcase(suite, device);
     return run_suite(suite);
