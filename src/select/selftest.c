@@ -57,7 +57,7 @@ static clattn_status shape_tiny(const clattn_select_plan *plan, struct tiny *t)
     a.batch = 1;
     a.q_len = a.q_total = tiny->select.block_q + 3;
     a.kv_len = a.kv_total = BLOCKS * tiny->select.block_k;
-    a.q = a.k = dense;
+    a.q = a.k = a.v = a.o = a.lse = dense;
     for (int i = 0; i < a.n_arrays; i++)
         for (int d = 0; d < a.arrays[i].n_dims; d++)
             a.arrays[i].dims[d] = a.arrays[i].dims[d] < LARGEST_DIM ? a.arrays[i].dims[d] : LARGEST_DIM;
