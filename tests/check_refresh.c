@@ -540,11 +540,30 @@ START_TEST(at_24_late_lists)
             compare(&d, before, "used", s);
         }
     }
-    ck_assert_int_eq(clattn_enqueue_list_copy(select_ctx, select_queue, &d.t.list, used, used, NULL, 0, 0, NULL, NULL),
-                     CLATTN_OUTPUT_ALIASES_INPUT);
     clReleaseMemObject(used);
     free(latest);
     free(before);
+    close_decoder(&d);
+}
+END_TEST
+
+START_TEST(wrong_copies)
+{
+    struct decoder d;
+    cl_int code;
+    open_decoder(&d, 5, "k <= q", CLATTN_STAGED, 0);
+    cl_mem lists = d.session.io.list, small = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, d.bytes - 4, NULL, &code);
+    clattn_list wrong = d.t.list;
+    wrong.size--;
+    ck_assert_int_eq(clattn_enqueue_list_copy(select_ctx, select_queue, &d.t.list, lists, lists, NULL, 0, 0, NULL, NULL),
+                     CLATTN_OUTPUT_ALIASES_INPUT);
+    ck_assert_int_eq(clattn_enqueue_list_copy(select_ctx, select_queue, &d.t.list, lists, small, NULL, 0, 0, NULL, NULL),
+                     CLATTN_LIST_TOO_SMALL);
+    ck_assert_int_eq(clattn_enqueue_list_copy(select_ctx, select_queue, &d.t.list, NULL, lists, NULL, 0, 0, NULL, NULL),
+                     CLATTN_NULL_BUFFER);
+    ck_assert_int_eq(clattn_enqueue_list_copy(select_ctx, select_queue, &wrong, small, lists, NULL, 0, 0, NULL, NULL),
+                     CLATTN_BAD_STRUCT_SIZE);
+    clReleaseMemObject(small);
     close_decoder(&d);
 }
 END_TEST
@@ -566,6 +585,7 @@ int main(void)
     tcase_add_test(device, at_23_refresh_of_one_is_no_cache);
     tcase_add_loop_test(device, at_23_prefill_then_decode, 0, 2);
     tcase_add_loop_test(device, at_24_late_lists, 0, 2);
+    tcase_add_test(device, wrong_copies);
     suite_add_tcase(suite, host);
     suite_add_tcase(suite, device);
     return run_suite(suite);
