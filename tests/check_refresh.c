@@ -244,7 +244,7 @@ static void open_decoder(struct decoder *d, int batch, const char *mask, int32_t
     memset(d, 0, sizeof *d);
     *t = select_trial_new(4, 2, 2, 400, 3);
     t->a.batch = batch;
-    t->a.flags = CLATTN_KEY_LENGTHS;
+    t->a.flags |= CLATTN_KEY_LENGTHS;
     t->key_lengths = calloc((size_t)batch, sizeof *t->key_lengths);
     for (int b = 0; b < batch; b++)
         t->key_lengths[b] = (int32_t)(100 + select_below(200));
@@ -463,7 +463,7 @@ START_TEST(at_23_prefill_then_decode)
         both[i]->s.block_k = 4;
         both[i]->s.sink = 3;
         both[i]->s.window = 20;
-        both[i]->a.flags = CLATTN_KEY_LENGTHS; /* of both, so that they share programs */
+        both[i]->a.flags |= CLATTN_KEY_LENGTHS; /* of both, so that they share programs */
         both[i]->key_lengths = calloc(1, sizeof(int32_t));
         select_trial_method(both[i], methods[_i], 24);
     }
