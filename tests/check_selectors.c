@@ -128,7 +128,7 @@ START_TEST(at_03_at_04_groups)
 {
     pretend_groups(16);
     for (int n = 0; n < 20; n++) {
-        struct select_trial t = select_trial_new(4, 2, 20, 1 + select_below(400), 3);
+        struct select_trial t = select_trial_new(4, 2, 20, 1 + select_below(400), n / 2 % 2 ? 20 : 3); /* 20: loads by fours */
         draw_selection(&t, searches[n / 2 % 2]);
         once(&t, n % 2, "16 items");
     }
