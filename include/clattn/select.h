@@ -59,7 +59,7 @@ typedef enum clattn_representative {
 
 /* flags of a selection */
 #define CLATTN_COUNT_PROBES 0x1u /* add what TREE and STAGED looked at to io.counters (for tests and reports) */
-#define CLATTN_KEEP_STAGES 0x2u  /* STAGED: what each stage begins with stays in io.kept, so that later steps need not begin at 0 */
+#define CLATTN_KEEP_STAGES 0x2u  /* STAGED: what each stage begins with stays in io.kept, for clattn/refresh.h */
 #define CLATTN_GROW_WINDOW 0x4u  /* the window grows by the age of the list: clattn/refresh.h */
 
 #define CLATTN_MAX_STAGES 4
@@ -104,8 +104,9 @@ typedef struct clattn_select_io {
     cl_mem counters;                          /* CLATTN_COUNT_PROBES: uint64[2], added to: candidates, dot products */
     cl_mem kept;                              /* CLATTN_KEEP_STAGES: clattn_select_kept_size, of each layer its own */
     int64_t kept_offset;                      /* bytes, a multiple of 4 */
-    const int32_t *starts; /* on the host, read during the call: the first stage that each batch entry makes again, or CLATTN_REUSE;
-                              more than 0 needs CLATTN_KEEP_STAGES and an earlier enqueue from 0; NULL: 0 for all */
+    const int32_t *starts; /* on the host, read during the call: the first stage that each batch entry makes
+                              again, or CLATTN_REUSE; stages above 0 need CLATTN_KEEP_STAGES, and an enqueue from
+                              0 before; NULL: 0 for all */
 } clattn_select_io;
 #define CLATTN_SELECT_IO_INIT                                                                             \
     {                                                                                                     \
@@ -155,9 +156,9 @@ CLATTN_API clattn_status clattn_select_workspace_size(const clattn_select_plan *
 /* In *bytes: of io.kept, which need not be filled with anything; 0 where nothing is kept. */
 CLATTN_API clattn_status clattn_select_kept_size(const clattn_select_plan *plan, uint64_t *bytes);
 
-/* Enqueue: writes every count and id, tails included, of the batch entries that do not reuse theirs.  Entries that begin at the same
- * stage or at different ones share the kernels; a stage that none needs is not launched.  Never compiles, blocks or allocates.  As clattn_enqueue_forward;
- * also LIST_TOO_SMALL, SCORES_TOO_SMALL, BOUNDS_TOO_SMALL, KEPT_TOO_SMALL, BAD_COUNT (a start). */
+/* Enqueue: writes every count and id, tails included, of the batch entries that do not reuse theirs.  Wherever
+ * entries begin, they share the launch of a stage; one that none needs is left out.  Never compiles, blocks or
+ * allocates.  As clattn_enqueue_forward; also LIST_TOO_SMALL, SCORES_TOO_SMALL, BOUNDS_TOO_SMALL, KEPT_TOO_SMALL, BAD_COUNT (a start). */
 CLATTN_API clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue queue,
                                                const clattn_select_io *io, cl_uint n_wait, const cl_event *wait,
                                                cl_event *event);
