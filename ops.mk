@@ -22,7 +22,7 @@ ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/c
 
 SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/select/shape.c src/select/layout.c src/select/launch.c \
 	src/select/enqueue.c src/select/host.c src/select/selftest.c src/select/words.c \
-	src/select/explain.c src/select/plan.c
+	src/select/explain.c src/select/plan.c src/select/refresh.c src/select/list_copy.c
 
 # tests/ref*.c is the double reference: `clattn verify' links it on purpose.
 WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c \
@@ -38,7 +38,7 @@ PUBLIC_CHECKS = tests/check_ref tests/check_select_ref tests/check_forward tests
 	tests/check_list tests/check_select tests/check_listed
 INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/check_derivative \
 	tests/check_kernel_functions tests/check_kernel_rules tests/check_layout tests/check_cache \
-	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx tests/check_selectors
+	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx tests/check_selectors tests/check_refresh
 RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties tests/check_data tests/check_threads \
 	tests/check_guard tests/check_program tests/check_kernel_functions tests/check_kernel_rules tests/check_mechanisms \
 	tests/check_mechanism_traps tests/check_listed

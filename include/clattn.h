@@ -30,6 +30,7 @@
 #include <clattn/attention.h>
 #include <clattn/list.h>
 #include <clattn/select.h>
+#include <clattn/refresh.h>
 #include <clattn/merge.h>
 #include <clattn/rule.h>
 #include <clattn/mechanism.h>

@@ -413,7 +413,7 @@ START_TEST(wrong_lists_are_found)
     struct select_trial t = select_trial_new(4, 2, 40, 300, 3);
     ck_assert_ptr_nonnull(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/select_given.cl", folder);
-    snprintf(text, sizeof text, "struct a { char x[%d]; }; kernel void given(const struct a a, global uint *w, global int *f, "
+    snprintf(text, sizeof text, "struct a { char x[%d]; }; kernel void given(const struct a a, global uint *w, global uint *k, global int *f, "
              "global int *l) { }", (int)sizeof(struct select_args));
     FILE *file = fopen(path, "w");
     ck_assert_ptr_nonnull(file);

@@ -131,6 +131,8 @@ struct view {
     int64_t
         end; /* keys of all candidates, counted on over the holes between them, up to the last that matters */
     double *scores; /* [heads][k_len]: S(t) of a head */
+    int start;      /* STAGED: the first stage; what it begins with is kept in stages */
+    struct ref_stages *stages; /* or NULL */
     struct ref_trace *trace;
 };
 
@@ -378,14 +380,35 @@ static int64_t cut_chunks(const struct view *w, int64_t *chunks, int64_t n, int6
     return count;
 }
 
+static void keep_stage(const struct view *w, int i, const int64_t *chunks, int64_t n)
+{
+    if (!w->stages)
+        return;
+    free(w->stages->chunks[i]);
+    w->stages->chunks[i] = allocate(n, sizeof *chunks);
+    memcpy(w->stages->chunks[i], chunks, (size_t)n * sizeof *chunks);
+    w->stages->counts[i] = n;
+}
+
+/* What a stage begins with when it is the first. */
+static int64_t begin_stage(const struct view *w, int64_t *chunks)
+{
+    int64_t n = w->start > 0 ? w->stages->counts[w->start] : 0, size = w->s->stages[0].chunk;
+    if (w->start > 0)
+        memcpy(chunks, w->stages->chunks[w->start], (size_t)n * sizeof *chunks);
+    for (int64_t at = 0; w->start == 0 && at < w->end; at += size)
+        chunks[n++] = at;
+    return n;
+}
+
 static int64_t staged(const struct view *w, int64_t *kept)
 {
-    int64_t *chunks = allocate(w->n, sizeof *chunks), n = 0, size = w->s->stages[0].chunk;
-    for (int64_t at = 0; at < w->end; at += size)
-        chunks[n++] = at;
-    for (int i = 0; i < w->s->n_stages; i++) {
-        n = cut_chunks(w, chunks, n, size, w->s->stages[i].chunk);
-        size = w->s->stages[i].chunk;
+    int64_t *chunks = allocate(w->n, sizeof *chunks), n = begin_stage(w, chunks);
+    for (int i = w->start; i < w->s->n_stages; i++) {
+        int64_t size = w->s->stages[i].chunk;
+        if (i > w->start)
+            n = cut_chunks(w, chunks, n, w->s->stages[i - 1].chunk, size);
+        keep_stage(w, i, chunks, n);
         n = keep_chunks(w, chunks, n, size, w->s->stages[i].keep / size);
     }
     for (int64_t i = 0; i < n; i++)
@@ -502,6 +525,45 @@ int64_t ref_select(const struct ref_problem *p, const struct ref_select *s, int6
     free(kept);
     close_view(&w);
     return n;
+}
+
+/* A view's candidates go to what is kept, or come from it. */
+static void keep_candidates(struct view *w)
+{
+    struct ref_stages *stages = w->stages;
+    int64_t **from = w->start > 0 ? &stages->blocks : &w->blocks, **to = w->start > 0 ? &w->blocks : &stages->blocks;
+    if (w->start > 0) {
+        w->n = stages->n;
+        w->end = stages->end;
+    }
+    stages->n = w->n;
+    stages->end = w->end;
+    free(*to);
+    *to = allocate(w->n, sizeof **to);
+    memcpy(*to, *from, (size_t)w->n * sizeof **to);
+}
+
+int64_t ref_select_from(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope,
+                        int64_t m, int start, struct ref_stages *stages, int32_t *ids)
+{
+    struct ref_trace unwanted = {0, 0, 0, NULL};
+    struct view w = open_view(p, s, b, scope, m, &unwanted);
+    w.start = start;
+    w.stages = stages;
+    keep_candidates(&w);
+    int64_t *kept = allocate(w.n, sizeof *kept), n = keep_some(&w, kept);
+    for (int64_t j = 0; j < n; j++)
+        ids[j] = (int32_t)w.blocks[kept[j]];
+    free(kept);
+    close_view(&w);
+    return n;
+}
+
+void ref_stages_free(struct ref_stages *stages)
+{
+    free(stages->blocks);
+    for (int i = 0; i < REF_MAX_STAGES; i++)
+        free(stages->chunks[i]);
 }
 
 int64_t ref_block_scores(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope,

@@ -66,6 +66,16 @@ struct ref_trace {
 int64_t ref_select(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m, int32_t *ids,
                    struct ref_trace *trace);
 
+/* What a decoder keeps of one list's STAGED: its candidates, and what each stage began with. */
+struct ref_stages {
+    int64_t n, end, *blocks;
+    int64_t counts[REF_MAX_STAGES], *chunks[REF_MAX_STAGES];
+};
+/* As ref_select, of STAGED from a stage on: from 0 all is found and kept, later what is kept serves. */
+int64_t ref_select_from(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m, int start,
+                        struct ref_stages *stages, int32_t *ids);
+void ref_stages_free(struct ref_stages *stages);
+
 /* The candidates of a query block and what TREE and BEST rank them by.  Returns how many. */
 int64_t ref_block_scores(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m,
                          int32_t *blocks, double *scores);

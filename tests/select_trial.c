@@ -13,20 +13,20 @@
 #include <unistd.h>
 
 clattn_context *select_ctx;
-static cl_command_queue queue;
+cl_command_queue select_queue;
 static uint64_t random_state = 88172645463325252u;
 
 void select_trial_set_up(void)
 {
     cl_int code;
     ck_assert_int_eq(clattn_context_open(&select_ctx, NULL), CLATTN_OK);
-    queue = clCreateCommandQueue(select_ctx->cl, select_ctx->device, 0, &code);
+    select_queue = clCreateCommandQueue(select_ctx->cl, select_ctx->device, 0, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
 }
 
 void select_trial_tear_down(void)
 {
-    clReleaseCommandQueue(queue);
+    clReleaseCommandQueue(select_queue);
     clattn_context_close(select_ctx);
 }
 
@@ -117,7 +117,7 @@ void select_trial_fill(struct select_trial *t, bool whole)
 }
 
 /* ---- the device: buffers of exact size that end at a page which may not be touched ---- */
-enum { MOST_BUFFERS = 12 };
+enum { MOST_BUFFERS = 24 };
 static struct fence {
     void *map;
     size_t bytes;
@@ -149,9 +149,10 @@ static cl_mem buffer_if(const void *data, int64_t bytes)
     return data ? buffer(data, bytes) : NULL;
 }
 
-static void release_buffers(void)
+/* Those made since there were so many. */
+static void release_buffers(int left)
 {
-    while (n_fences > 0) {
+    while (n_fences > left) {
         clReleaseMemObject(fences[--n_fences].mem);
         munmap(fences[n_fences].map, fences[n_fences].bytes);
     }
@@ -161,11 +162,12 @@ static clattn_select_io make_io(const struct select_trial *t, const clattn_selec
 {
     static const uint64_t zeros[2] = {0, 0};
     clattn_select_io io = CLATTN_SELECT_IO_INIT;
-    uint64_t bytes, bounds, workspace;
+    uint64_t bytes, bounds, workspace, kept;
     const int64_t lengths = 4 * (t->a.batch + 1);
     ck_assert_int_eq(clattn_list_bytes(&t->list, &bytes), CLATTN_OK);
     ck_assert_int_eq(clattn_select_bounds_size(plan, &bounds), CLATTN_OK);
     ck_assert_int_eq(clattn_select_workspace_size(plan, &workspace), CLATTN_OK);
+    ck_assert_int_eq(clattn_select_kept_size(plan, &kept), CLATTN_OK);
     io.q = buffer(t->q, tokens(t, false) * t->a.dim * (t->a.type_q ? 2 : 4));
     io.k = buffer(t->k, tokens(t, true) * t->a.dim * (t->a.type_k ? 2 : 4));
     io.q_offsets = buffer_if(t->q_offsets, lengths);
@@ -176,31 +178,63 @@ static clattn_select_io make_io(const struct select_trial *t, const clattn_selec
     io.list = buffer(NULL, (int64_t)bytes);
     io.bounds = bounds > 0 ? buffer(NULL, (int64_t)bounds) : NULL;
     io.workspace = buffer(NULL, (int64_t)workspace);
+    io.kept = kept > 0 ? buffer(NULL, (int64_t)kept) : NULL;
     io.counters = t->s.flags & CLATTN_COUNT_PROBES ? buffer(zeros, 16) : NULL;
     return io;
 }
 
-clattn_status select_trial_run(struct select_trial *t)
+/* What the caller may have changed since. */
+static void write_input(cl_mem mem, const void *data, int64_t bytes)
 {
-    clattn_select_plan *plan;
-    clattn_status status = clattn_select_plan_create(&plan, select_ctx, &t->s, &t->a);
+    if (mem && bytes > 0)
+        ck_assert_int_eq(clEnqueueWriteBuffer(select_queue, mem, CL_TRUE, 0, (size_t)bytes, data, 0, NULL, NULL), CL_SUCCESS);
+}
+
+clattn_status select_trial_open(struct select_trial *t, struct select_session *session)
+{
+    clattn_status status = clattn_select_plan_create(&session->plan, select_ctx, &t->s, &t->a);
     if (status)
         return status;
+    session->buffers = n_fences;
+    session->io = make_io(t, session->plan);
+    if (session->io.bounds)
+        status = clattn_enqueue_bounds(session->plan, select_queue, &session->io, 0, t->a.kv_len, 0, NULL, NULL);
+    return status;
+}
+
+clattn_status select_trial_step(struct select_trial *t, struct select_session *session)
+{
     uint64_t bytes;
-    clattn_select_io io = make_io(t, plan);
+    const clattn_select_io *io = &session->io;
     ck_assert_int_eq(clattn_list_bytes(&t->list, &bytes), CLATTN_OK);
     memset(t->counters, 0, sizeof t->counters);
-    if (io.bounds)
-        status = clattn_enqueue_bounds(plan, queue, &io, 0, t->a.kv_len, 0, NULL, NULL);
-    if (!status)
-        status = clattn_enqueue_select(plan, queue, &io, 0, NULL, NULL);
+    write_input(io->q, t->q, tokens(t, false) * t->a.dim * (t->a.type_q ? 2 : 4));
+    write_input(io->key_lengths, t->key_lengths, 4 * t->a.batch);
+    write_input(io->counters, t->counters, 16);
+    clattn_status status = clattn_enqueue_select(session->plan, select_queue, io, 0, NULL, NULL);
     if (bytes > 0)
-        ck_assert_int_eq(clEnqueueReadBuffer(queue, io.list, CL_TRUE, 0, bytes, t->lists, 0, NULL, NULL), CL_SUCCESS);
-    if (io.counters)
-        ck_assert_int_eq(clEnqueueReadBuffer(queue, io.counters, CL_TRUE, 0, 16, t->counters, 0, NULL, NULL), CL_SUCCESS);
-    clFinish(queue);
-    release_buffers();
-    clattn_select_plan_destroy(plan);
+        ck_assert_int_eq(clEnqueueReadBuffer(select_queue, io->list, CL_TRUE, 0, bytes, t->lists, 0, NULL, NULL), CL_SUCCESS);
+    if (io->counters)
+        ck_assert_int_eq(clEnqueueReadBuffer(select_queue, io->counters, CL_TRUE, 0, 16, t->counters, 0, NULL, NULL), CL_SUCCESS);
+    return status;
+}
+
+void select_trial_close(struct select_session *session)
+{
+    clFinish(select_queue);
+    release_buffers(session->buffers);
+    clattn_select_plan_destroy(session->plan);
+}
+
+clattn_status select_trial_run(struct select_trial *t)
+{
+    struct select_session session;
+    clattn_status status = select_trial_open(t, &session);
+    if (!session.plan)
+        return status;
+    if (!status)
+        status = select_trial_step(t, &session);
+    select_trial_close(&session);
     return status;
 }
 

@@ -7,6 +7,7 @@
 #include "tests/ref_select.h"
 
 extern clattn_context *select_ctx; /* its facts may be changed between trials */
+extern cl_command_queue select_queue;
 void select_trial_set_up(void); /* fixtures of a test case */
 void select_trial_tear_down(void);
 
@@ -36,6 +37,17 @@ void select_trial_mask(struct select_trial *t, const char *mask, clattn_corner c
 /* Make the tensors, and scores: numbers of 24 bits from -2 to 2, or whole ones from -4 to 4, of which many scores are equal. */
 void select_trial_fill(struct select_trial *t, bool whole);
 void select_trial_put(struct select_trial *t, bool of_k, int64_t index, double value);
+
+/* A plan and its buffers over several steps, at which the trial's q and key_lengths are written; the caller sets io.starts.  The last
+ * session that was opened is closed first.  Every call returns the status of the first one in it that fails. */
+struct select_session {
+    clattn_select_plan *plan;
+    clattn_select_io io;
+    int buffers; /* there were before */
+};
+clattn_status select_trial_open(struct select_trial *t, struct select_session *session);
+clattn_status select_trial_step(struct select_trial *t, struct select_session *session);
+void select_trial_close(struct select_session *session);
 
 /* Select on the device: lists, counters.  Returns the status of the first call that fails. */
 clattn_status select_trial_run(struct select_trial *t);

@@ -66,4 +66,5 @@ KERNEL bounds(SELECT_PARAMS)
     for (int d = (int)get_local_id(0); d < DIM && n > 0; d += GROUP)
         summarise(from + d, a.k_at[3], n, to + d);
     (void)workspace;
+    (void)kept;
 }

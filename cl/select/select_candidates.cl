@@ -151,6 +151,7 @@ static inline void write_head(const struct select_args *a, const struct list_pla
     head[1] = n == 0 ? 0 : holes ? -1 : found[FIRST];
     head[2] = n == 0 ? 0 : (n - 1) * a->block_k + (NEEDS_END ? found[LAST_KEY] - found[LAST] * a->block_k + 1 : a->block_k);
     head[3] = found[FULL0] == INT_MAX ? 0 : found[FULL0] * a->block_k;
+    head[5] = (p->k_blocks + 31) / 32;
     head[4] = found[FULL0] == INT_MAX ? 0 : (int)min((long)p->k_len, (long)min(found[FULL_END], p->k_blocks) * a->block_k);
 }
 
@@ -162,9 +163,9 @@ KERNEL candidates(SELECT_PARAMS)
     struct asker s;
     s.p = place_list(&a, number / a.cand_scopes, number % a.cand_scopes, a.cand_scopes LENGTH_ARGS);
     s.block_k = a.block_k;
-    s.p.k_blocks = s.p.rows > 0 ? s.p.k_blocks : 0;
-    __global uint *bits = workspace + a.bits_at + (long)number * a.words;
-    __global uint *before = workspace + a.before_at + (long)number * a.words; /* until the end: what is FULL */
+    s.p.k_blocks = s.p.rows > 0 && !is_idle(&a, &s.p) ? s.p.k_blocks : 0;
+    __global uint *bits = kept + a.bits_at + (long)number * a.words;
+    __global uint *before = kept + a.before_at + (long)number * a.words; /* until the end: what is FULL */
     const int per_kv = a.heads / a.kv_heads, g0 = s.p.head0 / per_kv;
     const int g1 = MASK_BY_HEAD ? (s.p.head0 + s.p.heads - 1) / per_kv : g0;
     if (item < FOUND_WORDS)
@@ -196,6 +197,6 @@ KERNEL candidates(SELECT_PARAMS)
 #endif
     BARRIER(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
     const int n = count_before(&s.p, bits, before, shared);
-    if (item == 0)
-        write_head(&a, &s.p, n, found, (__global int *)workspace + a.cands_at + (long)number * CAND_WORDS);
+    if (item == 0 && !is_idle(&a, &s.p))
+        write_head(&a, &s.p, n, found, (__global int *)kept + a.cands_at + (long)number * CAND_WORDS);
 }

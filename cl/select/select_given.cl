@@ -11,7 +11,9 @@ KERNEL given(SELECT_PARAMS)
     if (number >= a.count * a.scopes)
         return;
     const struct list_place p = place_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
-    const struct candidates c = find_candidates(&a, &p, workspace);
+    if (is_idle(&a, &p))
+        return;
+    const struct candidates c = find_candidates(&a, &p, kept);
     const long at = list_in_all(&a, &p), ids_at = a.ids_at + at * a.capacity;
     const int n = clamp_int(from[a.counts_at + at], 0, a.capacity);
     int count = 0, last = -1;

@@ -82,7 +82,7 @@ static inline uint search_chunks(const struct select_args *a, const struct list_
 {
     struct search s;
     for (int j = 0; j < CHUNKS; j++) {
-        s.left[j] = chunk_begin(a, chunks, min(i + j, n - 1));
+        s.left[j] = chunk_begin(a, c, chunks, min(i + j, n - 1));
         s.right[j] = min(s.left[j] + a->chunk, c->end);
         s.best[j] = 0u;
     }
@@ -102,8 +102,8 @@ KERNEL scan_chunks(SELECT_PARAMS)
 {
     const int lists = a.count * a.scopes, number = (int)get_group_id(0) % lists, strip = (int)get_group_id(0) / lists;
     const struct list_place p = place_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
-    const struct candidates c = find_candidates(&a, &p, workspace);
-    __global const int *chunks = chunk_list(&a, &p, a.chunks_at, workspace);
+    const struct candidates c = find_candidates(&a, &p, kept);
+    __global const int *chunks = chunk_list(&a, &p, a.stage, kept);
     __global uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
     if (a.stage == 0 && strip == 0 && get_local_id(0) == 0)
         COUNT_CANDIDATES(c.n);

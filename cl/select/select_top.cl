@@ -31,9 +31,9 @@ static inline void put(const struct target *t, int i, int place)
 #if OUT == 0
     t->to[place] = block_of(t->c, i);
 #elif OUT == 2
-    t->to[place] = block_of(t->c, chunk_begin(t->a, t->chunks, i) / t->a->block_k);
+    t->to[place] = block_of(t->c, chunk_begin(t->a, t->c, t->chunks, i) / t->a->block_k);
 #else
-    const int begin = chunk_begin(t->a, t->chunks, i), each = t->a->chunk / t->a->smaller;
+    const int begin = chunk_begin(t->a, t->c, t->chunks, i), each = t->a->chunk / t->a->smaller;
     const int end = min(begin + t->a->chunk, t->c->end);
     for (int j = 0; begin + j * t->a->smaller < end; j++)
         t->to[1 + place * each + j] = begin + j * t->a->smaller;
@@ -56,18 +56,18 @@ KERNEL top(SELECT_PARAMS)
     __local uint shared[SHARED_WORDS];
     const int number = (int)get_group_id(0);
     const struct list_place p = place_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
-    const struct candidates c = find_candidates(&a, &p, workspace);
+    const struct candidates c = find_candidates(&a, &p, kept);
     __global const uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
 #if OUT == 0
     const struct target t = {&a, &c, 0, list_ids(&a, &p, list)};
     const int n = c.n, keep = a.keep;
 #else
-    __global const int *chunks = chunk_list(&a, &p, a.chunks_at, workspace);
-    const struct target t = {&a, &c, chunks, OUT == 1 ? chunk_list(&a, &p, a.cut_at, workspace) : list_ids(&a, &p, list)};
+    __global const int *chunks = chunk_list(&a, &p, a.stage, kept);
+    const struct target t = {&a, &c, chunks, OUT == 1 ? chunk_list(&a, &p, a.stage + 1, kept) : list_ids(&a, &p, list)};
     const int n = chunk_count(&a, &c, chunks), keep = a.keep_chunks;
 #endif
 #if OUT == 1
-    if (get_local_id(0) == 0)
+    if (get_local_id(0) == 0 && !is_idle(&a, &p))
         t.to[0] = min(n, keep) * (a.chunk / a.smaller);
     BARRIER(CLK_GLOBAL_MEM_FENCE);
 #endif

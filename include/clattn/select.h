@@ -57,10 +57,13 @@ typedef enum clattn_representative {
     CLATTN_LAST = 2
 } clattn_representative;
 
-/* flag of a selection */
+/* flags of a selection */
 #define CLATTN_COUNT_PROBES 0x1u /* add what TREE and STAGED looked at to io.counters (for tests and reports) */
+#define CLATTN_KEEP_STAGES 0x2u  /* STAGED: what each stage begins with stays in io.kept, for clattn/refresh.h */
+#define CLATTN_GROW_WINDOW 0x4u  /* the window grows by the age of the list: clattn/refresh.h */
 
 #define CLATTN_MAX_STAGES 4
+#define CLATTN_REUSE CLATTN_MAX_STAGES /* a start behind all stages: the list stays as it is */
 typedef struct clattn_stage {
     int64_t chunk, keep; /* tokens: of a chunk; how many leave the stage, a multiple of chunk */
 } clattn_stage;
@@ -68,7 +71,7 @@ typedef struct clattn_stage {
 /* A selection.  Start from CLATTN_SELECT_INIT: TREE with HiP's rows, budget, sinks and window, blocks of 8 keys. */
 typedef struct clattn_select {
     size_t size;
-    uint32_t flags;         /* 0 or CLATTN_COUNT_PROBES */
+    uint32_t flags;
     int32_t method;         /* clattn_selector */
     int32_t scope;          /* clattn_scope */
     int32_t representative; /* clattn_representative; TREE */
@@ -99,10 +102,15 @@ typedef struct clattn_select_io {
     cl_mem workspace;                         /* CLATTN_CALLER_WORKSPACE of the problem */
     int64_t workspace_offset;                 /* bytes, a multiple of 4 */
     cl_mem counters;                          /* CLATTN_COUNT_PROBES: uint64[2], added to: candidates, dot products */
+    cl_mem kept;                              /* CLATTN_KEEP_STAGES: clattn_select_kept_size, of each layer its own */
+    int64_t kept_offset;                      /* bytes, a multiple of 4 */
+    const int32_t *starts; /* on the host, read during the call: the first stage that each batch entry makes
+                              again, or CLATTN_REUSE; stages above 0 need CLATTN_KEEP_STAGES, and an enqueue from
+                              0 before; NULL: 0 for all */
 } clattn_select_io;
 #define CLATTN_SELECT_IO_INIT                                                                             \
     {                                                                                                     \
-        sizeof(clattn_select_io), NULL, NULL, NULL, NULL, NULL, {NULL}, NULL, NULL, NULL, NULL, NULL, 0, NULL \
+        sizeof(clattn_select_io), NULL, NULL, NULL, NULL, NULL, {NULL}, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, 0, NULL \
     }
 
 typedef struct clattn_select_plan clattn_select_plan;
@@ -149,9 +157,12 @@ CLATTN_API void clattn_select_plan_destroy(clattn_select_plan *plan);
 CLATTN_API clattn_status clattn_select_plan_explain(const clattn_select_plan *plan, char *text, size_t size);
 /* In *bytes: no more than a tile of query blocks needs, whatever q_len is; linear in the keys. */
 CLATTN_API clattn_status clattn_select_workspace_size(const clattn_select_plan *plan, uint64_t *bytes);
+/* In *bytes: of io.kept, which need not be filled with anything; 0 where nothing is kept. */
+CLATTN_API clattn_status clattn_select_kept_size(const clattn_select_plan *plan, uint64_t *bytes);
 
-/* Enqueue: writes every count and id, tails included.  Never compiles, blocks or allocates.  As clattn_enqueue_forward;
- * also LIST_TOO_SMALL, SCORES_TOO_SMALL, BOUNDS_TOO_SMALL. */
+/* Enqueue: writes every count and id, tails included, of the batch entries that do not reuse theirs.  Wherever
+ * entries begin, they share the launch of a stage; one that none needs is left out.  Never compiles, blocks or
+ * allocates.  As clattn_enqueue_forward; also LIST_TOO_SMALL, SCORES_TOO_SMALL, BOUNDS_TOO_SMALL, KEPT_TOO_SMALL, BAD_COUNT (a start). */
 CLATTN_API clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue queue,
                                                const clattn_select_io *io, cl_uint n_wait, const cl_event *wait,
                                                cl_event *event);

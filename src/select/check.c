@@ -6,7 +6,7 @@
 
 static clattn_status check_choices(const clattn_select *s, char *text, size_t size)
 {
-    if (s->flags & ~CLATTN_COUNT_PROBES || s->reserved)
+    if (s->flags & ~(CLATTN_COUNT_PROBES | CLATTN_KEEP_STAGES | CLATTN_GROW_WINDOW) || s->reserved)
         return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags is 0x%x, reserved is %d",
                               (unsigned)s->flags, (int)s->reserved);
     if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING)

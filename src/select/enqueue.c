@@ -3,7 +3,7 @@
  * allocates nothing. */
 #include "select/select.h"
 
-#define MAX_RULES (10 + CLATTN_MAX_ARRAYS)
+#define MAX_RULES (11 + CLATTN_MAX_ARRAYS)
 
 struct rules {
     struct clattn__buffer_rule list[MAX_RULES];
@@ -72,6 +72,32 @@ static clattn_status add_workspace(const clattn_select_plan *plan, const clattn_
     return CLATTN_OK;
 }
 
+static clattn_status add_kept(const clattn_select_plan *plan, const clattn_select_io *io, struct rules *rules)
+{
+    int64_t last;
+    if (plan->kept_bytes == 0)
+        return CLATTN_OK;
+    if (io->kept_offset < 0 || io->kept_offset % 4 || !clattn__add(io->kept_offset, plan->kept_bytes, &last))
+        return clattn__fail(plan->ctx, CLATTN_BAD_OFFSET, CL_SUCCESS, "kept_offset is %lld; it must be a multiple of 4, 0 or more",
+                            (long long)io->kept_offset);
+    add_rule(rules, "kept", io->kept, io->kept_offset, last, CLATTN_KEPT_TOO_SMALL, true);
+    return CLATTN_OK;
+}
+
+/* Where entries begin; *any: whether one does. */
+static clattn_status check_starts(const clattn_select_plan *plan, const int32_t *starts, bool *any)
+{
+    const int32_t last = plan->select.flags & CLATTN_KEEP_STAGES && plan->select.n_stages > 0 ? plan->select.n_stages - 1 : 0;
+    *any = !starts;
+    for (int64_t b = 0; starts && b < plan->list.batch; b++) {
+        if (starts[b] < 0 || (starts[b] > last && starts[b] != CLATTN_REUSE))
+            return clattn__fail(plan->ctx, CLATTN_BAD_COUNT, CL_SUCCESS, "starts[%lld] is %d; 0 to %d and CLATTN_REUSE are possible",
+                                (long long)b, (int)starts[b], (int)last);
+        *any |= starts[b] != CLATTN_REUSE;
+    }
+    return CLATTN_OK;
+}
+
 static clattn_status check_unused(const clattn_select_plan *plan, const clattn_select_io *io)
 {
     const uint32_t flags = plan->problem.a.flags;
@@ -89,6 +115,7 @@ static clattn_status check_unused(const clattn_select_plan *plan, const clattn_s
         {"given", io->given, method == CLATTN_EXTERNAL_LIST},
         {"counters", io->counters, plan->select.flags & CLATTN_COUNT_PROBES},
         {"workspace", io->workspace, flags & CLATTN_CALLER_WORKSPACE},
+        {"kept", io->kept, plan->select.flags & CLATTN_KEEP_STAGES},
     };
     for (size_t i = 0; i < CLATTN__LEN(optional); i++)
         if (optional[i].mem && !optional[i].used)
@@ -122,6 +149,8 @@ static clattn_status check_select_io(const clattn_select_plan *plan, const clatt
     if (plan->select.flags & CLATTN_COUNT_PROBES)
         add_rule(&rules, "counters", io->counters, 0, 16, CLATTN_COUNTERS_TOO_SMALL, true);
     status = add_workspace(plan, io, &rules);
+    if (!status)
+        status = add_kept(plan, io, &rules);
     return status ? status : check_rules(plan, &rules);
 }
 
@@ -167,16 +196,20 @@ clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue q
                                     const cl_event *wait, cl_event *event)
 {
     const struct clattn__wait waits = {n_wait, wait};
+    bool any;
     clattn_status status = check_call(plan, queue, io, waits);
     if (!status)
         status = check_select_io(plan, io);
+    if (!status)
+        status = check_starts(plan, io->starts, &any);
     if (status)
         return status;
-    if (plan->pairs == 0)
+    if (plan->pairs == 0 || !any)
         return enqueue_nothing(plan, queue, waits, event);
     const bool own = plan->workspace != NULL;
     struct clattn__select_run run = {.plan = plan, .io = io, .workspace = own ? plan->workspace : io->workspace,
-                                     .shift = own ? 0 : io->workspace_offset / 4};
+                                     .shift = own ? 0 : io->workspace_offset / 4,
+                                     .kept = plan->kept_bytes > 0 ? io->kept : NULL, .kept_shift = io->kept_offset / 4};
     return enqueue(plan, queue, clattn__launch_select, &run, waits, event);
 }
 

@@ -81,6 +81,7 @@ static cl_int launch(struct clattn__chain *c, const struct clattn__select_run *r
     cl_event next = NULL;
     set(&s, sizeof *args, args);
     set_buffer(&s, run->workspace);
+    set_buffer(&s, or_else(run->kept, run->workspace));
     set_own(&s, run, kernel);
     set_common(&s, run, kernel);
     if (s.code != CL_SUCCESS)
@@ -93,6 +94,18 @@ static cl_int launch(struct clattn__chain *c, const struct clattn__select_run *r
     return code;
 }
 
+/* Work at this stage on the entries that begin no later.  false: there is none. */
+static bool activate(const struct clattn__select_run *run, struct select_args *args, int stage)
+{
+    const int32_t *starts = run->io->starts;
+    const int64_t begin = args->first / args->q_blocks, end = (args->first + args->count - 1) / args->q_blocks + 1;
+    uint64_t active = starts ? 0 : ~(uint64_t)0;
+    for (int64_t b = begin; b < end && starts; b++)
+        active |= (uint64_t)(starts[b] <= stage) << b % 64;
+    args->active = (cl_long)active;
+    return active != 0;
+}
+
 /* A search in every chunk, and what is kept of them, until chunks are blocks. */
 static cl_int launch_stages(struct clattn__chain *c, const struct clattn__select_run *run, struct select_args *args, size_t lists)
 {
@@ -100,15 +113,13 @@ static cl_int launch_stages(struct clattn__chain *c, const struct clattn__select
     cl_int code = CL_SUCCESS;
     for (int i = 0; code == CL_SUCCESS && i < select->n_stages; i++) {
         const bool last = i == select->n_stages - 1;
+        if (!activate(run, args, i))
+            continue;
         args->stage = i;
         args->chunk = (cl_int)select->stages[i].chunk;
         args->smaller = last ? args->chunk : (cl_int)select->stages[i + 1].chunk;
         args->keep_chunks = (cl_int)(select->stages[i].keep / select->stages[i].chunk);
-        if (i > 0) { /* what the stage before has cut */
-            const cl_long cut = args->cut_at;
-            args->cut_at = args->chunks_at;
-            args->chunks_at = cut;
-        }
+        args->strips = (cl_int)clattn__ceil_div(clattn__stage_chunks(select, &run->plan->list, i), run->plan->shape.strip);
         code = launch(c, run, CLATTN__SCAN, args, lists * (size_t)args->strips);
         if (code == CL_SUCCESS)
             code = launch(c, run, last ? CLATTN__TOP : CLATTN__CUT, args, lists);
@@ -132,19 +143,22 @@ static cl_int launch_method(struct clattn__chain *c, const struct clattn__select
         return launch_stages(c, run, args, lists);
     if (plan->select.method == CLATTN_EXTERNAL_LIST)
         return launch(c, run, CLATTN__GIVEN, args, (lists + items - 1) / items);
+    args->strips = (cl_int)clattn__ceil_div(plan->shape.max_keys, plan->shape.strip);
     code = launch(c, run, CLATTN__BLOCKS, args, lists * (size_t)args->strips);
     return code == CL_SUCCESS ? launch(c, run, CLATTN__TOP, args, lists) : code;
 }
 
-/* Places of the workspace that begins `shift' words later. */
-static void shift_args(struct select_args *args, int64_t shift)
+/* Pairs from args->first on: candidates for the entries that begin with them, then the rest for those that begin at all. */
+static cl_int launch_tile(struct clattn__chain *c, const struct clattn__select_run *run, struct select_args *args)
 {
-    cl_long *const places[] = {&args->cands_at, &args->bits_at, &args->before_at, &args->rows_at, &args->keys_at,
-                               &args->chunks_at, &args->cut_at, &args->scratch_at};
-    for (size_t i = 0; i < CLATTN__LEN(places); i++)
-        *places[i] += shift;
-    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
-        args->table_at[i] += shift;
+    const int last = run->plan->select.n_stages > 0 ? run->plan->select.n_stages - 1 : 0;
+    cl_int code = CL_SUCCESS;
+    if (activate(run, args, 0))
+        code = launch(c, run, CLATTN__CANDIDATES, args, (size_t)args->count * (size_t)args->cand_scopes);
+    args->fresh = args->active;
+    if (code != CL_SUCCESS || !activate(run, args, last))
+        return code;
+    return launch_method(c, run, args, (size_t)args->count * (size_t)args->scopes);
 }
 
 static cl_int launch_tables(struct clattn__chain *c, const struct clattn__select_run *run)
@@ -175,18 +189,15 @@ cl_int clattn__launch_select(struct clattn__chain *c, void *cookie)
 {
     const struct clattn__select_run *run = cookie;
     const clattn_select_plan *plan = run->plan;
-    struct select_args args = plan->args;
     if (plan->select.method == CLATTN_STREAMING)
         return launch_empty(c, run);
-    shift_args(&args, run->shift);
-    args.strips = (cl_int)clattn__ceil_div(plan->shape.max_keys, plan->shape.strip);
+    const int64_t few = 63 * plan->list.q_blocks + 1; /* of 64 entries at most, each a bit of args.active */
+    const int64_t tile = run->io->starts && few < plan->tile ? few : plan->tile;
     cl_int code = launch_tables(c, run);
-    for (int64_t first = 0; code == CL_SUCCESS && first < plan->pairs; first += plan->tile) {
-        args.first = first;
-        args.count = (cl_int)(plan->pairs - first < plan->tile ? plan->pairs - first : plan->tile);
-        code = launch(c, run, CLATTN__CANDIDATES, &args, (size_t)args.count * (size_t)args.cand_scopes);
-        if (code == CL_SUCCESS)
-            code = launch_method(c, run, &args, (size_t)args.count * (size_t)args.scopes);
+    for (int64_t first = 0; code == CL_SUCCESS && first < plan->pairs; first += tile) {
+        struct select_args args = clattn__select_place(plan, run->shift, run->kept_shift, first);
+        args.count = (cl_int)(plan->pairs - first < tile ? plan->pairs - first : tile);
+        code = launch_tile(c, run, &args);
     }
     return code;
 }

@@ -52,16 +52,19 @@ static void fill_sizes(struct select_args *args, const clattn_select_plan *plan)
     args->sets = shape->sets;
     args->set_heads = shape->set_heads;
     args->max_keys = (cl_int)shape->max_keys;
+    for (int i = 1; i < s->n_stages; i++)
+        args->chunk_words[i - 1] = 1 + (cl_int)clattn__stage_chunks(s, list, i);
     args->scratch = (cl_int)shape->scratch;
     args->representative = s->representative;
 }
 
-/* A part of the workspace: words for each pair. */
+/* A part of the workspace, or of what is kept: words for each pair. */
 struct part {
     cl_long *at;
     int64_t words;
+    bool kept;
 };
-enum { MOST_PARTS = 7 };
+enum { MOST_PARTS = 8 };
 
 static int64_t words_of_rows(const clattn_select_plan *plan)
 {
@@ -69,21 +72,35 @@ static int64_t words_of_rows(const clattn_select_plan *plan)
     return s->scored ? plan->list.scopes * s->sets * plan->problem.a.dim * s->rows : 0;
 }
 
-static void list_parts(clattn_select_plan *plan, struct part parts[MOST_PARTS])
+static void list_parts(const clattn_select_plan *plan, struct select_args *args, struct part parts[MOST_PARTS])
 {
-    struct select_args *args = &plan->args;
-    const int64_t lists = plan->list.scopes, keys = plan->shape.max_keys;
-    const int64_t chunks = plan->select.method == CLATTN_STAGED ? lists * (1 + keys) : 0;
+    const int64_t lists = plan->list.scopes;
+    const bool kept = plan->select.flags & CLATTN_KEEP_STAGES && plan->select.method == CLATTN_STAGED;
     const struct part all[MOST_PARTS] = {
-        {&args->cands_at, (int64_t)args->cand_scopes * CAND_WORDS},
-        {&args->bits_at, (int64_t)args->cand_scopes * args->words},
-        {&args->before_at, (int64_t)args->cand_scopes * args->words},
-        {&args->rows_at, words_of_rows(plan)},
-        {&args->keys_at, lists * keys},
-        {&args->chunks_at, chunks},
-        {&args->cut_at, chunks},
+        {&args->cands_at, (int64_t)args->cand_scopes * CAND_WORDS, kept},
+        {&args->bits_at, (int64_t)args->cand_scopes * args->words, kept},
+        {&args->before_at, (int64_t)args->cand_scopes * args->words, kept},
+        {&args->chunks_at[0], lists * args->chunk_words[0], kept},
+        {&args->chunks_at[1], lists * args->chunk_words[1], kept},
+        {&args->chunks_at[2], lists * args->chunk_words[2], kept},
+        {&args->rows_at, words_of_rows(plan), false},
+        {&args->keys_at, lists * plan->shape.max_keys, false},
     };
     memcpy(parts, all, sizeof all);
+}
+
+struct select_args clattn__select_place(const clattn_select_plan *plan, int64_t shift, int64_t kept_shift, int64_t first)
+{
+    struct select_args args = plan->args;
+    struct part parts[MOST_PARTS];
+    list_parts(plan, &args, parts);
+    for (int i = 0; i < MOST_PARTS; i++)
+        *parts[i].at += parts[i].kept ? kept_shift + first * parts[i].words : shift;
+    args.scratch_at += shift;
+    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
+        args.table_at[i] += shift;
+    args.first = first;
+    return args;
 }
 
 /* Groups of select_tree.cl, each with its own nodes where these lie in the workspace. */
@@ -97,11 +114,11 @@ bool clattn__select_layout(clattn_select_plan *plan)
 {
     struct part parts[MOST_PARTS];
     struct forward_args tables_args = {.batch = 0};
-    int64_t each = 0, words;
+    int64_t each = 0, kept_at = 0, words;
     fill_sizes(&plan->args, plan);
-    list_parts(plan, parts);
+    list_parts(plan, &plan->args, parts);
     for (int i = 0; i < MOST_PARTS; i++)
-        each += parts[i].words;
+        each += parts[i].kept ? 0 : parts[i].words;
     plan->pairs = plan->list.batch * plan->list.q_blocks;
     plan->tile = each > 0 && TILE_BYTES / 4 / each < plan->pairs ? TILE_BYTES / 4 / each : plan->pairs;
     plan->tile = plan->tile < 1 ? 1 : plan->tile;
@@ -110,16 +127,18 @@ bool clattn__select_layout(clattn_select_plan *plan)
         memcpy(plan->args.table_at, tables_args.table_at, sizeof plan->args.table_at);
     int64_t at = plan->tables.ints;
     for (int i = 0; i < MOST_PARTS; i++) {
-        *parts[i].at = at;
-        if (!clattn__mul(parts[i].words, plan->tile, &words) || !clattn__add(at, words, &at))
+        int64_t *end = parts[i].kept ? &kept_at : &at;
+        *parts[i].at = *end;
+        if (!clattn__mul(parts[i].words, parts[i].kept ? plan->pairs : plan->tile, &words) || !clattn__add(*end, words, end))
             return false;
     }
     plan->args.scratch_at = at;
     choose_groups(plan);
     if (plan->shape.nodes_global)
         at += plan->shape.scratch * (int64_t)plan->tree_groups;
+    plan->kept_bytes = 4 * kept_at;
     plan->workspace_bytes = plan->select.method == CLATTN_STREAMING || plan->pairs == 0 ? 0 : 4 * at;
-    return plan->tile * plan->list.scopes <= INT32_MAX / 64 && at < INT64_MAX / 8;
+    return plan->tile * plan->list.scopes <= INT32_MAX / 64 && at < INT64_MAX / 8 && kept_at < INT64_MAX / 8;
 }
 
 int64_t clattn__bounds_bytes(const clattn_select_plan *plan)

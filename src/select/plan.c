@@ -236,6 +236,17 @@ clattn_status clattn_select_workspace_size(const clattn_select_plan *plan, uint6
     return CLATTN_OK;
 }
 
+clattn_status clattn_select_kept_size(const clattn_select_plan *plan, uint64_t *bytes)
+{
+    clattn_status status = clattn__select_plan_check(plan);
+    if (status)
+        return status;
+    if (!bytes)
+        return clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "%s", "bytes");
+    *bytes = (uint64_t)plan->kept_bytes;
+    return CLATTN_OK;
+}
+
 clattn_status clattn_select_bounds_size(const clattn_select_plan *plan, uint64_t *bytes)
 {
     clattn_status status = clattn__select_plan_check(plan);

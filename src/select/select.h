@@ -10,7 +10,7 @@
 #include "select_args.clh"
 #undef I64
 #undef I32
-_Static_assert(offsetof(struct select_args, pad) + sizeof(cl_int) == sizeof(struct select_args), "no padding at a struct's end");
+_Static_assert(offsetof(struct select_args, chunk_words) + 3 * sizeof(cl_int) == sizeof(struct select_args), "no padding at a struct's end");
 
 /* ---- list.c ---- */
 /* Write a status's sentence with details into text, if there is one, and return the status. */
@@ -39,6 +39,7 @@ struct clattn__select_shape {
     int64_t max_keys;                /* of a list that select_top.cl reads; 0: none */
     int64_t scratch;                 /* words of a group of select_tree.cl */
 };
+int64_t clattn__stage_chunks(const clattn_select *select, const clattn_list *list, int stage); /* that it may have to search */
 void clattn__select_shape(struct clattn__select_shape *shape, const clattn_device_facts *facts, const clattn_select *select,
                           const clattn_list *list, const struct clattn__problem *problem);
 /* What of it depends on blocks and budgets, for others. */
@@ -63,6 +64,7 @@ struct clattn_select_plan {
     struct clattn__kernel kernels[CLATTN__SELECT_KERNELS]; /* those that the method needs */
     int64_t pairs, tile;     /* of a batch entry and a query block: in all, and of a launch */
     int64_t workspace_bytes; /* tables, then what a tile needs, then the groups' scratch */
+    int64_t kept_bytes;      /* candidates and chunks of all pairs, or 0: they lie in the workspace */
     size_t tree_groups;
     pthread_mutex_t lock;    /* guards the kernels' arguments and all that follows */
     cl_mem workspace;        /* the plan's own, NULL with CLATTN_CALLER_WORKSPACE */
@@ -77,16 +79,18 @@ bool clattn__select_ruled(const clattn_select *select, enum clattn__select_kerne
 clattn_pattern clattn__select_pattern(const clattn_select *select, const clattn_pattern *pattern);
 
 /* ---- layout.c ---- */
-/* Lay out the workspace of a plan whose shape is known: args, tables, tile, workspace_bytes.  false: overflow. */
+/* Lay out the workspace of a plan whose shape is known: args, tables, tile, workspace_bytes, kept_bytes.  false: overflow. */
 bool clattn__select_layout(clattn_select_plan *plan);
+/* The plan's args for a workspace and kept stages that begin so many words later, and for pairs from `first' on. */
+struct select_args clattn__select_place(const clattn_select_plan *plan, int64_t shift, int64_t kept_shift, int64_t first);
 int64_t clattn__bounds_bytes(const clattn_select_plan *plan);
 
 /* ---- launch.c: the kernels of a selection with their arguments, without any check ---- */
 struct clattn__select_run {
     const clattn_select_plan *plan;
     const clattn_select_io *io;
-    cl_mem workspace;
-    int64_t shift;        /* words before this enqueue's part of it */
+    cl_mem workspace, kept;
+    int64_t shift, kept_shift; /* words before this enqueue's part of them */
     int64_t first, count; /* bounds: blocks */
 };
 cl_int clattn__launch_select(struct clattn__chain *c, void *run);

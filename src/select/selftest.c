@@ -34,6 +34,7 @@ static void shrink_select(clattn_select *s)
     s->stride_q = at_most(s->stride_q, s->block_q);
     s->block_k = s->block_k >= 4 ? 4 : s->block_k >= 2 ? 2 : 1;
     s->stride_k = at_most(s->stride_k, s->block_k);
+    s->flags &= ~CLATTN_KEEP_STAGES; /* another place of the same things */
     s->budget = KEPT * s->block_k;
     s->sink = s->sink < 3 ? s->sink : 3;
     s->window = s->window < 5 ? s->window : 5;

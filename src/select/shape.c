@@ -57,17 +57,27 @@ static void choose_nodes(struct clattn__select_shape *s, const clattn_device_fac
     s->nodes_global = bytes > room;
 }
 
+/* A stage cuts what the one before keeps, which is all of its chunks where there are few. */
+int64_t clattn__stage_chunks(const clattn_select *select, const clattn_list *list, int stage)
+{
+    const clattn_stage *s = &select->stages[stage];
+    const int64_t tokens = list->k_blocks * list->block_k;
+    if (stage == 0)
+        return clattn__ceil_div(tokens, s->chunk);
+    const int64_t all = clattn__ceil_div(tokens, s[-1].chunk) * s[-1].chunk;
+    return (s[-1].keep < all ? s[-1].keep : all) / s->chunk;
+}
+
 static int64_t longest_keys(const clattn_select *select, const clattn_list *list)
 {
     if (select->method == CLATTN_TREE || select->method >= CLATTN_EXTERNAL_LIST)
         return 0;
     if (select->method != CLATTN_STAGED)
         return list->k_blocks;
-    int64_t tokens = list->k_blocks * list->block_k, most = 0;
-    for (int i = 0; i < select->n_stages; i++) { /* a stage cuts what the one before keeps */
-        const int64_t chunks = clattn__ceil_div(tokens, select->stages[i].chunk);
+    int64_t most = 0;
+    for (int i = 0; i < select->n_stages; i++) {
+        const int64_t chunks = clattn__stage_chunks(select, list, i);
         most = chunks > most ? chunks : most;
-        tokens = select->stages[i].keep < tokens ? select->stages[i].keep : tokens;
     }
     return most;
 }

@@ -357,6 +357,19 @@ static bool merge_right(struct fixture *f)
     return !clWaitForEvents(1, &f->event) && device_numbers_right(f, f->merged);
 }
 
+/* Right numbers in the shape of lists: counts, then ids, of as many entries. */
+static clattn_status act_copy_lists(struct fixture *f)
+{
+    static const int32_t marks[] = {1, 1, 1, 1, 1};
+    clattn_list list = CLATTN_LIST_INIT;
+    list.batch = sizeof marks / sizeof *marks;
+    list.scopes = list.q_blocks = 1;
+    list.k_blocks = list.capacity = N_O / list.batch - 1;
+    list.ids_at = list.batch * 4;
+    return clattn_enqueue_list_copy(f->ctx, f->queue, &list, f->part_o, f->merged, marks, 1, 1, &f->gate,
+                                    &f->event);
+}
+
 static const struct stage stages[] = {
     {"list devices", NULL, act_list, NULL, NULL, NULL, false},
     {"context open", NULL, act_open, made_ctx, NULL, after_ctx, false},
@@ -369,6 +382,7 @@ static const struct stage stages[] = {
     {"run on host memory", NULL, act_run, NULL, run_right, NULL, false},
     {"merge plan create", NULL, act_merge_plan, made_merge, merge_plan_right, after_merge, false},
     {"enqueue merge", before_merge, act_merge, made_event, merge_right, after_event, false},
+    {"copy lists", before_merge, act_copy_lists, made_event, merge_right, after_event, false},
 };
 
 /* ---- one injection ---- */
