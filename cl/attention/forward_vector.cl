@@ -49,7 +49,8 @@
 #define LANES ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
 
 #define STEPS ((DIM + DOT - 1) / DOT)
-#define GATHERS MASK_LISTS /* blocks are made of keys that a tile sees, wherever they lie */
+#define KEYS_OF_TILE MK
+#include "runs.clh"
 #if DOT == 1
 #include "tile_fma.clh"
 #else
@@ -59,21 +60,6 @@
 #include "fetch_ahead.clh"
 #include "transpose.clh"
 
-/* A block's keys: consecutive ones from a first key on, or any that rise. */
-#if GATHERS
-#include "runs.clh"
-struct keys {
-    int at[BK];
-    ulong partial; /* a bit for each MK of them: some pairs of theirs are masked */
-};
-#define KEYS const struct keys *
-#define KEY_AT(keys, c) ((keys)->at[c])
-#define CLASS_AT(env, span, keys, c, n) ((int)(2 - ((keys)->partial >> (c) / MK & 1)))
-#else
-#define KEYS int
-#define KEY_AT(keys, c) ((keys) + (c))
-#define CLASS_AT(env, span, keys, c, n) class_of(env, span, (keys) + (c), n)
-#endif
 
 /* What a work-item keeps of a tile from block to block. */
 struct rows {
@@ -400,17 +386,13 @@ static inline int gather(struct keys *keys, struct walk *walk, const struct rule
                          __global const STORED(T_V) *v, void *key_rows, void *values)
 {
     int n = 0;
-    keys->partial = 0;
     while (n < BK) {
         const struct run r = find_run(walk, env, span, BK - n);
         if (r.n == 0)
             break;
         widen_keys(key_rows, n, k + at->k0 + r.key * a->k_at[3], a->k_at[3], r.n, DIM);
         widen_values(values, n, v + at->v0 + r.key * a->v_at[3], a->v_at[3], r.n, DIM_V);
-        for (int i = 0; i < r.n; i++)
-            keys->at[n + i] = r.key + i;
-        for (int tile = n / MK; r.class == 1 && tile <= (n + r.n - 1) / MK; tile++)
-            keys->partial |= (ulong)1 << tile;
+        add_run(keys, n, &r);
         n += r.n;
     }
     return n;
