@@ -119,6 +119,19 @@ CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const 
 CLATTN_API clattn_status clattn_select_list(clattn_list *list, const clattn_select *select,
                                             const clattn_attention *problem);
 
+/* Selections that papers and programs use, by name: hip, hip-ruler, infinitehip-3k, infinitehip-5k,
+ * infinitehip-16k-shallow, quest, streaming-llm.  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (the name).
+ * preset_name: number index (0, 1 ...) and, if meaning is not NULL, a line about it; NULL past the last.  Static. */
+CLATTN_API clattn_status clattn_select_preset(clattn_select *select, const char *name);
+CLATTN_API const char *clattn_select_preset_name(size_t index, const char **meaning);
+
+/* Parse a problem text with the words of a selection behind it (clattn_problem(7)), as
+ * attn:f32:h6/2:q4096:k4096:d64:causal-br:tree=256:bq=64/8:bk=8:sink=16:near=256, into both, whose sizes must be set.
+ * Print the words alone.  As clattn_problem_parse and clattn_problem_print. */
+CLATTN_API clattn_status clattn_select_parse(clattn_select *select, clattn_attention *problem, const char *text,
+                                             char *message, size_t size);
+CLATTN_API clattn_status clattn_select_print(const clattn_select *select, char *text, size_t size);
+
 /* Make a plan: choose where nodes lie (local memory, or the workspace where K or the device's local memory asks for
  * it), build, run a tiny problem with ties and compare its lists with the host's, number by number.  As
  * clattn_plan_create.  problem: the attention that reads the lists; of it sizes, layouts of q and k, pattern, corner, the

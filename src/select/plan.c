@@ -46,16 +46,16 @@ bool clattn__select_ruled(const clattn_select *select, enum clattn__select_kerne
 }
 
 /* ---- the problem: of the caller's what selection reads, and a pattern that leaves out what is near ---- */
-static clattn_pattern not_near(const clattn_select *s, const clattn_pattern *pattern)
+/* One text for all sinks and windows, where there are positions: their numbers are arguments, and programs are few. */
+clattn_pattern clattn__select_pattern(const clattn_select *s, const clattn_pattern *pattern)
 {
-    char text[128];
+    char text[128] = "";
     struct clattn__text out = clattn__text_into(text, sizeof text);
-    if (s->sink > 0)
+    if (s->sink > 0 || s->window > 0)
         clattn__text_add(&out, "k >= %lld", (long long)s->sink);
-    if (s->window > 0)
-        clattn__text_add(&out, "%s(q - k >= %lld | k - q >= %lld)", s->sink > 0 ? " & " : "", (long long)s->window,
-                         (long long)s->window);
-    return clattn_mask(text, (clattn_corner)pattern->corner);
+    if (text[0] && (pattern->corner != CLATTN_NO_CORNER || s->window > 0))
+        clattn__text_add(&out, " & (q - k >= %lld | k - q >= %lld)", (long long)s->window, (long long)s->window);
+    return clattn_both(*pattern, clattn_mask(text, (clattn_corner)pattern->corner));
 }
 
 static clattn_status resolve(clattn_select_plan *plan, const clattn_attention *problem, char *details, size_t size)
@@ -66,7 +66,8 @@ static clattn_status resolve(clattn_select_plan *plan, const clattn_attention *p
     a.score = a.weight = (clattn_rule){.error = 0};
     a.normaliser = CLATTN_SOFTMAX;
     a.v = a.o = a.lse = dense;
-    a.pattern = clattn_both(a.pattern, not_near(&plan->select, &a.pattern));
+    plan->pattern = a.pattern;
+    a.pattern = clattn__select_pattern(&plan->select, &plan->pattern);
     return clattn__problem_resolve(&plan->problem, &a, details, size);
 }
 
@@ -78,8 +79,13 @@ static void write_options(const clattn_select_plan *plan, enum clattn__select_ke
     const bool ruled = clattn__select_ruled(&plan->select, kernel), of_list = kernel == CLATTN__CANDIDATES ||
                kernel == CLATTN__SELECT_TREE || kernel == CLATTN__CUT || kernel == CLATTN__TOP;
     const bool counts = plan->select.flags & CLATTN_COUNT_PROBES && (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN);
-    clattn__text_add(out, "-DT_Q=%d -DT_K=%d -DDIM=%d -DPACKED=%d -DKEY_LENGTHS=%d", (int)a->type_q, (int)a->type_k, (int)a->dim,
-                     !!(a->flags & CLATTN_PACKED), !!(a->flags & CLATTN_KEY_LENGTHS));
+    clattn__text_add(out, "-DPACKED=%d -DKEY_LENGTHS=%d", !!(a->flags & CLATTN_PACKED), !!(a->flags & CLATTN_KEY_LENGTHS));
+    if (kernel == CLATTN__ROWS)
+        clattn__text_add(out, " -DT_Q=%d", (int)a->type_q);
+    if (kernel == CLATTN__BOUNDS || (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__BLOCKS))
+        clattn__text_add(out, " -DT_K=%d", (int)a->type_k);
+    if (kernel == CLATTN__BOUNDS || (kernel >= CLATTN__ROWS && kernel <= CLATTN__BLOCKS))
+        clattn__text_add(out, " -DDIM=%d", (int)a->dim);
     clattn__text_add(out, " -DCOUNT_PROBES=%d -DMASK_BY_HEAD=%d -DGROUP=%d", counts, ruled && s->by_head,
                      (int)(of_list ? s->group_list : s->group_strip));
     if (kernel == CLATTN__CANDIDATES)
@@ -133,6 +139,22 @@ static clattn_status make_workspace(clattn_select_plan *plan)
     return clattn__fail_cl(plan->ctx, "clCreateBuffer for the workspace", code);
 }
 
+/* Whether earlier plans of this context launched the same programs, and their lists were right. */
+static bool is_proved(const clattn_select_plan *plan)
+{
+    for (int i = 0; i < CLATTN__SELECT_KERNELS; i++)
+        if (plan->kernels[i].program && !clattn__kept_is_proved(plan->ctx, plan->kernels[i].program))
+            return false;
+    return true;
+}
+
+static void prove(const clattn_select_plan *plan)
+{
+    for (int i = 0; i < CLATTN__SELECT_KERNELS; i++)
+        if (plan->kernels[i].program && !(plan->problem.a.flags & CLATTN_NO_SELF_TEST))
+            clattn__kept_prove(plan->ctx, plan->kernels[i].program);
+}
+
 static clattn_status prepare(clattn_select_plan *plan, const clattn_select *select, const clattn_attention *problem)
 {
     char details[CLATTN__MESSAGE_SIZE];
@@ -151,7 +173,14 @@ static clattn_status prepare(clattn_select_plan *plan, const clattn_select *sele
     if (!clattn__select_layout(plan))
         return clattn__fail(plan->ctx, CLATTN_SIZE_OVERFLOW, CL_SUCCESS, "%s", "the workspace");
     status = build_kernels(plan);
-    return status ? status : make_workspace(plan);
+    if (!status)
+        status = make_workspace(plan);
+    if (status || is_proved(plan))
+        return status;
+    status = clattn__select_self_test(plan);
+    if (!status)
+        prove(plan);
+    return status;
 }
 
 clattn_status clattn_select_plan_create(clattn_select_plan **plan, clattn_context *ctx, const clattn_select *select,

@@ -40,6 +40,8 @@ struct clattn__select_shape {
 };
 void clattn__select_shape(struct clattn__select_shape *shape, const clattn_device_facts *facts, const clattn_select *select,
                           const clattn_list *list, const struct clattn__problem *problem);
+/* What of it depends on blocks and budgets, for others. */
+void clattn__select_sizes(struct clattn__select_shape *shape, const clattn_select *select, const clattn_list *list);
 
 /* ---- plan.c ---- */
 enum clattn__select_kernel {
@@ -52,7 +54,8 @@ struct clattn_select_plan {
     clattn_context *ctx;
     clattn_select select;
     clattn_list list;
-    struct clattn__problem problem; /* whose pattern is the caller's and not near */
+    clattn_pattern pattern;         /* the caller's */
+    struct clattn__problem problem; /* whose pattern is that and not near */
     struct clattn__select_shape shape;
     struct select_args args;        /* of the first tile */
     struct clattn__tables tables;
@@ -68,6 +71,9 @@ struct clattn_select_plan {
 clattn_status clattn__select_plan_check(const clattn_select_plan *plan);
 bool clattn__select_uses(const clattn_select *select, enum clattn__select_kernel kernel);
 bool clattn__select_ruled(const clattn_select *select, enum clattn__select_kernel kernel); /* its kernel asks the pattern */
+
+/* A pattern, and not near: what selection is about. */
+clattn_pattern clattn__select_pattern(const clattn_select *select, const clattn_pattern *pattern);
 
 /* ---- layout.c ---- */
 /* Lay out the workspace of a plan whose shape is known: args, tables, tile, workspace_bytes.  false: overflow. */

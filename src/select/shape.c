@@ -43,11 +43,9 @@ static void choose_vectors(struct clattn__select_shape *s, const clattn_device_f
 }
 
 /* Nodes lie in local memory if it holds them. */
-static void choose_nodes(struct clattn__select_shape *s, const clattn_device_facts *facts, const clattn_select *select,
-                         const clattn_list *list)
+static void choose_nodes(struct clattn__select_shape *s, const clattn_device_facts *facts)
 {
-    const int64_t bytes = 4 * 8 * list->capacity, room = (int64_t)facts->local_bytes - 4 * (s->group_list + 16);
-    s->scratch = select->method == CLATTN_TREE ? 8 * list->capacity : 0;
+    const int64_t bytes = 4 * s->scratch, room = (int64_t)facts->local_bytes - 4 * (s->group_list + 16);
     s->nodes_global = bytes > room;
 }
 
@@ -66,6 +64,12 @@ static int64_t longest_keys(const clattn_select *select, const clattn_list *list
     return most;
 }
 
+void clattn__select_sizes(struct clattn__select_shape *s, const clattn_select *select, const clattn_list *list)
+{
+    s->scratch = select->method == CLATTN_TREE ? 8 * list->capacity : 0;
+    s->max_keys = longest_keys(select, list);
+}
+
 void clattn__select_shape(struct clattn__select_shape *s, const clattn_device_facts *facts, const clattn_select *select,
                           const clattn_list *list, const struct clattn__problem *problem)
 {
@@ -78,6 +82,6 @@ void clattn__select_shape(struct clattn__select_shape *s, const clattn_device_fa
     s->strip = 64;
     s->words = s->group_list == 1 ? 32 : 1;
     s->by_head = clattn__expr_uses_index(rules, CLATTN__INDEX_H) || clattn__expr_uses_index(rules, CLATTN__INDEX_G);
-    choose_nodes(s, facts, select, list);
-    s->max_keys = longest_keys(select, list);
+    clattn__select_sizes(s, select, list);
+    choose_nodes(s, facts);
 }

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT
+ * host.c - lists of a tiny problem on the host, for the self-test: small whole numbers, whose sums are exact in every
+ * arithmetic, so that many scores are equal and order is all that counts. */
+#include "select/host.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A list on its way.  Arrays are of MOST_BLOCKS candidates or of their keys. */
+struct view {
+    const struct clattn__tiny_select *t;
+    const clattn_attention *a;
+    const clattn_select *s;
+    int64_t scope, block, list, q_len, k_len, row0, rows, sampled;
+    int64_t blocks[CLATTN__TINY_BLOCKS]; /* candidates */
+    int64_t n, end;
+};
+
+double clattn__tiny_value(int of_k, int64_t index)
+{
+    uint32_t hash = ((uint32_t)index + 977u * (uint32_t)of_k) * 2654435761u;
+    return (double)((int)(hash >> 20) % 5 - 2);
+}
+
+static double least(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+static bool matters(const struct view *v, int64_t h, int64_t i, int64_t k)
+{
+    const struct clattn__problem *p = &v->t->plan.problem;
+    const struct clattn__expr_values values = {p->a.scalars, p->a.arrays, v->t->zeros};
+    const struct clattn__expr_point at = {
+        .q = (int32_t)(i + (p->bottom_right ? v->k_len - v->q_len : 0)), .k = (int32_t)k, .h = (int32_t)h,
+        .g = (int32_t)(h / (v->a->heads / v->a->kv_heads)), .q_len = (int32_t)v->q_len, .k_len = (int32_t)v->k_len,
+    };
+    return clattn__expr_eval(p->rules, CLATTN__MASK, &at, &values, false) != 0;
+}
+
+static int64_t sampled_row(const struct view *v, int64_t i)
+{
+    return v->row0 + (v->rows < v->s->stride_q ? v->rows - 1 : (i + 1) * v->s->stride_q - 1);
+}
+
+static int64_t heads_of(const struct view *v)
+{
+    return v->a->heads / v->t->plan.list.scopes;
+}
+
+static void find_candidates(struct view *v)
+{
+    const int64_t block = v->s->block_k, heads = heads_of(v);
+    for (int64_t k = 0; k < v->k_len; k++) {
+        bool any = false;
+        for (int64_t h = v->scope * heads; h < (v->scope + 1) * heads; h++)
+            for (int64_t i = v->row0; i < v->row0 + v->rows; i++)
+                any = any || matters(v, h, i, k);
+        if (any && (v->n == 0 || v->blocks[v->n - 1] != k / block))
+            v->blocks[v->n++] = k / block;
+        if (any)
+            v->end = (v->n - 1) * block + k % block + 1;
+    }
+}
+
+/* ---- scores; -inf where no row sees ---- */
+static double q_value(const struct view *v, int64_t h, int64_t i, int64_t d)
+{
+    const double x = clattn__tiny_value(0, (h * v->a->q_len + i) * v->a->dim + d);
+    return v->a->scale < 0 ? -x : x;
+}
+
+static double k_value(const struct view *v, int64_t h, int64_t k, int64_t d)
+{
+    const int64_t g = h / (v->a->heads / v->a->kv_heads);
+    return clattn__tiny_value(1, (g * v->a->kv_len + k) * v->a->dim + d);
+}
+
+/* What a column of keys k0 to k1 adds to the score of a row: their product, the larger one of their bounds', or their mean's. */
+static double column_score(const struct view *v, int64_t h, int64_t i, int64_t k0, int64_t k1, int64_t d)
+{
+    const double q = q_value(v, h, i, d), first = k_value(v, h, k0, d);
+    double low = first, high = first, sum = first;
+    for (int64_t k = k0 + 1; k <= k1; k++) {
+        const double x = k_value(v, h, k, d);
+        low = least(low, x);
+        high = x > high ? x : high;
+        sum += x;
+    }
+    return v->s->method == CLATTN_MINMAX ? q * (q < 0 ? low : high) : q * sum / (double)(k1 - k0 + 1);
+}
+
+/* The largest score of a head's sampled rows that see any of the keys k0 to k1. */
+static double head_score(const struct view *v, int64_t h, int64_t k0, int64_t k1)
+{
+    double top = -INFINITY;
+    for (int64_t i = 0; i < v->sampled; i++) {
+        bool sees = false;
+        double sum = 0;
+        for (int64_t k = k0; k <= k1; k++)
+            sees = sees || matters(v, h, sampled_row(v, i), k);
+        for (int64_t d = 0; sees && d < v->a->dim; d++)
+            sum += column_score(v, h, sampled_row(v, i), k0, k1, d);
+        top = sees && sum > top ? sum : top;
+    }
+    return top;
+}
+
+static double candidate_score(const struct view *v, int64_t n)
+{
+    const int64_t first = v->blocks[n] * v->s->block_k, last = first + v->s->block_k < v->k_len ? first + v->s->block_k : v->k_len;
+    const bool whole = v->s->method == CLATTN_MINMAX || v->s->method == CLATTN_POOL_MEAN;
+    double top = -INFINITY;
+    if (v->s->method == CLATTN_EXTERNAL_SCORE)
+        return v->t->scores[v->list * v->t->plan.list.k_blocks + v->blocks[n]];
+    for (int64_t h = v->scope * heads_of(v); h < (v->scope + 1) * heads_of(v); h++)
+        for (int64_t k = whole ? first : first + v->s->stride_k - 1; k < last; k += whole ? last : v->s->stride_k) {
+            const double x = head_score(v, h, k, whole ? last - 1 : k);
+            top = x > top ? x : top;
+        }
+    return top;
+}
+
+/* ---- order ---- */
+/* Mark the best of n scores: each is kept if fewer than keep come before it. */
+static void mark_best(const double *scores, int64_t n, int64_t keep, bool *kept)
+{
+    for (int64_t i = 0; i < n; i++) {
+        int64_t before = 0;
+        for (int64_t j = 0; j < n; j++)
+            before += scores[j] > scores[i] || (scores[j] == scores[i] && j < i);
+        kept[i] = before < keep;
+    }
+}
+
+/* ---- methods: each leaves the numbers of candidates; returns how many ---- */
+static int64_t tree(const struct view *v, int64_t keep, int64_t *out)
+{
+    int64_t start[CLATTN__TINY_BLOCKS], size[CLATTN__TINY_BLOCKS], half[2 * CLATTN__TINY_BLOCKS], width[2 * CLATTN__TINY_BLOCKS];
+    double scores[2 * CLATTN__TINY_BLOCKS] = {0};
+    bool kept[2 * CLATTN__TINY_BLOCKS];
+    for (int64_t i = 0; i < keep; i++) {
+        start[i] = i * v->n / keep;
+        size[i] = (i + 1) * v->n / keep - start[i];
+    }
+    for (int64_t largest = clattn__ceil_div(v->n, keep); largest > 1; largest = (largest + 1) / 2) {
+        int64_t n = 0, to = 0;
+        for (int64_t i = 0; i < keep; i++)
+            for (int right = size[i] == 1; right < 2; right++, n++) {
+                half[n] = start[i] + right * (size[i] / 2);
+                width[n] = right ? size[i] - size[i] / 2 : size[i] / 2;
+                const int64_t stands = v->s->representative == CLATTN_CENTER ? width[n] / 2 : v->s->representative == CLATTN_FIRST ? 0 : width[n] - 1;
+                scores[n] = candidate_score(v, half[n] + stands);
+            }
+        mark_best(scores, n, keep, kept);
+        for (int64_t i = 0; i < n; i++)
+            if (kept[i]) {
+                start[to] = half[i];
+                size[to++] = width[i];
+            }
+    }
+    memcpy(out, start, (size_t)keep * sizeof *out);
+    return keep;
+}
+
+static double search(const struct view *v, int64_t h, int64_t left, int64_t right)
+{
+    double top = -INFINITY;
+    const int64_t block = v->s->block_k;
+    bool one = right - left == 1;
+    while (one || right - left > 1) {
+        const int64_t middle = (left + right) / 2, at[2] = {(left + middle) / 2, (middle + right) / 2};
+        double score[2];
+        for (int i = 0; i < 2; i++) {
+            const int64_t k = v->blocks[at[i] / block] * block + at[i] % block;
+            score[i] = k < v->k_len ? head_score(v, h, k, k) : -INFINITY;
+            top = score[i] > top ? score[i] : top;
+        }
+        if (one)
+            break;
+        left = score[1] > score[0] ? middle : left;
+        right = score[1] > score[0] ? right : middle;
+    }
+    return top;
+}
+
+static int64_t staged(const struct view *v, int64_t *out)
+{
+    int64_t chunks[CLATTN__TINY_BLOCKS] = {0}, n = 0, size = v->s->stages[0].chunk;
+    for (int64_t at = 0; at < v->end; at += size)
+        chunks[n++] = at;
+    for (int i = 0; i < v->s->n_stages; i++) {
+        int64_t cut[CLATTN__TINY_BLOCKS], m = 0;
+        double scores[CLATTN__TINY_BLOCKS] = {0};
+        bool kept[CLATTN__TINY_BLOCKS];
+        const int64_t smaller = v->s->stages[i].chunk;
+        for (int64_t j = 0; j < n; j++)
+            for (int64_t at = chunks[j]; at < chunks[j] + size && at < v->end; at += smaller)
+                cut[m++] = at;
+        for (int64_t j = 0; j < m; j++) {
+            scores[j] = -INFINITY;
+            for (int64_t h = v->scope * heads_of(v); h < (v->scope + 1) * heads_of(v); h++)
+                scores[j] = fmax(scores[j], search(v, h, cut[j], cut[j] + smaller < v->end ? cut[j] + smaller : v->end));
+        }
+        mark_best(scores, m, v->s->stages[i].keep / smaller, kept);
+        n = 0;
+        for (int64_t j = 0; j < m; j++)
+            if (kept[j])
+                chunks[n++] = cut[j];
+        size = smaller;
+    }
+    for (int64_t j = 0; j < n; j++)
+        out[j] = chunks[j] / v->s->block_k;
+    return n;
+}
+
+static int64_t best(const struct view *v, int64_t keep, int64_t *out)
+{
+    double scores[CLATTN__TINY_BLOCKS] = {0};
+    bool kept[CLATTN__TINY_BLOCKS];
+    int64_t n = 0;
+    for (int64_t i = 0; i < v->n; i++)
+        scores[i] = candidate_score(v, i);
+    mark_best(scores, v->n, keep, kept);
+    for (int64_t i = 0; i < v->n; i++)
+        if (kept[i])
+            out[n++] = i;
+    return n;
+}
+
+/* Those of a given list that are candidates and rise. */
+static int64_t given(const struct view *v, int64_t *out)
+{
+    const clattn_list *l = &v->t->plan.list;
+    int64_t n = 0, last = -1;
+    for (int64_t j = 0; j < l->capacity; j++)
+        for (int64_t i = 0; i < v->n; i++)
+            if (v->blocks[i] == v->t->given[l->ids_at / 4 + v->list * l->capacity + j] && v->blocks[i] > last) {
+                last = v->blocks[i];
+                out[n++] = i;
+            }
+    return n;
+}
+
+static int64_t keep_some(const struct view *v, int64_t *out)
+{
+    const int64_t keep = v->t->plan.list.capacity;
+    if (v->s->method == CLATTN_EXTERNAL_LIST)
+        return given(v, out);
+    if (v->n > keep && v->s->method == CLATTN_TREE)
+        return tree(v, keep, out);
+    if (v->n > keep && v->s->method == CLATTN_STAGED)
+        return staged(v, out);
+    return best(v, keep, out); /* of no more than keep all */
+}
+
+int64_t clattn__tiny_list(const struct clattn__tiny_select *t, int64_t scope, int64_t block, int32_t *ids)
+{
+    int64_t kept[CLATTN__TINY_BLOCKS];
+    const clattn_attention *a = &t->plan.problem.a;
+    struct view v = {.t = t, .a = a, .s = &t->plan.select, .scope = scope, .block = block, .q_len = a->q_len, .k_len = t->k_len};
+    v.list = scope * t->plan.list.q_blocks + block;
+    v.row0 = block * v.s->block_q;
+    v.rows = v.q_len - v.row0 < v.s->block_q ? v.q_len - v.row0 : v.s->block_q;
+    v.sampled = v.rows / v.s->stride_q > 0 ? v.rows / v.s->stride_q : 1;
+    find_candidates(&v);
+    const int64_t n = keep_some(&v, kept);
+    for (int64_t j = 0; j < n; j++)
+        ids[j] = (int32_t)v.blocks[kept[j]];
+    return n;
+}
