@@ -3,7 +3,7 @@
  *
  *     dense            all that it may see: those before it, and the prefix
  *     window:W[,SINK]  of these the W last, its own included, and the SINK first of the text
- *     hip:...          of these the ones that a selector lists, the nearest and the first (selection.c)
+ *     hip:WORDS        of these the ones that a selector lists, the nearest and the first (selection.c)
  *     rule:CONDITION   of these the ones that a condition of clattn_expr(7) names: rule:(q - k) % 8 == 0
  *
  * One problem serves the prompt, its chunks, and single tokens: the corner is bottom right, so that the last
@@ -35,7 +35,7 @@ static clattn_pattern chosen_pattern(const char *words)
         return window_pattern(words + 7);
     if (!strncmp(words, "rule:", 5))
         return clattn_mask(words + 5, CLATTN_BOTTOM_RIGHT);
-    stop("--attention '%s' is not dense, window:W[,SINK], hip:METHOD,BUDGET or rule:CONDITION", words);
+    stop("--attention '%s' is not dense, window:W[,SINK], hip:WORDS or rule:CONDITION", words);
 }
 
 void attention_open(struct attention *a, const struct device *d, const struct attention_shape *shape)
@@ -55,7 +55,8 @@ void attention_open(struct attention *a, const struct device *d, const struct at
     p->pattern = clattn_both(seen, chosen_pattern(shape->words));
     a->selects = !strncmp(shape->words, "hip:", 4);
     if (a->selects)
-        selection_open(&a->selection, shape->words + 4, shape->capacity, shape->prefix);
+        selection_open(&a->selection, d, &(struct selection_shape){shape->words + 4, shape->refresh,
+                                                                   (int32_t)shape->capacity, shape->prefix});
     a->key_lengths = device_buffer(d, sizeof(int32_t), NULL);
 }
 
@@ -90,10 +91,16 @@ bool attention_plan(struct attention *a, int64_t rows)
         stop("more than %d numbers of rows in one run", MOST_PLANS);
     problem.q_len = plan->rows = rows;
     if (a->selects)
-        selection_plan(&plan->selection, &a->selection, a->device, &problem);
+        selection_plan(&plan->selection, &a->selection, &problem);
     check(a->device, clattn_plan_create(&plan->forward, a->device->clattn, &problem));
     a->n_plans++;
     return true;
+}
+
+void attention_restart(struct attention *a)
+{
+    for (int i = 0; i < a->n_plans; i++)
+        memset(a->plans[i].selection.made, 0, sizeof a->plans[i].selection.made);
 }
 
 /* ---- the work ---- */
@@ -114,7 +121,7 @@ void attention_enqueue(struct attention *a, int layer, int64_t rows, const struc
     io.o = buffers->o;
     io.key_lengths = a->key_lengths;
     if (a->selects) {
-        io.list = selection_enqueue(&a->selection, &plan->selection, a->device, layer, &io, rows, a->keys);
+        io.list = selection_enqueue(&a->selection, &plan->selection, layer, &io, rows, a->keys);
         parts_mark(parts, PART_SELECTION);
     }
     check(a->device, clattn_enqueue_forward(plan->forward, a->device->queue, &io, 0, NULL, NULL));

@@ -6,6 +6,7 @@
 #include "device.h"
 #include "parts.h"
 #include "selection.h"
+#include <stdbool.h>
 
 /* What the whole run has in common. */
 struct attention_shape {
@@ -13,6 +14,7 @@ struct attention_shape {
     clattn_type type;  /* of q, k, v */
     int64_t capacity;  /* tokens that the cache has room for */
     int32_t prefix;    /* tokens that all may see; 0: causal */
+    int64_t refresh;   /* single tokens that a list of hip:... serves */
 };
 
 /* A plan is for a fixed number of rows.  A run has three at most: a chunk, the last chunk, and one token. */
@@ -20,7 +22,7 @@ enum { MOST_PLANS = 3 };
 struct attention {
     const struct device *device;
     clattn_attention problem; /* for any number of rows */
-    bool selects;
+    bool selects; /* hip:... */
     struct selection selection;
     int32_t keys;       /* how many tokens the cache holds */
     cl_mem key_lengths; /* the same on the device */
@@ -42,6 +44,9 @@ void attention_close(struct attention *a);
 
 /* Make the plan for this many rows, which may take seconds; false: there was one already. */
 bool attention_plan(struct attention *a, int64_t rows);
+
+/* Forget the lists that were made for other tokens than the next call's. */
+void attention_restart(struct attention *a);
 
 /* From now on the cache holds this many tokens, of which the next calls' rows are the last. */
 void attention_set_keys(struct attention *a, int32_t keys);

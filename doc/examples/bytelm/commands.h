@@ -17,6 +17,7 @@ struct options {
     bool last;
     /* generate */
     int64_t tokens;
+    int64_t refresh;    /* tokens that a list of pruned attention serves */
     double temperature; /* 0: always the likeliest byte */
     uint64_t seed;
 };

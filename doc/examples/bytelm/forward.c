@@ -205,6 +205,7 @@ void forward_prepare(struct forward *f, int64_t rows)
     attend(f, 0, (size_t)rows);
     think(f, 0, (size_t)rows);
     find_bits(f, (size_t)rows);
+    attention_restart(&f->attention);
     parts_collect(&f->parts);
     f->parts = (struct parts){.queue = f->device->queue};
 }

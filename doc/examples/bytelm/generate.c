@@ -65,7 +65,7 @@ void generate(const struct options *o, const unsigned char *prompt, size_t bytes
     struct forward f;
     float logits[BYTES];
     int64_t rows = (int64_t)bytes + 1, chunk = o->chunk && o->chunk < rows ? o->chunk : rows;
-    struct attention_shape shape = {o->attention, o->type, rows + o->tokens, 0};
+    struct attention_shape shape = {o->attention, o->type, rows + o->tokens, 0, o->refresh};
     int32_t *tokens = malloc((size_t)rows * sizeof *tokens);
     if (!tokens)
         stop("out of memory");

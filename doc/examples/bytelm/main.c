@@ -15,7 +15,7 @@ static const char usage[] =
     "       bytelm generate [OPTIONS] PROMPT   go on with a text\n\n"
     "  --model FILE         model.safetensors (default: in this folder)\n"
     "  --device SELECTOR    an index, gpu, cpu, or a part of a name (default: the best there is)\n"
-    "  --attention WORDS    dense (default), window:W[,SINK], hip:METHOD,BUDGET[,KEY=VALUE].., rule:CONDITION\n"
+    "  --attention WORDS    dense (default), window:W[,SINK], hip:WORDS, rule:CONDITION\n"
     "  --type f32|f16       how queries, keys and values are stored (default: f32)\n"
     "  --chunk N            tokens of a pass (default: all at once)\n"
     "score:\n"
@@ -24,6 +24,7 @@ static const char usage[] =
     "  --last               only the last half counts\n"
     "generate:\n"
     "  --tokens N           how many (default: 200)\n"
+    "  --refresh N          tokens that a list of hip:... serves (default: 1)\n"
     "  --temperature T      draw, sharper below 1 (default: 0, the likeliest byte)\n"
     "  --seed N             of the draws (default: 1)\n";
 
@@ -37,6 +38,7 @@ static const struct option long_options[] = {
     {"prefix", required_argument, NULL, 'p'},
     {"last", no_argument, NULL, 'L'},
     {"tokens", required_argument, NULL, 'n'},
+    {"refresh", required_argument, NULL, 'r'},
     {"temperature", required_argument, NULL, 'T'},
     {"seed", required_argument, NULL, 's'},
     {"help", no_argument, NULL, 'h'},
@@ -91,6 +93,7 @@ static void read_option(struct options *o, int option)
     case 'p': o->prefix = read_number(optarg, 0); break;
     case 'L': o->last = true; break;
     case 'n': o->tokens = read_number(optarg, 0); break;
+    case 'r': o->refresh = read_number(optarg, 1); break;
     case 'T': o->temperature = read_temperature(optarg); break;
     case 's': o->seed = (uint64_t)read_number(optarg, 0); break;
     case 'h': fputs(usage, stdout); exit(0);
@@ -127,7 +130,7 @@ static void score_file(const struct options *o, const char *path)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.model = "model.safetensors", .attention = "dense", .tokens = 200, .seed = 1};
+    struct options o = {.model = "model.safetensors", .attention = "dense", .tokens = 200, .refresh = 1, .seed = 1};
     int option;
     while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1)
         read_option(&o, option);

@@ -53,7 +53,7 @@ void score(const struct options *o, const unsigned char *text, size_t bytes)
     struct model m;
     struct forward f;
     int64_t rows = (int64_t)bytes;
-    struct attention_shape shape = {o->attention, o->type, rows, (int32_t)o->prefix};
+    struct attention_shape shape = {o->attention, o->type, rows, (int32_t)o->prefix, 1};
     int32_t *tokens = malloc(bytes * sizeof *tokens), *next = malloc(bytes * sizeof *next);
     float *bits = malloc(bytes * sizeof *bits);
     if (!tokens || !next || !bits)

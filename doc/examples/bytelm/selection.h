@@ -5,37 +5,39 @@
 
 #include "device.h"
 #include "model.h"
-#include <stdbool.h>
 
 /* What is asked for, the same for all layers and rows. */
-struct selection {
-    clattn_select select;
-    bool best;       /* by scores of our own kernel: the blocks that hold the largest products */
-    int64_t refresh; /* single tokens that a list serves */
+struct selection_shape {
+    const char *words;     /* of --attention, behind "hip:" */
+    int64_t refresh;       /* single tokens that a list serves */
     int32_t cache, prefix; /* tokens: that the cache has room for, that all rows see */
+};
+
+struct selection {
+    const struct device *device;
+    struct selection_shape shape;
+    clattn_select select;
     cl_mem bounds[LAYERS]; /* MINMAX, POOL_MEAN: of the cache's blocks; else NULL */
 };
 
 /* The plan for a number of rows, and its lists. */
 struct selection_plan {
     clattn_select_plan *plan;
-    clattn_list shape;
-    cl_mem lists[LAYERS]; /* kept for later tokens */
-    int64_t ages[LAYERS]; /* tokens that a list has served */
-    cl_mem scores;        /* of our own kernel; else NULL */
+    clattn_list list;
+    cl_mem lists[LAYERS];  /* kept for later tokens */
+    int64_t made[LAYERS];  /* how many keys there were when the list was made; 0: there is none */
+    cl_mem scores;         /* EXTERNAL_SCORE: of our own kernel; else NULL */
 };
 
-/* words: METHOD,BUDGET[,KEY=VALUE]... */
-void selection_open(struct selection *s, const char *words, int64_t cache, int32_t prefix);
+void selection_open(struct selection *s, const struct device *d, const struct selection_shape *shape);
 void selection_close(struct selection *s);
 
 /* Make the plan, and add to the attention's problem what reads the lists. */
-void selection_plan(struct selection_plan *plan, struct selection *s, const struct device *d,
-                    clattn_attention *problem);
+void selection_plan(struct selection_plan *plan, struct selection *s, clattn_attention *problem);
 void selection_plan_close(struct selection_plan *plan);
 
 /* Enqueue what makes this layer's list for q's rows, which are the last of `keys' keys.  Returns the list. */
-cl_mem selection_enqueue(const struct selection *s, struct selection_plan *plan, const struct device *d, int layer,
+cl_mem selection_enqueue(const struct selection *s, struct selection_plan *plan, int layer,
                          const clattn_io *attention, int64_t rows, int64_t keys);
 
 #endif
