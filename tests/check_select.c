@@ -159,18 +159,18 @@ START_TEST(words_refused)
 {
     static const struct {
         const char *words, *says;
-    } mistakes[] = {
+    } wrong[] = {
         {"", "column 41"},           {":tree=", "column 42"},      {":tree=12:bq=", "column 50"},   {":tree=99999999999", "column 42"},
         {":staged=8", "column 42"},  {":tree=8:scope=x", "column 49"}, {":tree=8:lse", "column 49"}, {":hipp", "column 46"},
         {":tree=8:bq=0", "block_q is 0"}, {":staged=8.8/4.4:bk=2", "block_k is 2"}, {":tree=8:", "column 49"},
         {":staged=8.8/8.8/8.8/8.8/8.8", "column 42"}};
-    for (size_t i = 0; i < LEN(mistakes); i++) {
+    for (size_t i = 0; i < LEN(wrong); i++) {
         char text[300], message[600] = "";
         clattn_select s = CLATTN_SELECT_INIT;
         clattn_attention a = CLATTN_ATTENTION_INIT;
-        snprintf(text, sizeof text, "%s%s", problem_text, mistakes[i].words);
+        snprintf(text, sizeof text, "%s%s", problem_text, wrong[i].words);
         ck_assert_int_ne(clattn_select_parse(&s, &a, text, message, sizeof message), CLATTN_OK);
-        ck_assert_msg(strstr(message, mistakes[i].says) != NULL, "%s: '%s' is not in: %s", text, mistakes[i].says, message);
+        ck_assert_msg(strstr(message, wrong[i].says) != NULL, "%s: '%s' is not in: %s", text, wrong[i].says, message);
     }
 }
 END_TEST
