@@ -10,6 +10,7 @@ for cpu in avx2 sse; do
     case $cpu in avx2) width=8 ;; sse) width=4 ;; esac
     "$top_builddir/clattn" devices --json | grep -q "\"vector_width_float\": $width" ||
         { echo "skipped: the driver does not take $cpu for its CPU"; exit 77; }
+    export CLATTN_TEST_ENGINES=vector # whose shapes are the CPU's
     for program in tests/check_properties tests/check_guard tests/check_compile; do # CLATTN_TEST_RUNTIME=pocl-avx2 make check: all of them
         [ -x "$top_builddir/$program" ] && check "$top_builddir/$program"
     done

@@ -8,6 +8,7 @@
 #include <check.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Whether an engine is for other devices than this one, and takes seconds to build a kernel here.  Long tests leave it out: check_blocked.sh,
@@ -15,6 +16,16 @@
 static inline bool is_for_others(const clattn_device_facts *facts, const char *engine)
 {
     return (facts->type & CL_DEVICE_TYPE_CPU) && !strcmp(engine, "blocked");
+}
+
+/* Whether the script that runs the test wants this engine: CLATTN_TEST_ENGINES has names between spaces, or is not there. */
+static inline bool is_wanted(const char *engine)
+{
+    const char *names = getenv("CLATTN_TEST_ENGINES");
+    char text[300], name[100];
+    snprintf(text, sizeof text, " %s ", names ? names : engine);
+    snprintf(name, sizeof name, " %s ", engine);
+    return strstr(text, name) != NULL;
 }
 
 /* The names of up to `most` engines; returns how many.  Those that refuse the problem are named. */
@@ -28,7 +39,7 @@ static inline int engines_taking(clattn_context *ctx, const clattn_attention *pr
     for (size_t i = 0; n < most && clattn_engine_describe(&facts, i, &fit) == CLATTN_OK; i++) {
         clattn_attention a = *problem;
         clattn_plan *plan;
-        if (!fit.fits)
+        if (!fit.fits || !is_wanted(fit.engine))
             continue;
         snprintf(a.engine, sizeof a.engine, "%s", fit.engine);
         clattn_status status = clattn_plan_create(&plan, ctx, &a);
