@@ -34,7 +34,7 @@
 #define FRAG_ROWS NQ
 #define FRAG_KEYS MK
 #define FRAG_COLUMNS MD
-#define S_AT(i, c) ((c) * NQ + (i))
+#define S_AT(i, c) ((i) * MK + (c))
 #define O_AT(i, c) ((i) * MD + (c))
 #if UNROLLED
 #define UNROLL _Pragma("unroll")
@@ -46,10 +46,9 @@
 
 /* From an item's first row, key or column to another. */
 #define ROW(i) ((i) / 4 * (4 * DOWN) + (i) % 4)
-#define KEY(c) ((c) * ACROSS)
 #define COLUMN(c) ((c) / 4 * (4 * ACROSS) + (c) % 4)
 static inline int frag_row(int item, int i) { return 4 * ITEM_Y(item) + ROW(i); }
-static inline int frag_key(int item, int c) { return ITEM_X(item) + KEY(c); }
+static inline int frag_key(int item, int c) { return 4 * ITEM_X(item) + COLUMN(c); }
 static inline int frag_column(int item, int c) { return 4 * ITEM_X(item) + COLUMN(c); }
 static inline float join_sum(float x) { return x; }
 
@@ -60,10 +59,12 @@ static inline float join_sum(float x) { return x; }
 #define FOLD (BK < 128 ? 128 / BK : 1) /* blocks whose products are summed from 0 */
 #define PARTS ((BK + 63) / 64)         /* of a block: its weights are in local memory one part after the other */
 #define PART (MK / PARTS)              /* keys of an item in a part */
-#define PITCH (NT + 4)
 #define WEIGHT_PITCH (BQ + 4)
 #define VALUE_PITCH (ACROSS * MD)
-#define COLUMNS_PLACE ((BQ + BK) * PITCH)
+#define QUERY_PITCH (BQ + 4)
+#define KEY_PITCH (BK + 4)
+#define KEYS_AT (NT * QUERY_PITCH)
+#define COLUMNS_PLACE (KEYS_AT + NT * KEY_PITCH)
 #define PLACE (COLUMNS_PLACE < DOWN * VALUE_PITCH ? DOWN * VALUE_PITCH : COLUMNS_PLACE)
 #if PART * ACROSS * VALUE_PITCH <= COLUMNS_PLACE
 #define VALUE_ROWS (PART * ACROSS)
@@ -93,8 +94,8 @@ static inline float join_sum(float x) { return x; }
 #endif
 #define LOCAL4(p) (*(__local float4 *)(p))
 
-static inline int chunk_row(int item, int j) { return item / (NT / 4) + j * ROW_STEP; }
-static inline int chunk_column(int item) { return item % (NT / 4) * 4; }
+static inline int chunk_row(int item, int j) { return item / 2 % ROW_STEP + j * ROW_STEP; }
+static inline int chunk_column(int item) { return item % 2 * 4 + item / 2 / ROW_STEP * 8; }
 
 /* What an item reads: its first four of the rows of which it carries a share. */
 struct sources {
@@ -139,15 +140,25 @@ static inline void fetch_columns(float4 *next, const struct sources *from, int d
         next[QUERY_SHARE + j] = FETCH4(T_K, from->k[j] + d0, left);
 }
 
+/* An item's share of a chunk of rows, row by row in global memory, to local memory column by column. */
+static inline void put_share(__local float *to, const float4 *share, int rows, int pitch, int item)
+{
+    const int row = chunk_row(item, 0), steps = (rows + ROW_STEP - 1) / ROW_STEP;
+    UNROLL for (int j = 0; j < steps; j++) {
+        __local float *at = to + chunk_column(item) * pitch + row + j * ROW_STEP;
+        if (rows % ROW_STEP == 0 || row + j * ROW_STEP < rows) {
+            at[0] = share[j].s0;
+            at[pitch] = share[j].s1;
+            at[2 * pitch] = share[j].s2;
+            at[3 * pitch] = share[j].s3;
+        }
+    }
+}
+
 static inline void put_columns(__local float *place, const float4 *next, int item)
 {
-    __local float *to = place + chunk_row(item, 0) * PITCH + chunk_column(item);
-    UNROLL for (int j = 0; j < QUERY_SHARE; j++)
-        if (BQ % ROW_STEP == 0 || chunk_row(item, j) < BQ)
-            LOCAL4(to + j * ROW_STEP * PITCH) = next[j];
-    UNROLL for (int j = 0; j < KEY_SHARE; j++)
-        if (BK % ROW_STEP == 0 || chunk_row(item, j) < BK)
-            LOCAL4(to + (BQ + j * ROW_STEP) * PITCH) = next[QUERY_SHARE + j];
+    put_share(place, next, BQ, QUERY_PITCH, item);
+    put_share(place + KEYS_AT, next + QUERY_SHARE, BK, KEY_PITCH, item);
 }
 
 /* Values of the keys from number k0 of a block on; 0 past its end. */
@@ -188,79 +199,56 @@ static inline void put_values(const struct shared *shared, const float4 *next, c
     }
 }
 
-/* A row's scores += x y of four columns, column by column, since each product waits for the one before it. */
-static inline void add_products(float *s, int i, float4 x, const float4 *y)
+/* What one step of a product takes: of a column or a key. */
+struct step {
+    float4 rows[NQ / 4], columns[(MK > MD ? MK : MD) / 4];
+};
+
+static inline void load_step(struct step *x, __local const float *row, __local const float *column, int columns)
 {
-    UNROLL for (int c = 0; c < MK; c++)
-        s[S_AT(i, c)] = MULTIPLY_ADD(x.s0, y[c].s0, s[S_AT(i, c)]);
-    UNROLL for (int c = 0; c < MK; c++)
-        s[S_AT(i, c)] = MULTIPLY_ADD(x.s1, y[c].s1, s[S_AT(i, c)]);
-    UNROLL for (int c = 0; c < MK; c++)
-        s[S_AT(i, c)] = MULTIPLY_ADD(x.s2, y[c].s2, s[S_AT(i, c)]);
-    UNROLL for (int c = 0; c < MK; c++)
-        s[S_AT(i, c)] = MULTIPLY_ADD(x.s3, y[c].s3, s[S_AT(i, c)]);
+    UNROLL for (int i = 0; i < NQ / 4; i++)
+        x->rows[i] = LOCAL4(row + ROW(4 * i));
+    UNROLL for (int c = 0; c < columns / 4; c++)
+        x->columns[c] = LOCAL4(column + COLUMN(4 * c));
 }
 
-#define STEPS (NT / 4 * NQ)
-
-/* s += products of a chunk of columns.  A step is a row of queries and four columns; its queries are asked for two steps before, and
- * the keys of the next columns one by one, because local memory takes as long as the products of a step. */
-static inline void multiply_keys(float *s, __local float *place, int item)
+static inline void add_step(float *sums, const struct step *x, int columns)
 {
-    __local float *query = place + 4 * ITEM_Y(item) * PITCH, *key = place + (BQ + ITEM_X(item)) * PITCH;
-    float4 x[3], y[2][MK];
-    UNROLL for (int c = 0; c < MK; c++)
-        y[0][c] = LOCAL4(key + KEY(c) * PITCH);
-    x[0] = LOCAL4(query);
-    x[1] = LOCAL4(query + PITCH);
-    UNROLL for (int t = 0; t < STEPS; t++) {
-        const int i = t % NQ, d = t / NQ * 4, ahead = t + 2;
-        if (ahead < STEPS)
-            x[ahead % 3] = LOCAL4(query + ROW(ahead % NQ) * PITCH + ahead / NQ * 4);
-        UNROLL for (int c = i * MK / NQ; c < (i + 1) * MK / NQ; c++)
-            if (d + 4 < NT)
-                y[(d / 4 + 1) % 2][c] = LOCAL4(key + KEY(c) * PITCH + d + 4);
-        add_products(s, i, x[t % 3], y[d / 4 % 2]);
+    float row[NQ], column[MK > MD ? MK : MD];
+    UNROLL for (int i = 0; i < NQ / 4; i++)
+        vstore4(x->rows[i], i, row);
+    UNROLL for (int c = 0; c < columns / 4; c++)
+        vstore4(x->columns[c], c, column);
+    UNROLL for (int i = 0; i < NQ; i++)
+        UNROLL for (int c = 0; c < columns; c++)
+            sums[i * columns + c] = MULTIPLY_ADD(row[i], column[c], sums[i * columns + c]);
+}
+
+/* s += products of a chunk of columns. */
+static inline void multiply_keys(float *s, __local const float *place, int item)
+{
+    __local const float *query = place + 4 * ITEM_Y(item), *key = place + KEYS_AT + 4 * ITEM_X(item);
+    struct step x[2];
+    load_step(&x[0], query, key, MK);
+    UNROLL for (int d = 0; d < NT; d++) {
+        if (d + 1 < NT)
+            load_step(&x[(d + 1) % 2], query + (d + 1) * QUERY_PITCH, key + (d + 1) * KEY_PITCH, MK);
+        add_step(s, &x[d % 2], MK);
     }
 }
 
-/* What the products of one key's values take. */
-struct pair {
-    float4 w[NQ / 4], v[MD / 4];
-};
-
-static inline void load_pair(struct pair *p, __local float *weight, __local float *value, int k)
-{
-    UNROLL for (int i = 0; i < NQ; i += 4)
-        p->w[i / 4] = LOCAL4(weight + k * WEIGHT_PITCH + ROW(i));
-    UNROLL for (int c = 0; c < MD; c += 4)
-        p->v[c / 4] = LOCAL4(value + k * VALUE_PITCH + COLUMN(c));
-}
-
-static inline void add_pair(float *o, const struct pair *p)
-{
-    float w[NQ], v[MD];
-    UNROLL for (int i = 0; i < NQ / 4; i++)
-        vstore4(p->w[i], i, w);
-    UNROLL for (int c = 0; c < MD / 4; c++)
-        vstore4(p->v[c], c, v);
-    UNROLL for (int i = 0; i < NQ; i++)
-        UNROLL for (int c = 0; c < MD; c++)
-            o[O_AT(i, c)] = MULTIPLY_ADD(w[i], v[c], o[O_AT(i, c)]);
-}
-
 /* o += products of a chunk of values; weights: of its first key. */
-static inline void multiply_values(float *o, __local float *weights, __local float *place, int item)
+static inline void multiply_values(float *o, __local const float *weights, __local const float *place, int item)
 {
-    __local float *weight = weights + 4 * ITEM_Y(item), *value = place + 4 * ITEM_X(item);
-    struct pair even, odd;
-    load_pair(&even, weight, value, 0);
+    __local const float *weight = weights + 4 * ITEM_Y(item), *value = place + 4 * ITEM_X(item);
+    struct step x[2];
+    load_step(&x[0], weight, value, MD);
     UNROLL_4 for (int k = 0; k < VALUE_ROWS; k += 2) {
-        load_pair(&odd, weight, value, k + 1);
-        add_pair(o, &even);
+        load_step(&x[1], weight + (k + 1) * WEIGHT_PITCH, value + (k + 1) * VALUE_PITCH, MD);
+        add_step(o, &x[0], MD);
         if (k + 2 < VALUE_ROWS)
-            load_pair(&even, weight, value, k + 2);
-        add_pair(o, &odd);
+            load_step(&x[0], weight + (k + 2) * WEIGHT_PITCH, value + (k + 2) * VALUE_PITCH, MD);
+        add_step(o, &x[1], MD);
     }
 }
 
@@ -278,7 +266,7 @@ static inline float share_of(float s, float w)
 /* Weights of a part to local memory, and an item's sums of them. */
 static inline void share_weights(float *sums, __local float *weights, const float *s, const struct rows *rows, int item)
 {
-    __local float *to = weights + ITEM_X(item) * WEIGHT_PITCH + 4 * ITEM_Y(item);
+    __local float *to = weights + 4 * ITEM_X(item) * WEIGHT_PITCH + 4 * ITEM_Y(item);
     UNROLL for (int i = 0; i < NQ; i++)
         sums[i] = 0.0f;
     UNROLL for (int c = 0; c < PART; c++)
@@ -289,7 +277,7 @@ static inline void share_weights(float *sums, __local float *weights, const floa
                 w[e] = weight_of(x, rows->m[i + e]);
                 sums[i + e] += share_of(x, w[e]);
             }
-            LOCAL4(to + KEY(c) * WEIGHT_PITCH + ROW(i)) = vload4(0, w);
+            LOCAL4(to + COLUMN(c) * WEIGHT_PITCH + ROW(i)) = vload4(0, w);
         }
 }
 
@@ -516,7 +504,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         UNROLL for (int part = 0; part < PARTS; part++) {
             const int first = part * PART * ACROSS;
             if (first < b.n) {
-                make_weights(s + part * PART * NQ, &rows, &totals, o_sums, w_sums, &shared, number, item);
+                make_weights(s + part * PART, &rows, &totals, o_sums, w_sums, &shared, number, item);
                 turn = add_values(o_sums, &shared, &from, &rows, &env, &b, &after, first, turn, number, item);
             }
         }
