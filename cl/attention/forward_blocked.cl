@@ -4,30 +4,33 @@
  *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
  *
  * A work-group of ACROSS x DOWN items owns BQ rows.  Item (x, y) makes NQ x MK scores and NQ x MD outputs in registers: fours of rows
- * y, y + DOWN ..., keys x, x + ACROSS ..., fours of columns x, x + ACROSS ...  Everything passes through local memory as f32: rows of
- * queries and keys in chunks of NT columns, weights by key, values in chunks of VALUE_ROWS rows.  There are two places for chunks: while
- * one is multiplied, items hold the next in registers, and put it into the other; a chunk costs one barrier.
+ * y, y + DOWN ..., fours of keys and of columns x, x + ACROSS ...  Everything passes through local memory as f32, so that a step of a
+ * product reads rows of it: queries and keys column by column, in chunks of NT columns; weights by key; values in chunks of VALUE_ROWS
+ * rows.  There are two places for chunks: while one is multiplied, items hold the next in registers, and put it into the other; a chunk
+ * costs one barrier.
  *
- *     local:  places [2] of [BQ][PITCH] queries and [BK][PITCH] keys, or of [VALUE_ROWS][VALUE_PITCH] values
- *             weights [64 keys, or BK][WEIGHT_PITCH]; while maxima are joined [ACROSS][WEIGHT_PITCH]
- *     bytes:  4 * (2 * PLACE + min(BK, 64) * WEIGHT_PITCH), and 16
- *     banks:  a row of a chunk is an odd number of fours; of 32 neighbours eight x and four y, half of them two y: each half reads at most
- *             eight different fours, in different banks
+ *     local:  places [2] of [NT][QUERY_PITCH] queries and [NT][KEY_PITCH] keys, or of [VALUE_ROWS][VALUE_PITCH] values
+ *             weights [BK][WEIGHT_PITCH]; while maxima are joined [ACROSS][WEIGHT_PITCH]
+ *     bytes:  4 * (2 * PLACE + BK * WEIGHT_PITCH), and 16
+ *     banks:  of 32 neighbours eight x and four y, half of them two y: each half reads at most eight different fours, which lie in
+ *             different banks; they write fours of columns of 16 rows, 16 banks from each other
  *
- * -D parameters beside those of forward.clh: GROUP, BQ, BK; NQ rows, MK keys and MD columns of an item, NQ and MD multiples of 4; NT
- * columns of a chunk, 8 or 16; UNROLLED 1: loops over an item's arrays are unrolled, so that these lie in registers; ALIGNED 1: rows of q,
- * k, v and o start at multiples of 16 bytes, DIM and DIM_V are multiples of 4.
+ * -D parameters beside those of forward.clh: GROUP, BQ, BK; NQ rows, MK keys and MD columns of an item, multiples of 4; NT columns of a
+ * chunk, 8 or 16; LOCAL bytes of local memory, or DOOR_BYTES, which the editor of assembly makes as many; UNROLLED 1: loops over an item's
+ * arrays are unrolled, so that these lie in registers; ALIGNED 1: rows of q, k, v and o start at multiples of 16 bytes, DIM and DIM_V are
+ * multiples of 4.
  * Numerics: f32, fma; keys in rising order from 0 over FOLD of them, then such sums in rising order.  Weights are taken relative to the
  * maximum of the blocks before; only where their sum shows that it was too small the true maximum is found, and all that was summed is
  * rescaled.  exp2 is the device's.  A masked pair has weight +0 exactly; values that are not finite are added apart in PARTIAL blocks, in
  * the rows that see them, and 0 takes their place in the product.
  */
+#include "door.clh"
 #include "forward.clh"
 
 #define ACROSS (BK / MK)
 #define DOWN (BQ / NQ)
-#if GROUP != ACROSS * DOWN || ACROSS % 8 != 0 || DOWN % 4 != 0 || NQ % 4 != 0 || MD % 4 != 0 || ACROSS * MD < DIM_V
-#error "forward_blocked.cl: ACROSS a multiple of 8, DOWN, NQ and MD of 4"
+#if GROUP != ACROSS * DOWN || ACROSS % 8 != 0 || DOWN % 4 != 0 || NQ % 4 != 0 || MK % 4 != 0 || MD % 4 != 0 || ACROSS * MD < DIM_V
+#error "forward_blocked.cl: ACROSS a multiple of 8, DOWN, NQ, MK and MD of 4"
 #endif
 #define ITEM_X(item) ((item) / 32 % (ACROSS / 8) * 8 + (item) / 2 % 8)
 #define ITEM_Y(item) ((item) / 32 / (ACROSS / 8) * 4 + (item) % 32 / 16 * 2 + (item) % 2)
@@ -57,8 +60,6 @@ static inline float join_sum(float x) { return x; }
 
 #define LARGEST_SUM 256.0f             /* of an item's weights of a row in a block */
 #define FOLD (BK < 128 ? 128 / BK : 1) /* blocks whose products are summed from 0 */
-#define PARTS ((BK + 63) / 64)         /* of a block: its weights are in local memory one part after the other */
-#define PART (MK / PARTS)              /* keys of an item in a part */
 #define WEIGHT_PITCH (BQ + 4)
 #define VALUE_PITCH (ACROSS * MD)
 #define QUERY_PITCH (BQ + 4)
@@ -66,14 +67,18 @@ static inline float join_sum(float x) { return x; }
 #define KEYS_AT (NT * QUERY_PITCH)
 #define COLUMNS_PLACE (KEYS_AT + NT * KEY_PITCH)
 #define PLACE (COLUMNS_PLACE < DOWN * VALUE_PITCH ? DOWN * VALUE_PITCH : COLUMNS_PLACE)
-#if PART * ACROSS * VALUE_PITCH <= COLUMNS_PLACE
-#define VALUE_ROWS (PART * ACROSS)
+#if 64 * VALUE_PITCH <= COLUMNS_PLACE && BK >= 64
+#define VALUE_ROWS 64
 #elif 32 * VALUE_PITCH <= COLUMNS_PLACE
 #define VALUE_ROWS 32
 #elif 16 * VALUE_PITCH <= COLUMNS_PLACE
 #define VALUE_ROWS 16
 #else
 #define VALUE_ROWS DOWN
+#endif
+#define MEMORY (4 * (2 * PLACE + BK * WEIGHT_PITCH))
+#if LOCAL < MEMORY && LOCAL != DOOR_BYTES
+#error "forward_blocked.cl: LOCAL is too small"
 #endif
 
 /* Fours of floats that an item carries to local memory: of a chunk of columns rows ROW_STEP from each other, of a chunk of
@@ -263,13 +268,13 @@ static inline float share_of(float s, float w)
     return NORMALISER < 2 ? w : s == MASKED_SCORE ? 0.0f : 1.0f;
 }
 
-/* Weights of a part to local memory, and an item's sums of them. */
+/* Weights to local memory, and an item's sums of them. */
 static inline void share_weights(float *sums, __local float *weights, const float *s, const struct rows *rows, int item)
 {
     __local float *to = weights + 4 * ITEM_X(item) * WEIGHT_PITCH + 4 * ITEM_Y(item);
     UNROLL for (int i = 0; i < NQ; i++)
         sums[i] = 0.0f;
-    UNROLL for (int c = 0; c < PART; c++)
+    UNROLL for (int c = 0; c < MK; c++)
         UNROLL for (int i = 0; i < NQ; i += 4) {
             float w[4];
             UNROLL for (int e = 0; e < 4; e++) {
@@ -324,7 +329,7 @@ static inline void find_maxima(int *grew, float *alpha, struct rows *rows, __loc
     UNROLL for (int i = 0; i < NQ; i++) {
         grew[i] = max_row(shown, frag_row(item, i)) > 0.0f;
         mine[i] = s[S_AT(i, 0)];
-        UNROLL for (int c = 1; c < PART; c++)
+        UNROLL for (int c = 1; c < MK; c++)
             mine[i] = fmax(mine[i], s[S_AT(i, c)]);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -436,11 +441,10 @@ static inline void make_weights(const float *s, struct rows *rows, struct totals
 
 /* o += P V of a block, and the first columns for the next one into the place that is returned. */
 static inline int add_values(float *o, const struct shared *shared, struct sources *from, const struct rows *rows,
-                             const struct rule_env *env, const struct block *b, const struct block *after, int first, int turn, int number,
-                             int item)
+                             const struct rule_env *env, const struct block *b, const struct block *after, int turn, int number, int item)
 {
     float4 next[CARRIED];
-    for (int k0 = first; k0 < min(first + PART * ACROSS, b->n); k0 += VALUE_ROWS) {
+    for (int k0 = 0; k0 < b->n; k0 += VALUE_ROWS) {
         const int last = k0 + VALUE_ROWS >= b->n;
         if (!last)
             fetch_values(next, from, b, k0 + VALUE_ROWS, item);
@@ -448,10 +452,10 @@ static inline int add_values(float *o, const struct shared *shared, struct sourc
             aim_at(from, after, item);
             fetch_columns(next, from, 0, item);
         }
-        multiply_values(o, shared->weights + (k0 - first) * WEIGHT_PITCH, shared->places + turn * PLACE, item);
+        multiply_values(o, shared->weights + k0 * WEIGHT_PITCH, shared->places + turn * PLACE, item);
 #if MASK_RULE
         if (b->class == 1 && shared->special[turn] == number)
-            add_special_values(o, shared->weights + (k0 - first) * WEIGHT_PITCH, from, rows, env, b, k0, item);
+            add_special_values(o, shared->weights + k0 * WEIGHT_PITCH, from, rows, env, b, k0, item);
 #endif
         turn ^= 1;
         if (!last)
@@ -465,8 +469,9 @@ static inline int add_values(float *o, const struct shared *shared, struct sourc
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD_PARAMS)
 {
-    __local float places[2 * PLACE] __attribute__((aligned(16))), weights[PART * ACROSS * WEIGHT_PITCH] __attribute__((aligned(16)));
+    __local uchar memory[LOCAL] __attribute__((aligned(16)));
     __local int grown, special[2];
+    __local float *const places = (__local float *)memory, *const weights = places + 2 * PLACE;
     const struct shared shared = {places, weights, &grown, special};
     const int item = (int)get_local_id(0);
     const struct place at = find_place(&a, (uint)get_group_id(0) LENGTH_ARGS);
@@ -501,13 +506,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
             s[i] *= a.scale;
         edit_block(s, &rows, &env, &b, 1.0f, item);
         const struct block after = find_block(&at, &span, &env, b.key + BK, item COUNT_ARG);
-        UNROLL for (int part = 0; part < PARTS; part++) {
-            const int first = part * PART * ACROSS;
-            if (first < b.n) {
-                make_weights(s + part * PART, &rows, &totals, o_sums, w_sums, &shared, number, item);
-                turn = add_values(o_sums, &shared, &from, &rows, &env, &b, &after, first, turn, number, item);
-            }
-        }
+        make_weights(s, &rows, &totals, o_sums, w_sums, &shared, number, item);
+        turn = add_values(o_sums, &shared, &from, &rows, &env, &b, &after, turn, number, item);
         if (number % FOLD == 0)
             fold(&totals, o_sums, w_sums);
         b = after;

@@ -6,7 +6,7 @@
 
 const struct clattn__engine *const clattn__engines[] = {
     &clattn__engine_vector,  &clattn__engine_decode,   &clattn__engine_wgmma,   &clattn__engine_mma,            &clattn__engine_mma_small,
-    &clattn__engine_blocked, &clattn__engine_portable, &clattn__engine_generic, &clattn__engine_decode_generic, NULL,
+    &clattn__engine_blocked_large, &clattn__engine_blocked, &clattn__engine_portable, &clattn__engine_generic, &clattn__engine_decode_generic, NULL,
 };
 
 /* Whether an engine has the name, or is chosen by itself and of that family. */

@@ -87,7 +87,7 @@ struct clattn__engine {
 };
 
 extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector, clattn__engine_decode, clattn__engine_wgmma,
-    clattn__engine_mma, clattn__engine_mma_small, clattn__engine_blocked, clattn__engine_generic, clattn__engine_decode_generic;
+    clattn__engine_mma, clattn__engine_mma_small, clattn__engine_blocked_large, clattn__engine_blocked, clattn__engine_generic, clattn__engine_decode_generic;
 extern const struct clattn__engine *const clattn__engines[]; /* best first; ends with NULL */
 size_t clattn__engine_number(const struct clattn__engine *engine); /* its place there */
 
