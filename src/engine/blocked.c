@@ -103,8 +103,8 @@ const struct clattn__engine clattn__engine_blocked = {
 static bool large_fits(const clattn_device_facts *facts, char *reason, size_t size)
 {
     const char *why = refuse_device(facts);
-    if (!why && facts->unit_local_bytes == 0)
-        why = "no local memory beyond what OpenCL grants";
+    if (!why && (facts->unit_local_bytes == 0 || facts->largest_group < 128))
+        why = "no groups of 128 items, or no local memory beyond what OpenCL grants";
     answer(why ? why : "a GPU whose groups may have more local memory than OpenCL grants", reason, size);
     return !why;
 }

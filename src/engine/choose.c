@@ -9,11 +9,20 @@ const struct clattn__engine *const clattn__engines[] = {
     &clattn__engine_blocked_large, &clattn__engine_blocked, &clattn__engine_portable, &clattn__engine_generic, &clattn__engine_decode_generic, NULL,
 };
 
-/* Whether an engine has the name, or is chosen by itself and of that family. */
+static bool is_an_engine(const char *name)
+{
+    size_t i = 0;
+    while (clattn__engines[i] && strcmp(clattn__engines[i]->name, name))
+        i++;
+    return clattn__engines[i];
+}
+
+/* Whether an engine has the name; or, if none has, is chosen by itself and of that family. */
 static bool is_named(const struct clattn__engine *engine, const char *name)
 {
     size_t length = strlen(name);
-    return !strcmp(engine->name, name) || (!engine->by_name && !strncmp(engine->name, name, length) && engine->name[length] == '-');
+    bool of_family = !engine->by_name && !strncmp(engine->name, name, length) && engine->name[length] == '-';
+    return is_an_engine(name) ? !strcmp(engine->name, name) : of_family;
 }
 
 /* Whether an engine takes the device and the task; the reason goes to why as one line. */
