@@ -599,7 +599,7 @@ START_TEST(register_tiles)
                 }
             }
     ck_assert_int_gt(small, 1000);
-    ck_assert_int_gt(large, 1000);
+    ck_assert_int_gt(large, 300);
 }
 END_TEST
 
