@@ -66,14 +66,15 @@ static inline float join_sum(float x) { return x; }
 #define KEY_PITCH (BK + 4)
 #define KEYS_AT (NT * QUERY_PITCH)
 #define COLUMNS_PLACE (KEYS_AT + NT * KEY_PITCH)
-#define LOTS (NT / 8)
-#define PLACE (COLUMNS_PLACE < LOTS * DOWN * VALUE_PITCH ? LOTS * DOWN * VALUE_PITCH : COLUMNS_PLACE)
-#if 32 * VALUE_PITCH <= COLUMNS_PLACE && 32 >= LOTS * DOWN
+#define PLACE (COLUMNS_PLACE < DOWN * VALUE_PITCH ? DOWN * VALUE_PITCH : COLUMNS_PLACE)
+#if 64 * VALUE_PITCH <= COLUMNS_PLACE && BK >= 64
+#define VALUE_ROWS 64
+#elif 32 * VALUE_PITCH <= COLUMNS_PLACE
 #define VALUE_ROWS 32
-#elif 16 * VALUE_PITCH <= COLUMNS_PLACE && 16 >= LOTS * DOWN
+#elif 16 * VALUE_PITCH <= COLUMNS_PLACE
 #define VALUE_ROWS 16
 #else
-#define VALUE_ROWS (LOTS * DOWN)
+#define VALUE_ROWS DOWN
 #endif
 #define MEMORY (4 * (2 * PLACE + BK * WEIGHT_PITCH))
 #if LOCAL < MEMORY && LOCAL != DOOR_BYTES
@@ -82,11 +83,10 @@ static inline float join_sum(float x) { return x; }
 
 /* Fours of floats that an item carries to local memory: of a chunk of columns rows ROW_STEP from each other, of a chunk of
  * values fours of columns x, x + ACROSS ... in rows DOWN from each other. */
-#define ROW_STEP (GROUP / 2)
+#define ROW_STEP (GROUP / (NT / 4))
 #define QUERY_SHARE ((BQ + ROW_STEP - 1) / ROW_STEP)
 #define KEY_SHARE ((BK + ROW_STEP - 1) / ROW_STEP)
-#define VALUE_LOT (VALUE_ROWS / LOTS)
-#define VALUE_SHARE (MD / 4 * (VALUE_LOT / DOWN))
+#define VALUE_SHARE (MD / 4 * (VALUE_ROWS / DOWN))
 #define CARRIED (QUERY_SHARE + KEY_SHARE > VALUE_SHARE ? QUERY_SHARE + KEY_SHARE : VALUE_SHARE)
 
 /* Four elements at p of a row of which so many are left; 0 past its end. */
@@ -99,8 +99,8 @@ static inline float join_sum(float x) { return x; }
 #endif
 #define LOCAL4(p) (*(__local float4 *)(p))
 
-static inline int chunk_row(int item, int j) { return item / 2 + j * ROW_STEP; }
-static inline int chunk_column(int item) { return item % 2 * 4; }
+static inline int chunk_row(int item, int j) { return item / 2 % ROW_STEP + j * ROW_STEP; }
+static inline int chunk_column(int item) { return item % 2 * 4 + item / 2 / ROW_STEP * 8; }
 
 /* What an item reads: its first four of the rows of which it carries a share. */
 struct sources {
@@ -138,7 +138,7 @@ static inline void aim_at(struct sources *from, const struct block *b, int item)
 /* Columns from d0 on of the group's queries and of the block's keys, to registers. */
 static inline void fetch_columns(float4 *next, const struct sources *from, int d0, int item)
 {
-    const int left = DIM % 8 == 0 ? 4 : DIM - d0 - chunk_column(item);
+    const int left = DIM % NT == 0 ? 4 : DIM - d0 - chunk_column(item);
     UNROLL for (int j = 0; j < QUERY_SHARE; j++)
         next[j] = FETCH4(T_Q, from->q[j] + d0, left);
     UNROLL for (int j = 0; j < KEY_SHARE; j++)
@@ -160,16 +160,16 @@ static inline void put_share(__local float *to, const float4 *share, int rows, i
     }
 }
 
-static inline void put_columns(__local float *place, const float4 *next, int lot, int item)
+static inline void put_columns(__local float *place, const float4 *next, int item)
 {
-    put_share(place + 8 * lot * QUERY_PITCH, next, BQ, QUERY_PITCH, item);
-    put_share(place + KEYS_AT + 8 * lot * KEY_PITCH, next + QUERY_SHARE, BK, KEY_PITCH, item);
+    put_share(place, next, BQ, QUERY_PITCH, item);
+    put_share(place + KEYS_AT, next + QUERY_SHARE, BK, KEY_PITCH, item);
 }
 
 /* Values of the keys from number k0 of a block on; 0 past its end. */
 static inline void fetch_values(float4 *next, const struct sources *from, const struct block *b, int k0, int item)
 {
-    UNROLL for (int r = 0; r < VALUE_LOT / DOWN; r++) {
+    UNROLL for (int r = 0; r < VALUE_ROWS / DOWN; r++) {
         __global const STORED(T_V) *row = from->v + (b->key + k0 + r * DOWN) * from->v_stride;
         const int there = k0 + r * DOWN + item / ACROSS < b->n;
         UNROLL for (int c = 0; c < MD / 4; c++) {
@@ -187,9 +187,9 @@ struct shared {
 };
 
 /* In a PARTIAL block 0 takes the place of values that are not finite. */
-static inline void put_values(const struct shared *shared, const float4 *next, const struct block *b, int turn, int lot, int number, int item)
+static inline void put_values(const struct shared *shared, const float4 *next, const struct block *b, int turn, int number, int item)
 {
-    __local float *to = shared->places + turn * PLACE + (item / ACROSS + lot * VALUE_LOT) * VALUE_PITCH + item % ACROSS * 4;
+    __local float *to = shared->places + turn * PLACE + item / ACROSS * VALUE_PITCH + item % ACROSS * 4;
     (void)b;
     (void)number;
     UNROLL for (int j = 0; j < VALUE_SHARE; j++) {
@@ -242,29 +242,26 @@ static inline void load_key(struct step *x, __local const float *weights, __loca
     load_step(x, weights + 4 * ITEM_Y(item) + key * WEIGHT_PITCH, place + 4 * ITEM_X(item) + key * VALUE_PITCH, MD);
 }
 
-/* s += products of a lot of columns; of a chunk's last one the last product is left in x[1], and its first one is in x[0]. */
-static inline void multiply_keys(float *s, struct step *x, __local const float *place, int lot, int item)
+/* s += products of a chunk of columns, the last one of which is left in x[1]; the first one is in x[0]. */
+static inline void multiply_keys(float *s, struct step *x, __local const float *place, int item)
 {
-    UNROLL for (int d = 8 * lot; d < min(8 * lot + 8, NT - 1); d++) {
+    UNROLL for (int d = 0; d < NT - 1; d++) {
         load_column(&x[(d + 1) % 2], place, d + 1, item);
         add_step(s, &x[d % 2], MK);
     }
 }
 
-/* The same for values; weights: of the chunk's first key. */
-static inline void multiply_values(float *o, struct step *x, __local const float *weights, __local const float *place, int lot, int item)
+/* The same for a chunk of values; weights: of its first key. */
+static inline void multiply_values(float *o, struct step *x, __local const float *weights, __local const float *place, int item)
 {
-    const int k0 = lot * VALUE_LOT, k1 = k0 + VALUE_LOT;
-    UNROLL_4 for (int k = k0; k < (k1 < VALUE_ROWS ? k1 : k1 - 2); k += 2) {
+    UNROLL_4 for (int k = 0; k < VALUE_ROWS - 2; k += 2) {
         load_key(&x[1], weights, place, k + 1, item);
         add_step(o, &x[0], MD);
         load_key(&x[0], weights, place, k + 2, item);
         add_step(o, &x[1], MD);
     }
-    if (k1 == VALUE_ROWS) {
-        load_key(&x[1], weights, place, k1 - 1, item);
-        add_step(o, &x[0], MD);
-    }
+    load_key(&x[1], weights, place, VALUE_ROWS - 1, item);
+    add_step(o, &x[0], MD);
 }
 
 static inline float weight_of(float s, float m)
@@ -408,23 +405,19 @@ static inline int make_scores(float *s, struct step *x, const struct shared *sha
     UNROLL for (int i = 0; i < NQ * MK; i++)
         s[i] = 0.0f;
     for (int d0 = NT; d0 < DIM; d0 += NT) {
-        UNROLL for (int lot = 0; lot < LOTS; lot++) {
-            fetch_columns(next, from, d0 + 8 * lot, item);
-            multiply_keys(s, x, shared->places + turn * PLACE, lot, item);
-            put_columns(shared->places + (turn ^ 1) * PLACE, next, lot, item);
-        }
+        fetch_columns(next, from, d0, item);
+        multiply_keys(s, x, shared->places + turn * PLACE, item);
         turn ^= 1;
+        put_columns(shared->places + turn * PLACE, next, item);
         barrier(CLK_LOCAL_MEM_FENCE);
         load_column(&x[0], shared->places + turn * PLACE, 0, item);
         add_step(s, &x[1], MK);
     }
-    UNROLL for (int lot = 0; lot < LOTS; lot++) {
-        fetch_values(next, from, b, lot * VALUE_LOT, item);
-        multiply_keys(s, x, shared->places + turn * PLACE, lot, item);
-        put_values(shared, next, b, turn ^ 1, lot, number, item);
-    }
+    fetch_values(next, from, b, 0, item);
+    multiply_keys(s, x, shared->places + turn * PLACE, item);
     add_step(s, &x[1], MK);
     turn ^= 1;
+    put_values(shared, next, b, turn, number, item);
     return turn;
 }
 
@@ -462,24 +455,22 @@ static inline int add_values(float *o, struct step *x, const struct shared *shar
     for (int k0 = 0; k0 < b->n; k0 += VALUE_ROWS) {
         __local const float *weights = shared->weights + k0 * WEIGHT_PITCH;
         const int last = k0 + VALUE_ROWS >= b->n;
-        if (last && after->n > 0)
+        if (!last)
+            fetch_values(next, from, b, k0 + VALUE_ROWS, item);
+        else if (after->n > 0) {
             aim_at(from, after, item);
-        UNROLL for (int lot = 0; lot < LOTS; lot++) {
-            if (!last)
-                fetch_values(next, from, b, k0 + VALUE_ROWS + lot * VALUE_LOT, item);
-            else if (after->n > 0)
-                fetch_columns(next, from, 8 * lot, item);
-            multiply_values(o, x, weights, shared->places + turn * PLACE, lot, item);
-            if (!last)
-                put_values(shared, next, b, turn ^ 1, lot, number, item);
-            else if (after->n > 0)
-                put_columns(shared->places + (turn ^ 1) * PLACE, next, lot, item);
+            fetch_columns(next, from, 0, item);
         }
+        multiply_values(o, x, weights, shared->places + turn * PLACE, item);
 #if MASK_RULE
         if (b->class == 1 && shared->special[turn] == number)
             add_special_values(o, weights, from, rows, env, b, k0, item);
 #endif
         turn ^= 1;
+        if (!last)
+            put_values(shared, next, b, turn, number, item);
+        else if (after->n > 0)
+            put_columns(shared->places + turn * PLACE, next, item);
         barrier(CLK_LOCAL_MEM_FENCE);
         if (!last)
             load_key(&x[0], weights + VALUE_ROWS * WEIGHT_PITCH, shared->places + turn * PLACE, 0, item);
@@ -518,10 +509,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     if (b.n > 0) {
         float4 first[CARRIED];
         aim_at(&from, &b, item);
-        UNROLL for (int lot = 0; lot < LOTS; lot++) {
-            fetch_columns(first, &from, 8 * lot, item);
-            put_columns(places, first, lot, item);
-        }
+        fetch_columns(first, &from, 0, item);
+        put_columns(places, first, item);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     int turn = 0;
