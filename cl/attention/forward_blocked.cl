@@ -66,6 +66,7 @@ static inline float join_sum(float x) { return x; }
 #define KEY_PITCH (BK + 4)
 #define KEYS_AT (NT * QUERY_PITCH)
 #define COLUMNS_PLACE (KEYS_AT + NT * KEY_PITCH)
+#define COLUMN_CHUNKS ((DIM + NT - 1) / NT)
 #define PLACE (COLUMNS_PLACE < DOWN * VALUE_PITCH ? DOWN * VALUE_PITCH : COLUMNS_PLACE)
 #if 64 * VALUE_PITCH <= COLUMNS_PLACE && BK >= 64
 #define VALUE_ROWS 64
@@ -396,28 +397,65 @@ static inline void add_special_values(float *o, __local const float *weights, co
 }
 #endif
 
-/* Scores of a block, and the first of its values into the other place; the place of its first columns is `turn`, and after that `turn`
- * is the place of those values.  x[0] has the first step. */
-static inline int make_scores(float *s, struct step *x, const struct shared *shared, const struct sources *from, const struct block *b,
-                              int turn, int number, int item)
+/* Chunk number c of a block, whose columns come first, then its values; c past its last one are the next block's. */
+struct chunk {
+    struct block of;
+    int c;
+};
+
+static inline struct chunk find_chunk(const struct block *b, const struct block *after, int c)
 {
-    float4 next[CARRIED];
+    const int mine = COLUMN_CHUNKS + (b->n + VALUE_ROWS - 1) / VALUE_ROWS;
+    struct chunk x = {*b, c};
+    if (c >= mine) {
+        x.of = *after;
+        x.c = c - mine;
+    }
+    return x;
+}
+
+static inline void fetch_chunk(float4 *next, struct sources *from, struct chunk x, int item)
+{
+    if (x.of.n > 0 && x.c == 0)
+        aim_at(from, &x.of, item);
+    if (x.of.n > 0 && x.c < COLUMN_CHUNKS)
+        fetch_columns(next, from, x.c * NT, item);
+    else if (x.of.n > 0)
+        fetch_values(next, from, &x.of, (x.c - COLUMN_CHUNKS) * VALUE_ROWS, item);
+}
+
+/* Chunk c of a block from the registers to its place, and the one after it to the registers.  Global memory is asked before the barrier
+ * that follows, so that no compiler does it later: it takes as long as a chunk's products. */
+static inline void carry(float4 *next, const struct shared *shared, struct sources *from, const struct block *b,
+                         const struct block *after, int c, int turn, int number, int item)
+{
+    const struct chunk x = find_chunk(b, after, c);
+    if (x.of.n > 0 && x.c < COLUMN_CHUNKS)
+        put_columns(shared->places + turn * PLACE, next, item);
+    else if (x.of.n > 0)
+        put_values(shared, next, &x.of, turn, number, item);
+    fetch_chunk(next, from, find_chunk(b, after, c + 1), item);
+}
+
+/* Scores of a block; the place of its first columns is `turn`, and after that `turn` is the place of its first values.  x[0] has the
+ * first step. */
+static inline int make_scores(float *s, struct step *x, float4 *next, const struct shared *shared, struct sources *from,
+                              const struct block *b, const struct block *after, int turn, int number, int item)
+{
     UNROLL for (int i = 0; i < NQ * MK; i++)
         s[i] = 0.0f;
-    for (int d0 = NT; d0 < DIM; d0 += NT) {
-        fetch_columns(next, from, d0, item);
+    for (int c = 1; c < COLUMN_CHUNKS; c++) {
         multiply_keys(s, x, shared->places + turn * PLACE, item);
         turn ^= 1;
-        put_columns(shared->places + turn * PLACE, next, item);
+        carry(next, shared, from, b, after, c, turn, number, item);
         barrier(CLK_LOCAL_MEM_FENCE);
         load_column(&x[0], shared->places + turn * PLACE, 0, item);
         add_step(s, &x[1], MK);
     }
-    fetch_values(next, from, b, 0, item);
     multiply_keys(s, x, shared->places + turn * PLACE, item);
     add_step(s, &x[1], MK);
     turn ^= 1;
-    put_values(shared, next, b, turn, number, item);
+    carry(next, shared, from, b, after, COLUMN_CHUNKS, turn, number, item);
     return turn;
 }
 
@@ -446,33 +484,23 @@ static inline void make_weights(const float *s, struct rows *rows, struct totals
         l[i] += sums[i];
 }
 
-/* o += P V of a block, and the first columns for the next one into the place that is returned, of these the first step into x[0]. */
-static inline int add_values(float *o, struct step *x, const struct shared *shared, struct sources *from, const struct rows *rows,
-                             const struct rule_env *env, const struct block *b, const struct block *after, int turn, int number, int item)
+/* o += P V of a block; the place of the next block's first columns is returned, of these the first step is in x[0]. */
+static inline int add_values(float *o, struct step *x, float4 *next, const struct shared *shared, struct sources *from,
+                             const struct rows *rows, const struct rule_env *env, const struct block *b, const struct block *after, int turn,
+                             int number, int item)
 {
-    float4 next[CARRIED];
     load_key(&x[0], shared->weights, shared->places + turn * PLACE, 0, item);
     for (int k0 = 0; k0 < b->n; k0 += VALUE_ROWS) {
         __local const float *weights = shared->weights + k0 * WEIGHT_PITCH;
-        const int last = k0 + VALUE_ROWS >= b->n;
-        if (!last)
-            fetch_values(next, from, b, k0 + VALUE_ROWS, item);
-        else if (after->n > 0) {
-            aim_at(from, after, item);
-            fetch_columns(next, from, 0, item);
-        }
         multiply_values(o, x, weights, shared->places + turn * PLACE, item);
 #if MASK_RULE
         if (b->class == 1 && shared->special[turn] == number)
             add_special_values(o, weights, from, rows, env, b, k0, item);
 #endif
         turn ^= 1;
-        if (!last)
-            put_values(shared, next, b, turn, number, item);
-        else if (after->n > 0)
-            put_columns(shared->places + turn * PLACE, next, item);
+        carry(next, shared, from, b, after, COLUMN_CHUNKS + k0 / VALUE_ROWS + 1, turn, number, item);
         barrier(CLK_LOCAL_MEM_FENCE);
-        if (!last)
+        if (k0 + VALUE_ROWS < b->n)
             load_key(&x[0], weights + VALUE_ROWS * WEIGHT_PITCH, shared->places + turn * PLACE, 0, item);
         else if (after->n > 0)
             load_column(&x[0], shared->places + turn * PLACE, 0, item);
@@ -506,24 +534,22 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         grown = special[0] = special[1] = 0;
 
     struct block b = find_block(&at, &span, &env, at.key0, item COUNT_ARG);
-    if (b.n > 0) {
-        float4 first[CARRIED];
-        aim_at(&from, &b, item);
-        fetch_columns(first, &from, 0, item);
-        put_columns(places, first, item);
-    }
-    barrier(CLK_LOCAL_MEM_FENCE);
-    int turn = 0;
     struct step x[2];
-    load_column(&x[0], places, 0, item);
+    float4 next[CARRIED];
+    int turn = 0;
+    fetch_chunk(next, &from, find_chunk(&b, &b, 0), item);
+    carry(next, &shared, &from, &b, &b, 0, turn, 0, item);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (b.n > 0)
+        load_column(&x[0], places, 0, item);
     for (int number = 1; b.n > 0; number++) {
-        turn = make_scores(s, x, &shared, &from, &b, turn, number, item);
+        const struct block after = find_block(&at, &span, &env, b.key + BK, item COUNT_ARG);
+        turn = make_scores(s, x, next, &shared, &from, &b, &after, turn, number, item);
         UNROLL for (int i = 0; i < NQ * MK; i++)
             s[i] *= a.scale;
         edit_block(s, &rows, &env, &b, 1.0f, item);
-        const struct block after = find_block(&at, &span, &env, b.key + BK, item COUNT_ARG);
         make_weights(s, &rows, &totals, o_sums, w_sums, &shared, number, item);
-        turn = add_values(o_sums, x, &shared, &from, &rows, &env, &b, &after, turn, number, item);
+        turn = add_values(o_sums, x, next, &shared, &from, &rows, &env, &b, &after, turn, number, item);
         if (number % FOLD == 0)
             fold(&totals, o_sums, w_sums);
         b = after;
