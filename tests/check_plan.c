@@ -566,7 +566,8 @@ static void check_tile(const clattn_device_facts *facts, int64_t q_len, int32_t 
     const struct choice c = choose(facts, &task, name, false);
     const struct clattn__spec *s = &c.launch.spec;
     const bool large = !strcmp(name, "blocked-large"), room = facts->has_compiler && facts->local_bytes >= 32768 && !facts->slow_wide_vectors;
-    const bool wanted = large ? q_len > 64 && dim <= 128 && facts->unit_local_bytes >= 204832 && facts->largest_group >= 128 : dim <= 256;
+    const bool taken_large = q_len > 64 && dim <= 128 && facts->largest_group >= 128 && (facts->unit_local_bytes > 170 << 10 || facts->local_bytes > 170 << 10);
+    const bool wanted = large ? taken_large : dim <= 256;
     ck_assert_msg(!room || (c.status == CLATTN_OK) == wanted, "%s, %d rows, d %d, unit %d: %s", facts->name, (int)q_len, dim,
                   (int)facts->unit_local_bytes, c.why);
     if (c.status)
@@ -578,9 +579,9 @@ static void check_tile(const clattn_device_facts *facts, int64_t q_len, int32_t 
     ck_assert(across % 8 == 0 && down % 4 == 0 && s->NQ % 4 == 0 && s->MK % 4 == 0 && s->MD % 4 == 0 && across * s->MD >= dim);
     ck_assert(s->NQ * s->MK <= 128 && s->NQ * s->MD <= 128 && s->GROUP <= (int32_t)facts->largest_group);
     ck_assert_int_le(s->BQ, q_len <= 32 || facts->largest_group < 128 ? 32 : large ? 128 : 64);
-    ck_assert_uint_eq(bytes, (uint64_t)(large ? c.launch.wish.local_bytes : s->LOCAL));
-    ck_assert(!c.launch.rewrite == !large && (large || bytes + 16 <= facts->local_bytes));
-    ck_assert(!large || (c.launch.wish.group == s->GROUP && 2 * (bytes + 16 + 1024) <= facts->unit_local_bytes));
+    ck_assert(!c.launch.rewrite == (bytes + 16 <= facts->local_bytes) && (large || !c.launch.rewrite));
+    ck_assert_uint_eq(bytes, (uint64_t)(c.launch.rewrite ? c.launch.wish.local_bytes : s->LOCAL));
+    ck_assert(!c.launch.rewrite || (c.launch.wish.group == s->GROUP && 2 * (bytes + 16 + 1024) <= facts->unit_local_bytes));
     ++*taken;
 }
 

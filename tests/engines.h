@@ -14,7 +14,7 @@
  * check_properties and check_data have it. */
 static inline bool is_for_others(const clattn_device_facts *facts, const char *engine)
 {
-    return (facts->type & CL_DEVICE_TYPE_CPU) && !strcmp(engine, "blocked");
+    return (facts->type & CL_DEVICE_TYPE_CPU) && !strncmp(engine, "blocked", 7);
 }
 
 /* The names of up to `most` engines; returns how many.  Those that refuse the problem are named. */

@@ -397,44 +397,20 @@ static inline void add_special_values(float *o, __local const float *weights, co
 }
 #endif
 
-/* Chunk number c of a block, whose columns come first, then its values; c past its last one are the next block's. */
-struct chunk {
-    struct block of;
-    int c;
-};
-
-static inline struct chunk find_chunk(const struct block *b, const struct block *after, int c)
+/* Chunk number c of block b to registers: of its columns, then of its values; c past its last one are those of the block after it.  It is
+ * asked for before the barrier in front of the chunk before it, so that no compiler does it later: global memory takes as long as a
+ * chunk's products. */
+static inline void fetch_chunk(float4 *next, struct sources *from, const struct block *b, const struct block *after, int c, int item)
 {
     const int mine = COLUMN_CHUNKS + (b->n + VALUE_ROWS - 1) / VALUE_ROWS;
-    struct chunk x = {*b, c};
-    if (c >= mine) {
-        x.of = *after;
-        x.c = c - mine;
-    }
-    return x;
-}
-
-static inline void fetch_chunk(float4 *next, struct sources *from, struct chunk x, int item)
-{
-    if (x.of.n > 0 && x.c == 0)
-        aim_at(from, &x.of, item);
-    if (x.of.n > 0 && x.c < COLUMN_CHUNKS)
-        fetch_columns(next, from, x.c * NT, item);
-    else if (x.of.n > 0)
-        fetch_values(next, from, &x.of, (x.c - COLUMN_CHUNKS) * VALUE_ROWS, item);
-}
-
-/* Chunk c of a block from the registers to its place, and the one after it to the registers.  Global memory is asked before the barrier
- * that follows, so that no compiler does it later: it takes as long as a chunk's products. */
-static inline void carry(float4 *next, const struct shared *shared, struct sources *from, const struct block *b,
-                         const struct block *after, int c, int turn, int number, int item)
-{
-    const struct chunk x = find_chunk(b, after, c);
-    if (x.of.n > 0 && x.c < COLUMN_CHUNKS)
-        put_columns(shared->places + turn * PLACE, next, item);
-    else if (x.of.n > 0)
-        put_values(shared, next, &x.of, turn, number, item);
-    fetch_chunk(next, from, find_chunk(b, after, c + 1), item);
+    const struct block of = c < mine ? *b : *after;
+    const int number = c < mine ? c : c - mine;
+    if (of.n > 0 && number == 0)
+        aim_at(from, &of, item);
+    if (of.n > 0 && number < COLUMN_CHUNKS)
+        fetch_columns(next, from, number * NT, item);
+    else if (of.n > 0)
+        fetch_values(next, from, &of, (number - COLUMN_CHUNKS) * VALUE_ROWS, item);
 }
 
 /* Scores of a block; the place of its first columns is `turn`, and after that `turn` is the place of its first values.  x[0] has the
@@ -447,7 +423,8 @@ static inline int make_scores(float *s, struct step *x, float4 *next, const stru
     for (int c = 1; c < COLUMN_CHUNKS; c++) {
         multiply_keys(s, x, shared->places + turn * PLACE, item);
         turn ^= 1;
-        carry(next, shared, from, b, after, c, turn, number, item);
+        put_columns(shared->places + turn * PLACE, next, item);
+        fetch_chunk(next, from, b, after, c + 1, item);
         barrier(CLK_LOCAL_MEM_FENCE);
         load_column(&x[0], shared->places + turn * PLACE, 0, item);
         add_step(s, &x[1], MK);
@@ -455,7 +432,8 @@ static inline int make_scores(float *s, struct step *x, float4 *next, const stru
     multiply_keys(s, x, shared->places + turn * PLACE, item);
     add_step(s, &x[1], MK);
     turn ^= 1;
-    carry(next, shared, from, b, after, COLUMN_CHUNKS, turn, number, item);
+    put_values(shared, next, b, turn, number, item);
+    fetch_chunk(next, from, b, after, COLUMN_CHUNKS + 1, item);
     return turn;
 }
 
@@ -492,15 +470,20 @@ static inline int add_values(float *o, struct step *x, float4 *next, const struc
     load_key(&x[0], shared->weights, shared->places + turn * PLACE, 0, item);
     for (int k0 = 0; k0 < b->n; k0 += VALUE_ROWS) {
         __local const float *weights = shared->weights + k0 * WEIGHT_PITCH;
+        const int last = k0 + VALUE_ROWS >= b->n;
         multiply_values(o, x, weights, shared->places + turn * PLACE, item);
 #if MASK_RULE
         if (b->class == 1 && shared->special[turn] == number)
             add_special_values(o, weights, from, rows, env, b, k0, item);
 #endif
         turn ^= 1;
-        carry(next, shared, from, b, after, COLUMN_CHUNKS + k0 / VALUE_ROWS + 1, turn, number, item);
+        if (!last)
+            put_values(shared, next, b, turn, number, item);
+        else if (after->n > 0)
+            put_columns(shared->places + turn * PLACE, next, item);
+        fetch_chunk(next, from, b, after, COLUMN_CHUNKS + k0 / VALUE_ROWS + 2, item);
         barrier(CLK_LOCAL_MEM_FENCE);
-        if (k0 + VALUE_ROWS < b->n)
+        if (!last)
             load_key(&x[0], weights + VALUE_ROWS * WEIGHT_PITCH, shared->places + turn * PLACE, 0, item);
         else if (after->n > 0)
             load_column(&x[0], shared->places + turn * PLACE, 0, item);
@@ -537,8 +520,11 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     struct step x[2];
     float4 next[CARRIED];
     int turn = 0;
-    fetch_chunk(next, &from, find_chunk(&b, &b, 0), item);
-    carry(next, &shared, &from, &b, &b, 0, turn, 0, item);
+    if (b.n > 0) {
+        fetch_chunk(next, &from, &b, &b, 0, item);
+        put_columns(places, next, item);
+        fetch_chunk(next, &from, &b, &b, 1, item);
+    }
     barrier(CLK_LOCAL_MEM_FENCE);
     if (b.n > 0)
         load_column(&x[0], places, 0, item);

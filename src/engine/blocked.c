@@ -11,6 +11,7 @@
 #define ROWS 8        /* of an item */
 #define RESERVED 1024 /* bytes of a unit's local memory that the hardware takes for each group */
 #define SHARED 16     /* bytes of local memory beside the places and the weights */
+#define LARGE_BYTES (4 * (2 * 8 * (128 + 128 + 8) + 128 * (128 + 4)) + SHARED + RESERVED) /* of a group of the large tile */
 
 /* Rows of a group, keys of a block, items beside each other, columns of a chunk. */
 struct shape {
@@ -99,34 +100,44 @@ const struct clattn__engine clattn__engine_blocked = {
     .name = "blocked", .may_fail = true, .test_blocks = 5, .fits = fits, .launch = launch,
 };
 
-/* ---- two groups in the local memory of a compute unit, through the editor of assembly ---- */
+/* ---- 8 x 16 scores and outputs of an item ----
+ * Two groups share the local memory of a compute unit.  Where OpenCL grants less to one, the editor of assembly takes it. */
+static const struct shape large_shape = {128, 128, 8, 8};
+
+static int64_t unit_bytes(const clattn_device_facts *facts)
+{
+    return (int64_t)(facts->unit_local_bytes > facts->local_bytes ? facts->unit_local_bytes : facts->local_bytes);
+}
+
 static bool large_fits(const clattn_device_facts *facts, char *reason, size_t size)
 {
     const char *why = refuse_device(facts);
-    if (!why && (facts->unit_local_bytes == 0 || facts->largest_group < 128))
-        why = "no groups of 128 items, or no local memory beyond what OpenCL grants";
-    answer(why ? why : "a GPU whose groups may have more local memory than OpenCL grants", reason, size);
+    if (!why && (facts->largest_group < 128 || unit_bytes(facts) < 2 * LARGE_BYTES))
+        why = "it needs groups of 128 items and 168 KiB of local memory in a compute unit";
+    answer(why ? why : "a device with groups of 128 items and 168 KiB of local memory in a compute unit", reason, size);
     return !why;
 }
 
 static bool large_launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
                          size_t size)
 {
-    static const struct shape shape = {128, 128, 8, 16};
-    const int64_t bytes = take_shape(&shape, task, &launch->spec);
+    const int64_t bytes = take_shape(&large_shape, task, &launch->spec);
     const char *why = refuse_task(task);
     if (!why && launch->spec.MD > 16)
         why = "more than 128 columns of values do not fit its registers";
     if (!why && task->q_len <= 64)
         why = "its tile is for more than 64 queries";
-    if (!why && 2 * (bytes + SHARED + RESERVED) > (int64_t)facts->unit_local_bytes)
-        why = "two groups do not fit the local memory of a compute unit";
+    if (!why && bytes + SHARED + RESERVED > LARGE_BYTES)
+        why = "no tile fits its local memory";
     if (why)
         return answer(why, reason, size);
-    launch->spec.LOCAL = DOOR_BYTES;
+    launch->spec.LOCAL = (int32_t)bytes;
+    if (bytes + SHARED > (int64_t)facts->local_bytes) {
+        launch->spec.LOCAL = DOOR_BYTES;
+        launch->rewrite = clattn__ptx_edit;
+        launch->wish = (struct clattn__ptx_wish){.group = launch->spec.GROUP, .local_bytes = (int32_t)bytes};
+    }
     finish(facts, task, 1, launch);
-    launch->rewrite = clattn__ptx_edit;
-    launch->wish = (struct clattn__ptx_wish){.group = launch->spec.GROUP, .local_bytes = (int32_t)bytes};
     return true;
 }
 
