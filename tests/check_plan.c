@@ -560,14 +560,15 @@ END_TEST
 static void check_tile(const clattn_device_facts *facts, int64_t q_len, int32_t dim, const char *name, int *taken)
 {
     struct clattn__task task = plain_task();
-    task.kv_heads = task.heads;
+    task.kv_heads = task.heads = q_len == 65 ? 8 : 64;
     task.q_len = q_len;
     task.dim = task.dim_v = dim;
     const struct choice c = choose(facts, &task, name, false);
     const struct clattn__spec *s = &c.launch.spec;
     const bool large = !strcmp(name, "blocked-large"), room = facts->has_compiler && facts->local_bytes >= 32768 && !facts->slow_wide_vectors;
     const bool taken_large = q_len > 64 && dim <= 128 && facts->largest_group >= 128 && (facts->unit_local_bytes > 170 << 10 || facts->local_bytes > 170 << 10);
-    const bool wanted = large ? taken_large : dim <= 256;
+    const bool filled = !(facts->type & CL_DEVICE_TYPE_GPU) || task.batch * task.heads * ((q_len + 127) / 128) > facts->compute_units;
+    const bool wanted = large ? taken_large && filled : dim <= 256;
     ck_assert_msg(!room || (c.status == CLATTN_OK) == wanted, "%s, %d rows, d %d, unit %d: %s", facts->name, (int)q_len, dim,
                   (int)facts->unit_local_bytes, c.why);
     if (c.status)
@@ -587,7 +588,7 @@ static void check_tile(const clattn_device_facts *facts, int64_t q_len, int32_t 
 
 START_TEST(register_tiles)
 {
-    static const int64_t lengths[] = {1, 32, 33, 64, 65, 500}, kib[] = {0, 100, 164, 228};
+    static const int64_t lengths[] = {1, 32, 33, 64, 65, 130, 500}, kib[] = {0, 100, 164, 228};
     int small = 0, large = 0;
     for (int i = 0; i < n_devices; i++)
         for (int32_t dim = 1; dim <= 300; dim += 7)

@@ -6,8 +6,8 @@
  * A work-group of ACROSS x DOWN items owns BQ rows.  Item (x, y) makes NQ x MK scores and NQ x MD outputs in registers: fours of rows
  * y, y + DOWN ..., fours of keys and of columns x, x + ACROSS ...  Everything passes through local memory as f32, so that a step of a
  * product reads rows of it: queries and keys column by column, in chunks of NT columns; weights by key; values in chunks of VALUE_ROWS
- * rows.  There are two places for chunks: while one is multiplied, items hold the next in registers, and put it into the other; a chunk
- * costs one barrier.
+ * rows.  There are two places for chunks, and a chunk costs one barrier: while one is multiplied, the next one is on its way to the items'
+ * registers; then they put it into the other place, and ask for the one after it before they wait for each other.
  *
  *     local:  places [2] of [NT][QUERY_PITCH] queries and [NT][KEY_PITCH] keys, or of [VALUE_ROWS][VALUE_PITCH] values
  *             weights [BK][WEIGHT_PITCH]; while maxima are joined [ACROSS][WEIGHT_PITCH]
@@ -226,8 +226,10 @@ static inline void add_step(float *sums, const struct step *x, int columns)
     UNROLL for (int c = 0; c < columns / 4; c++)
         vstore4(x->columns[c], c, column);
     UNROLL for (int i = 0; i < NQ; i++)
-        UNROLL for (int c = 0; c < columns; c++)
+        UNROLL for (int k = 0; k < columns; k++) {
+            const int c = i % 2 ? columns - 1 - k : k; /* to and fro: two neighbours always share an operand */
             sums[i * columns + c] = MULTIPLY_ADD(row[i], column[c], sums[i * columns + c]);
+        }
 }
 
 /* The numbers of steps of a product are asked for one step before, those of a chunk's first step while the last one of the chunk before
@@ -424,7 +426,10 @@ static inline int make_scores(float *s, struct step *x, float4 *next, const stru
         multiply_keys(s, x, shared->places + turn * PLACE, item);
         turn ^= 1;
         put_columns(shared->places + turn * PLACE, next, item);
-        fetch_chunk(next, from, b, after, c + 1, item);
+        if (c + 1 < COLUMN_CHUNKS)
+            fetch_columns(next, from, (c + 1) * NT, item);
+        else
+            fetch_values(next, from, b, 0, item);
         barrier(CLK_LOCAL_MEM_FENCE);
         load_column(&x[0], shared->places + turn * PLACE, 0, item);
         add_step(s, &x[1], MK);
