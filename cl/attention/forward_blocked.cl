@@ -207,29 +207,27 @@ static inline void put_values(const struct shared *shared, const float4 *next, c
 
 /* What one step of a product takes: of a column or a key. */
 struct step {
-    float4 rows[NQ / 4], columns[(MK > MD ? MK : MD) / 4];
+    float row[NQ], column[MK > MD ? MK : MD];
 };
 
 static inline void load_step(struct step *x, __local const float *row, __local const float *column, int columns)
 {
-    UNROLL for (int i = 0; i < NQ / 4; i++)
-        x->rows[i] = LOCAL4(row + ROW(4 * i));
-    UNROLL for (int c = 0; c < columns / 4; c++)
-        x->columns[c] = LOCAL4(column + COLUMN(4 * c));
+    UNROLL for (int i = 0; i < NQ; i += 4)
+        vstore4(LOCAL4(row + ROW(i)), 0, x->row + i);
+    UNROLL for (int c = 0; c < columns; c += 4)
+        vstore4(LOCAL4(column + COLUMN(c)), 0, x->column + c);
 }
 
+/* To and fro, so that neighbours always share an operand. */
 static inline void add_step(float *sums, const struct step *x, int columns)
 {
-    float row[NQ], column[MK > MD ? MK : MD];
-    UNROLL for (int i = 0; i < NQ / 4; i++)
-        vstore4(x->rows[i], i, row);
-    UNROLL for (int c = 0; c < columns / 4; c++)
-        vstore4(x->columns[c], c, column);
-    UNROLL for (int i = 0; i < NQ; i++)
-        UNROLL for (int k = 0; k < columns; k++) {
-            const int c = i % 2 ? columns - 1 - k : k; /* to and fro: two neighbours always share an operand */
-            sums[i * columns + c] = MULTIPLY_ADD(row[i], column[c], sums[i * columns + c]);
-        }
+    UNROLL for (int i = 0; i < NQ; i += 2) {
+        float *even = sums + i * columns, *odd = even + columns;
+        UNROLL for (int c = 0; c < columns; c++)
+            even[c] = MULTIPLY_ADD(x->row[i], x->column[c], even[c]);
+        UNROLL for (int c = columns - 1; c >= 0; c--)
+            odd[c] = MULTIPLY_ADD(x->row[i + 1], x->column[c], odd[c]);
+    }
 }
 
 /* The numbers of steps of a product are asked for one step before, those of a chunk's first step while the last one of the chunk before
