@@ -109,11 +109,11 @@ static int64_t unit_bytes(const clattn_device_facts *facts)
     return (int64_t)(facts->unit_local_bytes > facts->local_bytes ? facts->unit_local_bytes : facts->local_bytes);
 }
 
-/* Whether all units of a GPU have work; if not, smaller tiles serve better. */
+/* Whether all units have work; if not, smaller tiles serve better. */
 static bool fills(const clattn_device_facts *facts, const struct clattn__task *task)
 {
     const int64_t tiles = task->batch * task->heads * clattn__ceil_div(task->q_len, large_shape.rows);
-    return tiles > (int64_t)facts->compute_units || !(facts->type & CL_DEVICE_TYPE_GPU);
+    return task->q_len > 64 && tiles > (int64_t)facts->compute_units;
 }
 
 static bool large_fits(const clattn_device_facts *facts, char *reason, size_t size)
@@ -132,12 +132,10 @@ static bool large_launch(const clattn_device_facts *facts, const struct clattn__
     const char *why = refuse_task(task);
     if (!why && launch->spec.MD > 16)
         why = "more than 128 columns of values do not fit its registers";
-    if (!why && task->q_len <= 64)
-        why = "its tile is for more than 64 queries";
     if (!why && bytes + SHARED + RESERVED > LARGE_BYTES)
         why = "no tile fits its local memory";
-    if (!why && !fills(facts, task))
-        why = "its tiles are fewer than the compute units";
+    if (!why && !task->named && !fills(facts, task))
+        why = "its tiles would leave compute units without work";
     if (why)
         return answer(why, reason, size);
     launch->spec.LOCAL = (int32_t)bytes;

@@ -52,6 +52,8 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
     bool suits;
     *engine = NULL;
     bool by_name = forced && forced[0], found = false;
+    struct clattn__task asked = *task;
+    asked.named = by_name;
     for (size_t i = 0; clattn__engines[i]; i++) {
         if (by_name ? !is_named(clattn__engines[i], forced) : clattn__engines[i]->by_name)
             continue;
@@ -60,7 +62,7 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
             clattn__text_add(why, "refuses %s: its kernel does not build or gives wrong numbers with this driver\n", clattn__engines[i]->name);
             continue;
         }
-        if (try_engine(clattn__engines[i], facts, task, launch, &suits, why)) {
+        if (try_engine(clattn__engines[i], facts, &asked, launch, &suits, why)) {
             *engine = clattn__engines[i];
             return CLATTN_OK;
         }

@@ -47,6 +47,7 @@ struct clattn__task {
     bool aligned;  /* rows of q, k, v and o start at multiples of 16 bytes, if their buffers do */
     int64_t packed_tokens; /* of queries or keys, whichever are more; 0: not packed */
     int64_t splits; /* asked for; 0: the engine chooses */
+    bool named;      /* the engine was named: it refuses only what it cannot do */
     uint32_t failed; /* bit i: engine number i did not build or gave wrong numbers here, and is passed over */
 };
 
