@@ -20,7 +20,7 @@ ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/c
 	src/attention/launch.c src/attention/chain.c src/attention/tables.c src/attention/buffers.c src/attention/enqueue.c src/attention/merge.c \
 	src/attention/selftest.c src/attention/plan.c src/attention/host.c
 
-SELECT_SRCS = src/select/list.c src/select/check.c src/select/shape.c src/select/layout.c src/select/launch.c \
+SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/select/shape.c src/select/layout.c src/select/launch.c \
 	src/select/enqueue.c src/select/host.c src/select/selftest.c src/select/plan.c \
 	src/select/refresh.c src/select/list_copy.c
 

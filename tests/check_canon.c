@@ -88,6 +88,7 @@ START_TEST(equal_meanings_are_one)
         {CLATTN__MASK, "causal & window(16)", "k <= q & q - k < 16"},
         {CLATTN__MASK, "prefix_each(prefix)", "k < prefix[b] | k <= q"},
         {CLATTN__MASK, "documents(doc) & causal", "doc[b, q] == doc[b, k] & k <= q"},
+        {CLATTN__MASK, "k <= q & (k < 4 | listed)", "(listed | k < 4) & q >= k"},
         {CLATTN__MASK, "around(2 * width)", "q - k < 2 * width & k - q < 2 * width"},
         {CLATTN__SCORE, "soft_cap(30)", "30 * tanh(score / 30)"},
         {CLATTN__SCORE, "soft_cap(soft_cap(2.0))", "(2 * tanh(score / 2)) * tanh(score / (2 * tanh(score / 2)))"},
@@ -105,6 +106,8 @@ END_TEST
 START_TEST(canonical_texts)
 {
     prints(CLATTN__MASK, "(q>=k)", "k <= q");
+    prints(CLATTN__MASK, "(!listed)&!(listed&k<q)", "!listed & !(listed & k < q)");
+    prints(CLATTN__SCORE, "listed?score:score-1", "listed ? score : score - 1.0");
     prints(CLATTN__MASK, "!(k<=q)", "!k <= q");
     prints(CLATTN__MASK, "q-(k-1)<-(-5)", "q - (k - 1) < 5");
     prints(CLATTN__MASK, "(q+k)*2<(q//3)%2", "2 * (q + k) < q // 3 % 2");
@@ -259,7 +262,7 @@ static bool is_one_of(const char *word, size_t length, const char *const *list)
 
 static bool is_operator(const char *word, size_t length)
 {
-    static const char *const others[] = {"int", "real", "bool", "frange", "itable", "ftable", "btable", "q", "k", "h",
+    static const char *const others[] = {"int", "real", "bool", "frange", "itable", "ftable", "btable", "q", "k", "h", "l",
                                          NULL};
     static const char *const elements[] = {"f32", "f16", "bf16", "i32", "i8", "bits", NULL};
     if (is_one_of(word, length, others) || is_one_of(word, length, elements))
@@ -269,6 +272,9 @@ static bool is_operator(const char *word, size_t length)
             (!strncmp(word, "far_", skip) || !strncmp(word, "run_", skip) || !strncmp(word, "line_", skip)) &&
             is_one_of(word + skip, length - skip, elements))
             return true;
+    static const char *const of_lists[] = {"listed_keys", "find_lists", NULL};
+    if (is_one_of(word, length, of_lists))
+        return true;
     if (length > 4 && !strncmp(word, "run_", 4)) /* types: x16_run_int */
         return is_one_of(word + 4, length - 4, (const char *const[]){"int", "float", NULL});
     for (enum kind kind = 0; kind < KIND_COUNT; kind++) {
@@ -287,7 +293,7 @@ static bool is_ours(const char *word, size_t length)
         "define", "RULES", "MASK_RULE", "SCORE_RULE", "WEIGHT_RULE", "RULE_NUMBERS", "RULE_PARAMS", "RULE_ENV_FIELDS",
         "RULE_ENV_FILL", "RULE_ROW_FIELDS", "RULE_ROW_FILL", "RULE_FUNCTIONS_1", "RULE_FUNCTIONS_16",
         "RULE_FUNCTIONS_KEYS", "RULE_FUNCTIONS_CLASS", "const", "struct", "rule_numbers", "rule_n", "__global", "float",
-        "half", "ushort", "int", "char", "uint", "rule_tables", "e", "y", "a", "n", "as_float", "table_at", "first",
+        "half", "ushort", "int", "char", "uint", "rule_tables", "e", "y", "a", "n", "as_float", "table_at", "first", "lists", "listed", "list_args", "rule_lists", "rule_list", "find_lists", "MASK_LISTS", "bottom_right",
         "INT_MIN", "INT_MAX", "INFINITY", "int16", "float16", "irange", "frange", "static", "inline", "return",
         "mask_1", "mask_16", "mask_keys", "mask_class_of", "score_1", "score_16", "score_keys", "weight_1", "weight_16",
         "weight_keys", "rule_env", "rule_rows", "q", "k", "b", "h", "g", "q_len", "k_len", "score", NULL};

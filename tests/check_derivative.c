@@ -29,7 +29,7 @@ static const int32_t pos[] = {0, 3, -2, 7, 1, 5};
 static const uint32_t keep[] = {0xb5};
 static const void *const data[] = {slope, bias, pos, keep};
 static const struct clattn__names names = {3, 4, scalars, arrays};
-static const struct clattn__expr_values values = {scalars, arrays, data};
+static const struct clattn__expr_values values = {scalars, arrays, data, NULL};
 
 static struct clattn__expr *expr_of(const char *text, enum clattn__use use)
 {

@@ -153,7 +153,7 @@ static double load(int32_t type, const void *data, int64_t i)
 /* ---- one problem between fences ---- */
 
 struct case_io {
-    struct fenced q, k, v, o, lse, q_offsets, k_offsets, lengths, array, workspace;
+    struct fenced q, k, v, o, lse, q_offsets, k_offsets, lengths, array, list, workspace;
 };
 
 static void make_tensor(struct fenced *f, const clattn_attention *a, char tensor, int32_t type,
@@ -208,6 +208,18 @@ static void make_lengths(struct case_io *c, const clattn_attention *a, enum side
         make_ints(&c->array, lengths, (size_t)a->arrays[0].dims[0], side);
 }
 
+/* Lists that are none: half of their counts and ids are out of range. */
+static void make_list(struct fenced *f, const clattn_list *l, enum side side)
+{
+    static const int32_t odd[] = {0, 2, INT32_MAX, 1, INT32_MIN, 3, -1, 1 << 28};
+    uint64_t bytes;
+    ck_assert_int_eq(clattn_list_bytes(l, &bytes), CLATTN_OK);
+    ck_assert(fence_make(f, bytes, side));
+    for (uint64_t i = 0; i < bytes / 4; i++)
+        ((int32_t *)f->data)[i] = odd[i * 2654435761u >> 9 & 7];
+    fence_to_device(f);
+}
+
 static void make_case(struct case_io *c, const clattn_attention *a, uint64_t workspace, enum side side)
 {
     bool packed = a->flags & CLATTN_PACKED;
@@ -230,6 +242,8 @@ static void make_case(struct case_io *c, const clattn_attention *a, uint64_t wor
         if (tensors[i]->map)
             fence_to_device(tensors[i]);
     make_lengths(c, a, side);
+    if (a->list.size > 0)
+        make_list(&c->list, &a->list, side);
     if (workspace) {
         ck_assert(fence_make(&c->workspace, (size_t)workspace, side));
         memset(c->workspace.data, 0xff, (size_t)workspace);
@@ -298,6 +312,7 @@ static void run_case(const char *name, clattn_plan *plan, const clattn_attention
     io.k_offsets = c.k_offsets.mem;
     io.key_lengths = c.lengths.mem;
     io.arrays[0] = c.array.mem;
+    io.list = c.list.mem;
     io.workspace = c.workspace.mem;
     clattn_status status = clattn_enqueue_forward(plan, queue, &io, 0, NULL, NULL);
     clattn_context_message(ctx, text, sizeof text);
@@ -332,7 +347,7 @@ struct kernel_case {
     int32_t type_q, type_k, type_v, type_o;
     int64_t heads, kv_heads, dim, dim_v;
     uint32_t flags;
-    bool strided, array;
+    bool strided, array; /* with an array a list too */
     int64_t splits;
 };
 
@@ -381,7 +396,10 @@ static clattn_attention make_problem(const struct kernel_case *c, int64_t q_len,
         a.arrays[0].n_dims = 1;
         a.arrays[0].dims[0] = a.batch;
         a.n_arrays = 1;
-        a.pattern = clattn_either(a.pattern, clattn_valid_keys("seen"));
+        a.pattern = clattn_both(clattn_either(a.pattern, clattn_valid_keys("seen")),
+                                clattn_mask("listed | k < 2", CLATTN_NO_CORNER));
+        a.list.size = sizeof a.list;
+        ck_assert_int_eq(clattn_list_fit(&a.list, &a, CLATTN_SCOPE_HEAD, 12, 8, 5), CLATTN_OK);
     }
     strcpy(a.engine, engine);
     return a;

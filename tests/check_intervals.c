@@ -51,7 +51,13 @@ static union {
 } store[TYPES];
 static const void *data[TYPES];
 static const struct clattn__names names = {4, TYPES, scalars, arrays};
-static const struct clattn__expr_values values = {scalars, arrays, data};
+/* Lists of short blocks: a count may be out of range, and is clamped. */
+enum { LISTS_BATCH = 4, SCOPES = 3, Q_BLOCKS = 5, CAPACITY = 12, LISTS = LISTS_BATCH * SCOPES * Q_BLOCKS };
+static clattn_list shape = {.size = sizeof shape, .batch = LISTS_BATCH, .scopes = SCOPES, .q_blocks = Q_BLOCKS, .k_blocks = 64,
+                            .capacity = CAPACITY, .counts_at = 4, .ids_at = 4 * (1 + LISTS)};
+static int32_t list_data[1 + LISTS + LISTS * CAPACITY];
+static struct clattn__lists lists = {&shape, list_data, 3, false};
+static const struct clattn__expr_values values = {scalars, arrays, data, &lists};
 
 /* Small numbers, and now and then one at an end of its type. */
 static float random_float(void)
@@ -90,8 +96,24 @@ static void fill(int type, int count)
     }
 }
 
+/* Blocks that rise: all of them, runs, or here and there. */
+static void random_lists(void)
+{
+    const int step = pick(1, 3);
+    shape.block_q = pick(1, 9);
+    shape.block_k = pick(1, 9);
+    lists.bottom_right = pick(0, 1);
+    for (int r = 0; r < LISTS; r++) {
+        int block = pick(-1, 3);
+        list_data[1 + r] = sometimes(pick(0, CAPACITY), pick(0, 1) ? -5 : INT_MAX);
+        for (int i = 0; i < CAPACITY; i++, block += pick(1, step))
+            list_data[1 + LISTS + r * CAPACITY + i] = block;
+    }
+}
+
 static void random_values(void)
 {
+    random_lists();
     for (int i = 0; i < 4; i++)
         scalars[i].value = scalars[i].type == CLATTN_F32 ? (double)random_float() : (double)random_int();
     for (int type = 0; type < TYPES; type++) {
@@ -189,7 +211,7 @@ START_TEST(common_masks_are_exact)
     static const clattn_array named[] = {{"doc", CLATTN_I32, 2, {2, LENGTH}}, {"n", CLATTN_I32, 1, {2}}, {"keep", CLATTN_BITS, 2, {2, LENGTH}}};
     const void *const held[] = {doc, n, keep};
     const struct clattn__names declared = {0, 3, NULL, named};
-    const struct clattn__expr_values with = {NULL, named, held};
+    const struct clattn__expr_values with = {NULL, named, held, NULL};
     for (int i = 0; i < LENGTH; i++) {
         doc[0][i] = i / 16;
         doc[1][i] = (i + 7) / 20;
@@ -265,7 +287,7 @@ START_TEST(large_boxes)
         const clattn_array big = {"big", rows[i].type, 2, {128, 128}};
         const void *const zeros = &store[0];
         const struct clattn__names declared = {0, 1, NULL, &big};
-        const struct clattn__expr_values with = {NULL, &big, &zeros};
+        const struct clattn__expr_values with = {NULL, &big, &zeros, NULL};
         struct clattn__expr *e = expr_of(rows[i].text, &declared);
         enum clattn__class class = clattn__expr_classify(e, &box, &with);
         ck_assert_msg(class == rows[i].class, "'%s' of type %d: class %d", rows[i].text, (int)rows[i].type, (int)class);

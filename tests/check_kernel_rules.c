@@ -12,6 +12,10 @@
 #include "tests/ref.h"
 #include "tests/suite.h"
 
+#define I64 int64_t
+#define I32 int32_t
+#include "list_args.clh"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,17 +24,18 @@
 
 enum { ROWS = 32, KEYS = 48, PAIRS = ROWS * KEYS, HEADS = 4, CLASS_KEYS = 8, CLASSES = ROWS / 16 * (KEYS / CLASS_KEYS),
        FIRST_Q = -3, BATCH_ENTRY = 1, GROUP = 2, TEXT = 1 << 16, KERNEL_SIZE = 1 << 20, STORE = 1 << 16,
-       TABLES = 1 << 16, RANDOM_PROGRAMS = 14, SECONDS = 25 };
+       TABLES = 1 << 16, RANDOM_PROGRAMS = 14, SECONDS = 25, SCOPES = 2, Q_BLOCKS = 5, CAPACITY = 7,
+       LISTS = (BATCH_ENTRY + 1) * SCOPES * Q_BLOCKS };
 
 static const struct clattn__expr_point middle = {0, 0, BATCH_ENTRY, 0, GROUP, 29, KEYS, 0};
 
 struct grid_args {
     int64_t table_at[CLATTN_MAX_ARRAYS];
-    int32_t q0, b, g, q_len, k_len, first;
+    int32_t q0, b, g, q_len, k_len, first, bottom_right, rest;
 };
 
 static const char grid_kernel[] =
-    "struct grid_args { long table_at[8]; int q0, b, g, q_len, k_len, first; };\n"
+    "struct grid_args { long table_at[8]; int q0, b, g, q_len, k_len, first, bottom_right, rest; };\n"
     "kernel void grid(global int *one, global int *lanes, global int *keys, global int *class,\n"
     "                 global const float *scores, const struct grid_args a RULE_PARAMS)\n"
     "{\n"
@@ -112,6 +117,23 @@ struct world {
 
 static int32_t store[CLATTN_MAX_ARRAYS][STORE];
 static float scores[PAIRS];
+static const clattn_list shape = {.size = sizeof shape, .batch = BATCH_ENTRY + 1, .scopes = SCOPES, .q_blocks = Q_BLOCKS,
+                                  .k_blocks = 10, .capacity = CAPACITY, .block_q = 6, .block_k = 5, .counts_at = 4 * LISTS * CAPACITY,
+                                  .ids_at = 0};
+static int32_t list[LISTS * (1 + CAPACITY)]; /* queries stand bottom right: the last row of 29 at position 47 */
+static const struct clattn__lists lists = {&shape, list, HEADS / SCOPES, true};
+
+static void fill_lists(void)
+{
+    uint64_t seed = 17;
+    for (int r = 0; r < LISTS; r++) {
+        int block = (int)random_below(&seed, 3) - 1;
+        list[LISTS * CAPACITY + r] = random_below(&seed, 6) ? (int32_t)random_below(&seed, CAPACITY + 1) : random_below(&seed, 2) ? -1 : 99;
+        for (int i = 0; i < CAPACITY; i++, block += 1 + (int)random_below(&seed, 3))
+            list[r * CAPACITY + i] = block;
+    }
+}
+
 static struct clattn__names names_of(const struct world *w, int n_arrays)
 {
     return (struct clattn__names){2, n_arrays, w->scalars, w->arrays};
@@ -223,6 +245,13 @@ static int pass_rules(cl_kernel kernel, const struct clattn__expr *e, const stru
         if (table.needed)
             used += make_table(&w->arrays[i], w->data[i], table, tables + used);
     }
+    if (clattn__expr_uses_list(e)) {
+        const struct list_args of_lists = {shape.counts_at / 4, shape.ids_at / 4, SCOPES, Q_BLOCKS, CAPACITY, lists.heads, shape.block_q,
+                                           shape.block_k};
+        on_device_argument(kernel, at++, sizeof of_lists, &of_lists);
+        buffers[n] = on_device_buffer(list, sizeof list);
+        on_device_argument(kernel, at++, sizeof *buffers, &buffers[n++]);
+    }
     if (used) {
         buffers[n] = on_device_buffer(tables, sizeof tables);
         on_device_argument(kernel, at++, sizeof *buffers, &buffers[n++]);
@@ -234,8 +263,8 @@ static void run_grid(const struct clattn__expr *e, const struct world *w, int fi
 {
     void *const to[] = {grid->one, grid->lanes, grid->keys, grid->class, scores};
     const size_t sizes[] = {sizeof grid->one, sizeof grid->lanes, sizeof grid->keys, sizeof grid->class, sizeof scores};
-    struct grid_args args = {{0}, FIRST_Q, BATCH_ENTRY, GROUP, middle.q_len, middle.k_len, first};
-    cl_mem buffers[CLATTN_MAX_ARRAYS + 6];
+    struct grid_args args = {{0}, FIRST_Q, BATCH_ENTRY, GROUP, middle.q_len, middle.k_len, first, true, 0};
+    cl_mem buffers[CLATTN_MAX_ARRAYS + 7];
     cl_kernel kernel = build_grid(e);
     memset(grid, 0x55, sizeof *grid); /* so that what is not written is seen */
     for (cl_uint i = 0; i < 5; i++) {
@@ -255,7 +284,9 @@ static void run_grid(const struct clattn__expr *e, const struct world *w, int fi
 /* ---- the comparison ---- */
 static struct ref_rules oracle_of(const struct world *w)
 {
-    struct ref_rules r = {.overflow = true, .subnormals = on.denormals};
+    struct ref_rules r = {.overflow = true, .subnormals = on.denormals, .bottom_right = true,
+                          .list = {list + shape.counts_at / 4, list + shape.ids_at / 4, SCOPES, Q_BLOCKS, CAPACITY, shape.block_q,
+                                   shape.block_k, lists.heads}};
     r.n_scalars = w->names.n_scalars;
     r.n_arrays = w->names.n_arrays;
     for (int i = 0; i < r.n_scalars; i++)
@@ -319,7 +350,7 @@ static void compare_rule(const struct clattn__expr *e, const struct world *w, en
 {
     static char text[TEXT], print[TEXT];
     struct comparison c = {text, oracle_of(w), use, is_exact(e, use)};
-    const struct clattn__expr_values values = {w->scalars, w->arrays, w->data};
+    const struct clattn__expr_values values = {w->scalars, w->arrays, w->data, &lists};
     struct clattn__text out = clattn__text_into(text, sizeof text);
     ck_assert_int_eq(clattn__expr_print(e, use, print, sizeof print), CLATTN_OK);
     clattn__text_add(&out, use == CLATTN__MASK ? "(%s) ? 1.0 : 0.0" : "%s", print);
@@ -411,6 +442,13 @@ START_TEST(random_rules)
     /* of the seed that is always run little, however early it ends; another may make a whole program of nothing else */
     check_unknown(seed_text ? 1.0 / n : 0.01);
     ck_assert_int_ge(n, 3);
+}
+END_TEST
+
+START_TEST(listed_everywhere)
+{
+    compare(random_world(), (const char *const[]){"listed", "listed ? score : -score", "listed ^ k <= q ? 1.0 : 2.0"}, 3);
+    check_unknown(0);
 }
 END_TEST
 
@@ -521,6 +559,10 @@ static void make_plan(clattn_context *ctx, const struct world *w, uint64_t numbe
     random_rule(3 * number + 2, CLATTN__WEIGHT, text, sizeof text, &w->names);
     a.weight = clattn_weight(text);
     a.normaliser = CLATTN_COUNT;
+    a.list = shape;
+    a.list.q_blocks = 7; /* of 40 queries */
+    a.list.ids_at = 4096;
+    a.list.counts_at = 0;
     clattn_status status = clattn_plan_create(&plan, ctx, &a);
     clattn_context_message(ctx, message, sizeof message);
     ck_assert_msg(status == CLATTN_OK, "%s: %s\nmask %s\nscore %s\nweight %s", engine, message, a.pattern.text,
@@ -551,6 +593,7 @@ static void open_device(void)
 {
     on_device_open();
     fill_scores();
+    fill_lists();
 }
 
 int main(void)
@@ -564,6 +607,7 @@ int main(void)
     tcase_set_timeout(cases, 600);
     tcase_add_unchecked_fixture(cases, open_device, on_device_close);
     tcase_add_test(cases, random_rules);
+    tcase_add_test(cases, listed_everywhere);
     tcase_add_test(cases, indices_outside);
     tcase_add_test(cases, random_rules_build);
     suite_add_tcase(suite, cases);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * check_listed.c - attention over sinks, window and the oracle's lists, on every engine, against the oracle.
+ * check_listed.c - attention over sinks, window and lists, on every engine, against the oracle: the oracle's lists, all
+ * candidates, any blocks, lists that are none.
  *
- * A list reaches the kernels as an array of bits, a bit for each block of queries and of keys, which a mask
- * reads: what rules can say without a word for lists.  Keys that no row keeps are full of NaN. */
+ * Keys that no row keeps are full of NaN. */
 #include "tests/ref_select.h"
 #include "tests/suite.h"
 #include "tests/trial.h"
+#include "tool/workload.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -16,22 +17,26 @@
 
 enum { BATCH = 2, Q_LEN = 45, KV_LEN = 130, BLOCK_Q = 16, BLOCK_K = 8 };
 
-static const char mask[] =
-    "k <= q & (kept[(b * scopes + h // (4 // scopes)) * 3 + (q - 85) // 16, k // 8] | k < 5 | q - k < 11)";
+/* A pattern over what a selection keeps; the list is fitted to it. */
+static void prune(clattn_attention *a, const clattn_select *s, int64_t capacity)
+{
+    static const clattn_list init = CLATTN_LIST_INIT;
+    a->pattern = clattn_both(a->pattern, clattn_selected(s, (clattn_corner)a->pattern.corner));
+    a->list = init;
+    ck_assert_int_eq(clattn_list_fit(&a->list, a, (clattn_scope)s->scope, s->block_q, s->block_k, capacity), CLATTN_OK);
+}
 
-static clattn_attention problem(int64_t scopes)
+static clattn_attention problem(int scope, int64_t capacity)
 {
     clattn_attention a = trial_problem(BATCH, Q_LEN, KV_LEN);
-    a.pattern = clattn_mask(mask, CLATTN_BOTTOM_RIGHT);
-    a.n_arrays = a.n_scalars = 1;
-    snprintf(a.arrays[0].name, sizeof a.arrays[0].name, "kept");
-    a.arrays[0].type = CLATTN_BITS;
-    a.arrays[0].n_dims = 2;
-    a.arrays[0].dims[0] = BATCH * scopes * ((Q_LEN + BLOCK_Q - 1) / BLOCK_Q);
-    a.arrays[0].dims[1] = (KV_LEN + BLOCK_K - 1) / BLOCK_K;
-    snprintf(a.scalars[0].name, sizeof a.scalars[0].name, "scopes");
-    a.scalars[0].type = CLATTN_I32;
-    a.scalars[0].value = (double)scopes;
+    clattn_select s = CLATTN_SELECT_INIT;
+    s.scope = scope;
+    s.block_q = BLOCK_Q;
+    s.block_k = BLOCK_K;
+    s.sink = 5;
+    s.window = 11;
+    a.pattern = clattn_causal(CLATTN_BOTTOM_RIGHT);
+    prune(&a, &s, capacity);
     return a;
 }
 
@@ -79,9 +84,14 @@ static struct ref_select selection(int method, int scope)
 
 static void show_list(struct trial *t, const struct ref_list *list)
 {
-    for (int64_t r = 0; r < list->batch * list->scopes * list->q_blocks; r++)
-        for (int64_t j = 0; j < list->counts[r]; j++)
-            trial_put(t, "kept", r, list->ids[r * list->capacity + j], 1);
+    const clattn_list *l = &t->a.list;
+    const int64_t lists = list->batch * list->scopes * list->q_blocks;
+    ck_assert(l->batch == list->batch && l->scopes == list->scopes && l->q_blocks == list->q_blocks &&
+              l->capacity == list->capacity);
+    memcpy(t->list + l->counts_at / 4, list->counts, (size_t)lists * sizeof *t->list);
+    if (list->capacity > 0)
+        memcpy(t->list + l->ids_at / 4, list->ids, (size_t)(lists * list->capacity) * sizeof *t->list);
+    ck_assert_int_eq(clattn_list_check(l, t->list, NULL, 0), CLATTN_OK);
 }
 
 /* NaN where no row of the kv head's keeps the key. */
@@ -131,7 +141,7 @@ static const int methods[] = {REF_TREE, REF_STAGED, REF_MINMAX, REF_STREAMING};
 START_TEST(kept_pairs_on_every_engine)
 {
     for (int scope = REF_HEAD; scope <= REF_ALL_HEADS; scope++) {
-        clattn_attention a = problem(scope == REF_HEAD ? 4 : scope == REF_KV_GROUP ? 2 : 1);
+        clattn_attention a = problem(scope, methods[_i] == REF_STREAMING ? 0 : 32 / BLOCK_K);
         struct trial t = trial_make(&a);
         struct ref_problem p = reference(&t);
         struct ref_select s = selection(methods[_i], scope);
@@ -153,7 +163,7 @@ END_TEST
  * is weighed by its true maxima. */
 START_TEST(all_candidates_are_dense)
 {
-    clattn_attention a = problem(2), all = trial_problem(BATCH, Q_LEN, KV_LEN);
+    clattn_attention a = problem(REF_KV_GROUP, 160 / BLOCK_K), all = trial_problem(BATCH, Q_LEN, KV_LEN);
     all.pattern = clattn_causal(CLATTN_BOTTOM_RIGHT);
     struct trial t = trial_make(&a), dense_trial = trial_make(&all);
     struct ref_problem p = reference(&t);
@@ -176,6 +186,116 @@ START_TEST(all_candidates_are_dense)
 }
 END_TEST
 
+/* ---- any blocks: the workload's lists, which differ from head to head and from block to block ---- */
+static clattn_context *ctx;
+
+static void open_context(void)
+{
+    ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
+}
+
+static void close_context(void)
+{
+    clattn_context_close(ctx);
+}
+
+/* Engines that refuse a device are tried by name: a GPU may lack the memory, a small CPU the vectors. */
+static const struct {
+    const char *engine, *problem;
+    int scope, block_q, block_k, capacity, sink, window;
+} kinds[] = {
+    {"vector", "attn:f32:b2:h6/2:q100:k300:d40/24:causal-br:lse", CLATTN_SCOPE_HEAD, 16, 8, 12, 3, 17},
+    {"vector", "attn:f32:b2:h4/2:q70:k333:d40/24:lse", CLATTN_SCOPE_ALL, 7, 12, 20, 9, 0},
+    {"vector", "attn:f16:b3:h4/2:q66:k140:d64:prefix30-br:keylens", CLATTN_SCOPE_GROUP, 64, 64, 2, 1, 5},
+    {"vector", "attn:f32:b2:h6/2:q9:k500:d24/20:causal-tl:lse", CLATTN_SCOPE_HEAD, 2, 8, 30, 0, 40}, /* heads share a tile */
+    {"vector", "attn:f32:b2:h6/2:q1:k2500:d64:causal-br:lse:splits=3", CLATTN_SCOPE_HEAD, 64, 8, 40, 4, 100}, /* few */
+    {"vector", "attn:f16:b3:h2/1:q2:k1300:d40/24:packed:qtotal=5:ktotal=3000:causal-br", CLATTN_SCOPE_HEAD, 1, 24, 20, 0, 1},
+    {"portable", "attn:f32:b3:h4/2:q40:k200:d24/20:causal-br:lse:packed:qtotal=90:ktotal=400", CLATTN_SCOPE_HEAD, 9, 8, 9, 2, 8},
+    {"portable", "attn:bf16:b2:h6/2:q3:k700:d24/20:keylens:splits=4", CLATTN_SCOPE_HEAD, 2, 16, 10, 3, 0},
+    {"matrix-generic", "attn:f16:b2:h4/2:q50:k200:d32:causal-br:lse", CLATTN_SCOPE_HEAD, 16, 8, 9, 2, 8},
+    {"matrix-generic", "attn:f16:b2:h4/1:q5:k300:d32:keylens:splits=2", CLATTN_SCOPE_HEAD, 3, 8, 20, 0, 0},
+    {"decode-generic", "attn:f16:b2:h6/2:q2:k700:d64:causal-br:lse", CLATTN_SCOPE_HEAD, 1, 8, 20, 2, 30},
+};
+
+static clattn_attention kind_of(int i)
+{
+    clattn_attention a = CLATTN_ATTENTION_INIT;
+    clattn_select s = CLATTN_SELECT_INIT;
+    char message[256];
+    ck_assert_msg(clattn_problem_parse(&a, kinds[i].problem, message, sizeof message) == CLATTN_OK, "%s", message);
+    snprintf(a.engine, sizeof a.engine, "%s", kinds[i].engine);
+    s.scope = kinds[i].scope;
+    s.block_q = kinds[i].block_q;
+    s.block_k = kinds[i].block_k;
+    s.sink = kinds[i].sink;
+    s.window = kinds[i].window;
+    prune(&a, &s, kinds[i].capacity);
+    return a;
+}
+
+static void judge(struct workload *w, clattn_plan *plan, const char *what)
+{
+    struct verdict verdict;
+    clattn_status status = workload_run(w, plan, NULL);
+    ck_assert_msg(status == CLATTN_OK, "%s: %s", what, clattn_status_name(status));
+    workload_check(w, INT64_MAX, &verdict);
+    ck_assert_msg(verdict.pass && verdict.rows > 0, "%s: %s, bound %g", what, verdict.where, verdict.bound);
+    ck_assert_msg(workload_guards_intact(w), "%s wrote outside its rows", what);
+}
+
+/* Lists that are none: counts and ids out of range give some numbers, and no crash; other heads' rows stay as they are. */
+static void spoil(struct workload *w)
+{
+    const clattn_list *l = &w->problem.list;
+    uint64_t bytes;
+    ck_assert_int_eq(clattn_list_bytes(l, &bytes), CLATTN_OK);
+    for (uint64_t i = 0; i < bytes / 4; i++) {
+        static const int32_t odd[] = {-1, INT32_MIN, INT32_MAX, 1 << 20, 3, 7, 0, 65535};
+        w->list[i] = odd[i * 2654435761u >> 7 & 7];
+    }
+}
+
+START_TEST(any_blocks)
+{
+    const clattn_attention a = kind_of(_i);
+    clattn_plan *plan;
+    struct workload w;
+    clattn_status status = clattn_plan_create(&plan, ctx, &a);
+    if (status == CLATTN_ENGINE_REFUSED) {
+        printf("# left out: %s\n", kinds[_i].problem);
+        return;
+    }
+    ck_assert_msg(status == CLATTN_OK, "%s: %s", kinds[_i].problem, clattn_status_name(status));
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        ck_assert_int_eq(workload_make(&w, &a, seed, seed == 2 ? WORKLOAD_POISON : WORKLOAD_NORMAL), CLATTN_OK);
+        judge(&w, plan, kinds[_i].problem);
+        if (seed == 3) {
+            spoil(&w);
+            ck_assert_int_eq(workload_run(&w, plan, NULL), CLATTN_OK);
+            ck_assert(workload_guards_intact(&w));
+        }
+        workload_free(&w);
+    }
+    clattn_plan_destroy(plan);
+}
+END_TEST
+
+/* Without ids there is still a list: sinks and window are all that rows see. */
+START_TEST(capacity_0)
+{
+    clattn_attention a = kind_of(0);
+    clattn_plan *plan;
+    struct workload w;
+    a.engine[0] = 0;
+    ck_assert_int_eq(clattn_list_fit(&a.list, &a, CLATTN_SCOPE_GROUP, 5, 8, 0), CLATTN_OK);
+    ck_assert_int_eq(clattn_plan_create(&plan, ctx, &a), CLATTN_OK);
+    ck_assert_int_eq(workload_make(&w, &a, 5, WORKLOAD_POISON), CLATTN_OK);
+    judge(&w, plan, "capacity 0");
+    workload_free(&w);
+    clattn_plan_destroy(plan);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("listed");
@@ -184,5 +304,10 @@ int main(void)
     tcase_add_loop_test(engines, kept_pairs_on_every_engine, 0, LEN(methods));
     tcase_add_loop_test(engines, all_candidates_are_dense, 0, LEN(methods) - 1); /* STREAMING has no list */
     suite_add_tcase(suite, engines);
+    TCase *others = tcase_create("kinds");
+    tcase_add_checked_fixture(others, open_context, close_context);
+    tcase_add_loop_test(others, any_blocks, 0, LEN(kinds));
+    tcase_add_test(others, capacity_0);
+    suite_add_tcase(suite, others);
     return run_suite(suite);
 }

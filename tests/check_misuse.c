@@ -99,6 +99,12 @@ static clattn_plan *make_plan(const clattn_attention *a)
     return plan;
 }
 
+static void fit_list(clattn_attention *a)
+{
+    a->list.size = sizeof a->list;
+    ck_assert_int_eq(clattn_list_fit(&a->list, a, CLATTN_SCOPE_GROUP, 4, 4, 2), CLATTN_OK);
+}
+
 static void make_plans(void)
 {
     clattn_attention a = base_problem();
@@ -116,7 +122,8 @@ static void make_plans(void)
     a.arrays[0].type = CLATTN_I32;
     a.arrays[0].n_dims = 1;
     a.arrays[0].dims[0] = 2;
-    a.pattern = clattn_valid_keys("valid");
+    a.pattern = clattn_both(clattn_valid_keys("valid"), clattn_mask("listed | k < 3", CLATTN_NO_CORNER));
+    fit_list(&a);
     full = make_plan(&a);
     ck_assert_int_eq(clattn_workspace_size(full, &workspace_bytes), CLATTN_OK);
     ck_assert_uint_gt(workspace_bytes, 64);
@@ -358,7 +365,7 @@ static void try_enqueue(const struct enqueue_misuse *m)
     io.q = io.k = io.v = input;
     io.o = o;
     io.lse = lse;
-    io.key_lengths = io.arrays[0] = words;
+    io.key_lengths = io.arrays[0] = io.list = words;
     io.counters = counters;
     io.workspace = workspace;
     struct call c = {full, queue, io, NULL, 0, NULL};
@@ -473,6 +480,7 @@ static clattn_status run_without(int missing)
     static float k[N_K];
     int32_t lengths[2] = {KEYS, KEYS};
     uint32_t tiles[4] = {0};
+    static const int32_t list[1024];
     clattn_host_io io = CLATTN_HOST_IO_INIT;
     io.q = missing == 'q' ? NULL : q;
     io.k = missing == 'k' ? NULL : k;
@@ -482,6 +490,7 @@ static clattn_status run_without(int missing)
     io.key_lengths = missing == 'n' ? NULL : lengths;
     io.arrays[0] = missing == 'a' ? NULL : lengths;
     io.counters = missing == 'c' ? NULL : tiles;
+    io.list = missing == 'i' ? NULL : list;
     if (missing == 's')
         io.size--;
     memset(out, SENTINEL, sizeof out);

@@ -122,7 +122,7 @@ START_TEST(values)
         {"alpha * width", 2},
         {"1 / floor(-0.0 * score)", INFINITY},
     };
-    const struct clattn__expr_values held = {scalars, arrays, NULL};
+    const struct clattn__expr_values held = {scalars, arrays, NULL, NULL};
     const struct clattn__expr_point at = {.q = 9, .k = 7, .q_len = 10, .k_len = 20, .score = 2.5};
     for (size_t i = 0; i < LEN(rows); i++) {
         struct clattn__expr *e = must_parse(CLATTN__SCORE, rows[i].text);
@@ -207,7 +207,7 @@ START_TEST(a_caret_shows_the_place)
         message, "column 18: 'wdth' is neither an index nor a function, a declared scalar or array, or a named rule\n"
                  "    k <= q & q - k < wdth\n"
                  "                     ^\n"
-                 "    names: q k b h g q_len k_len; scalars width, alpha; arrays prefix[.], doc[.,.], bias[.,.,.,.], "
+                 "    names: q k b h g q_len k_len listed; scalars width, alpha; arrays prefix[.], doc[.,.], bias[.,.,.,.], "
                  "keep[.,.], slope[.]; functions and named rules: clattn_expr(7)");
 }
 END_TEST

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * check_select.c - selections: each mistake its own status and sentence, and the shape of the list that one writes. */
-#define CLATTN_SELECT_DRAFT /* what has no code yet is at least C */
 #include "tests/suite.h"
 
 #include <check.h>

@@ -127,11 +127,24 @@
     X(mask_number_huge, mask(a, "k < 99999999999999999999999"), EXPR_NUMBER, "32 bits")                      \
     X(prefix_of_a_bad_name, a->pattern = clattn_prefix_each("no good", CLATTN_TOP_LEFT), BAD_NAME, "name")   \
     X(prefix_of_a_null_name, a->pattern = clattn_prefix_each(NULL, CLATTN_TOP_LEFT), NULL_ARGUMENT, "NULL")  \
-    X(valid_keys_undeclared, a->pattern = clattn_valid_keys("seen"), EXPR_NAME, "seen")
+    X(valid_keys_undeclared, a->pattern = clattn_valid_keys("seen"), EXPR_NAME, "seen")                      \
+    X(listed_without_list, mask(a, "listed | k < 4"), BAD_LIST, "no list")                                   \
+    X(name_of_lists, add_scalar(a, "listed"), DUPLICATE_NAME, "'listed'")                                    \
+    X(list_size_odd, (fit_list(a), a->list.size = 8), BAD_STRUCT_SIZE, "list")                               \
+    X(list_block_zero, (fit_list(a), a->list.block_k = 0), BAD_BLOCK, "list")                                \
+    X(list_place_odd, (fit_list(a), a->list.ids_at += 2), BAD_OFFSET, "list")                                \
+    X(list_of_another_batch, (fit_list(a), a->list.batch++), BAD_LIST, "list.batch")                         \
+    X(list_of_no_scope, (fit_list(a), a->list.scopes = 0), BAD_LIST, "scopes 0")                             \
+    X(list_of_fewer_blocks, (fit_list(a), a->list.q_blocks = 0), BAD_LIST, "q_blocks 0")                     \
+    X(list_of_more_keys, (fit_list(a), a->list.k_blocks += 7), BAD_LIST, "k_blocks")                         \
+    X(selected_null, a->pattern = clattn_selected(NULL, CLATTN_TOP_LEFT), NULL_ARGUMENT, "pattern")          \
+    X(selected_size, a->pattern = clattn_selected(&(clattn_select){.size = 4}, CLATTN_TOP_LEFT), BAD_STRUCT_SIZE, "pattern") \
+    X(selected_negative, a->pattern = clattn_selected(&(clattn_select){.size = sizeof(clattn_select), .sink = -1}, CLATTN_TOP_LEFT), \
+      BAD_COUNT, "pattern")
 
 #define USE_PACKED                                                                                           \
     (c->plan = packed, c->io.lse = c->io.key_lengths = c->io.counters = c->io.workspace = NULL,              \
-     c->io.arrays[0] = NULL, c->io.q_offsets = c->io.k_offsets = words)
+     c->io.arrays[0] = c->io.list = NULL, c->io.q_offsets = c->io.k_offsets = words)
 #define USE_PLAIN (USE_PACKED, c->plan = plain, c->io.q_offsets = c->io.k_offsets = NULL)
 
 /* What is wrong with an enqueue: c is a good call of the plan `full`. */
@@ -156,6 +169,11 @@
     X(key_lengths_null, c->io.key_lengths = NULL, NULL_BUFFER, "key_lengths")                                \
     X(array_null, c->io.arrays[0] = NULL, NULL_BUFFER, "valid")                                              \
     X(counters_null, c->io.counters = NULL, NULL_BUFFER, "counters")                                         \
+    X(list_null, c->io.list = NULL, NULL_BUFFER, "list")                                                     \
+    X(list_unasked, (USE_PLAIN, c->io.list = words), UNUSED_BUFFER, "list")                                  \
+    X(list_short, c->io.list = tiny, LIST_TOO_SMALL, "list has 3 bytes")                                     \
+    X(list_foreign, c->io.list = foreign, WRONG_CONTEXT, "list")                                             \
+    X(lse_is_list, c->io.list = lse, OUTPUT_ALIASES_INPUT, "lse and list")                                   \
     X(packed_q_offsets_null, (USE_PACKED, c->io.q_offsets = NULL), NULL_BUFFER, "q_offsets")                 \
     X(packed_k_offsets_null, (USE_PACKED, c->io.k_offsets = NULL), NULL_BUFFER, "k_offsets")                 \
     X(workspace_null, c->io.workspace = NULL, WORKSPACE_MISSING, "workspace")                                \
@@ -252,6 +270,7 @@
     X(run_without_lse, run_without('l'), NULL_ARGUMENT, CONTEXT, "io.lse")                                   \
     X(run_without_key_lengths, run_without('n'), NULL_ARGUMENT, CONTEXT, "io.key_lengths")                   \
     X(run_without_array, run_without('a'), NULL_ARGUMENT, CONTEXT, "valid")                                  \
+    X(run_without_list, run_without('i'), NULL_ARGUMENT, CONTEXT, "io.list")                                \
     X(run_without_counters, run_without('c'), NULL_ARGUMENT, CONTEXT, "io.counters")                         \
     X(parse_null, clattn_problem_parse(NULL, "attn:f32", NULL, 0), NULL_ARGUMENT, NOWHERE, "")               \
     X(parse_null_text, parse(NULL, sizeof(clattn_attention)), NULL_ARGUMENT, NOWHERE, "")                    \

@@ -96,6 +96,9 @@ cl_kernel on_device_kernel(const char *name, const char *prelude, const char *te
         add_common(&to, "transpose.clh");
     add_common(&to, "rule_pairs.clh");
     add_common(&to, "rule_interval.clh");
+    clattn__text_add(&to, "#define I32 int\n");
+    add_common(&to, "list_args.clh");
+    add_common(&to, "rule_list.clh");
     add_common(&to, "rule.clh");
     clattn__text_add(&to, "%s", text);
     ck_assert(!to.cut);

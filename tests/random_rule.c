@@ -159,7 +159,7 @@ static void write_bool_leaf(struct writer *w, int depth)
 {
     static const char *const rules[] = {"causal", "strictly_causal", "full", "window(5)", "sinks(2)", "blocks(4)", "around(3)",
                                         "dilated(4, 2)"};
-    uint32_t choice = below(w, 6);
+    uint32_t choice = below(w, 7);
     if (choice < 2 && write_array(w, TYPE_BOOL, depth))
         return;
     if (choice == 2 && w->use == CLATTN__MASK && w->literals > 2) {
@@ -167,6 +167,8 @@ static void write_bool_leaf(struct writer *w, int depth)
         put(w, rules[below(w, CLATTN__LEN(rules))]);
     } else if (choice == 3 && below(w, 4) == 0) {
         put(w, below(w, 2) ? "true" : "false");
+    } else if (choice == 6) {
+        put(w, "listed");
     } else {
         put(w, "(");
         write_index(w);

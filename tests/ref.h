@@ -36,6 +36,12 @@ struct ref_array { /* dense, the last index fastest; REF_BITS: each row of the l
     const void *data;
 };
 
+/* What the word `listed' reads: int32 counts [b][scope][query block] and ids [b][scope][query block][capacity]. */
+struct ref_blocks {
+    const int32_t *counts, *ids; /* NULL: no list is there */
+    int64_t scopes, q_blocks, capacity, block_q, block_k, heads; /* heads: that share a list */
+};
+
 enum ref_normaliser { REF_SOFTMAX = 0, REF_L1 = 1, REF_COUNT = 2, REF_NO_NORMALISER = 3 };
 
 struct ref_rules {
@@ -47,6 +53,7 @@ struct ref_rules {
     int n_scalars, n_arrays;
     struct ref_scalar scalars[8];
     struct ref_array arrays[8];
+    struct ref_blocks list;
 };
 
 struct ref_point {

@@ -317,6 +317,22 @@ static struct value read_element(struct reading *r, const struct ref_array *a)
     return x;
 }
 
+/* Whether the key's block stands in the list of the query's row and head; nothing of a list is trusted. */
+static struct value read_listed(const struct reading *r)
+{
+    const struct ref_blocks *l = &r->rules->list;
+    const struct ref_point *p = r->point;
+    int64_t m = (p->q - (r->rules->bottom_right ? p->k_len - p->q_len : 0)) / l->block_q;
+    if (!l->counts)
+        fail(r, "no list is there");
+    m = m < 0 ? 0 : m >= l->q_blocks ? l->q_blocks - 1 : m;
+    const int64_t at = (p->b * l->scopes + p->h / l->heads) * l->q_blocks + m;
+    bool found = false;
+    for (int64_t j = 0; j < l->counts[at] && j < l->capacity; j++)
+        found |= l->ids[at * l->capacity + j] == p->k / l->block_k;
+    return whole(BOOL, found, 0);
+}
+
 static struct value read_name(struct reading *r)
 {
     char name[32];
@@ -336,6 +352,8 @@ static struct value read_name(struct reading *r)
     for (int i = 0; i < r->rules->n_arrays; i++)
         if (!strcmp(name, r->rules->arrays[i].name))
             return read_element(r, &r->rules->arrays[i]);
+    if (!strcmp(name, "listed"))
+        return read_listed(r);
     if (!strcmp(name, "true") || !strcmp(name, "false"))
         return whole(BOOL, name[0] == 't', 0);
     if (!read_function(r, name, &x)) {

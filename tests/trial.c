@@ -102,6 +102,11 @@ struct trial trial_make(const clattn_attention *a)
         t.key_lengths[b] = (int32_t)a->kv_len;
     for (int i = 0; i < a->n_arrays; i++)
         t.arrays[i] = allocate(array_elements(&a->arrays[i]), 4);
+    uint64_t bytes = 0;
+    if (a->list.size > 0) {
+        ck_assert_int_eq(clattn_list_bytes(&a->list, &bytes), CLATTN_OK);
+        t.list = allocate((int64_t)bytes, 1);
+    }
     trial_noise(&t, t.q, t.q_count, 1);
     trial_noise(&t, t.k, t.k_count, 2);
     trial_noise(&t, t.v, t.v_count, 3);
@@ -110,7 +115,7 @@ struct trial trial_make(const clattn_attention *a)
 
 void trial_free(struct trial *t)
 {
-    void *const all[] = {t->q, t->k, t->v, t->o, t->lse, t->key_lengths};
+    void *const all[] = {t->q, t->k, t->v, t->o, t->lse, t->key_lengths, t->list};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         free(all[i]);
     for (int i = 0; i < t->a.n_arrays; i++)
@@ -188,6 +193,7 @@ void trial_run(struct trial *t, const char *engine)
     io.key_lengths = a.flags & CLATTN_KEY_LENGTHS ? t->key_lengths : NULL;
     for (int i = 0; i < a.n_arrays; i++)
         io.arrays[i] = t->arrays[i];
+    io.list = t->list;
     if (clattn_run_forward(plan, &io)) {
         clattn_context_message(ctx, text, sizeof text);
         ck_abort_msg("mask '%s' on %s: %s", a.pattern.text, engine, text);

@@ -19,6 +19,7 @@ struct trial {
     float *q, *k, *v, *o, *lse;
     int32_t *key_lengths;
     void *arrays[CLATTN_MAX_ARRAYS];
+    int32_t *list; /* of a.list, nothing listed; NULL: it has none */
 };
 
 /* f32, heads 4/2, dim 16, log-sum-exp wanted. */

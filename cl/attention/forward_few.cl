@@ -20,12 +20,19 @@
  */
 #define RULE_LANES 16
 #include "forward.clh"
+#define KEYS_OF_TILE 16
+#include "runs.clh"
 
 #if GROUP != 1 || BK % 16 != 0 || BQ > 4
 #error "forward_few.cl: GROUP = 1, 16 divides BK, BQ is 1 to 4"
 #endif
 #define UNROLL _Pragma("unroll")
 #define LANES ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
+#if GATHERS
+#define KEYS_16(keys, c) vload16(0, (keys)->at + (c))
+#else
+#define KEYS_16(keys, c) ((int16)((keys) + (c)) + LANES)
+#endif
 #define DIM16 ((DIM + 15) / 16)
 #define DIM_V16 ((DIM_V + 15) / 16)
 #define CHAINS (4 / BQ) /* partial sums of a score: BQ * CHAINS independent ones hide the latency of fma */
@@ -142,11 +149,12 @@ static inline float max_of(float16 x)
 #endif
 
 /* Raw scores of sixteen keys for every row; past the last of n the last key is read again. */
-static inline void score_keys_raw(float16 s[BQ], const float16 *q, __global const STORED(T_K) *keys, long stride, int n)
+static inline void score_keys_raw(float16 s[BQ], const float16 *q, __global const STORED(T_K) *k0, long stride, KEYS keys, int first,
+                                  int n)
 {
     float16 t[BQ * 16];
     for (int k = 0; k < 16; k++) { /* a key at a time: memory is one stream */
-        __global const STORED(T_K) *row = keys + min(k, n - 1) * stride;
+        __global const STORED(T_K) *row = k0 + KEY_AT(keys, first + min(k, n - 1)) * stride;
         float16 sum[BQ * CHAINS];
         UNROLL for (int i = 0; i < BQ * CHAINS; i++)
             sum[i] = (float16)(0.0f);
@@ -188,10 +196,10 @@ static inline float16 edit_keys(const struct rule_env *env, const struct rows *r
     return s;
 }
 
-/* Scores (softmax) or weights of n keys from key number `key` on into p; the new maxima; without a softmax the block's sums.
+/* Scores (softmax) or weights of a block's n keys into p; the new maxima; without a softmax the block's sums.
  * used: the keys between the first and the last sixteen that are not EMPTY; returns 0 if there are none. */
 static inline int score_block(float16 *p, int used[2], float block_l[BQ], struct rows *rows, const struct rule_env *env,
-                              int partial, const float16 *q, __global const STORED(T_K) *keys, long stride, int key, int n)
+                              int partial, const float16 *q, __global const STORED(T_K) *k0, long stride, KEYS keys, int n)
 {
     float16 top[BQ], sum[BQ];
     used[0] = n;
@@ -203,17 +211,17 @@ static inline int score_block(float16 *p, int used[2], float block_l[BQ], struct
     for (int k = 0; k < n; k += 16) {
         int left = min(16, n - k), class = 2;
         if (partial)
-            class = class_of(env, &rows->span, key + k, left);
+            class = CLASS_AT(env, &rows->span, keys, k, left);
         if (class == 0) {
             UNROLL for (int r = 0; r < BQ; r++)
                 p[r * (BK / 16) + k / 16] = (float16)(SOFTMAX ? MASKED_SCORE : 0.0f);
             continue;
         }
         float16 s[BQ];
-        int16 numbers = (int16)(key + k) + LANES;
+        int16 numbers = KEYS_16(keys, k);
         used[0] = min(used[0], k);
         used[1] = k + left;
-        score_keys_raw(s, q, keys + k * stride, stride, left);
+        score_keys_raw(s, q, k0, stride, keys, k, left);
         UNROLL for (int r = 0; r < BQ; r++) {
             int16 visible = left < 16 ? LANES < (int16)(left) : (int16)(-1);
             if (class == 1)
@@ -256,7 +264,7 @@ static inline void weigh(float16 *p, const int used[2], float block_l[BQ], const
 
 /* o = alpha o + P V over keys used[0] <= k < used[1]. */
 static inline void add_values(float16 *o, const float16 *p, const int used[2], const float *alpha,
-                              __global const STORED(T_V) *values, long stride)
+                              __global const STORED(T_V) *v0, long stride, KEYS keys)
 {
     const float *weight = (const float *)p;
     for (int k0 = used[0]; k0 < used[1]; k0 += 16) /* sixteen rows of values stay in the nearest cache */
@@ -270,7 +278,7 @@ static inline void add_values(float16 *o, const float16 *p, const int used[2], c
                     UNROLL for (int d = 0; d < COLUMNS_AT_ONCE; d++) {
                         if (d0 + d >= DIM_V16)
                             continue;
-                        float16 x = read_value(values + k * stride, DIM_V, d0 + d);
+                        float16 x = read_value(v0 + KEY_AT(keys, k) * stride, DIM_V, d0 + d);
                         UNROLL for (int r = 0; r < ROWS_AT_ONCE; r++)
                             sum[r * COLUMNS_AT_ONCE + d] =
                                 MULTIPLY_ADD((float16)(weight[(r0 + r) * BK + k]), x, sum[r * COLUMNS_AT_ONCE + d]);
@@ -289,19 +297,19 @@ static inline void add_values(float16 *o, const float16 *p, const int used[2], c
 
 #if MASK_RULE
 /* Whether every value of keys used[0] <= k < used[1] is finite. */
-static inline int values_finite(const int used[2], __global const STORED(T_V) *values, long stride)
+static inline int values_finite(const int used[2], __global const STORED(T_V) *v0, long stride, KEYS keys)
 {
     int16 bad = (int16)(0);
     for (int k = used[0]; k < used[1]; k++)
         for (int d = 0; d < DIM_V16; d++)
-            bad |= (as_int16(read_value(values + k * stride, DIM_V, d)) & (int16)(0x7fffffff)) >= (int16)(0x7f800000);
+            bad |= (as_int16(read_value(v0 + KEY_AT(keys, k) * stride, DIM_V, d)) & (int16)(0x7fffffff)) >= (int16)(0x7f800000);
     return !any(bad);
 }
 
 /* The same sum with masked pairs left out, for blocks where a masked value may be NaN or infinite. */
 static inline void add_values_carefully(float16 *o, const float16 *p, const int used[2], const float *alpha,
-                                        __global const STORED(T_V) *values, long stride, const struct rule_env *env,
-                                        const struct rows *rows, int key)
+                                        __global const STORED(T_V) *v0, long stride, const struct rule_env *env,
+                                        const struct rows *rows, KEYS keys)
 {
     const float *weight = (const float *)p;
     for (int r = 0; r < BQ; r++)
@@ -310,8 +318,8 @@ static inline void add_values_carefully(float16 *o, const float16 *p, const int 
             for (int k0 = used[0]; k0 < used[1]; k0 += 16) {
                 float16 sum = (float16)(0.0f);
                 for (int k = k0; k < min(k0 + 16, used[1]); k++)
-                    if (mask_1(env, rows->position[r], rows->head[r], key + k))
-                        sum = MULTIPLY_ADD((float16)(weight[r * BK + k]), read_value(values + k * stride, DIM_V, d), sum);
+                    if (mask_1(env, rows->position[r], rows->head[r], KEY_AT(keys, k)))
+                        sum = MULTIPLY_ADD((float16)(weight[r * BK + k]), read_value(v0 + KEY_AT(keys, k) * stride, DIM_V, d), sum);
                 block += sum;
             }
             o[r * DIM_V16 + d] = MULTIPLY_ADD(o[r * DIM_V16 + d], (float16)(alpha[r]), block);
@@ -319,16 +327,16 @@ static inline void add_values_carefully(float16 *o, const float16 *p, const int 
 }
 #endif
 
-/* One block of n keys from `key` on: keys and values point at it. */
+/* One block of n keys; k0 and v0 point at key 0 and its value. */
 static inline void attend(struct rows *rows, float16 *o, float16 *p, const float16 *q, const struct rule_env *env, int class,
-                          __global const STORED(T_K) *keys, long key_stride, __global const STORED(T_V) *values,
-                          long value_stride, int key, int n)
+                          __global const STORED(T_K) *k0, long key_stride, __global const STORED(T_V) *v0,
+                          long value_stride, KEYS keys, int n)
 {
     int used[2];
     float alpha[BQ], block_l[BQ];
     UNROLL for (int r = 0; r < BQ; r++)
         alpha[r] = SOFTMAX ? rows->m[r] : 1.0f;
-    if (!score_block(p, used, block_l, rows, env, class == 1, q, keys, key_stride, key, n))
+    if (!score_block(p, used, block_l, rows, env, class == 1, q, k0, key_stride, keys, n))
         return;
 #if SOFTMAX
     UNROLL for (int r = 0; r < BQ; r++)
@@ -338,13 +346,31 @@ static inline void attend(struct rows *rows, float16 *o, float16 *p, const float
     UNROLL for (int r = 0; r < BQ; r++)
         rows->l[r] = MULTIPLY_ADD(rows->l[r], alpha[r], block_l[r]);
 #if MASK_RULE
-    if (class == 1 && !values_finite(used, values, value_stride)) {
-        add_values_carefully(o, p, used, alpha, values, value_stride, env, rows, key);
+    if (class == 1 && !values_finite(used, v0, value_stride, keys)) {
+        add_values_carefully(o, p, used, alpha, v0, value_stride, env, rows, keys);
         return;
     }
 #endif
-    add_values(o, p, used, alpha, values, value_stride);
+    add_values(o, p, used, alpha, v0, value_stride, keys);
 }
+
+#if GATHERS
+/* The next keys that the rows see, BK at most, the last again until sixteens are full.  Returns how many. */
+static inline int gather(struct keys *keys, struct walk *walk, const struct rule_env *env, const struct span *span)
+{
+    int n = 0;
+    while (n < BK) {
+        const struct run r = find_run(walk, env, span, BK - n);
+        if (r.n == 0)
+            break;
+        add_run(keys, n, &r);
+        n += r.n;
+    }
+    for (int i = n; n > 0 && i % 16 != 0; i++)
+        keys->at[i] = keys->at[n - 1];
+    return n;
+}
+#endif
 
 static inline void store_row(__global STORED(T_O) *o, const float16 *row, float l)
 {
@@ -373,14 +399,24 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PAR
     for (int i = 0; i < BQ * DIM_V16; i++)
         sums[i] = (float16)(0.0f);
 
+#if GATHERS
+    struct walk walk = begin_walk(&at, &env, &rows.span);
+    struct keys keys;
+    int n;
+    while ((n = gather(&keys, &walk, &env, &rows.span)) > 0) {
+        const int class = keys.partial ? 1 : 2;
+        COUNT_TILE(class);
+        attend(&rows, sums, p, q_rows, &env, class, k + at.k0, a.k_at[3], v + at.v0, a.v_at[3], &keys, n);
+    }
+#else
     for (int key = at.key0; key < at.key1; key += BK) {
         const int n = min(BK, at.key1 - key);
         const int class = class_of(&env, &rows.span, key, n);
         COUNT_TILE(class);
         if (class != 0)
-            attend(&rows, sums, p, q_rows, &env, class, k + at.k0 + key * a.k_at[3], a.k_at[3],
-                   v + at.v0 + key * a.v_at[3], a.v_at[3], key, n);
+            attend(&rows, sums, p, q_rows, &env, class, k + at.k0, a.k_at[3], v + at.v0, a.v_at[3], key, n);
     }
+#endif
     for (int r = 0; r < rows.count; r++) {
         store_row(o + at.o0 + row_offset(a.o_at, a.pack, at.row0 + r), sums + r * DIM_V16, rows.l[r]);
 #if LSE

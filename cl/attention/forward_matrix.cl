@@ -114,7 +114,7 @@ static inline void take_classes(struct classes *c, const struct place *at, const
 static inline struct work find_work(struct classes *c, const struct place *at, const struct rule_env *env, int item COUNT_PARAM)
 {
     struct work w = {{0, 0, 0}, 0};
-    while (c->some == 0 && c->key < at->key1)
+    while (c->some == 0 && (c->key = skip_unlisted(env, &c->span, c->key, at->key1, BK)) < at->key1)
         take_classes(c, at, env, item COUNT_ARG);
     if (c->some == 0)
         return w;

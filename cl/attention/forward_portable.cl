@@ -184,7 +184,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         l[r] = 0.0f;
     }
 
-    for (int key = at.key0; key < at.key1; key += BK) {
+    for (int key = at.key0; (key = skip_unlisted(&env, &span, key, at.key1, BK)) < at.key1; key += BK) {
         const int n = min(BK, at.key1 - key);
         const int class = class_of(&env, &span, key, n);
         const int partial = class == 1;

@@ -217,7 +217,10 @@ static inline int join_classes(const struct place *at, int own)
 static inline struct found next_block(struct blocks *c, const struct place *at, int pack, const struct rule_env *env, int item COUNT_PARAM)
 {
     struct found b = {0, 0, 0, 0, 0};
-    while (c->some == 0 && c->key < at->key1) {
+#if MASK_LISTS
+    const struct span span = find_span(at, at->row0, min(BQ, at->rows - at->row0), pack);
+#endif
+    while (c->some == 0 && (c->key = skip_unlisted(env, &span, c->key, at->key1, BK)) < at->key1) {
         const int key = c->key + item * BK, n = min(BK, at->key1 - key);
         c->own = classes_of(at, pack, env, key, n);
         c->some = ballot(c->own != 0);

@@ -17,7 +17,8 @@
  *     pack_query(row, i, scale), pack_queries        step i of a row; the sixteen steps from it on
  *     SCORE_UNIT(args)                               what its scores lack: they are times this
  *     KEY_ROW, KEY_STRIDE, VALUE_ROW, VALUE_STRIDE   a block's keys and values, as pointers to its first
- *     WIDENS_KEYS, WIDENS_VALUES, widen_keys, widen_values   whether they are copied, once a block, into 32 bits an element
+ *     WIDENS_KEYS, WIDENS_VALUES, widen_keys, widen_values   whether they are copied, once a block, into 32 bits an element; if GATHERS
+ *                                                    they are, run by run, each behind the one before
  *     key_at(row, i), multiply(sum, x, y)            step i of a key's row; sum + x y: sixteen steps times one
  *     weigh                                          scores to weights and their sums
  *     weight_of, value_of, values_finite             single ones, for blocks where a value is not finite
@@ -48,6 +49,8 @@
 #define LANES ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
 
 #define STEPS ((DIM + DOT - 1) / DOT)
+#define KEYS_OF_TILE MK
+#include "runs.clh"
 #if DOT == 1
 #include "tile_fma.clh"
 #else
@@ -56,6 +59,7 @@
 #endif
 #include "fetch_ahead.clh"
 #include "transpose.clh"
+
 
 /* What a work-item keeps of a tile from block to block. */
 struct rows {
@@ -154,13 +158,13 @@ static inline void score_tile(float16 s[MK][NQ], const QUERY16 *qt, KEY_ROW keys
 /* Raw scores of MK keys into p, masked where partial, and into the running maxima; a repeated last key is hidden where it is,
  * or it would count in the maximum. */
 static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_env *env, struct rows *rows, float unit,
-                               int partial, int key, int n)
+                               int partial, KEYS keys, int first, int n)
 {
     (void)unit; /* weigh multiplies */
     if (partial)
         for (int r = 0; r < MK; r++)
             UNROLL for (int j = 0; j < NQ; j++)
-                s[r][j] = select((float16)(MASKED_SCORE), s[r][j], VISIBLE(env, rows, j, key + min(r, n - 1)));
+                s[r][j] = select((float16)(MASKED_SCORE), s[r][j], VISIBLE(env, rows, j, KEY_AT(keys, first + min(r, n - 1))));
     UNROLL for (int r = 0; r < MK; r++)
         UNROLL for (int j = 0; j < NQ; j++)
             p[r * NQ + j] = s[r][j];
@@ -190,17 +194,17 @@ static inline float16 edit_scores(const struct rule_env *env, struct rows *rows,
 
 /* The same with edits: for the softmax the new scores go into p and the maxima, else the weights, into p and the sums. */
 static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_env *env, struct rows *rows, float unit,
-                               int partial, int key, int n)
+                               int partial, KEYS keys, int first, int n)
 {
     UNROLL for (int r = 0; r < MK; r++)
         UNROLL for (int j = 0; j < NQ; j++)
             p[r * NQ + j] = s[r][j];
     for (int r = 0; r < n; r++)
         UNROLL for (int j = 0; j < NQ; j++) {
-            float16 x = edit_scores(env, rows, j, key + r, p[r * NQ + j] * (float16)(unit));
+            float16 x = edit_scores(env, rows, j, KEY_AT(keys, first + r), p[r * NQ + j] * (float16)(unit));
             int16 visible = (int16)(-1);
             if (partial)
-                visible = VISIBLE(env, rows, j, key + r);
+                visible = VISIBLE(env, rows, j, KEY_AT(keys, first + r));
 #if SOFTMAX
             x = select((float16)(MASKED_SCORE), x, visible);
             rows->m[j] = max(rows->m[j], x);
@@ -213,10 +217,10 @@ static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_
 }
 #endif
 
-/* Scores of a block's n keys from first key `key` into p, running maxima into rows->m; without a softmax weights, and their sums
+/* Scores of a block's n keys into p, running maxima into rows->m; without a softmax weights, and their sums
  * into rows->l.  used: the keys between the first and the last tile that is not EMPTY; returns 0 if there is none. */
 static inline int score_block(float16 *p, int used[2], struct rows *rows, const struct rule_env *env, float unit, int partial,
-                              const QUERY16 *qt, KEY_ROW keys, long stride, int key, int n, struct ahead *ahead)
+                              const QUERY16 *qt, KEY_ROW key_rows, long stride, KEYS keys, int n, struct ahead *ahead)
 {
     used[0] = n;
     used[1] = 0;
@@ -225,7 +229,7 @@ static inline int score_block(float16 *p, int used[2], struct rows *rows, const 
     for (int k = 0; k < n; k += MK) {
         int left = min(MK, n - k), class = 2;
         if (partial)
-            class = class_of(env, &rows->span, key + k, left);
+            class = CLASS_AT(env, &rows->span, keys, k, left);
         float16 s[MK][NQ];
         if (class == 0) {
             UNROLL for (int i = 0; i < MK * NQ; i++)
@@ -234,8 +238,8 @@ static inline int score_block(float16 *p, int used[2], struct rows *rows, const 
         }
         used[0] = min(used[0], k);
         used[1] = k + left;
-        score_tile(s, qt, keys + k * stride, stride, left, ahead);
-        keep_scores(p + k * NQ, s, env, rows, unit, class == 1, key + k, left);
+        score_tile(s, qt, key_rows + k * stride, stride, left, ahead);
+        keep_scores(p + k * NQ, s, env, rows, unit, class == 1, keys, k, left);
     }
     for (int j = 0; !SOFTMAX && j < NQ; j++)
         rows->l[j] += rows->block_l[j];
@@ -294,14 +298,14 @@ static inline void add_values(float16 *ot, const float16 *p, const int used[2], 
 /* The same sum with masked pairs left out, for blocks where a masked value may be NaN or infinite. */
 static inline void add_values_carefully(float16 *ot, const float16 *p, const int used[2], const float16 *alpha,
                                         VALUE_ROW values, long stride, const struct rule_env *env,
-                                        struct rows *rows, int key)
+                                        struct rows *rows, KEYS keys)
 {
     for (int j = 0; j < NQ; j++) {
         float16 sum[DIM_V];
         for (int d = 0; d < DIM_V; d++)
             sum[d] = (float16)(0.0f);
         for (int k = used[0]; k < used[1]; k++) {
-            int16 visible = VISIBLE(env, rows, j, key + k);
+            int16 visible = VISIBLE(env, rows, j, KEY_AT(keys, k));
             float16 w = weight_of(p, k, j);
             for (int d = 0; d < DIM_V; d++)
                 sum[d] = select(sum[d], MULTIPLY_ADD((float16)(value_of(values, stride, k, d)), w, sum[d]), visible);
@@ -351,30 +355,65 @@ static inline void store_lse(__global float *lse, const struct rows *rows, const
 }
 #endif
 
-/* One tile against one block of n keys from `key` on: keys and values point at the block.  next: the keys and the values of the
+/* One tile against one block of n keys: key_rows and values point at the block.  next: the keys and the values of the
  * block after it, to be fetched. */
 static inline void attend(struct rows *rows, float16 *ot, float16 *p, const QUERY16 *qt, const struct rule_env *env, float unit,
-                          int class, KEY_ROW keys, long key_stride, VALUE_ROW values, long value_stride, int key, int n,
+                          int class, KEY_ROW key_rows, long key_stride, VALUE_ROW values, long value_stride, KEYS keys, int n,
                           struct ahead next[2])
 {
     int used[2];
     float16 alpha[NQ];
     UNROLL for (int j = 0; j < NQ; j++)
         alpha[j] = SOFTMAX ? rows->m[j] : (float16)(1.0f);
-    if (!score_block(p, used, rows, env, unit, class == 1, qt, keys, key_stride, key, n, &next[0]))
+    if (!score_block(p, used, rows, env, unit, class == 1, qt, key_rows, key_stride, keys, n, &next[0]))
         return;
 #if SOFTMAX
     weigh_block(p, used, rows, EDITED ? 1.0f : unit, alpha);
 #endif
 #if MASK_RULE
     if (class == 1 && !values_finite(used, values, value_stride)) {
-        add_values_carefully(ot, p, used, alpha, values, value_stride, env, rows, key);
+        add_values_carefully(ot, p, used, alpha, values, value_stride, env, rows, keys);
         return;
     }
 #endif
     add_values(ot, p, used, alpha, values, value_stride, &next[1]);
 }
 
+#if GATHERS
+/* The next keys that a tile sees, BK at most, their rows and their values' rows one after the other.  Returns how many. */
+static inline int gather(struct keys *keys, struct walk *walk, const struct rule_env *env, const struct span *span,
+                         const struct forward_args *a, const struct place *at, __global const STORED(T_K) *k,
+                         __global const STORED(T_V) *v, void *key_rows, void *values)
+{
+    int n = 0;
+    while (n < BK) {
+        const struct run r = find_run(walk, env, span, BK - n);
+        if (r.n == 0)
+            break;
+        widen_keys(key_rows, n, k + at->k0 + r.key * a->k_at[3], a->k_at[3], r.n, DIM);
+        widen_values(values, n, v + at->v0 + r.key * a->v_at[3], a->v_at[3], r.n, DIM_V);
+        add_run(keys, n, &r);
+        n += r.n;
+    }
+    return n;
+}
+
+/* One tile against all that it sees. */
+static inline void attend_gathered(struct rows *rows, float16 *ot, float16 *p, const QUERY16 *qt, const struct rule_env *env,
+                                   const struct forward_args *a, const struct place *at, __global const STORED(T_K) *k,
+                                   __global const STORED(T_V) *v, void *key_rows, void *values COUNT_PARAM)
+{
+    struct walk walk = begin_walk(at, env, &rows->span);
+    struct ahead none[2] = {ahead_rows(k, 0, 0, 0), ahead_rows(v, 0, 0, 0)};
+    struct keys keys;
+    int n;
+    while ((n = gather(&keys, &walk, env, &rows->span, a, at, k, v, key_rows, values)) > 0) {
+        const int class = keys.partial ? 1 : 2;
+        COUNT_TILE(class);
+        attend(rows, ot, p, qt, env, SCORE_UNIT(*a), class, key_rows, KEY_STRIDE(0), values, VALUE_STRIDE(0), &keys, n, none);
+    }
+}
+#else
 /* The class of a block for each tile that has rows; returns whether any of them is not EMPTY. */
 static inline int classify(int class[NT], const struct rows *rows, const struct rule_env *env, int key, int n COUNT_PARAM)
 {
@@ -389,6 +428,7 @@ static inline int classify(int class[NT], const struct rows *rows, const struct 
     }
     return any_visible;
 }
+#endif
 
 #define AHEAD_ROWS(from, stride, width, rows)                                                                                    \
     ahead_rows(from, (long)sizeof *(from) * (stride), (int)sizeof *(from) * (width), rows)
@@ -415,6 +455,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PAR
     float16 widened_values[(BK / DOT * DIM_V + 15) / 16];
 #endif
 
+#if GATHERS
+    for (int t = 0; t < NT; t++)
+        if (rows[t].count > 0)
+            attend_gathered(&rows[t], ot + t * DIM_V * NQ, p, qt + t * STEPS * NQ, &env, &a, &at, k, v, (void *)widened_keys,
+                            (void *)widened_values COUNT_ARG);
+#else
     for (int key = at.key0; key < at.key1; key += BK) {
         int n = min(BK, at.key1 - key), class[NT];
         if (!classify(class, rows, &env, key, n COUNT_ARG))
@@ -422,13 +468,13 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PAR
         __global const STORED(T_K) *stored_keys = k + at.k0 + key * a.k_at[3];
         __global const STORED(T_V) *stored_values = v + at.v0 + key * a.v_at[3];
 #if WIDENS_KEYS
-        widen_keys((void *)widened_keys, stored_keys, a.k_at[3], n, DIM);
-        KEY_ROW keys = (const void *)widened_keys;
+        widen_keys((void *)widened_keys, 0, stored_keys, a.k_at[3], n, DIM);
+        KEY_ROW key_rows = (const void *)widened_keys;
 #else
-        KEY_ROW keys = stored_keys;
+        KEY_ROW key_rows = stored_keys;
 #endif
 #if WIDENS_VALUES
-        widen_values((void *)widened_values, stored_values, a.v_at[3], n, DIM_V);
+        widen_values((void *)widened_values, 0, stored_values, a.v_at[3], n, DIM_V);
         VALUE_ROW values = (const void *)widened_values;
 #else
         VALUE_ROW values = stored_values;
@@ -444,9 +490,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PAR
         };
         for (int t = 0; t < NT; t++)
             if (class[t] != 0)
-                attend(&rows[t], ot + t * DIM_V * NQ, p, qt + t * STEPS * NQ, &env, SCORE_UNIT(a), class[t], keys,
+                attend(&rows[t], ot + t * DIM_V * NQ, p, qt + t * STEPS * NQ, &env, SCORE_UNIT(a), class[t], key_rows,
                        KEY_STRIDE(a.k_at[3]), values, VALUE_STRIDE(a.v_at[3]), key, n, next);
     }
+#endif
     for (int t = 0; t < NT; t++) {
         store_rows(o + at.o0, ot + t * DIM_V * NQ, &rows[t], &at, &a);
 #if LSE

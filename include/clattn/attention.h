@@ -21,6 +21,7 @@
 #define CLATTN_ATTENTION_H
 
 #include <clattn/context.h>
+#include <clattn/list.h>
 #include <clattn/pattern.h>
 
 /* Element types.  Tensors are of the first three; the arrays that expressions name are of any. */
@@ -98,6 +99,7 @@ typedef struct clattn_attention {
     int32_t normaliser;            /* clattn_normaliser */
     int32_t reserved2;             /* 0 */
     int64_t splits;                /* 0 lets the library choose; n cuts the keys into n parts, merged in a fixed order */
+    clattn_list list;              /* what the word `listed' of rules reads; size 0: none */
 } clattn_attention;
 
 #define CLATTN_DEFAULT_SCALE 0.0
@@ -106,7 +108,7 @@ typedef struct clattn_attention {
         sizeof(clattn_attention), 0, CLATTN_F32, CLATTN_F32, CLATTN_F32, CLATTN_F32, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, \
             CLATTN_DEFAULT_SCALE, CLATTN_LAYOUT_DENSE, CLATTN_LAYOUT_DENSE, CLATTN_LAYOUT_DENSE,          \
             CLATTN_LAYOUT_DENSE, CLATTN_LAYOUT_DENSE, {0, 0, ""}, {{"", 0, 0, 0.0}}, 0, 0, {{"", 0, 0, {0}}}, "", \
-            {0, 0, ""}, {0, 0, ""}, CLATTN_SOFTMAX, 0, 0                                                  \
+            {0, 0, ""}, {0, 0, ""}, CLATTN_SOFTMAX, 0, 0, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0}        \
     }
 
 /* The buffers of one enqueue, all of the plan's cl_context and all borrowed: they must live until the
@@ -121,10 +123,11 @@ typedef struct clattn_io {
     cl_mem workspace;                 /* CLATTN_CALLER_WORKSPACE, when the plan needs one */
     int64_t workspace_offset;         /* bytes, a multiple of 4 */
     cl_mem counters;                  /* CLATTN_COUNT_TILES: uint32[4], added to: EMPTY, PARTIAL, FULL, 0 */
+    cl_mem list;                      /* the lists, as the problem's list lays them out */
 } clattn_io;
 #define CLATTN_IO_INIT                                                                                    \
     {                                                                                                     \
-        sizeof(clattn_io), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {NULL}, NULL, 0, NULL          \
+        sizeof(clattn_io), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {NULL}, NULL, 0, NULL, NULL    \
     }
 
 /* The same with host memory, for clattn_run_forward; sizes come from the problem. */
@@ -136,11 +139,12 @@ typedef struct clattn_host_io {
     const int32_t *q_offsets, *k_offsets, *key_lengths;
     const void *arrays[CLATTN_MAX_ARRAYS];
     uint32_t *counters;
-    double seconds; /* out: device time of the kernels, without the copies */
+    double seconds;      /* out: device time of the kernels, without the copies */
+    const int32_t *list; /* clattn_list_bytes of it */
 } clattn_host_io;
 #define CLATTN_HOST_IO_INIT                                                                               \
     {                                                                                                     \
-        sizeof(clattn_host_io), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {NULL}, NULL, 0.0         \
+        sizeof(clattn_host_io), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {NULL}, NULL, 0.0, NULL   \
     }
 
 typedef struct clattn_plan clattn_plan;

@@ -17,6 +17,9 @@
  * capacity counts as the capacity, a block out of range as none; one that does not rise gives wrong numbers, never
  * a wild address.
  *
+ * Rules read lists by the word `listed': true where the key's block is in the list of the row's query block and
+ * head's scope.  A problem whose rules have the word has a clattn_list, and its clattn_io a buffer for it.
+ *
  *     clattn_list list = CLATTN_LIST_INIT;
  *     clattn_list_fit(&list, &problem, CLATTN_SCOPE_GROUP, 64, 8, 256);
  *     clattn_list_bytes(&list, &bytes);                        of the buffer
@@ -28,7 +31,10 @@
 #ifndef CLATTN_LIST_H
 #define CLATTN_LIST_H
 
-#include <clattn/attention.h>
+#include <clattn/export.h>
+#include <clattn/status.h>
+
+struct clattn_attention;
 
 typedef enum clattn_scope {
     CLATTN_SCOPE_HEAD = 0,
@@ -54,10 +60,11 @@ typedef struct clattn_list {
 
 CLATTN_BEGIN
 /* Shape a list for a problem: its blocks, and dense places, counts at 0, ids at the next multiple of 64 bytes.
- * capacity is cut to the number of key blocks.  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_BLOCK, BAD_COUNT, BAD_SELECTOR
- * (the scope), SIZE_OVERFLOW, and the statuses of clattn_attention_check. */
-CLATTN_API clattn_status clattn_list_fit(clattn_list *list, const clattn_attention *problem, clattn_scope scope,
-                                         int32_t block_q, int32_t block_k, int64_t capacity);
+ * capacity is cut to the number of key blocks.  The problem's own list does not matter.  NULL_ARGUMENT,
+ * BAD_STRUCT_SIZE, BAD_BLOCK, BAD_COUNT, BAD_SELECTOR (the scope), SIZE_OVERFLOW, and the statuses of
+ * clattn_attention_check. */
+CLATTN_API clattn_status clattn_list_fit(clattn_list *list, const struct clattn_attention *problem,
+                                         clattn_scope scope, int32_t block_q, int32_t block_k, int64_t capacity);
 
 /* Return in *bytes how far a list reaches into its buffer.  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_BLOCK, BAD_COUNT,
  * BAD_OFFSET, SIZE_OVERFLOW. */

@@ -23,8 +23,8 @@ CLATTN_API clattn_status clattn_problem_parse(clattn_attention *problem, const c
 CLATTN_API clattn_status clattn_problem_print(const clattn_attention *problem, char *text, size_t size);
 
 /* Return a problem's floating point operations: 2 per multiply-add of every visible pair, at full lengths; 0 on failure.
- * arrays: on the host, those that the problem declares, in its order; NULL: a mask that reads arrays counts every pair.  Of a
- * mask too irregular to be counted in about a second, undecided parts count whole. */
+ * arrays: on the host, those that the problem declares, in its order, and after them, if its rules say `listed', its list; NULL: a
+ * mask that reads arrays or lists counts every pair.  Of a mask too irregular to be counted in about a second, undecided parts count whole. */
 CLATTN_API double clattn_problem_flops(const clattn_attention *problem, const void *const *arrays);
 /* Return the bytes of q, k, v, o and lse, each once. */
 CLATTN_API double clattn_problem_bytes(const clattn_attention *problem);

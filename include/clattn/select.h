@@ -38,7 +38,7 @@
 #ifndef CLATTN_SELECT_H
 #define CLATTN_SELECT_H
 
-#include <clattn/list.h>
+#include <clattn/attention.h>
 
 typedef enum clattn_selector {
     CLATTN_TREE = 0,
@@ -126,6 +126,11 @@ CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const 
 CLATTN_API clattn_status clattn_select_list(clattn_list *list, const clattn_select *select,
                                             const clattn_attention *problem);
 
+/* listed | k < sink | q - k < window & k - q < window: what a selection lets a row see, to be joined with the problem's
+ * own pattern by clattn_both.  CLATTN_GROW_WINDOW: q - k < window + age[b], of an i32 array `age' of [batch] that the problem
+ * declares.  BAD_STRUCT_SIZE, BAD_COUNT are kept in the pattern. */
+CLATTN_API clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner);
+
 /* Make a plan: choose where nodes lie (local memory, or the workspace where K or the device's local memory asks for
  * it), build, run a tiny problem with ties and compare its lists with the host's, number by number.  As
  * clattn_plan_create.  problem: the attention that reads the lists; of it sizes, layouts of q and k, pattern, corner, the
@@ -158,13 +163,5 @@ CLATTN_API clattn_status clattn_enqueue_bounds(clattn_select_plan *plan, cl_comm
                                                const clattn_select_io *io, int64_t first, int64_t count, cl_uint n_wait,
                                                const cl_event *wait, cl_event *event);
 CLATTN_END
-
-#ifdef CLATTN_SELECT_DRAFT
-/* listed | k < sink | q - k < window & k - q < window, to be joined with the problem's own pattern by clattn_both:
- * `listed' is a word of rules, true where the key's block is in the list of the query's block and head's scope.  A
- * problem whose pattern has the word has a clattn_list at its end (size 0: none), and its clattn_io a buffer for it.
- * */
-clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner);
-#endif
 
 #endif

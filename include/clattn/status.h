@@ -50,7 +50,7 @@
     X(BAD_SCALAR, -10061, "a scalar's type or value is not one that expressions have")                   \
     X(BAD_ARRAY, -10062, "an array's type or dimensions are not ones that expressions have")             \
     X(BAD_BLOCK, -10063, "a size of blocks, a stride or a stage of a selection is not one that fits the others") \
-    X(BAD_LIST, -10064, "a list of blocks does not rise, is too long, or names a block that is not there") \
+    X(BAD_LIST, -10064, "a list of blocks is missing, does not fit the problem, does not rise, or names a block that is not there") \
     X(BAD_SELECTOR, -10065, "a selection's method, scope or representative is not known")                \
     /* expressions and names */                                                                          \
     X(EXPR_SYNTAX, -10070, "the expression does not parse")                                              \

@@ -11,6 +11,7 @@
 #define I32 cl_int
 #define F32 cl_float
 #include "forward_args.clh"
+#include "list_args.clh"
 #include "merge_args.clh"
 #include "tables_args.clh"
 #undef I64
@@ -26,6 +27,8 @@ struct clattn__problem {
     clattn_attention a;
     struct clattn__expr *rules;
     bool bottom_right;
+    bool reads_list;                  /* rules say `listed' */
+    struct list_args list_args;
     int64_t extents[CLATTN__TENSORS]; /* elements, offset included */
     int n_numbers;
     int32_t numbers[CLATTN__EXPR_MAX_NUMBERS];
@@ -34,8 +37,12 @@ struct clattn__problem {
 clattn_status clattn__problem_resolve(struct clattn__problem *problem, const clattn_attention *a, char *message, size_t size);
 /* Whether the scalars and arrays that a problem declares are ones that rules may name. */
 clattn_status clattn__declared_check(const clattn_attention *a, char *message, size_t size);
-/* Fill numbers again, after a change of array dimensions. */
+/* Fill numbers again, after a change of array dimensions; list_args, after one of the list or the heads. */
 void clattn__problem_numbers(struct clattn__problem *problem);
+void clattn__problem_list(struct clattn__problem *problem);
+int64_t clattn__list_bytes(const clattn_attention *a); /* of its buffer */
+/* What `listed' reads on the host. */
+struct clattn__lists clattn__problem_lists(const struct clattn__problem *problem, const void *data);
 int64_t clattn__array_bytes(const clattn_array *array); /* of its buffer */
 void clattn__problem_free(struct clattn__problem *problem);
 struct clattn__shape clattn__tensor_shape(const clattn_attention *a, enum clattn__tensor tensor);
@@ -61,7 +68,7 @@ struct clattn__forward_run {
     const struct clattn__problem *problem; /* whose numbers and arrays the rules read */
     const struct forward_args *args;
     size_t groups;
-    cl_mem q, k, v, o, lse, q_offsets, k_offsets, key_lengths, counters;
+    cl_mem q, k, v, o, lse, q_offsets, k_offsets, key_lengths, counters, list;
     cl_mem arrays[CLATTN_MAX_ARRAYS];
     cl_mem tables; /* the buffer of args->table_at */
     cl_mem scratch; /* of args->scratch_at */

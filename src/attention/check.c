@@ -251,6 +251,27 @@ static clattn_status parse_rules(struct clattn__problem *p, struct details d)
     return status;
 }
 
+static clattn_status check_list(struct clattn__problem *p, struct details d)
+{
+    const clattn_attention *a = &p->a;
+    const clattn_list *l = &a->list;
+    uint64_t bytes;
+    p->reads_list = clattn__expr_uses_list(p->rules);
+    if (l->size == 0)
+        return p->reads_list ? refuse(d, CLATTN_BAD_LIST, "a rule says 'listed', and the problem has no list") : CLATTN_OK;
+    clattn_status status = clattn_list_bytes(l, &bytes);
+    if (status)
+        return refuse(d, status, "list, of %zu bytes", l->size);
+    if (l->batch != a->batch || (l->scopes != a->heads && l->scopes != a->kv_heads && l->scopes != 1) ||
+        l->q_blocks != clattn__ceil_div(a->q_len, l->block_q) || l->k_blocks != clattn__ceil_div(a->kv_len, l->block_k))
+        return refuse(d, CLATTN_BAD_LIST, "list.batch is %lld, scopes %lld, q_blocks %lld of %d, k_blocks %lld of %d",
+                      (long long)l->batch, (long long)l->scopes, (long long)l->q_blocks, (int)l->block_q,
+                      (long long)l->k_blocks, (int)l->block_k);
+    if (l->scopes * l->q_blocks > INT32_MAX) /* kernels number them */
+        return refuse(d, CLATTN_SIZE_OVERFLOW, "the lists of a batch entry are %lld", (long long)(l->scopes * l->q_blocks));
+    return CLATTN_OK;
+}
+
 static clattn_status check_rules(struct clattn__problem *p, struct details d)
 {
     const clattn_attention *a = &p->a;
@@ -269,7 +290,7 @@ static clattn_status check_rules(struct clattn__problem *p, struct details d)
     if (clattn__expr_uses_index(p->rules, CLATTN__INDEX_Q) && a->pattern.corner == CLATTN_NO_CORNER && !square)
         return refuse(d, CLATTN_BAD_CORNER, "a rule speaks of q, and queries and keys may differ in number");
     p->bottom_right = a->pattern.corner == CLATTN_BOTTOM_RIGHT;
-    return CLATTN_OK;
+    return check_list(p, d);
 }
 
 /* -1 if it overflows. */
@@ -286,6 +307,27 @@ int64_t clattn__array_bytes(const clattn_array *array)
 void clattn__problem_numbers(struct clattn__problem *p)
 {
     p->n_numbers = clattn__expr_numbers(p->rules, p->a.scalars, p->a.arrays, p->numbers);
+}
+
+void clattn__problem_list(struct clattn__problem *p)
+{
+    const clattn_list *l = &p->a.list;
+    if (p->reads_list)
+        p->list_args = (struct list_args){
+            .counts_at = l->counts_at / 4, .ids_at = l->ids_at / 4, .scopes = (cl_int)l->scopes, .q_blocks = (cl_int)l->q_blocks,
+            .capacity = (cl_int)l->capacity, .heads = (cl_int)(p->a.heads / l->scopes), .block_q = l->block_q, .block_k = l->block_k,
+        };
+}
+
+int64_t clattn__list_bytes(const clattn_attention *a)
+{
+    uint64_t bytes;
+    return clattn_list_bytes(&a->list, &bytes) == CLATTN_OK ? (int64_t)bytes : 0;
+}
+
+struct clattn__lists clattn__problem_lists(const struct clattn__problem *p, const void *data)
+{
+    return (struct clattn__lists){&p->a.list, data, p->list_args.heads, p->bottom_right};
 }
 
 clattn_status clattn__problem_resolve(struct clattn__problem *problem, const clattn_attention *a, char *message, size_t size)
@@ -315,6 +357,7 @@ clattn_status clattn__problem_resolve(struct clattn__problem *problem, const cla
     if (problem->a.scale == CLATTN_DEFAULT_SCALE)
         problem->a.scale = 1.0 / sqrt((double)problem->a.dim);
     clattn__problem_numbers(problem);
+    clattn__problem_list(problem);
     return CLATTN_OK;
 }
 

@@ -51,12 +51,13 @@ static double count_box(struct counter *c, int32_t q0, int32_t q1, int32_t k0, i
            count_box(c, q + 1, q1, k + 1, k1);
 }
 
+/* Arrays or lists. */
 static bool mask_reads_arrays(const struct clattn__problem *p)
 {
     for (int i = 0; i < p->a.n_arrays; i++)
         if (clattn__expr_rule_uses_array(p->rules, CLATTN__MASK, i))
             return true;
-    return false;
+    return clattn__expr_rule_uses_list(p->rules, CLATTN__MASK);
 }
 
 /* Visible pairs of all heads and batch entries at their full lengths; what is alike for all is counted once. */
@@ -64,9 +65,10 @@ static double visible_pairs(const struct clattn__problem *p, const void *const *
 {
     const clattn_attention *a = &p->a;
     const int32_t shift = (int32_t)(p->bottom_right ? a->kv_len - a->q_len : 0);
-    struct counter c = {.rules = p->rules, .values = {a->scalars, a->arrays, arrays}};
-    bool by_entry = clattn__expr_uses_index(p->rules, CLATTN__INDEX_B);
-    bool by_head = clattn__expr_uses_index(p->rules, CLATTN__INDEX_H) || clattn__expr_uses_index(p->rules, CLATTN__INDEX_G);
+    const struct clattn__lists lists = clattn__problem_lists(p, p->reads_list && arrays ? arrays[a->n_arrays] : NULL);
+    struct counter c = {.rules = p->rules, .values = {a->scalars, a->arrays, arrays, &lists}};
+    bool by_entry = p->reads_list || clattn__expr_uses_index(p->rules, CLATTN__INDEX_B);
+    bool by_head = (p->reads_list && a->list.scopes > 1) || clattn__expr_uses_index(p->rules, CLATTN__INDEX_H) || clattn__expr_uses_index(p->rules, CLATTN__INDEX_G);
     int64_t entries = by_entry ? a->batch : 1, heads = by_head ? a->heads : 1;
     double pairs = 0, copies = (double)(a->batch / entries) * (double)(a->heads / heads);
     if (a->q_len == 0 || a->kv_len == 0)

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#define MAX_RULES (CLATTN__TENSORS + 3 + CLATTN_MAX_ARRAYS + 2)
+#define MAX_RULES (CLATTN__TENSORS + 3 + CLATTN_MAX_ARRAYS + 3)
 
 struct rules {
     struct clattn__buffer_rule list[MAX_RULES];
@@ -49,6 +49,8 @@ static void collect_rules(const clattn_plan *plan, const clattn_io *io, struct r
     for (int i = 0; i < a->n_arrays; i++)
         if (clattn__expr_uses_array(p->rules, i))
             add_rule(rules, a->arrays[i].name, io->arrays[i], 0, clattn__array_bytes(&a->arrays[i]), CLATTN_ARRAY_TOO_SMALL, false);
+    if (p->reads_list)
+        add_rule(rules, "list", io->list, 0, clattn__list_bytes(a), CLATTN_LIST_TOO_SMALL, false);
     if (a->flags & CLATTN_COUNT_TILES)
         add_rule(rules, "counters", io->counters, 0, 4 * word, CLATTN_COUNTERS_TOO_SMALL, true);
 }
@@ -67,6 +69,7 @@ static clattn_status check_unused(const clattn_plan *plan, const clattn_io *io)
         {"k_offsets", io->k_offsets, a->flags & CLATTN_PACKED},
         {"key_lengths", io->key_lengths, a->flags & CLATTN_KEY_LENGTHS},
         {"counters", io->counters, a->flags & CLATTN_COUNT_TILES},
+        {"list", io->list, a->list.size != 0},
         {"workspace", io->workspace, a->flags & CLATTN_CALLER_WORKSPACE},
     };
     for (size_t i = 0; i < CLATTN__LEN(optional); i++)
@@ -113,6 +116,7 @@ static struct clattn__forward_run make_run(const clattn_plan *plan, const clattn
     struct clattn__forward_run run = {
         .problem = &plan->problem, .args = &plan->args, .groups = plan->launch.groups, .q = io->q, .k = io->k, .v = io->v, .o = io->o, .lse = io->lse,
         .q_offsets = io->q_offsets, .k_offsets = io->k_offsets, .key_lengths = io->key_lengths, .counters = io->counters,
+        .list = io->list,
     };
     memcpy(run.arrays, io->arrays, sizeof run.arrays);
     return run;

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define MAX_COPIES (CLATTN__TENSORS + 3 + CLATTN_MAX_ARRAYS + 1)
+#define MAX_COPIES (CLATTN__TENSORS + 3 + CLATTN_MAX_ARRAYS + 2)
 
 /* One host array and its buffer. */
 struct copy {
@@ -46,6 +46,8 @@ static void collect(const struct clattn__problem *p, const clattn_host_io *host,
     for (int i = 0; i < a->n_arrays; i++)
         if (clattn__expr_uses_array(p->rules, i))
             add_copy(copies, a->arrays[i].name, host->arrays[i], clattn__array_bytes(&a->arrays[i]), false, &io->arrays[i]);
+    if (p->reads_list)
+        add_copy(copies, "list", host->list, clattn__list_bytes(a), false, &io->list);
     if (a->flags & CLATTN_COUNT_TILES)
         add_copy(copies, "counters", host->counters, 4 * word, true, &io->counters);
 }

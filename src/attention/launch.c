@@ -77,6 +77,10 @@ cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue q
     for (int i = 0; i < problem->a.n_arrays; i++)
         if (clattn__expr_uses_array(problem->rules, i))
             set_buffer(&s, run->arrays[i]);
+    if (problem->reads_list) {
+        set(&s, sizeof problem->list_args, &problem->list_args);
+        set_buffer(&s, run->list);
+    }
     if (run->tables)
         set_buffer(&s, run->tables);
     if (plan->launch.scratch)

@@ -133,6 +133,7 @@ static clattn_status choose(clattn_plan *plan, uint32_t failed, struct clattn__t
         .dim = (int32_t)a->dim, .dim_v = (int32_t)a->dim_v, .type_q = a->type_q, .type_k = a->type_k, .type_v = a->type_v,
         .type_o = a->type_o, .scale = a->scale, .softmax = a->normaliser == CLATTN_SOFTMAX, .aligned = is_aligned(*a),
         .masked = clattn__expr_has(plan->problem.rules, CLATTN__MASK),
+        .listed = clattn__expr_rule_uses_list(plan->problem.rules, CLATTN__MASK),
         .ragged = a->flags & (CLATTN_PACKED | CLATTN_KEY_LENGTHS),
         .splits = a->splits, .failed = failed,
         .packed_tokens = !(a->flags & CLATTN_PACKED) ? 0 : a->q_total > a->kv_total ? a->q_total : a->kv_total,
@@ -370,6 +371,11 @@ static void explain_rules(const clattn_plan *plan, struct clattn__text *out)
             text[0] = 0;
         clattn__text_add(out, "%s%s\n", labels[use], clattn__expr_has(plan->problem.rules, (enum clattn__use)use) ? text : "every key");
     }
+    const clattn_list *l = &plan->problem.a.list;
+    if (plan->problem.reads_list)
+        clattn__text_add(out, "listed     %lld list%s of a batch entry: %lld x %lld, blocks of %d queries, up to %lld blocks of %d keys\n",
+                         (long long)(l->scopes * l->q_blocks), l->scopes * l->q_blocks == 1 ? "" : "s", (long long)l->scopes,
+                         (long long)l->q_blocks, (int)l->block_q, (long long)l->capacity, (int)l->block_k);
     clattn__text_add(out, "normaliser %s\n", normalisers[plan->problem.a.normaliser]);
 }
 

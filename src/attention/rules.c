@@ -144,7 +144,8 @@ clattn_status clattn_tile_map(const clattn_attention *problem, const void *const
     else if (!good || count < (uint64_t)tiles)
         status = CLATTN_BAD_COUNT;
     if (!status) {
-        const struct clattn__expr_values values = {a->scalars, a->arrays, arrays};
+        const struct clattn__lists lists = clattn__problem_lists(&p, p.reads_list && arrays ? arrays[a->n_arrays] : NULL);
+        const struct clattn__expr_values values = {a->scalars, a->arrays, arrays, &lists};
         const struct clattn__expr_box box = {
             .b = (int32_t)batch, .h0 = (int32_t)head, .h1 = (int32_t)head, .g = (int32_t)(head / (a->heads / a->kv_heads)),
             .q_len = (int32_t)a->q_len, .k_len = (int32_t)a->kv_len,

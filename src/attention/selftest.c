@@ -30,8 +30,10 @@ struct tiny {
     cl_int lengths[2]; /* offsets {0, q_len}; or the key length in [0] */
     cl_int k_offsets_values[2];
     unsigned char *array[CLATTN_MAX_ARRAYS];
+    int32_t *list;
+    struct clattn__lists lists; /* for the host */
     cl_mem array_mem[CLATTN_MAX_ARRAYS];
-    cl_mem q_offsets, k_offsets, key_lengths, counters, workspace;
+    cl_mem q_offsets, k_offsets, key_lengths, counters, list_mem, workspace;
     cl_command_queue queue;
 };
 
@@ -80,6 +82,20 @@ static double load(int32_t type, const void *data, int64_t index)
     return half & 0x8000 ? -magnitude : magnitude;
 }
 
+/* Lists for the tiny problem: the plan's blocks, and dense places. */
+static void shape_lists(struct tiny *t, const clattn_attention *plans)
+{
+    clattn_attention *a = &t->problem.a;
+    clattn_list *l = &a->list;
+    l->batch = 1;
+    l->scopes = plans->list.scopes == plans->heads ? a->heads : 1;
+    l->q_blocks = clattn__ceil_div(a->q_len, l->block_q);
+    l->capacity = l->k_blocks = clattn__ceil_div(a->kv_len, l->block_k);
+    l->counts_at = 0;
+    l->ids_at = l->scopes * l->q_blocks * (int64_t)sizeof *t->list;
+    clattn__problem_list(&t->problem);
+}
+
 /* The tiny problem: one batch entry, the heads of one tile, lengths one past a tile, dense tensors. */
 static bool shape_tiny(const clattn_plan *plan, struct tiny *t)
 {
@@ -116,6 +132,8 @@ static bool shape_tiny(const clattn_plan *plan, struct tiny *t)
         for (int d = 0; d < a->arrays[i].n_dims; d++)
             a->arrays[i].dims[d] = a->arrays[i].dims[d] < LARGEST_DIM ? a->arrays[i].dims[d] : LARGEST_DIM;
     clattn__problem_numbers(&t->problem);
+    if (t->problem.reads_list)
+        shape_lists(t, &plan->problem.a);
     t->tables = plan->tables;
     t->workspace_bytes = clattn__workspace_fill(&t->args, &t->merge_args, &t->tables, &t->problem, &t->launch);
     t->lengths[0] = a->flags & CLATTN_PACKED ? 0 : (cl_int)a->kv_len - 1;
@@ -142,6 +160,22 @@ static unsigned char *make_array(const clattn_array *array, int64_t about)
     return data;
 }
 
+/* Of each list two blocks in three, each list from another one on. */
+static int32_t *make_list(const clattn_attention *a)
+{
+    const clattn_list *l = &a->list;
+    const int64_t lists = l->scopes * l->q_blocks;
+    int32_t *data = malloc((size_t)clattn__list_bytes(a));
+    for (int64_t r = 0; data && r < lists; r++) {
+        int32_t count = 0;
+        for (int64_t block = 0; block < l->k_blocks; block++)
+            if ((block + r) % 3 != 1)
+                data[lists + r * l->capacity + count++] = (int32_t)block;
+        data[r] = count;
+    }
+    return data;
+}
+
 static bool fill_tiny(struct tiny *t)
 {
     const clattn_attention *a = &t->problem.a;
@@ -156,6 +190,9 @@ static bool fill_tiny(struct tiny *t)
     for (int i = 0; i < a->n_arrays; i++)
         if (!(t->array[i] = make_array(&a->arrays[i], a->kv_len / 2)))
             return false;
+    if (t->problem.reads_list && !(t->list = make_list(a)))
+        return false;
+    t->lists = clattn__problem_lists(&t->problem, t->list);
     return true;
 }
 
@@ -185,6 +222,8 @@ static cl_int make_buffers(const clattn_plan *plan, struct tiny *t)
         t->counters = buffer(plan, sizeof zero, zero, &code);
     for (int i = 0; i < a->n_arrays; i++)
         t->array_mem[i] = buffer(plan, (size_t)clattn__array_bytes(&a->arrays[i]), t->array[i], &code);
+    if (t->problem.reads_list)
+        t->list_mem = buffer(plan, (size_t)clattn__list_bytes(a), t->list, &code);
     if (t->workspace_bytes)
         t->workspace = buffer(plan, (size_t)t->workspace_bytes, NULL, &code);
     if (code == CL_SUCCESS) {
@@ -200,6 +239,7 @@ static cl_int launch_tiny(const clattn_plan *plan, struct tiny *t)
         .problem = &t->problem, .args = &t->args, .groups = t->launch.groups, .q = t->mem[CLATTN__Q], .k = t->mem[CLATTN__K],
         .v = t->mem[CLATTN__V], .o = t->mem[CLATTN__O], .lse = t->mem[CLATTN__LSE], .q_offsets = t->q_offsets,
         .k_offsets = t->k_offsets, .key_lengths = t->key_lengths, .counters = t->counters,
+        .list = t->list_mem,
     };
     memcpy(run.arrays, t->array_mem, sizeof run.arrays);
     bool split = t->launch.splits > 1;
@@ -235,7 +275,7 @@ static cl_int launch_tiny(const clattn_plan *plan, struct tiny *t)
 static struct clattn__expr_values values_of(const struct tiny *t)
 {
     const clattn_attention *a = &t->problem.a;
-    return (struct clattn__expr_values){a->scalars, a->arrays, (const void *const *)t->array};
+    return (struct clattn__expr_values){a->scalars, a->arrays, (const void *const *)t->array, &t->lists};
 }
 
 /* A row's pairs by the formula. */
@@ -343,7 +383,7 @@ static clattn_status compare(clattn_plan *plan, struct tiny *t)
 
 static void release_tiny(struct tiny *t)
 {
-    cl_mem others[] = {t->q_offsets, t->k_offsets, t->key_lengths, t->counters, t->workspace};
+    cl_mem others[] = {t->q_offsets, t->k_offsets, t->key_lengths, t->counters, t->list_mem, t->workspace};
     for (size_t i = 0; i < CLATTN__LEN(others); i++)
         if (others[i])
             clReleaseMemObject(others[i]);
@@ -359,6 +399,7 @@ static void release_tiny(struct tiny *t)
             clReleaseMemObject(t->array_mem[i]);
         free(t->array[i]);
     }
+    free(t->list);
 }
 
 clattn_status clattn__self_test(clattn_plan *plan)

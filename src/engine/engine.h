@@ -43,6 +43,7 @@ struct clattn__task {
     double scale;
     bool softmax;  /* the weights are a softmax's */
     bool masked;   /* rows may see fewer keys than there are */
+    bool listed;   /* lists say which */
     bool ragged;   /* batch entries have lengths of their own */
     bool aligned;  /* rows of q, k, v and o start at multiples of 16 bytes, if their buffers do */
     int64_t packed_tokens; /* of queries or keys, whichever are more; 0: not packed */

@@ -40,11 +40,11 @@ static const struct shape *choose_shape(const clattn_device_facts *facts, int64_
     return shape;
 }
 
-/* Keys of a block: the weights and, for narrow storage, the widened block stay in the first two cache levels. */
+/* Keys of a block: the weights and, for narrow storage and lists, the copied block stay in the first two cache levels. */
 static int32_t block_keys(const struct clattn__task *task, int32_t mk)
 {
     int32_t width = task->dim > task->dim_v ? task->dim : task->dim_v;
-    bool widened = task->type_k != CLATTN_F32 || task->type_v != CLATTN_F32;
+    bool widened = task->listed || task->type_k != CLATTN_F32 || task->type_v != CLATTN_F32;
     int32_t keys = widened && width > 256 ? 32 : widened && width > 128 ? 64 : 128;
     return keys / mk * mk;
 }
@@ -97,7 +97,9 @@ static const struct shape *choose_tiles(const clattn_device_facts *facts, const 
 {
     const struct shape *shape = choose_shape(facts, rows);
     int64_t tiles = clattn__ceil_div(rows, 16 * shape->nq);
-    if (rows > 64)
+    if (task->listed && rows > 64) /* tiles have blocks of their own, and nothing to share */
+        tiles = 4 / shape->nq;
+    else if (rows > 64)
         tiles = 4 / shape->nq * tiles_of_group(facts, task, heads * clattn__ceil_div(rows, 64));
     while (task->kv_len < 2 * CLATTN__LEAST_PART && (tiles > 1 || shape->nq > 1) &&
            heads * clattn__ceil_div(rows, 16 * shape->nq * tiles) <= 4 * (int64_t)facts->compute_units) {

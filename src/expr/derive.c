@@ -195,6 +195,7 @@ static int copy(struct derivation *d, const struct node *n, const int *map)
     case KIND_LITERAL: return keep(d, clattn__tree_literal(d->expr, n->type, n->value, &d->error));
     case KIND_SCALAR:
     case KIND_INDEX:
+    case KIND_LISTED:
     case KIND_ARRAY: return keep(d, clattn__tree_leaf(d->expr, n->kind, n->value, args, n->n_args, &d->error));
     default: return keep(d, clattn__tree_operator(d->expr, n->kind, args, &d->error));
     }

@@ -226,6 +226,15 @@ static void emit_element(const struct emitter *m, const struct node *n)
     clattn__text_add(m->out, ")");
 }
 
+/* ---- lists ---- */
+/* A tile's class of it is an argument, so that loops can ask what is seen where nothing is listed. */
+static void emit_listed(const struct emitter *m)
+{
+    static const char *const calls[] = {"x1_listed(&e->lists, q, h, k)", "x16_listed(&e->lists, &y->listed, k)",
+                                        "x16_listed_keys(&e->lists, q, h, k)", "xi_l"};
+    clattn__text_add(m->out, "%s", calls[m->family]);
+}
+
 /* ---- statements ---- */
 static void emit_value(const struct emitter *m, int node)
 {
@@ -234,6 +243,10 @@ static void emit_value(const struct emitter *m, int node)
     static const char letters[] = "ifb";
     if (n->kind == KIND_ARRAY) {
         (m->family == INTERVAL ? emit_lookup : emit_element)(m, n);
+        return;
+    }
+    if (n->kind == KIND_LISTED) {
+        emit_listed(m);
         return;
     }
     if (m->family != INTERVAL && is_scaled(m->e, n)) {
@@ -306,6 +319,8 @@ static void emit_params(struct clattn__text *out, const struct clattn__expr *e)
     for (int i = 0; i < e->n_arrays; i++)
         if (e->dims_slot[i] >= 0)
             clattn__text_add(out, ", __global const %s *rule_a%d", element_types[e->arrays[i].type], i);
+    if (clattn__expr_uses_list(e))
+        clattn__text_add(out, ", const struct list_args rule_lists, __global const int *rule_list");
     for (int i = 0; i < e->n_arrays; i++)
         if (clattn__expr_table(e, i).needed) {
             clattn__text_add(out, ", __global const int *rule_tables");
@@ -328,6 +343,8 @@ static void emit_env_fields(struct clattn__text *out, const struct clattn__expr 
         if (clattn__expr_table(e, i).needed)
             clattn__text_add(out, "    __global const int *t%d; \\\n", i);
     }
+    if (clattn__expr_uses_list(e))
+        clattn__text_add(out, "    struct lists lists; \\\n");
     clattn__text_add(out, "\n");
 }
 
@@ -358,6 +375,8 @@ static void emit_env_fill(struct clattn__text *out, const struct clattn__expr *e
         if (clattn__expr_table(e, i).needed)
             clattn__text_add(out, "    e->t%d = rule_tables + a.table_at[%d]; \\\n", i, i);
     }
+    if (clattn__expr_uses_list(e))
+        clattn__text_add(out, "    e->lists = find_lists(rule_list, &rule_lists, e->b, a.bottom_right * (e->k_len - e->q_len)); \\\n");
     for (int i = 0; i < e->n_nodes; i++)
         if (is_uniform(&e->nodes[i]))
             emit_uniform(&m, i);
@@ -376,6 +395,8 @@ static void emit_rows(struct clattn__text *out, const struct clattn__expr *e)
         if (is_run(e, &e->nodes[i]))
             clattn__text_add(out, "    struct x16_run_%s r%d; \\\n", run_words[e->nodes[i].type], i);
     }
+    if (clattn__expr_uses_list(e))
+        clattn__text_add(out, "    struct x16_listed listed; \\\n");
     clattn__text_add(out, "\n#define RULE_ROW_FILL \\\n");
     for (int i = 0; i < e->n_nodes; i++)
         if (is_row(&e->nodes[i]) && e->nodes[i].n_args > 0)
@@ -386,6 +407,8 @@ static void emit_rows(struct clattn__text *out, const struct clattn__expr *e)
         if (is_run(e, &e->nodes[i]))
             clattn__text_add(out, "    y->r%d.first = INT_MIN; \\\n", i);
     }
+    if (clattn__expr_uses_list(e))
+        clattn__text_add(out, "    y->listed = x16_find_lists(&e->lists, q, h); \\\n");
     clattn__text_add(out, "\n");
 }
 
@@ -408,7 +431,8 @@ static void emit_functions(struct clattn__text *out, const struct clattn__expr *
         bool lanes = family == QUERIES || family == KEYS;
         clattn__text_add(out, "static inline %s ", (lanes ? lane_types : one_types)[u == CLATTN__MASK ? TYPE_BOOL : TYPE_FLOAT]);
         clattn__text_add(out, heads[family], use_names[u]);
-        clattn__text_add(out, "%s) \\\n{ \\\n", u == CLATTN__MASK ? "" : lanes ? ", float16 score" : ", float score");
+        clattn__text_add(out, "%s%s) \\\n{ \\\n", family == INTERVAL && clattn__expr_rule_uses_list(e, CLATTN__MASK) ? ", int xi_l" : "",
+                         u == CLATTN__MASK ? "" : lanes ? ", float16 score" : ", float score");
         emit_body(&m, e->root[u]);
     }
     clattn__text_add(out, "\n");
@@ -422,6 +446,7 @@ clattn_status clattn__expr_kernel_text(const struct clattn__expr *expr, char *te
     clattn__text_add(&out, "#define RULES\n");
     for (int u = 0; u < CLATTN__USES; u++)
         clattn__text_add(&out, "#define %s %d\n", use_macros[u], expr->root[u] >= 0);
+    clattn__text_add(&out, "#define MASK_LISTS %d\n", clattn__expr_rule_uses_list(expr, CLATTN__MASK));
     emit_params(&out, expr);
     emit_env_fields(&out, expr);
     emit_env_fill(&out, expr);

@@ -165,8 +165,38 @@ static double leaf(const struct node *n, const struct clattn__expr_point *at, co
         return index_value((enum clattn__index)n->value, at);
     if (n->kind == KIND_LITERAL)
         return literal_value(n);
+    if (n->kind == KIND_LISTED)
+        return clattn__expr_is_listed(at, values);
     double value = values && values->scalars ? values->scalars[n->value].value : 0;
     return n->type == TYPE_FLOAT ? (double)(float)value : value;
+}
+
+/* ---- lists ---- */
+static int64_t at_most(int64_t x, int64_t most)
+{
+    return x < 0 ? 0 : x > most ? most : x;
+}
+
+bool clattn__expr_is_listed(const struct clattn__expr_point *at, const struct clattn__expr_values *values)
+{
+    const struct clattn__lists *lists = values ? values->lists : NULL;
+    if (!lists || !lists->data)
+        return false;
+    const clattn_list *l = lists->shape;
+    const int64_t row = (int64_t)at->q - (lists->bottom_right ? at->k_len - at->q_len : 0);
+    const int64_t list = (at->b * l->scopes + at->h / lists->heads) * l->q_blocks + at_most(row / l->block_q, l->q_blocks - 1);
+    const int32_t *ids = lists->data + l->ids_at / 4 + list * l->capacity, block = at->k / l->block_k;
+    int64_t first = 0, end = at_most(lists->data[l->counts_at / 4 + list], l->capacity);
+    while (first < end) {
+        const int64_t middle = first + (end - first) / 2;
+        if (ids[middle] == block)
+            return true;
+        if (ids[middle] < block)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    return false;
 }
 
 /* ---- the graph ---- */
@@ -232,14 +262,29 @@ void clattn__expr_reach(const struct clattn__expr *expr, enum clattn__use use, b
             reached[expr->nodes[i].args[j]] = true;
 }
 
-bool clattn__expr_rule_uses_array(const struct clattn__expr *expr, enum clattn__use use, int array)
+static bool rule_has_leaf(const struct clattn__expr *expr, enum clattn__use use, enum kind kind, int32_t value)
 {
     bool reached[CLATTN__EXPR_MAX_NODES];
     clattn__expr_reach(expr, use, reached);
     for (int i = 0; i < expr->n_nodes; i++)
-        if (reached[i] && expr->nodes[i].kind == KIND_ARRAY && expr->nodes[i].value == array)
+        if (reached[i] && expr->nodes[i].kind == kind && expr->nodes[i].value == value)
             return true;
     return false;
+}
+
+bool clattn__expr_rule_uses_array(const struct clattn__expr *expr, enum clattn__use use, int array)
+{
+    return rule_has_leaf(expr, use, KIND_ARRAY, array);
+}
+
+bool clattn__expr_uses_list(const struct clattn__expr *expr)
+{
+    return has_leaf(expr, KIND_LISTED, 0);
+}
+
+bool clattn__expr_rule_uses_list(const struct clattn__expr *expr, enum clattn__use use)
+{
+    return rule_has_leaf(expr, use, KIND_LISTED, 0);
 }
 
 int clattn__expr_cost(const struct clattn__expr *expr, enum clattn__use use)
@@ -251,8 +296,8 @@ int clattn__expr_cost(const struct clattn__expr *expr, enum clattn__use use)
         const struct node *n = &expr->nodes[i];
         bool varies = reached[i] && n->depends; /* the rest is computed once */
         bool function = n->kind >= KIND_EXP && n->kind <= KIND_SOFTPLUS;
-        if (varies && n->n_args > 0)
-            cost += n->kind == KIND_ARRAY ? 4 : function || n->kind == KIND_IDIV || n->kind == KIND_MOD ? 16 : 1;
+        if (varies && (n->n_args > 0 || n->kind == KIND_LISTED))
+            cost += n->kind == KIND_ARRAY ? 4 : n->kind == KIND_LISTED ? 16 : function || n->kind == KIND_IDIV || n->kind == KIND_MOD ? 16 : 1;
     }
     return cost;
 }

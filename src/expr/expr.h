@@ -7,13 +7,14 @@
  *     sum         := product (('+'|'-') product)*       product := unary (('*'|'/'|'//'|'%') unary)*
  *     unary       := '-' unary | primary
  *     primary     := number | index | scalar | array '[' expression (',' expression)* ']' | function '(' ... ')'
- *                  | named rule | true | false | '(' expression ')'
+ *                  | named rule | listed | true | false | '(' expression ')'
  *     index       := q k b h g q_len k_len, and score in score and weight rules
  *     function    := min max abs relu floor float exp exp2 log log2 sqrt tanh sigmoid softplus
  *
  * Types are int (32 bits, arithmetic wraps), float (f32) and bool.  An int becomes a float where its partner is one, under '/',
  * the functions of real numbers and float(); nothing else converts.  '//' is division rounded down and '%' its remainder, both
- * 0 when the divisor is 0; floor gives an int.  The index of an array is clamped to its dimension.
+ * 0 when the divisor is 0; floor gives an int.  The index of an array is clamped to its dimension.  `listed' is a condition:
+ * the key's block is in the list of the query's row and head (clattn/list.h).
  *
  * The rules of one operator - mask, score, weight - are one graph, so that what they share is computed once.  Text never
  * reaches a compiler: what is printed is made from the graph, literals and scalars become numbered kernel arguments, so a
@@ -61,6 +62,8 @@ enum clattn__index { CLATTN__INDEX_Q, CLATTN__INDEX_K, CLATTN__INDEX_B, CLATTN__
 bool clattn__expr_has(const struct clattn__expr *expr, enum clattn__use use);
 bool clattn__expr_uses_index(const struct clattn__expr *expr, enum clattn__index index); /* in any rule */
 bool clattn__expr_uses_array(const struct clattn__expr *expr, int array);                /* in any rule */
+bool clattn__expr_uses_list(const struct clattn__expr *expr);                             /* in any rule */
+bool clattn__expr_rule_uses_list(const struct clattn__expr *expr, enum clattn__use use);
 bool clattn__expr_rule_uses_array(const struct clattn__expr *expr, enum clattn__use use, int array);
 /* A rough count of the operations of a rule a pair, array elements counting 4 and functions 16. */
 int clattn__expr_cost(const struct clattn__expr *expr, enum clattn__use use);
@@ -79,15 +82,24 @@ struct clattn__table {
 struct clattn__table clattn__expr_table(const struct clattn__expr *expr, int array);
 
 /* The text that cl/common/rule.clh completes.  Kernel arguments for it: struct rule_numbers if there are numbers; each used
- * array's buffer; the buffer that holds all tables, if there are any. */
+ * array's buffer; struct list_args and the buffer of lists, if rules say `listed'; the buffer that holds all tables, if there are
+ * any. */
 clattn_status clattn__expr_kernel_text(const struct clattn__expr *expr, char *text, size_t size);
 
 /* ---- on the host ---- */
-/* What the names hold.  A NULL array holds 0 everywhere. */
+/* What `listed' reads: lists in an int32 buffer as a clattn_list lays them out. */
+struct clattn__lists {
+    const clattn_list *shape;
+    const int32_t *data;
+    int32_t heads;     /* that share a list */
+    bool bottom_right; /* the row of a query is its position less k_len - q_len; else its position */
+};
+/* What the names hold.  A NULL array holds 0 everywhere; without lists nothing is listed. */
 struct clattn__expr_values {
     const clattn_scalar *scalars;
     const clattn_array *arrays;
     const void *const *data; /* data[i]: array i */
+    const struct clattn__lists *lists; /* NULL: none */
 };
 struct clattn__expr_point {
     int32_t q, k, b, h, g, q_len, k_len;

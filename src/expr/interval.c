@@ -8,11 +8,13 @@
 
 /* What OpenCL C has and C has not, for the text that both compile. */
 #define I64 int64_t
+#define I32 int32_t
 #define __global
 #define as_float bits_float
 #define min(a, b) ((a) < (b) ? (a) : (b))
 #define max(a, b) ((a) > (b) ? (a) : (b))
 #include "rule_interval.clh"
+#include "rule_list.clh"
 
 /* An array's elements are looked at one by one in a box of no more than these; else they may be anything. */
 enum { SCAN = 4096 };
@@ -125,6 +127,19 @@ static union range array_range(const struct node *n, const struct clattn__expr_v
     return hull(n->type, lo, hi, has_nan);
 }
 
+/* ---- lists ---- */
+static int listed(const struct clattn__expr_box *box, const struct clattn__expr_values *values)
+{
+    const struct clattn__lists *lists = values ? values->lists : NULL;
+    if (!lists || !lists->data)
+        return CLATTN__EMPTY;
+    const clattn_list *l = lists->shape;
+    const struct list_args args = {l->counts_at / 4, l->ids_at / 4, (int32_t)l->scopes, (int32_t)l->q_blocks,
+                                   (int32_t)l->capacity, lists->heads, l->block_q, l->block_k};
+    const struct lists of_entry = find_lists(lists->data, &args, box->b, lists->bottom_right ? box->k_len - box->q_len : 0);
+    return xi_listed(&of_entry, xi_span(box->q0, box->q1), xi_span(box->h0, box->h1), xi_span(box->k0, box->k1));
+}
+
 /* ---- operators ---- */
 static struct irange whole(const struct node *n, union range a, union range b, union range c)
 {
@@ -219,6 +234,7 @@ enum clattn__class clattn__expr_classify(const struct clattn__expr *expr, const 
         case KIND_SCALAR: ranges[i] = scalar(n, values); break;
         case KIND_INDEX: ranges[i].i = index_range((enum clattn__index)n->value, box); break;
         case KIND_ARRAY: ranges[i] = array_range(n, values, ranges); break;
+        case KIND_LISTED: ranges[i].class = listed(box, values); break;
         default: ranges[i] = operator_range(expr, n, ranges);
         }
     }

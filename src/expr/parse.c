@@ -234,6 +234,12 @@ static int parse_index(struct reader *r, int index)
     return make_leaf(r, KIND_INDEX, index, NULL, 0);
 }
 
+static int parse_listed(struct reader *r)
+{
+    clattn__reader_next(r);
+    return make_leaf(r, KIND_LISTED, 0, NULL, 0);
+}
+
 static int parse_declared(struct reader *r)
 {
     for (int i = 0; i < r->expr->n_scalars; i++)
@@ -256,6 +262,8 @@ static int parse_name(struct reader *r)
     if (word >= 0)
         return parse_index(r, word);
     enum kind function = clattn__reader_function(r);
+    if (function == KIND_LISTED)
+        return parse_listed(r);
     if (function != KIND_COUNT)
         return parse_function(r, function);
     if (clattn__reader_is(r, "true") || clattn__reader_is(r, "false")) {

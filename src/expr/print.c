@@ -95,6 +95,8 @@ static void print_leaf(struct clattn__text *out, const struct clattn__expr *e, c
         clattn__text_add(out, "%s", e->scalars[n->value].name);
     else if (n->kind == KIND_INDEX)
         clattn__text_add(out, "%s", clattn__expr_indices[n->value]);
+    else if (n->kind == KIND_LISTED)
+        clattn__text_add(out, "listed");
     else if (n->type == TYPE_BOOL)
         clattn__text_add(out, "%s", n->value ? "true" : "false");
     else if (n->type == TYPE_FLOAT)

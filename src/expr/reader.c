@@ -165,7 +165,8 @@ int clattn__reader_index(const struct reader *r)
     return -1;
 }
 
-static bool is_function(enum kind kind)
+/* A function, or a condition of one word. */
+static bool is_word_of_ours(enum kind kind)
 {
     return clattn__expr_kinds[kind].level == LEVEL_PRIMARY && clattn__expr_kinds[kind].symbol[0];
 }
@@ -173,7 +174,7 @@ static bool is_function(enum kind kind)
 enum kind clattn__reader_function(const struct reader *r)
 {
     for (enum kind kind = 0; kind < KIND_COUNT; kind++)
-        if (is_function(kind) && clattn__reader_is(r, clattn__expr_kinds[kind].symbol))
+        if (is_word_of_ours(kind) && clattn__reader_is(r, clattn__expr_kinds[kind].symbol))
             return kind;
     return KIND_COUNT;
 }
@@ -221,7 +222,7 @@ clattn_status clattn__name_check(const char *name)
         if (!strcmp(name, clattn__expr_indices[i]))
             return CLATTN_DUPLICATE_NAME;
     for (enum kind kind = 0; kind < KIND_COUNT; kind++)
-        if (is_function(kind) && !strcmp(name, clattn__expr_kinds[kind].symbol))
+        if (is_word_of_ours(kind) && !strcmp(name, clattn__expr_kinds[kind].symbol))
             return CLATTN_DUPLICATE_NAME;
     return strcmp(name, "true") && strcmp(name, "false") ? CLATTN_OK : CLATTN_DUPLICATE_NAME;
 }
@@ -286,7 +287,7 @@ void clattn__reader_explain(struct reader *r)
 {
     const struct clattn__expr *e = r->expr;
     show_place(r);
-    clattn__text_add(&r->message, "\n    names: q k b h g q_len k_len%s", r->use == CLATTN__MASK ? "" : " score");
+    clattn__text_add(&r->message, "\n    names: q k b h g q_len k_len listed%s", r->use == CLATTN__MASK ? "" : " score");
     for (int i = 0; i < e->n_scalars; i++)
         clattn__text_add(&r->message, "%s %s", i ? "," : "; scalars", e->scalars[i].name);
     for (int i = 0; i < e->n_arrays; i++) {

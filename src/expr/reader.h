@@ -49,7 +49,7 @@ bool clattn__reader_number(struct reader *r, bool negative, struct reader_number
 
 /* ---- names ---- */
 int clattn__reader_index(const struct reader *r);                              /* -1: none */
-enum kind clattn__reader_function(const struct reader *r);                     /* KIND_COUNT: none */
+enum kind clattn__reader_function(const struct reader *r);                     /* or LISTED; KIND_COUNT: none */
 const struct reader_binding *clattn__reader_binding(const struct reader *r);   /* NULL: none */
 const struct clattn__named_rule *clattn__reader_named_rule(const struct reader *r); /* NULL: none */
 void clattn__reader_parameters(const struct clattn__named_rule *rule, struct reader_bindings *bindings);

@@ -58,6 +58,10 @@ int clattn__tree_leaf(struct clattn__expr *e, enum kind kind, int32_t value, con
         node.type = TYPE_FLOAT;
     if (kind == KIND_ARRAY)
         node.type = array_type(&e->arrays[value]);
+    if (kind == KIND_LISTED) {
+        node.type = TYPE_BOOL;
+        node.depends = DEPENDS_Q | DEPENDS_K | DEPENDS_H;
+    }
     if (kind == KIND_INDEX) {
         static const unsigned depends[] = {DEPENDS_Q, DEPENDS_K, 0, DEPENDS_H, 0, 0, 0, DEPENDS_SCORE};
         node.depends = depends[value];

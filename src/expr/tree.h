@@ -26,6 +26,7 @@ enum signature { SIGN_LEAF, SIGN_SAME, SIGN_REAL, SIGN_WHOLE, SIGN_FLOOR, SIGN_C
     X(SCALAR, "", "", LEVEL_PRIMARY, 0, SIGN_LEAF)                                                        \
     X(INDEX, "", "", LEVEL_PRIMARY, 0, SIGN_LEAF)                                                         \
     X(ARRAY, "", "", LEVEL_PRIMARY, 0, SIGN_LEAF)                                                         \
+    X(LISTED, "listed", "listed", LEVEL_PRIMARY, 0, SIGN_LEAF)                                            \
     X(FLOAT, "float", "float", LEVEL_PRIMARY, 1, SIGN_CONVERT)                                            \
     X(NEG, "neg", "-", LEVEL_NEGATE, 1, SIGN_SAME)                                                        \
     X(ADD, "add", "+", LEVEL_SUM, 2, SIGN_SAME)                                                           \
@@ -114,7 +115,7 @@ enum tree_error { TREE_OK, TREE_NODES, TREE_DEPTH, TREE_NUMBERS };
  * it: converted, folded, ordered, shared.  -1, with *error set, when a cap is reached. */
 int clattn__tree_operator(struct clattn__expr *expr, enum kind kind, const int *args, enum tree_error *error);
 int clattn__tree_literal(struct clattn__expr *expr, enum type type, int32_t bits, enum tree_error *error);
-/* INDEX, SCALAR (no args) or ARRAY (its indices). */
+/* INDEX, SCALAR, LISTED (no args) or ARRAY (its indices). */
 int clattn__tree_leaf(struct clattn__expr *expr, enum kind kind, int32_t value, const int *args, int n_args,
                       enum tree_error *error);
 /* Leave out what no rule uses and number the kernel arguments anew; false: more than CLATTN__EXPR_MAX_NUMBERS. */
@@ -128,6 +129,8 @@ enum type clattn__operand_type(const struct clattn__expr *expr, const struct nod
 /* The value of every node at a point. */
 void clattn__expr_values_at(const struct clattn__expr *expr, const struct clattn__expr_point *at,
                             const struct clattn__expr_values *values, bool exact, double result[CLATTN__EXPR_MAX_NODES]);
+/* Whether a pair's block is in its row's list; false where there are no lists. */
+bool clattn__expr_is_listed(const struct clattn__expr_point *at, const struct clattn__expr_values *values);
 /* Which nodes a rule needs. */
 void clattn__expr_reach(const struct clattn__expr *expr, enum clattn__use use, bool reached[CLATTN__EXPR_MAX_NODES]);
 /* An array's element at a flat position (of words for CLATTN_BITS: of bits, rows begun with a word). */

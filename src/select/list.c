@@ -83,15 +83,15 @@ clattn_status clattn_list_fit(clattn_list *list, const clattn_attention *problem
                               int32_t block_q, int32_t block_k, int64_t capacity)
 {
     struct clattn__list_places at;
+    clattn_attention fitted;
     clattn_list l = CLATTN_LIST_INIT;
     int64_t lists;
     if (!list || !problem)
         return CLATTN_NULL_ARGUMENT;
     if (list->size != sizeof *list)
         return CLATTN_BAD_STRUCT_SIZE;
-    clattn_status status = clattn_attention_check(problem, NULL, 0);
-    if (status)
-        return status;
+    if (problem->size != sizeof *problem)
+        return CLATTN_BAD_STRUCT_SIZE;
     if (block_q < 1 || block_k < 1)
         return CLATTN_BAD_BLOCK;
     if (scope != CLATTN_SCOPE_HEAD && scope != CLATTN_SCOPE_GROUP && scope != CLATTN_SCOPE_ALL)
@@ -104,6 +104,11 @@ clattn_status clattn_list_fit(clattn_list *list, const clattn_attention *problem
     l.block_k = block_k;
     l.q_blocks = clattn__ceil_div(problem->q_len, block_q);
     l.k_blocks = clattn__ceil_div(problem->kv_len, block_k);
+    fitted = *problem;
+    fitted.list = l; /* as yet of no ids */
+    clattn_status status = clattn_attention_check(&fitted, NULL, 0);
+    if (status)
+        return status;
     l.capacity = capacity < l.k_blocks ? capacity : l.k_blocks;
     if (!count_lists(&l, &lists) || !clattn__mul(clattn__ceil_div(lists, 16), 64, &l.ids_at))
         return CLATTN_SIZE_OVERFLOW;

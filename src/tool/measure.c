@@ -31,7 +31,7 @@ struct device_run {
     clattn_plan *plan;
     cl_command_queue queue;
     clattn_io io;
-    cl_mem mems[9 + CLATTN_MAX_ARRAYS];
+    cl_mem mems[10 + CLATTN_MAX_ARRAYS];
     int n_mems;
 };
 
@@ -54,6 +54,12 @@ static size_t tensor_bytes(int64_t count, int32_t type)
     return (size_t)count * (size_t)workload_type_bytes(type);
 }
 
+static size_t list_bytes(const clattn_list *list)
+{
+    uint64_t bytes;
+    return clattn_list_bytes(list, &bytes) ? 0 : (size_t)bytes;
+}
+
 static clattn_status open_run(struct device_run *r, const struct workload *w)
 {
     static const clattn_io init = CLATTN_IO_INIT;
@@ -74,6 +80,8 @@ static clattn_status open_run(struct device_run *r, const struct workload *w)
     r->io.key_lengths = upload(r, w->key_lengths, lengths, &status);
     for (int i = 0; i < a->n_arrays; i++)
         r->io.arrays[i] = upload(r, w->arrays[i], (size_t)workload_array_bytes(&a->arrays[i]), &status);
+    if (w->list)
+        r->io.list = upload(r, w->list, list_bytes(&a->list), &status);
     if (a->flags & CLATTN_COUNT_TILES)
         r->io.counters = upload(r, zero, sizeof zero, &status);
     if (status)

@@ -146,6 +146,32 @@ static void *random_array(const clattn_attention *a, const clattn_array *array, 
     return data;
 }
 
+/* n of the blocks, each as likely as any other. */
+static void draw_blocks(int32_t *ids, int64_t n, int64_t blocks, uint64_t *state)
+{
+    for (int64_t block = 0; n > 0; block++)
+        if ((int64_t)(next_random(state) % (uint64_t)(blocks - block)) < n) {
+            *ids++ = (int32_t)block;
+            n--;
+        }
+}
+
+static int32_t *random_list(const clattn_list *l, uint64_t *state)
+{
+    uint64_t bytes;
+    int32_t *data = clattn_list_bytes(l, &bytes) ? NULL : calloc(bytes + 4, 1);
+    for (int64_t r = 0; data && r < l->batch * l->scopes * l->q_blocks; r++) {
+        int32_t *ids = data + l->ids_at / 4 + r * l->capacity;
+        const uint64_t roll = next_random(state);
+        const int64_t n = roll % 8 == 0 ? 0 : roll % 4 == 0 ? l->capacity : (int64_t)(roll / 8 % (uint64_t)(l->capacity + 1));
+        data[l->counts_at / 4 + r] = (int32_t)n;
+        for (int64_t i = 0; i < l->capacity; i++)
+            ids[i] = -1;
+        draw_blocks(ids, n, l->k_blocks, state);
+    }
+    return data;
+}
+
 static bool make_lengths(struct workload *w, uint64_t *state)
 {
     const clattn_attention *a = &w->problem;
@@ -163,6 +189,10 @@ static bool make_lengths(struct workload *w, uint64_t *state)
         w->arrays[i] = random_array(a, &a->arrays[i], state);
         good = good && w->arrays[i];
     }
+    if (a->list.size > 0) {
+        w->arrays[a->n_arrays] = w->list = random_list(&a->list, state);
+        good = good && w->list;
+    }
     return good;
 }
 
@@ -179,6 +209,11 @@ static struct ref_rules rules_of(const struct workload *w)
         rules.arrays[i] = (struct ref_array){.name = a->arrays[i].name, .type = a->arrays[i].type,
                                              .n_dims = a->arrays[i].n_dims, .data = w->arrays[i]};
         memcpy(rules.arrays[i].dims, a->arrays[i].dims, sizeof rules.arrays[i].dims);
+    }
+    if (w->list) {
+        const clattn_list *l = &a->list;
+        rules.list = (struct ref_blocks){w->list + l->counts_at / 4, w->list + l->ids_at / 4, l->scopes, l->q_blocks,
+                                         l->capacity, l->block_q, l->block_k, a->heads / l->scopes};
     }
     return rules;
 }
@@ -349,7 +384,7 @@ void workload_free(struct workload *w)
     free(w->q_offsets);
     free(w->k_offsets);
     free(w->key_lengths);
-    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
+    for (int i = 0; i <= CLATTN_MAX_ARRAYS; i++)
         free(w->arrays[i]);
     memset(w, 0, sizeof *w);
 }
@@ -366,8 +401,9 @@ clattn_status workload_run(struct workload *w, clattn_plan *plan, double *second
     io.q_offsets = w->q_offsets;
     io.k_offsets = w->k_offsets;
     io.key_lengths = w->key_lengths;
-    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
+    for (int i = 0; i < w->problem.n_arrays; i++)
         io.arrays[i] = w->arrays[i];
+    io.list = w->list;
     io.counters = counters;
     clattn_status status = clattn_run_forward(plan, &io);
     if (seconds)

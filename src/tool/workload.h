@@ -26,14 +26,15 @@ struct workload {
     void *q, *k, *v, *o;
     float *lse;
     int32_t *q_offsets, *k_offsets, *key_lengths;
-    void *arrays[CLATTN_MAX_ARRAYS]; /* workload_array_bytes each */
+    void *arrays[CLATTN_MAX_ARRAYS + 1]; /* workload_array_bytes each; after the problem's last the list, if it has one */
+    int32_t *list;                       /* that one; clattn_list_bytes */
     int64_t q_count, k_count, v_count, o_count, lse_count; /* elements, by clattn_attention_extent */
     void *private_state;
 };
 
 /* Make host tensors.  Lengths go from 0 to kv_len, packed offsets rise to the totals.  Named arrays: floats normal(0, 1/2); bits
  * 3/4 ones; i32 and i8 values from 0 to kv_len (i8: 127), but rising from 0 by steps of 1 now and then, as documents do, along
- * a last index as long as the queries or keys. */
+ * a last index as long as the queries or keys.  Lists: any number of blocks, of all, none or about as many as fit. */
 clattn_status workload_make(struct workload *w, const clattn_attention *problem, uint64_t seed, enum workload_fill fill);
 void workload_free(struct workload *w);
 int workload_type_bytes(int32_t type); /* of an element, bits excepted */

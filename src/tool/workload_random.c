@@ -139,7 +139,19 @@ static clattn_pattern plain_mask(uint64_t number, const struct mask *m, clattn_a
 }
 
 /* No mask compares floats that rounding may change: the reference could not say which pairs are visible. */
-#define ARRAY_MASKS 9
+/* Lists of any blocks, the first keys, and near ones. */
+static clattn_pattern listed_mask(const struct mask *m, struct dice *dice, clattn_attention *a)
+{
+    static const clattn_list init = CLATTN_LIST_INIT;
+    const clattn_scope scope = (clattn_scope)roll(dice, 3);
+    const int32_t block_q = (int32_t)PICK(dice, 1, 2, 7, 16, 64, 100), block_k = (int32_t)PICK(dice, 1, 2, 8, 8, 12, 64);
+    a->list = init;
+    if (clattn_list_fit(&a->list, a, scope, block_q, block_k, PICK(dice, 0, 1, 2, 5, 9, 40, 300)))
+        a->list.size = 0;
+    return clattn_mask(text_of("k <= q & (listed | k < %d | q - k < %d & k - q < %d)", m->n % 5, m->n, m->n).chars, m->corner);
+}
+
+#define ARRAY_MASKS 10
 static clattn_pattern array_mask(uint64_t number, const struct mask *m, struct dice *dice, clattn_attention *a)
 {
     int64_t batch = all_or_1(dice, a->batch), heads = all_or_1(dice, a->heads);
@@ -164,6 +176,8 @@ static clattn_pattern array_mask(uint64_t number, const struct mask *m, struct d
         NAME_ARRAY(a, "gate", CLATTN_F16, heads, a->kv_len);
         return clattn_mask("gate[h, k] > -0.25 | k == q", m->corner);
     case 7:
+        return listed_mask(m, dice, a);
+    case 8:
         return clattn_mask(text_of("h %% 2 == 0 ? k <= q : (k < q ^ k %% %d == 2)", m->n % 9 + 3).chars, m->corner);
     default:
         NAME_ARRAY(a, "rank", CLATTN_I8, a->kv_len);

@@ -34,7 +34,11 @@ static const clattn_array arrays[] = {
 static const struct clattn__names names = {CLATTN__LEN(scalars), CLATTN__LEN(arrays), scalars, arrays};
 static const int32_t store[64] = {5, -1, 7, 0x3c003e00, 0x7f800000, INT32_MIN, INT32_MAX, 0x12345678, -2, 0x40490fdb, 0x7e017c00};
 static const void *const held[] = {store, store, store, store, store, store, NULL};
-static const struct clattn__expr_values values = {scalars, arrays, held};
+static const clattn_list shape = {.size = sizeof shape, .batch = 2, .scopes = 2, .q_blocks = 3, .k_blocks = 11, .capacity = 4,
+                                  .block_q = 8, .block_k = 4, .counts_at = 0, .ids_at = 48};
+static const int32_t list[12 + 48] = {4, 0, 3, 9, 1, 2, 4, 2, -7, 4, 4, 1, 0, 1, 2, 3, 5, 6, 9, 10, 2, 4, 6, 8, 0, 3, 7, 11};
+static const struct clattn__lists lists = {&shape, list, 4, true};
+static const struct clattn__expr_values values = {scalars, arrays, held, &lists};
 
 static char *prints[2], *kernels[2];
 
