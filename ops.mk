@@ -20,16 +20,16 @@ ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/c
 	src/attention/launch.c src/attention/chain.c src/attention/tables.c src/attention/buffers.c src/attention/enqueue.c src/attention/merge.c \
 	src/attention/selftest.c src/attention/plan.c src/attention/host.c
 
-SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/select/shape.c src/select/layout.c src/select/launch.c \
-	src/select/enqueue.c src/select/host.c src/select/selftest.c src/select/plan.c \
-	src/select/refresh.c src/select/list_copy.c
+SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/select/shape.c src/select/layout.c \
+	src/select/launch.c src/select/enqueue.c src/select/host.c src/select/selftest.c src/select/words.c \
+	src/select/explain.c src/select/plan.c src/select/refresh.c src/select/list_copy.c
 
 # tests/ref*.c is the double reference: `clattn verify' links it on purpose.
 WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c \
-	tests/ref_rule.c
+	tests/ref_rule.c tests/ref_select.c
 TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
 	src/tool/tensors.c src/tool/bench.c src/tool/presets.c src/tool/measure.c src/tool/table.c src/tool/record.c \
-	src/tool/peak.c src/tool/baseline.c src/tool/explain.c src/tool/names.c
+	src/tool/peak.c src/tool/baseline.c src/tool/explain.c src/tool/names.c src/tool/select.c
 
 # Tests of the installed interface; of hidden functions, which link the objects (tests/local.mk says so); scripts.
 # RUNTIME_CHECKS run again on the other CPU runtime.
@@ -49,5 +49,5 @@ SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_run.sh tests/check
 
 # What users read and copy; the consumer test compiles and runs the examples.
 MAN_PAGES = doc/clattn.1 doc/clattn-devices.1 doc/clattn-run.1 doc/clattn-verify.1 doc/clattn-bench.1 \
-	doc/clattn-explain.1 doc/clattn.3 doc/clattn_expr.7 doc/clattn_problem.7
+	doc/clattn-explain.1 doc/clattn-select.1 doc/clattn.3 doc/clattn_expr.7 doc/clattn_problem.7
 EXAMPLES = doc/examples/minimal.c doc/examples/causal_gqa.c doc/examples/own_context.c

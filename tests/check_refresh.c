@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * check_refresh.c - decoding with lists of earlier steps: schedules, coverage, kept stages, late lists; named after the
- * acceptance tests of the specification. */
+ * check_refresh.c - decoding with lists of earlier steps: schedules, coverage, kept stages, late lists; named
+ * after the acceptance tests of the specification. */
 #include "tests/select_trial.h"
 #include "tests/suite.h"
 
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define LEN(array) ((int)CLATTN__LEN(array))
-#define MOST_KEYS 1200
+#define MOST_KEYS  1200
 
 static clattn_refresh schedule(int stages, int a, int b, int c, uint32_t flags)
 {
@@ -108,7 +108,8 @@ START_TEST(mistakes)
         ck_assert_int_eq(clattn_refresh_check(&cases[i].r, &select, text, sizeof text), cases[i].status);
         ck_assert_ptr_nonnull(strstr(text, cases[i].words));
         if (i > 0)
-            ck_assert_int_eq(clattn_refresh_step(&cases[i].r, &state, 1, &length, &start, &age, NULL), cases[i].status);
+            ck_assert_int_eq(clattn_refresh_step(&cases[i].r, &state, 1, &length, &start, &age, NULL),
+                             cases[i].status);
     }
     const clattn_refresh three = schedule(3, 4, 2, 1, 0), late = schedule(1, 4, 0, 0, CLATTN_LATE_LISTS);
     ck_assert_int_eq(clattn_refresh_check(&three, &select, text, sizeof text), CLATTN_BAD_COUNT);
@@ -117,7 +118,8 @@ START_TEST(mistakes)
     ck_assert_int_eq(clattn_refresh_step(&three, &state, 1, &wrong, &start, &age, NULL), CLATTN_BAD_COUNT);
     ck_assert_int_eq(clattn_refresh_step(&three, &state, -1, &length, &start, &age, NULL), CLATTN_BAD_COUNT);
     ck_assert_int_eq(clattn_refresh_step(&three, NULL, 1, &length, &start, &age, NULL), CLATTN_NULL_ARGUMENT);
-    ck_assert_int_eq(clattn_refresh_step(&late, &state, 1, &length, &start, &age, NULL), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_refresh_step(&late, &state, 1, &length, &start, &age, NULL),
+                     CLATTN_NULL_ARGUMENT);
     ck_assert_int_eq(clattn_refresh_step(&three, NULL, 0, NULL, NULL, NULL, NULL), CLATTN_OK);
     ck_assert_int_eq(clattn_refresh_invalidate(NULL, &select, 0), CLATTN_NULL_ARGUMENT);
     ck_assert_int_eq(clattn_refresh_describe(&state, &select, 5, NULL), CLATTN_NULL_ARGUMENT);
@@ -143,7 +145,8 @@ static bool is_near(const struct walk *w, int64_t q, int64_t k, int64_t age)
 
 static void step_walk(struct walk *w)
 {
-    ck_assert_int_eq(clattn_refresh_step(&w->refresh, &w->state, 1, &w->length, &w->start, &w->age, &w->take), CLATTN_OK);
+    ck_assert_int_eq(clattn_refresh_step(&w->refresh, &w->state, 1, &w->length, &w->start, &w->age, &w->take),
+                     CLATTN_OK);
     if (w->take == CLATTN_TAKE_BEFORE)
         memcpy(w->used, w->newest, sizeof w->used);
     for (int k = 0; w->start == 0 && k < MOST_KEYS; k++) {
@@ -244,7 +247,7 @@ static void open_decoder(struct decoder *d, int batch, const char *mask, int32_t
     memset(d, 0, sizeof *d);
     *t = select_trial_new(4, 2, 2, 400, 3);
     t->a.batch = batch;
-    t->a.flags = CLATTN_KEY_LENGTHS;
+    t->a.flags |= CLATTN_KEY_LENGTHS;
     t->key_lengths = calloc((size_t)batch, sizeof *t->key_lengths);
     for (int b = 0; b < batch; b++)
         t->key_lengths[b] = (int32_t)(100 + select_below(200));
@@ -284,8 +287,9 @@ static void feed(struct decoder *d)
 
 static void by_schedule(struct decoder *d)
 {
-    ck_assert_int_eq(
-        clattn_refresh_step(&d->refresh, d->states, d->t.a.batch, d->t.key_lengths, d->starts, d->ages, d->takes), CLATTN_OK);
+    ck_assert_int_eq(clattn_refresh_step(&d->refresh, d->states, d->t.a.batch, d->t.key_lengths, d->starts,
+                                         d->ages, d->takes),
+                     CLATTN_OK);
 }
 
 /* What the starts ask for, by the oracle: the lists of entries that reuse theirs stay. */
@@ -312,8 +316,8 @@ static void compare(const struct decoder *d, const int32_t *wanted, const char *
     const int64_t lists = l->batch * l->scopes;
     for (int64_t i = 0; i < lists * (1 + l->capacity); i++) {
         const int64_t at = i < lists ? l->counts_at / 4 + i : l->ids_at / 4 + i - lists;
-        ck_assert_msg(d->t.lists[at] == wanted[at], "%s, step %d: number %d is %d, not %d", what, step, (int)i,
-                      (int)d->t.lists[at], (int)wanted[at]);
+        ck_assert_msg(d->t.lists[at] == wanted[at], "%s, step %d: number %d is %d, not %d", what, step,
+                      (int)i, (int)d->t.lists[at], (int)wanted[at]);
     }
 }
 
@@ -380,14 +384,19 @@ START_TEST(at_21_nothing_kept)
     int32_t *junk = malloc(bytes);
     for (int s = 0; s < 12; s++) {
         for (uint64_t i = 0; i < bytes / 4; i++)
-            junk[i] = s == 0 ? -1 : s == 1 ? INT32_MAX : (int32_t)((uint64_t)select_below((int64_t)1 << 32) >> select_below(32));
-        ck_assert_int_eq(clEnqueueWriteBuffer(select_queue, d.session.io.kept, CL_TRUE, 0, bytes, junk, 0, NULL, NULL), CL_SUCCESS);
+            junk[i] = s == 0   ? -1
+                      : s == 1 ? INT32_MAX
+                               : (int32_t)((uint64_t)select_below((int64_t)1 << 32) >> select_below(32));
+        ck_assert_int_eq(
+            clEnqueueWriteBuffer(select_queue, d.session.io.kept, CL_TRUE, 0, bytes, junk, 0, NULL, NULL),
+            CL_SUCCESS);
         for (int b = 0; b < 5; b++)
             d.starts[b] = 1 + s % 2;
         d.session.io.starts = d.starts;
         ck_assert_int_eq(select_trial_step(&d.t, &d.session), CLATTN_OK);
         for (int64_t r = 0; r < 10; r++)
-            ck_assert(d.t.lists[d.t.list.counts_at / 4 + r] >= 0 && d.t.lists[d.t.list.counts_at / 4 + r] <= d.t.list.capacity);
+            ck_assert(d.t.lists[d.t.list.counts_at / 4 + r] >= 0 &&
+                      d.t.lists[d.t.list.counts_at / 4 + r] <= d.t.list.capacity);
     }
     free(junk);
     close_decoder(&d);
@@ -440,6 +449,7 @@ static void attend(const struct select_trial *t, const clattn_select_io *from, c
     clattn_io io = CLATTN_IO_INIT;
     const size_t bytes = (size_t)(a.batch * a.heads * a.q_len * a.dim) * sizeof *o;
     a.dim_v = a.dim;
+    a.flags &= ~CLATTN_CALLER_WORKSPACE;
     strcpy(a.engine, "portable");
     io.q = from->q;
     io.k = io.v = from->k;
@@ -537,7 +547,7 @@ START_TEST(at_23_prefill_then_decode)
         both[i]->s.block_k = 4;
         both[i]->s.sink = 3;
         both[i]->s.window = 20;
-        both[i]->a.flags = CLATTN_KEY_LENGTHS; /* of both, so that they share programs */
+        both[i]->a.flags |= CLATTN_KEY_LENGTHS; /* of both, so that they share programs */
         both[i]->key_lengths = calloc(1, sizeof(int32_t));
         select_trial_method(both[i], methods[_i], 24);
     }
@@ -560,7 +570,8 @@ START_TEST(at_23_prefill_then_decode)
             ck_assert_mem_eq(of_row + 3 * h, of_rows + 3 * (h * ROWS + i), 3 * sizeof(float));
         for (int u = 0; u < 2; u++)
             ck_assert_mem_eq(one.lists + one.list.ids_at / 4 + u * one.list.capacity,
-                             t.lists + t.list.ids_at / 4 + (u * ROWS + i) * t.list.capacity, 4 * (size_t)t.list.capacity);
+                             t.lists + t.list.ids_at / 4 + (u * ROWS + i) * t.list.capacity,
+                             4 * (size_t)t.list.capacity);
     }
     select_trial_close(&session);
     select_trial_free(&t);
@@ -571,14 +582,16 @@ END_TEST
 /* ---- AT-24 ---- */
 static void read_lists(struct decoder *d, cl_mem lists)
 {
-    ck_assert_int_eq(clEnqueueReadBuffer(select_queue, lists, CL_TRUE, 0, d->bytes, d->t.lists, 0, NULL, NULL), CL_SUCCESS);
+    ck_assert_int_eq(
+        clEnqueueReadBuffer(select_queue, lists, CL_TRUE, 0, d->bytes, d->t.lists, 0, NULL, NULL),
+        CL_SUCCESS);
 }
 
 static void take(struct decoder *d, cl_mem used, int32_t when)
 {
     cl_event event;
-    ck_assert_int_eq(clattn_enqueue_list_copy(select_ctx, select_queue, &d->t.list, d->session.io.list, used, d->takes, when, 0, NULL,
-                                              &event),
+    ck_assert_int_eq(clattn_enqueue_list_copy(select_ctx, select_queue, &d->t.list, d->session.io.list, used,
+                                              d->takes, when, 0, NULL, &event),
                      CLATTN_OK);
     clReleaseEvent(event);
 }
@@ -588,7 +601,8 @@ static void copy_entry(const struct decoder *d, int b, int32_t *to, const int32_
 {
     const clattn_list *l = &d->t.list;
     const int64_t ids = l->ids_at / 4 + b * l->scopes * l->capacity;
-    memcpy(to + l->counts_at / 4 + b * l->scopes, from + l->counts_at / 4 + b * l->scopes, 4 * (size_t)l->scopes);
+    memcpy(to + l->counts_at / 4 + b * l->scopes, from + l->counts_at / 4 + b * l->scopes,
+           4 * (size_t)l->scopes);
     memcpy(to + ids, from + ids, 4 * (size_t)(l->scopes * l->capacity));
 }
 
@@ -599,7 +613,8 @@ START_TEST(at_24_late_lists)
     open_decoder(&d, 5, "k <= q", CLATTN_STAGED, CLATTN_KEEP_STAGES);
     d.refresh.flags = _i ? CLATTN_LATE_LISTS : 0;
     cl_mem used = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, d.bytes, NULL, &code);
-    int32_t *latest = calloc(1, d.bytes), *before = calloc(1, d.bytes); /* of the last refresh's query, and of that before */
+    int32_t *latest = calloc(1, d.bytes),
+            *before = calloc(1, d.bytes); /* of the last refresh's query, and of that before */
     for (int s = 0; s < 24; s++) {
         feed(&d);
         if (s % 4 == 0 && s < 20)
@@ -613,7 +628,9 @@ START_TEST(at_24_late_lists)
             if (d.starts[b] < CLATTN_REUSE)
                 copy_entry(&d, b, before, begins ? d.wanted : latest);
             copy_entry(&d, b, latest, d.wanted);
-            ck_assert_int_eq(d.takes[b], !_i || d.starts[b] == CLATTN_REUSE ? 0 : begins ? CLATTN_TAKE_AFTER : CLATTN_TAKE_BEFORE);
+            ck_assert_int_eq(d.takes[b], !_i || d.starts[b] == CLATTN_REUSE ? 0
+                                         : begins                           ? CLATTN_TAKE_AFTER
+                                                                            : CLATTN_TAKE_BEFORE);
         }
         if (_i) {
             read_lists(&d, used);
@@ -632,17 +649,22 @@ START_TEST(wrong_copies)
     struct decoder d;
     cl_int code;
     open_decoder(&d, 5, "k <= q", CLATTN_STAGED, 0);
-    cl_mem lists = d.session.io.list, small = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, d.bytes - 4, NULL, &code);
+    cl_mem lists = d.session.io.list,
+           small = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, d.bytes - 4, NULL, &code);
     clattn_list wrong = d.t.list;
     wrong.size--;
-    ck_assert_int_eq(clattn_enqueue_list_copy(select_ctx, select_queue, &d.t.list, lists, lists, NULL, 0, 0, NULL, NULL),
-                     CLATTN_OUTPUT_ALIASES_INPUT);
-    ck_assert_int_eq(clattn_enqueue_list_copy(select_ctx, select_queue, &d.t.list, lists, small, NULL, 0, 0, NULL, NULL),
-                     CLATTN_LIST_TOO_SMALL);
-    ck_assert_int_eq(clattn_enqueue_list_copy(select_ctx, select_queue, &d.t.list, NULL, lists, NULL, 0, 0, NULL, NULL),
-                     CLATTN_NULL_BUFFER);
-    ck_assert_int_eq(clattn_enqueue_list_copy(select_ctx, select_queue, &wrong, small, lists, NULL, 0, 0, NULL, NULL),
-                     CLATTN_BAD_STRUCT_SIZE);
+    ck_assert_int_eq(
+        clattn_enqueue_list_copy(select_ctx, select_queue, &d.t.list, lists, lists, NULL, 0, 0, NULL, NULL),
+        CLATTN_OUTPUT_ALIASES_INPUT);
+    ck_assert_int_eq(
+        clattn_enqueue_list_copy(select_ctx, select_queue, &d.t.list, lists, small, NULL, 0, 0, NULL, NULL),
+        CLATTN_LIST_TOO_SMALL);
+    ck_assert_int_eq(
+        clattn_enqueue_list_copy(select_ctx, select_queue, &d.t.list, NULL, lists, NULL, 0, 0, NULL, NULL),
+        CLATTN_NULL_BUFFER);
+    ck_assert_int_eq(
+        clattn_enqueue_list_copy(select_ctx, select_queue, &wrong, small, lists, NULL, 0, 0, NULL, NULL),
+        CLATTN_BAD_STRUCT_SIZE);
     clReleaseMemObject(small);
     close_decoder(&d);
 }

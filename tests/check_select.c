@@ -4,6 +4,7 @@
 
 #include <check.h>
 #include <clattn.h>
+#include <stdio.h>
 #include <string.h>
 
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
@@ -126,6 +127,70 @@ START_TEST(windows_need_positions)
 }
 END_TEST
 
+/* ---- words ---- */
+static const char problem_text[] = "attn:f32:h8/2:q100:k100000:d16:causal-br";
+
+/* Words that print as they are, and others for the same. */
+START_TEST(words_of_selections)
+{
+    static const char *const words[][2] = {
+        {"tree=512:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center", "tree=512"},
+        {"tree=100:bq=32/8:bk=2/2:sink=0:near=0:scope=head:rep=last:count", "tree=100:rep=last:bq=32/8:bk=2/2:sink=0:near=0:scope=head:count"},
+        {"staged=256.32768/32.8192/8.2048:bq=64/4:bk=8/1:sink=256:near=1024:scope=all:rep=center", "infinitehip-3k"},
+        {"minmax=512:bq=1/1:bk=16/1:sink=0:near=0:scope=group:rep=center", "quest:minmax=512"},
+        {"streaming:bq=64/2:bk=8/1:sink=16:near=5:scope=group:rep=center", "streaming:near=5"},
+    };
+    for (size_t i = 0; i < LEN(words); i++)
+        for (int which = 0; which < 2; which++) {
+            char text[300], message[600];
+            clattn_select s = CLATTN_SELECT_INIT;
+            clattn_attention a = CLATTN_ATTENTION_INIT;
+            snprintf(text, sizeof text, "%s:%s", problem_text, words[i][which]);
+            ck_assert_msg(clattn_select_parse(&s, &a, text, message, sizeof message) == CLATTN_OK, "%s: %s", text, message);
+            ck_assert_int_eq(clattn_select_print(&s, text, sizeof text), CLATTN_OK);
+            ck_assert_str_eq(text, words[i][0]);
+            ck_assert_int_eq(a.kv_len, 100000);
+        }
+}
+END_TEST
+
+START_TEST(words_refused)
+{
+    static const struct {
+        const char *words, *says;
+    } mistakes[] = {
+        {"", "column 41"},           {":tree=", "column 42"},      {":tree=12:bq=", "column 50"},   {":tree=99999999999", "column 42"},
+        {":staged=8", "column 42"},  {":tree=8:scope=x", "column 49"}, {":tree=8:lse", "column 49"}, {":hipp", "column 46"},
+        {":tree=8:bq=0", "block_q is 0"}, {":staged=8.8/4.4:bk=2", "block_k is 2"}, {":tree=8:", "column 49"},
+        {":staged=8.8/8.8/8.8/8.8/8.8", "column 42"}};
+    for (size_t i = 0; i < LEN(mistakes); i++) {
+        char text[300], message[600] = "";
+        clattn_select s = CLATTN_SELECT_INIT;
+        clattn_attention a = CLATTN_ATTENTION_INIT;
+        snprintf(text, sizeof text, "%s%s", problem_text, mistakes[i].words);
+        ck_assert_int_ne(clattn_select_parse(&s, &a, text, message, sizeof message), CLATTN_OK);
+        ck_assert_msg(strstr(message, mistakes[i].says) != NULL, "%s: '%s' is not in: %s", text, mistakes[i].says, message);
+    }
+}
+END_TEST
+
+START_TEST(presets_have_names)
+{
+    const char *name, *meaning = NULL;
+    clattn_select s = CLATTN_SELECT_INIT;
+    clattn_attention a = problem();
+    for (size_t i = 0; (name = clattn_select_preset_name(i, &meaning)); i++) {
+        ck_assert(meaning && meaning[0]);
+        ck_assert_int_eq(clattn_select_preset(&s, name), CLATTN_OK);
+        ck_assert_int_eq(clattn_select_check(&s, &a, NULL, 0), CLATTN_OK);
+    }
+    ck_assert_int_eq(clattn_select_preset(&s, "hop"), CLATTN_BAD_SELECTOR);
+    ck_assert_int_eq(clattn_select_preset(NULL, "hip"), CLATTN_NULL_ARGUMENT);
+    s.size--;
+    ck_assert_int_eq(clattn_select_preset(&s, "hip"), CLATTN_BAD_STRUCT_SIZE);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("select");
@@ -133,6 +198,9 @@ int main(void)
     tcase_add_test(checks, mistakes);
     tcase_add_test(checks, every_method_has_a_list);
     tcase_add_test(checks, windows_need_positions);
+    tcase_add_test(checks, words_of_selections);
+    tcase_add_test(checks, words_refused);
+    tcase_add_test(checks, presets_have_names);
     suite_add_tcase(suite, checks);
     return run_suite(suite);
 }

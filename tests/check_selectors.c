@@ -128,7 +128,7 @@ START_TEST(at_03_at_04_groups)
 {
     pretend_groups(16);
     for (int n = 0; n < 20; n++) {
-        struct select_trial t = select_trial_new(4, 2, 20, 1 + select_below(400), 3);
+        struct select_trial t = select_trial_new(4, 2, 20, 1 + select_below(400), n / 2 % 2 ? 20 : 3); /* 20: loads by fours */
         draw_selection(&t, searches[n / 2 % 2]);
         once(&t, n % 2, "16 items");
     }
@@ -303,13 +303,13 @@ START_TEST(at_16_lengths)
             offsets[b + 1] = offsets[b] + (int32_t)select_below(41);
         }
         if (n % 2) {
-            t.a.flags = CLATTN_PACKED;
+            t.a.flags |= CLATTN_PACKED;
             t.a.q_total = offsets[3];
             t.a.kv_total = lengths[3];
             t.k_offsets = lengths;
             t.q_offsets = offsets;
         } else {
-            t.a.flags = CLATTN_KEY_LENGTHS;
+            t.a.flags |= CLATTN_KEY_LENGTHS;
             for (int b = 0; b < 3; b++)
                 lengths[b] = (int32_t)select_below(151);
             t.key_lengths = lengths;
@@ -367,6 +367,18 @@ START_TEST(at_20_given_lists)
 }
 END_TEST
 
+/* As many queries as keys, a window, and no corner; two entries. */
+START_TEST(squares_need_no_corner)
+{
+    struct select_trial t = select_trial_new(4, 2, 90, 90, 3);
+    t.a.batch = 2;
+    select_trial_mask(&t, "", CLATTN_NO_CORNER);
+    draw_selection(&t, CLATTN_TREE);
+    t.s.window = 7;
+    once(&t, false, "square");
+}
+END_TEST
+
 START_TEST(streaming_lists_are_empty)
 {
     struct select_trial t = select_trial_new(4, 2, 40, 300, 3);
@@ -401,7 +413,7 @@ START_TEST(wrong_lists_are_found)
     struct select_trial t = select_trial_new(4, 2, 40, 300, 3);
     ck_assert_ptr_nonnull(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/select_given.cl", folder);
-    snprintf(text, sizeof text, "struct a { char x[%d]; }; kernel void given(const struct a a, global uint *w, global int *f, "
+    snprintf(text, sizeof text, "struct a { char x[%d]; }; kernel void given(const struct a a, global uint *w, global uint *k, global int *f, "
              "global int *l) { }", (int)sizeof(struct select_args));
     FILE *file = fopen(path, "w");
     ck_assert_ptr_nonnull(file);
@@ -412,8 +424,8 @@ START_TEST(wrong_lists_are_found)
     select_trial_method(&t, CLATTN_EXTERNAL_LIST, 40);
     select_trial_fill(&t, false);
     ck_assert_int_eq(select_trial_run(&t), CLATTN_SELF_TEST_FAILED);
-    t.a.flags = CLATTN_NO_SELF_TEST;
-    t.given = calloc(1, 100000);
+    t.a.flags |= CLATTN_NO_SELF_TEST;
+    t.given = calloc(1, 100000); /* more than its lists */
     ck_assert_int_eq(select_trial_run(&t), CLATTN_OK);
     unsetenv("CLATTN_KERNEL_DIR");
     unlink(path);
@@ -444,6 +456,7 @@ int main(void)
     tcase_add_test(device, at_16_lengths);
     tcase_add_loop_test(device, at_19_masks, 0, 2);
     tcase_add_test(device, at_20_given_lists);
+    tcase_add_test(device, squares_need_no_corner);
     tcase_add_test(device, streaming_lists_are_empty);
     tcase_add_test(device, wrong_lists_are_found);
     tcase_add_loop_test(device, at_34_a_million_keys, 0, 2);

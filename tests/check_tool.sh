@@ -68,7 +68,7 @@ expect 0 'usage: clattn' --help
 expect 0 '^clattn [0-9]' --version
 expect 0 '^  engine ' devices
 expect 0 '"engines"' devices --json
-for c in devices run verify bench explain; do expect 0 "^usage: clattn $c" $c --help; done
+for c in devices run verify bench explain select; do expect 0 "^usage: clattn $c" $c --help; done
 expect 0 'GFLOP/s' run $small
 expect 0 'takes vector\|takes portable' run --explain $small
 expect 0 'mask k <= q' run --mask 'k <= q' --corner br $small
@@ -203,6 +203,15 @@ expect 0 '#define MASK_RULE 1' explain --kernel --mask 'causal' --corner tl $sma
 expect 0 '|+\.|' explain --svg "$tmp/map.svg" --tile 64x64 attn:f32:q128:k128:d8:causal-tl
 expect 0 '^engine ' explain --build-log --device cpu $small
 grep -q '^</svg>' "$tmp/map.svg" || fail "explain --svg wrote no whole picture"
+
+# Selections: lists out and in again, against the reference, by name; mistakes.
+chosen=attn:f32:h2/1:q100:k300:d8:causal-br
+expect 0 '^check *0 of 2 lists differ.*passed' select --check --explain --out "$tmp/lists" $chosen:tree=64:bq=64/16:bk=8:sink=3:near=20:count
+expect 0 '^lists *2, of 8.0 blocks' select --given "$tmp/lists" $chosen:given=64:bk=8:sink=3:near=20
+expect 0 '^infinitehip-3k ' select --presets
+expect 2 'column 42: expected a word of a selection' select $chosen:tree=64:near=x
+expect 2 'expected a word of a selection' select $chosen
+expect 2 'given lists come from files' select $chosen:given=64
 expect 0 'soft_cap(c)' rules
 expect 0 'usage: clattn rules' rules --help
 mistake 'takes no argument' rules causal
@@ -308,7 +317,7 @@ awk '/^problem /{ at = index($0, "unfused") + 6 }
 options_of() { grep -o -e '--[a-z][a-z-]*' | sort -u; }
 page_options() { for p in "$@"; do sed 's/\\-/-/g' "$top_srcdir/doc/$p.1"; done | options_of; }
 "$clattn" --help | options_of > "$tmp/all"
-for c in devices run verify bench explain; do
+for c in devices run verify bench explain select; do
     "$clattn" $c --help | options_of > "$tmp/help"
     cat "$tmp/help" >> "$tmp/all"
     page_options clattn-$c clattn > "$tmp/pages"

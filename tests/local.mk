@@ -16,7 +16,7 @@ AM_TESTS_ENVIRONMENT = \
 	use_runtime "$${CLATTN_TEST_RUNTIME:-pocl}" || test -z "$${CLATTN_TEST_RUNTIME}" || \
 	{ echo "CLATTN_TEST_RUNTIME: $$why" >&2; exit 99; };
 
-noinst_HEADERS += tests/ref.h tests/suite.h tests/engines.h
+noinst_HEADERS += tests/ref.h tests/ref_select.h tests/suite.h tests/engines.h
 EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words $(SCRIPT_CHECKS) \
 	tests/check_faults.sh tests/check_remembered.sh tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices tests/ptx
 CLEAN_DIRS += fuzz tests/pocl-cache tests/pocl-cache-avx2 tests/pocl-cache-sse tests/cache tests/vendors
@@ -50,11 +50,10 @@ tests_check_quarantine_LDADD = $(INNER_LDADD)
 tests_check_plan_LDADD = $(INNER_LDADD)
 tests_check_ptx_LDADD = $(INNER_LDADD)
 tests_check_selectors_LDADD = libworkload.la $(INNER_LDADD)
-tests_check_selectors_SOURCES = tests/check_selectors.c tests/select_trial.c tests/select_trial.h tests/ref_select.c tests/ref_select.h
+tests_check_selectors_SOURCES = tests/check_selectors.c tests/select_trial.c tests/select_trial.h
 tests_check_refresh_LDADD = libworkload.la $(INNER_LDADD)
-tests_check_refresh_SOURCES = tests/check_refresh.c tests/select_trial.c tests/select_trial.h tests/ref_select.c tests/ref_select.h
-tests_check_select_ref_SOURCES = tests/check_select_ref.c tests/ref_select.c tests/ref_select.h
-tests_check_listed_SOURCES = tests/check_listed.c tests/ref_select.c tests/ref_select.h tests/trial.c tests/trial.h
+tests_check_refresh_SOURCES = tests/check_refresh.c tests/select_trial.c tests/select_trial.h
+tests_check_listed_SOURCES = tests/check_listed.c tests/trial.c tests/trial.h
 tests_check_mechanisms_SOURCES = tests/check_mechanisms.c tests/trial.c tests/trial.h
 tests_check_mechanism_traps_SOURCES = tests/check_mechanism_traps.c tests/trial.c tests/trial.h
 tests_check_misuse_SOURCES = tests/check_misuse.c tests/misuse.h

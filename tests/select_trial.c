@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * select_trial.c - one selection on a device and by the oracle. */
+ * select_trial.c - one selection on a device and by the oracle; a kernel that goes past a buffer's end ends this program
+ * where OpenCL uses the host's memory. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "tests/select_trial.h"
 
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 clattn_context *select_ctx;
 cl_command_queue select_queue;
@@ -48,6 +54,7 @@ struct select_trial select_trial_new(int64_t heads, int64_t kv_heads, int64_t q_
     t.a.kv_len = kv_len;
     t.a.dim = dim;
     t.a.dim_v = 1;
+    t.a.flags = CLATTN_CALLER_WORKSPACE;
     t.s.sink = t.s.window = 0;
     select_trial_mask(&t, "k <= q", CLATTN_BOTTOM_RIGHT);
     return t;
@@ -109,44 +116,70 @@ void select_trial_fill(struct select_trial *t, bool whole)
         t->scores[i] = (float)(select_below(9) - 4);
 }
 
-/* ---- the device ---- */
+/* ---- the device: buffers of exact size that end at a page which may not be touched ---- */
+enum { MOST_BUFFERS = 24 };
+static struct fence {
+    void *map;
+    size_t bytes;
+    cl_mem mem;
+} fences[MOST_BUFFERS];
+static int n_fences;
+
+/* A buffer that begins as data, or with no content that anybody should read. */
 static cl_mem buffer(const void *data, int64_t bytes)
 {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), size = bytes > 4 ? (size_t)bytes : 4, body = (size + page - 1) / page * page;
     cl_int code;
-    if (!data)
-        return NULL;
-    cl_mem mem = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, (size_t)(bytes > 0 ? bytes : 4),
-                                (void *)(uintptr_t)data, &code);
+    ck_assert_int_lt(n_fences, MOST_BUFFERS);
+    struct fence *f = &fences[n_fences++];
+    f->bytes = body + page;
+    f->map = mmap(NULL, f->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert(f->map != MAP_FAILED && !mprotect((char *)f->map + body, page, PROT_NONE));
+    void *at = (char *)f->map + body - size;
+    memset(f->map, 0x5a, body);
+    if (data)
+        memcpy(at, data, (size_t)bytes);
+    f->mem = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, size, at, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
-    return mem;
+    return f->mem;
 }
 
-static clattn_select_io make_io(struct select_trial *t, const clattn_select_plan *plan)
+static cl_mem buffer_if(const void *data, int64_t bytes)
 {
+    return data ? buffer(data, bytes) : NULL;
+}
+
+/* Those made since there were so many. */
+static void release_buffers(int left)
+{
+    while (n_fences > left) {
+        clReleaseMemObject(fences[--n_fences].mem);
+        munmap(fences[n_fences].map, fences[n_fences].bytes);
+    }
+}
+
+static clattn_select_io make_io(const struct select_trial *t, const clattn_select_plan *plan)
+{
+    static const uint64_t zeros[2] = {0, 0};
     clattn_select_io io = CLATTN_SELECT_IO_INIT;
-    uint64_t bytes, bounds, kept;
-    cl_int code = CL_SUCCESS;
+    uint64_t bytes, bounds, workspace, kept;
     const int64_t lengths = 4 * (t->a.batch + 1);
     ck_assert_int_eq(clattn_list_bytes(&t->list, &bytes), CLATTN_OK);
     ck_assert_int_eq(clattn_select_bounds_size(plan, &bounds), CLATTN_OK);
+    ck_assert_int_eq(clattn_select_workspace_size(plan, &workspace), CLATTN_OK);
     ck_assert_int_eq(clattn_select_kept_size(plan, &kept), CLATTN_OK);
-    memset(t->lists, 0x5a, bytes);
-    io.q = buffer(t->q, 4 * tokens(t, false) * t->a.dim);
-    io.k = buffer(t->k, 4 * tokens(t, true) * t->a.dim);
-    io.q_offsets = buffer(t->q_offsets, lengths);
-    io.k_offsets = buffer(t->k_offsets, lengths);
-    io.key_lengths = buffer(t->key_lengths, lengths - 4);
-    io.scores = buffer(t->scores, 4 * t->list.batch * t->list.scopes * t->list.q_blocks * t->list.k_blocks);
-    io.given = buffer(t->given, (int64_t)bytes);
-    io.list = buffer(t->lists, (int64_t)bytes);
-    if (bounds > 0)
-        io.bounds = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, bounds, NULL, &code);
-    ck_assert_int_eq(code, CL_SUCCESS);
-    if (kept > 0)
-        io.kept = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, kept, NULL, &code);
-    ck_assert_int_eq(code, CL_SUCCESS);
-    if (t->s.flags & CLATTN_COUNT_PROBES)
-        io.counters = buffer(t->counters, 16);
+    io.q = buffer(t->q, tokens(t, false) * t->a.dim * (t->a.type_q ? 2 : 4));
+    io.k = buffer(t->k, tokens(t, true) * t->a.dim * (t->a.type_k ? 2 : 4));
+    io.q_offsets = buffer_if(t->q_offsets, lengths);
+    io.k_offsets = buffer_if(t->k_offsets, lengths);
+    io.key_lengths = buffer_if(t->key_lengths, lengths - 4);
+    io.scores = buffer_if(t->scores, 4 * t->list.batch * t->list.scopes * t->list.q_blocks * t->list.k_blocks);
+    io.given = buffer_if(t->given, (int64_t)bytes);
+    io.list = buffer(NULL, (int64_t)bytes);
+    io.bounds = bounds > 0 ? buffer(NULL, (int64_t)bounds) : NULL;
+    io.workspace = buffer(NULL, (int64_t)workspace);
+    io.kept = kept > 0 ? buffer(NULL, (int64_t)kept) : NULL;
+    io.counters = t->s.flags & CLATTN_COUNT_PROBES ? buffer(zeros, 16) : NULL;
     return io;
 }
 
@@ -162,6 +195,7 @@ clattn_status select_trial_open(struct select_trial *t, struct select_session *s
     clattn_status status = clattn_select_plan_create(&session->plan, select_ctx, &t->s, &t->a);
     if (status)
         return status;
+    session->buffers = n_fences;
     session->io = make_io(t, session->plan);
     if (session->io.bounds)
         status = clattn_enqueue_bounds(session->plan, select_queue, &session->io, 0, t->a.kv_len, 0, NULL, NULL);
@@ -174,7 +208,7 @@ clattn_status select_trial_step(struct select_trial *t, struct select_session *s
     const clattn_select_io *io = &session->io;
     ck_assert_int_eq(clattn_list_bytes(&t->list, &bytes), CLATTN_OK);
     memset(t->counters, 0, sizeof t->counters);
-    write_input(io->q, t->q, 4 * tokens(t, false) * t->a.dim);
+    write_input(io->q, t->q, tokens(t, false) * t->a.dim * (t->a.type_q ? 2 : 4));
     write_input(io->key_lengths, t->key_lengths, 4 * t->a.batch);
     write_input(io->counters, t->counters, 16);
     clattn_status status = clattn_enqueue_select(session->plan, select_queue, io, 0, NULL, NULL);
@@ -187,12 +221,8 @@ clattn_status select_trial_step(struct select_trial *t, struct select_session *s
 
 void select_trial_close(struct select_session *session)
 {
-    const clattn_select_io *io = &session->io;
-    cl_mem all[] = {io->q, io->k, io->q_offsets, io->k_offsets, io->key_lengths, io->bounds, io->scores, io->given, io->list,
-                    io->counters, io->kept};
-    for (size_t i = 0; i < CLATTN__LEN(all); i++)
-        if (all[i])
-            clReleaseMemObject(all[i]);
+    clFinish(select_queue);
+    release_buffers(session->buffers);
     clattn_select_plan_destroy(session->plan);
 }
 

@@ -38,11 +38,12 @@ void select_trial_mask(struct select_trial *t, const char *mask, clattn_corner c
 void select_trial_fill(struct select_trial *t, bool whole);
 void select_trial_put(struct select_trial *t, bool of_k, int64_t index, double value);
 
-/* A plan and its buffers over several steps, of which the caller may change io.starts and io.list; q and key_lengths of the trial are
- * written at each.  Every call returns the status of the first one in it that fails. */
+/* A plan and its buffers over several steps, at which the trial's q and key_lengths are written; the caller sets io.starts.  The last
+ * session that was opened is closed first.  Every call returns the status of the first one in it that fails. */
 struct select_session {
     clattn_select_plan *plan;
     clattn_select_io io;
+    int buffers; /* there were before */
 };
 clattn_status select_trial_open(struct select_trial *t, struct select_session *session);
 clattn_status select_trial_step(struct select_trial *t, struct select_session *session);

@@ -59,7 +59,7 @@ typedef enum clattn_representative {
 
 /* flags of a selection */
 #define CLATTN_COUNT_PROBES 0x1u /* add what TREE and STAGED looked at to io.counters (for tests and reports) */
-#define CLATTN_KEEP_STAGES 0x2u  /* STAGED: what each stage begins with stays in io.kept, so that later steps need not begin at 0 */
+#define CLATTN_KEEP_STAGES 0x2u  /* STAGED: what each stage begins with stays in io.kept, for clattn/refresh.h */
 #define CLATTN_GROW_WINDOW 0x4u  /* the window grows by the age of the list: clattn/refresh.h */
 
 #define CLATTN_MAX_STAGES 4
@@ -104,8 +104,9 @@ typedef struct clattn_select_io {
     cl_mem counters;                          /* CLATTN_COUNT_PROBES: uint64[2], added to: candidates, dot products */
     cl_mem kept;                              /* CLATTN_KEEP_STAGES: clattn_select_kept_size, of each layer its own */
     int64_t kept_offset;                      /* bytes, a multiple of 4 */
-    const int32_t *starts; /* on the host, read during the call: the first stage that each batch entry makes again, or CLATTN_REUSE;
-                              more than 0 needs CLATTN_KEEP_STAGES and an earlier enqueue from 0; NULL: 0 for all */
+    const int32_t *starts; /* on the host, read during the call: the first stage that each batch entry makes
+                              again, or CLATTN_REUSE; stages above 0 need CLATTN_KEEP_STAGES, and an enqueue from
+                              0 before; NULL: 0 for all */
 } clattn_select_io;
 #define CLATTN_SELECT_IO_INIT                                                                             \
     {                                                                                                     \
@@ -126,9 +127,22 @@ CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const 
 CLATTN_API clattn_status clattn_select_list(clattn_list *list, const clattn_select *select,
                                             const clattn_attention *problem);
 
+/* Selections that papers and programs use, by name: hip, hip-ruler, infinitehip-3k, infinitehip-5k,
+ * infinitehip-16k-shallow, quest, streaming-llm.  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (the name).
+ * preset_name: number index (0, 1 ...) and, if meaning is not NULL, a line about it; NULL past the last.  Static. */
+CLATTN_API clattn_status clattn_select_preset(clattn_select *select, const char *name);
+CLATTN_API const char *clattn_select_preset_name(size_t index, const char **meaning);
+
+/* Parse a problem text with the words of a selection behind it (clattn_problem(7)), as
+ * attn:f32:h6/2:q4096:k4096:d64:causal-br:tree=256:bq=64/8:bk=8:sink=16:near=256, into both, whose sizes must be set.
+ * Print the words alone.  As clattn_problem_parse and clattn_problem_print. */
+CLATTN_API clattn_status clattn_select_parse(clattn_select *select, clattn_attention *problem, const char *text,
+                                             char *message, size_t size);
+CLATTN_API clattn_status clattn_select_print(const clattn_select *select, char *text, size_t size);
+
 /* listed | k < sink | q - k < window & k - q < window: what a selection lets a row see, to be joined with the problem's
- * own pattern by clattn_both.  CLATTN_GROW_WINDOW: q - k < window + age[b], of an i32 array `age' of [batch] that the problem
- * declares.  BAD_STRUCT_SIZE, BAD_COUNT are kept in the pattern. */
+ * own pattern by clattn_both.  CLATTN_GROW_WINDOW: q - k < window + age[b], of an i32 array `age' of [batch] that the
+ * problem declares.  BAD_STRUCT_SIZE, BAD_COUNT are kept in the pattern. */
 CLATTN_API clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner);
 
 /* Make a plan: choose where nodes lie (local memory, or the workspace where K or the device's local memory asks for
@@ -147,9 +161,9 @@ CLATTN_API clattn_status clattn_select_workspace_size(const clattn_select_plan *
 /* In *bytes: of io.kept, which need not be filled with anything; 0 where nothing is kept. */
 CLATTN_API clattn_status clattn_select_kept_size(const clattn_select_plan *plan, uint64_t *bytes);
 
-/* Enqueue: writes every count and id, tails included, of the batch entries that do not reuse theirs.  Entries that begin at the same
- * stage or at different ones share the kernels; a stage that none needs is not launched.  Never compiles, blocks or allocates.  As clattn_enqueue_forward;
- * also LIST_TOO_SMALL, SCORES_TOO_SMALL, BOUNDS_TOO_SMALL, KEPT_TOO_SMALL, BAD_COUNT (a start). */
+/* Enqueue: writes every count and id, tails included, of the batch entries that do not reuse theirs.  Wherever
+ * entries begin, they share the launch of a stage; one that none needs is left out.  Never compiles, blocks or
+ * allocates.  As clattn_enqueue_forward; also LIST_TOO_SMALL, SCORES_TOO_SMALL, BOUNDS_TOO_SMALL, KEPT_TOO_SMALL, BAD_COUNT (a start). */
 CLATTN_API clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue queue,
                                                const clattn_select_io *io, cl_uint n_wait, const cl_event *wait,
                                                cl_event *event);

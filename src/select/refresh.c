@@ -90,7 +90,8 @@ clattn_status clattn_refresh_step(const clattn_refresh *refresh, clattn_refresh_
     for (int64_t b = 0; b < n; b++) {
         clattn_refresh_state *s = &states[b];
         const int32_t start = find_start(refresh, s);
-        const int32_t take = start == CLATTN_REUSE ? 0 : use_list(s, refresh->flags & CLATTN_LATE_LISTS, lengths[b], start);
+        const int32_t take =
+            start == CLATTN_REUSE ? 0 : use_list(s, refresh->flags & CLATTN_LATE_LISTS, lengths[b], start);
         starts[b] = start;
         ages[b] = age_of(s, lengths[b]);
         if (takes)

@@ -54,6 +54,8 @@ static clattn_status shape_tiny(const clattn_select_plan *plan, struct tiny *t)
     tiny->problem.rules = NULL; /* the plan's */
     shrink_select(&tiny->select);
     a.pattern = clattn__select_pattern(&tiny->select, &plan->pattern);
+    if (a.pattern.corner == CLATTN_NO_CORNER) /* rows are positions: there are as many keys, which here there are not */
+        a.pattern.corner = CLATTN_TOP_LEFT;
     a.batch = 1;
     a.q_len = a.q_total = tiny->select.block_q + 3;
     a.kv_len = a.kv_total = BLOCKS * tiny->select.block_k;

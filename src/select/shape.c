@@ -28,6 +28,13 @@ static void choose_sets(struct clattn__select_shape *s, const clattn_select *sel
     s->sets = (int32_t)(heads / s->set_heads);
 }
 
+/* Whether rows of k, and of metadata, begin at multiples of four elements, so that devices load four at once; CPUs do not ask. */
+static bool is_aligned(const clattn_device_facts *facts, const clattn_attention *a)
+{
+    const clattn_layout *k = &a->k;
+    return !is_cpu(facts) && (a->dim | k->offset | k->batch | k->head | k->token) % 4 == 0;
+}
+
 /* Vectors that cover a set's rows with as few as may be over, and no more sums than there are registers. */
 static void choose_vectors(struct clattn__select_shape *s, const clattn_device_facts *facts, const clattn_select *select)
 {
@@ -87,6 +94,7 @@ void clattn__select_shape(struct clattn__select_shape *s, const clattn_device_fa
     const struct clattn__expr *rules = problem->rules;
     choose_sets(s, select, list, &problem->a);
     choose_vectors(s, facts, select);
+    s->aligned = is_aligned(facts, &problem->a);
     s->group_list = cpu ? 1 : least((int64_t)facts->largest_group, 256);
     s->group_strip = cpu ? 1 : least((int64_t)facts->largest_group, 64);
     s->strip = 64;

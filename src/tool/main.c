@@ -16,6 +16,7 @@ static const struct {
     {"verify", "compare random problems with the double-precision reference", command_verify},
     {"bench", "measure problems on all devices", command_bench},
     {"explain", "say what becomes of a problem's rules, and which tiles a mask leaves", command_explain},
+    {"select", "choose the key blocks worth reading, and say what that costs", command_select},
     {"rules", "list the rules that have names", command_rules},
     {"mechanisms", "list attention as papers name it", command_mechanisms},
 };

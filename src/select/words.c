@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT
+ * words.c - selections as words behind a problem's text, and those that have names.
+ *
+ *     METHOD   tree=N minmax=N mean=N scores=N given=N, N tokens of a list; staged=CHUNK.KEEP/CHUNK.KEEP...; streaming;
+ *              or the name of a preset, which the words after it change
+ *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last  count */
+#include "select/select.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- presets ---- */
+#define STAGES_3K {{256, 32768}, {32, 8192}, {8, 2048}}, 3
+#define STAGES_5K {{64, 32768}, {32, 16384}, {16, 4096}}, 3
+#define STAGES_16K {{32, 16384}}, 1
+static const struct {
+    const char *name, *meaning;
+    clattn_select select;
+} presets[] = {
+    {"hip", "HiP: a tree search for 512 keys in blocks of 2",
+     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 1, 512, 16, 256, {{0, 0}}, 0, 0}},
+    {"hip-ruler", "HiP as measured on long retrieval: 2048 keys, wider sinks and window",
+     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 1, 2048, 128, 1024, {{0, 0}}, 0, 0}},
+    {"infinitehip-3k", "InfiniteHiP: three stages, 2048 keys in blocks of 8 for all heads",
+     {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 8, 1, 2048, 256, 1024, STAGES_3K, 0}},
+    {"infinitehip-5k", "InfiniteHiP: three stages, 4096 keys in blocks of 16 for all heads",
+     {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 16, 1, 4096, 256, 1024, STAGES_5K, 0}},
+    {"infinitehip-16k-shallow", "InfiniteHiP: one stage, 16384 keys in blocks of 32 for all heads",
+     {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 32, 1, 16384, 256, 1024, STAGES_16K, 0}},
+    {"quest", "Quest: bounds of pages of 16 keys, 4096 keys a group, for decoding",
+     {sizeof(clattn_select), 0, CLATTN_MINMAX, CLATTN_SCOPE_GROUP, CLATTN_CENTER, 1, 1, 16, 1, 4096, 0, 0, {{0, 0}}, 0, 0}},
+    {"streaming-llm", "StreamingLLM: 4 sinks and a window of 1020, and no list",
+     {sizeof(clattn_select), 0, CLATTN_STREAMING, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 1, 8, 1, 0, 4, 1020, {{0, 0}}, 0, 0}},
+};
+
+clattn_status clattn_select_preset(clattn_select *select, const char *name)
+{
+    if (!select || !name)
+        return CLATTN_NULL_ARGUMENT;
+    if (select->size != sizeof *select)
+        return CLATTN_BAD_STRUCT_SIZE;
+    for (size_t i = 0; i < CLATTN__LEN(presets); i++)
+        if (!strcmp(presets[i].name, name)) {
+            *select = presets[i].select;
+            return CLATTN_OK;
+        }
+    return CLATTN_BAD_SELECTOR;
+}
+
+const char *clattn_select_preset_name(size_t index, const char **meaning)
+{
+    if (index >= CLATTN__LEN(presets))
+        return NULL;
+    if (meaning)
+        *meaning = presets[index].meaning;
+    return presets[index].name;
+}
+
+/* ---- reading ---- */
+static bool read_number(const char **at, int64_t most, int64_t *value)
+{
+    int64_t v = 0;
+    const char *p = *at;
+    for (; *p >= '0' && *p <= '9'; p++) {
+        v = v * 10 + (*p - '0');
+        if (v > most)
+            return false;
+    }
+    if (p == *at)
+        return false;
+    *value = v;
+    *at = p;
+    return true;
+}
+
+static bool read_word(const char **at, const char *word)
+{
+    const size_t n = strlen(word);
+    if (strncmp(*at, word, n))
+        return false;
+    *at += n;
+    return true;
+}
+
+static bool at_end(const char *at)
+{
+    return *at == 0 || *at == ':';
+}
+
+static const char *const method_words[] = {"tree=", "staged=", "minmax=", "mean=", "scores=", "given=", "streaming"};
+
+static bool read_stages(const char **at, clattn_select *s)
+{
+    s->n_stages = 0;
+    do {
+        if (s->n_stages == CLATTN_MAX_STAGES)
+            return false;
+        clattn_stage *stage = &s->stages[s->n_stages++];
+        if (!read_number(at, INT32_MAX, &stage->chunk) || !read_word(at, ".") || !read_number(at, INT32_MAX, &stage->keep))
+            return false;
+    } while (read_word(at, "/"));
+    s->block_k = (int32_t)s->stages[s->n_stages - 1].chunk;
+    s->budget = s->stages[s->n_stages - 1].keep;
+    return true;
+}
+
+/* A method or a preset; false: the word is neither. */
+static bool read_method(const char **at, clattn_select *s)
+{
+    for (int32_t m = CLATTN_TREE; m <= CLATTN_STREAMING; m++) {
+        if (!read_word(at, method_words[m]))
+            continue;
+        memset(s->stages, 0, sizeof s->stages);
+        s->method = m;
+        s->n_stages = 0;
+        s->budget = 0;
+        return m == CLATTN_STREAMING || (m == CLATTN_STAGED ? read_stages(at, s) : read_number(at, INT32_MAX, &s->budget));
+    }
+    for (size_t i = 0; i < CLATTN__LEN(presets); i++) {
+        const char *p = *at;
+        if (read_word(&p, presets[i].name) && at_end(p)) {
+            *s = presets[i].select;
+            *at = p;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* N[/STRIDE]; a stride that is not said is 1, or what it was if that is less than the block. */
+static bool read_block(const char **at, int32_t *block, int32_t *stride)
+{
+    int64_t n, each = 1;
+    if (!read_number(at, INT32_MAX, &n) || (read_word(at, "/") && !read_number(at, INT32_MAX, &each)))
+        return false;
+    *block = (int32_t)n;
+    *stride = (int32_t)each;
+    return true;
+}
+
+static bool read_choice(const char **at, const char *const words[3], int32_t *choice)
+{
+    for (int32_t i = 0; i < 3; i++)
+        if (read_word(at, words[i])) {
+            *choice = i;
+            return true;
+        }
+    return false;
+}
+
+static const char *const scope_words[] = {"head", "group", "all"}, *const representative_words[] = {"center", "first", "last"};
+
+static bool read_field(const char **at, clattn_select *s)
+{
+    if (read_word(at, "bq="))
+        return read_block(at, &s->block_q, &s->stride_q);
+    if (read_word(at, "bk="))
+        return read_block(at, &s->block_k, &s->stride_k);
+    if (read_word(at, "sink="))
+        return read_number(at, INT32_MAX, &s->sink);
+    if (read_word(at, "near="))
+        return read_number(at, INT32_MAX, &s->window);
+    if (read_word(at, "scope="))
+        return read_choice(at, scope_words, &s->scope);
+    if (read_word(at, "rep="))
+        return read_choice(at, representative_words, &s->representative);
+    if (read_word(at, "count")) {
+        s->flags |= CLATTN_COUNT_PROBES;
+        return true;
+    }
+    return read_method(at, s);
+}
+
+static clattn_status syntax(const char *text, const char *at, char *message, size_t size)
+{
+    return clattn__refuse(message, size, CLATTN_PROBLEM_SYNTAX,
+                          "column %d: expected a word of a selection: tree=N staged=CHUNK.KEEP/... minmax=N mean=N scores=N given=N "
+                          "streaming, a preset, bq=N/N bk=N/N sink=N near=N scope=head|group|all rep=center|first|last count",
+                          (int)(at - text) + 1);
+}
+
+/* Where the words of the selection begin: at the first field that is a method or a preset. */
+static const char *find_selection(const char *text)
+{
+    clattn_select ignored = CLATTN_SELECT_INIT;
+    const char *at = strchr(text, ':');
+    while (at) {
+        const char *field = at + 1;
+        if (read_method(&field, &ignored))
+            return at;
+        for (int m = 0; m < CLATTN_STREAMING; m++) /* a method whose number does not read is one nevertheless */
+            if (!strncmp(at + 1, method_words[m], strlen(method_words[m])))
+                return at;
+        at = strchr(at + 1, ':');
+    }
+    return NULL;
+}
+
+clattn_status clattn_select_parse(clattn_select *select, clattn_attention *problem, const char *text, char *message, size_t size)
+{
+    static const clattn_select init = CLATTN_SELECT_INIT;
+    char own[1024];
+    if (message && size)
+        message[0] = 0;
+    if (!select || !problem || !text)
+        return clattn__refuse(message, size, CLATTN_NULL_ARGUMENT, "select, problem or text");
+    if (select->size != sizeof *select)
+        return CLATTN_BAD_STRUCT_SIZE;
+    const char *at = find_selection(text);
+    if (!at)
+        return syntax(text, text + strlen(text), message, size);
+    const int n = snprintf(own, sizeof own, "%.*s", (int)(at - text), text);
+    if (n < 0 || n >= (int)sizeof own)
+        return clattn__refuse(message, size, CLATTN_PROBLEM_SYNTAX, "the problem is longer than %zu characters", sizeof own - 1);
+    clattn_status status = clattn_problem_parse(problem, own, message, size);
+    *select = init;
+    while (!status && *at == ':') {
+        const char *field = ++at;
+        if (!read_field(&at, select) || !at_end(at))
+            return syntax(text, field, message, size);
+    }
+    return status ? status : clattn_select_check(select, problem, message, size);
+}
+
+/* ---- printing ---- */
+static void print_method(struct clattn__text *out, const clattn_select *s)
+{
+    clattn__text_add(out, "%s", method_words[s->method]);
+    for (int i = 0; i < s->n_stages; i++)
+        clattn__text_add(out, "%s%lld.%lld", i ? "/" : "", (long long)s->stages[i].chunk, (long long)s->stages[i].keep);
+    if (s->method != CLATTN_STAGED && s->method != CLATTN_STREAMING)
+        clattn__text_add(out, "%lld", (long long)s->budget);
+}
+
+clattn_status clattn_select_print(const clattn_select *s, char *text, size_t size)
+{
+    if (!s || !text || size == 0)
+        return CLATTN_NULL_ARGUMENT;
+    if (s->size != sizeof *s)
+        return CLATTN_BAD_STRUCT_SIZE;
+    if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING || s->scope < 0 || s->scope > CLATTN_SCOPE_ALL ||
+        s->representative < 0 || s->representative > CLATTN_LAST || s->n_stages < 0 || s->n_stages > CLATTN_MAX_STAGES)
+        return CLATTN_BAD_SELECTOR;
+    struct clattn__text out = clattn__text_into(text, size);
+    print_method(&out, s);
+    clattn__text_add(&out, ":bq=%d/%d:bk=%d/%d:sink=%lld:near=%lld:scope=%s:rep=%s%s", (int)s->block_q, (int)s->stride_q, (int)s->block_k,
+                     (int)s->stride_k, (long long)s->sink, (long long)s->window, scope_words[s->scope],
+                     representative_words[s->representative], s->flags & CLATTN_COUNT_PROBES ? ":count" : "");
+    return out.cut ? CLATTN_BUFFER_TOO_SHORT : CLATTN_OK;
+}
