@@ -135,7 +135,8 @@ START_TEST(words_of_selections)
 {
     static const char *const words[][2] = {
         {"tree=512:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center", "tree=512"},
-        {"tree=100:bq=32/8:bk=2/2:sink=0:near=0:scope=head:rep=last:count", "tree=100:rep=last:bq=32/8:bk=2/2:sink=0:near=0:scope=head:count"},
+        {"tree=100:bq=32/8:bk=2/2:sink=0:near=0:scope=head:rep=last:count:keep:grow",
+         "tree=100:rep=last:grow:bq=32/8:bk=2/2:sink=0:near=0:scope=head:keep:count"},
         {"staged=256.32768/32.8192/8.2048:bq=64/4:bk=8/1:sink=256:near=1024:scope=all:rep=center", "infinitehip-3k"},
         {"minmax=512:bq=1/1:bk=16/1:sink=0:near=0:scope=group:rep=center", "quest:minmax=512"},
         {"streaming:bq=64/2:bk=8/1:sink=16:near=5:scope=group:rep=center", "streaming:near=5"},

@@ -74,6 +74,8 @@ clattn_status clattn_select_plan_explain(const clattn_select_plan *plan, char *t
     clattn__text_add(&out, "workspace  %lld bytes", (long long)plan->workspace_bytes);
     if (clattn__bounds_bytes(plan) > 0)
         clattn__text_add(&out, "; %lld of metadata", (long long)clattn__bounds_bytes(plan));
+    if (plan->kept_bytes > 0)
+        clattn__text_add(&out, "; %lld kept for later steps", (long long)plan->kept_bytes);
     clattn__text_add(&out, "\nlists      %lld of %lld blocks at most\n", (long long)(plan->pairs * plan->list.scopes), (long long)plan->list.capacity);
     return out.cut ? clattn__fail(plan->ctx, CLATTN_BUFFER_TOO_SHORT, CL_SUCCESS, "%zu bytes", size) : CLATTN_OK;
 }

@@ -13,9 +13,10 @@ static int32_t least(int64_t a, int64_t b)
     return (int32_t)(a < b ? a : b);
 }
 
+/* Not one whose compiler takes items for lanes by itself, and ends a loop after 2^16 turns: there items share the work. */
 static bool is_cpu(const clattn_device_facts *facts)
 {
-    return facts->type & CL_DEVICE_TYPE_CPU;
+    return facts->type & CL_DEVICE_TYPE_CPU && !facts->slow_wide_vectors;
 }
 
 /* TREE and blocks score the heads of a kv head together; STAGED's searches part ways at the first key. */
@@ -40,7 +41,7 @@ static void choose_vectors(struct clattn__select_shape *s, const clattn_device_f
 {
     const int64_t rows = (int64_t)s->set_heads * (select->block_q / select->stride_q);
     const bool cpu = is_cpu(facts), two = select->method == CLATTN_STAGED; /* keys of a search */
-    s->lanes = cpu && facts->vector_width_float >= 8 && !facts->slow_wide_vectors ? 8 : 4;
+    s->lanes = cpu && facts->vector_width_float >= 8 ? 8 : 4;
     const int64_t vectors = clattn__ceil_div(rows, s->lanes), turns = clattn__ceil_div(vectors, cpu ? 3 : 2);
     s->vectors = (int32_t)clattn__ceil_div(vectors, turns);
     s->rows = (int32_t)(turns * s->vectors * s->lanes);

@@ -3,7 +3,7 @@
  *
  *     METHOD   tree=N minmax=N mean=N scores=N given=N, N tokens of a list; staged=CHUNK.KEEP/CHUNK.KEEP...; streaming;
  *              or the name of a preset, which the words after it change
- *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last  count */
+ *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last  count  keep  grow */
 #include "select/select.h"
 
 #include <stdio.h>
@@ -150,6 +150,11 @@ static bool read_choice(const char **at, const char *const words[3], int32_t *ch
 
 static const char *const scope_words[] = {"head", "group", "all"}, *const representative_words[] = {"center", "first", "last"};
 
+static const struct {
+    const char *word;
+    uint32_t flag;
+} flag_words[] = {{"count", CLATTN_COUNT_PROBES}, {"keep", CLATTN_KEEP_STAGES}, {"grow", CLATTN_GROW_WINDOW}};
+
 static bool read_field(const char **at, clattn_select *s)
 {
     if (read_word(at, "bq="))
@@ -164,10 +169,11 @@ static bool read_field(const char **at, clattn_select *s)
         return read_choice(at, scope_words, &s->scope);
     if (read_word(at, "rep="))
         return read_choice(at, representative_words, &s->representative);
-    if (read_word(at, "count")) {
-        s->flags |= CLATTN_COUNT_PROBES;
-        return true;
-    }
+    for (size_t i = 0; i < CLATTN__LEN(flag_words); i++)
+        if (read_word(at, flag_words[i].word)) {
+            s->flags |= flag_words[i].flag;
+            return true;
+        }
     return read_method(at, s);
 }
 
@@ -175,7 +181,7 @@ static clattn_status syntax(const char *text, const char *at, char *message, siz
 {
     return clattn__refuse(message, size, CLATTN_PROBLEM_SYNTAX,
                           "column %d: expected a word of a selection: tree=N staged=CHUNK.KEEP/... minmax=N mean=N scores=N given=N "
-                          "streaming, a preset, bq=N/N bk=N/N sink=N near=N scope=head|group|all rep=center|first|last count",
+                          "streaming, a preset, bq=N/N bk=N/N sink=N near=N scope=head|group|all rep=center|first|last count keep grow",
                           (int)(at - text) + 1);
 }
 
@@ -243,8 +249,11 @@ clattn_status clattn_select_print(const clattn_select *s, char *text, size_t siz
         return CLATTN_BAD_SELECTOR;
     struct clattn__text out = clattn__text_into(text, size);
     print_method(&out, s);
-    clattn__text_add(&out, ":bq=%d/%d:bk=%d/%d:sink=%lld:near=%lld:scope=%s:rep=%s%s", (int)s->block_q, (int)s->stride_q, (int)s->block_k,
+    clattn__text_add(&out, ":bq=%d/%d:bk=%d/%d:sink=%lld:near=%lld:scope=%s:rep=%s", (int)s->block_q, (int)s->stride_q, (int)s->block_k,
                      (int)s->stride_k, (long long)s->sink, (long long)s->window, scope_words[s->scope],
-                     representative_words[s->representative], s->flags & CLATTN_COUNT_PROBES ? ":count" : "");
+                     representative_words[s->representative]);
+    for (size_t i = 0; i < CLATTN__LEN(flag_words); i++)
+        if (s->flags & flag_words[i].flag)
+            clattn__text_add(&out, ":%s", flag_words[i].word);
     return out.cut ? CLATTN_BUFFER_TOO_SHORT : CLATTN_OK;
 }

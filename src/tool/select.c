@@ -30,7 +30,8 @@ struct selection {
     int32_t *given, *lists;
     uint64_t list_bytes;
     uint64_t counters[2];
-    double plan_seconds, bounds_seconds, seconds;
+    double plan_seconds, bounds_seconds;
+    double seconds[CLATTN_MAX_STAGES]; /* of a run that begins at each stage */
 };
 
 /* ---- lists as files: STEM-starts.npy, STEM-ids.npy ---- */
@@ -117,10 +118,11 @@ static cl_int make_buffers(struct selection *x)
     static const clattn_select_io none = CLATTN_SELECT_IO_INIT;
     const struct workload *w = &x->w;
     const uint64_t lengths = 4 * (uint64_t)(w->problem.batch + 1);
-    uint64_t bounds = 0;
+    uint64_t bounds = 0, kept = 0;
     cl_int code = CL_SUCCESS;
     x->io = none;
     clattn_select_bounds_size(x->plan, &bounds);
+    clattn_select_kept_size(x->plan, &kept);
     if (x->s.method <= CLATTN_POOL_MEAN) {
         x->io.q = buffer(x, w->q, (uint64_t)(w->q_count * workload_type_bytes(w->problem.type_q)), &code);
         x->io.k = buffer(x, w->k, (uint64_t)(w->k_count * workload_type_bytes(w->problem.type_k)), &code);
@@ -131,6 +133,7 @@ static cl_int make_buffers(struct selection *x)
     for (int i = 0; i < w->problem.n_arrays; i++)
         x->io.arrays[i] = buffer(x, w->arrays[i], (uint64_t)workload_array_bytes(&w->problem.arrays[i]), &code);
     x->io.bounds = buffer(x, NULL, bounds, &code);
+    x->io.kept = buffer(x, NULL, kept, &code);
     if (x->scores)
         x->io.scores = buffer(x, x->scores, 4 * (uint64_t)(x->list.batch * x->list.scopes * x->list.q_blocks * x->list.k_blocks), &code);
     if (x->s.method == CLATTN_EXTERNAL_LIST)
@@ -150,7 +153,7 @@ static void release(cl_mem mem)
 static void release_buffers(struct selection *x)
 {
     cl_mem all[] = {x->io.q, x->io.k, x->io.q_offsets, x->io.k_offsets, x->io.key_lengths, x->io.bounds, x->io.scores, x->io.given,
-                    x->io.list, x->io.counters};
+                    x->io.list, x->io.counters, x->io.kept};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         release(all[i]);
     for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
@@ -158,6 +161,16 @@ static void release_buffers(struct selection *x)
 }
 
 /* ---- running ---- */
+static clattn_status select_once(struct selection *x, int stage)
+{
+    const double begin = now_seconds();
+    clattn_status status = clattn_enqueue_select(x->plan, x->queue, &x->io, 0, NULL, NULL);
+    if (!status && clFinish(x->queue) != CL_SUCCESS)
+        status = CLATTN_OPENCL_FAILED;
+    x->seconds[stage] = fmin(x->seconds[stage], now_seconds() - begin);
+    return status;
+}
+
 static clattn_status run_once(struct selection *x)
 {
     clattn_status status = CLATTN_OK;
@@ -166,12 +179,22 @@ static clattn_status run_once(struct selection *x)
         status = clattn_enqueue_bounds(x->plan, x->queue, &x->io, 0, x->w.problem.kv_len, 0, NULL, NULL);
     clFinish(x->queue);
     x->bounds_seconds = fmin(x->bounds_seconds, now_seconds() - begin);
-    begin = now_seconds();
-    if (!status)
-        status = clattn_enqueue_select(x->plan, x->queue, &x->io, 0, NULL, NULL);
-    if (!status && clFinish(x->queue) != CL_SUCCESS)
-        status = CLATTN_OPENCL_FAILED;
-    x->seconds = fmin(x->seconds, now_seconds() - begin);
+    return status ? status : select_once(x, 0);
+}
+
+/* As later steps do that begin at a stage; of the same queries, so that the lists are the same. */
+static clattn_status run_later(struct selection *x, int stage, long long repeat)
+{
+    const int64_t batch = x->w.problem.batch;
+    int32_t *starts = malloc((size_t)batch * sizeof *starts + 4);
+    clattn_status status = starts ? CLATTN_OK : CLATTN_OUT_OF_HOST_MEMORY;
+    for (int64_t b = 0; !status && b < batch; b++)
+        starts[b] = stage;
+    x->io.starts = starts;
+    for (long long i = 0; !status && i < repeat; i++)
+        status = select_once(x, stage);
+    x->io.starts = NULL;
+    free(starts);
     return status;
 }
 
@@ -185,6 +208,8 @@ static int run_plan(struct selection *x, const struct select_options *o)
         return failed(NULL, CLATTN_OUT_OF_DEVICE_MEMORY, "buffers");
     for (long long i = 0; !status && i < o->repeat; i++)
         status = run_once(x);
+    for (int stage = 1; !status && x->io.kept && stage < x->s.n_stages; stage++)
+        status = run_later(x, stage, o->repeat);
     if (!status && x->list_bytes > 0 && clEnqueueReadBuffer(x->queue, x->io.list, CL_TRUE, 0, x->list_bytes, x->lists, 0, NULL, NULL))
         status = CLATTN_OPENCL_FAILED;
     if (!status && x->io.counters && clEnqueueReadBuffer(x->queue, x->io.counters, CL_TRUE, 0, sizeof x->counters, x->counters, 0, NULL, NULL))
@@ -248,7 +273,9 @@ static void print_run(const struct selection *x, const struct select_options *o)
     if (clattn_select_plan_explain(x->plan, text, sizeof text) == CLATTN_OK)
         printf("%.*s", o->explain ? (int)strlen(text) : (int)(strchr(text, '\n') + 1 - text), text);
     print_lists(x);
-    printf("plan       %.3f s\ntime       %.3f ms", x->plan_seconds, x->seconds * 1e3);
+    printf("plan       %.3f s\ntime       %.3f ms", x->plan_seconds, x->seconds[0] * 1e3);
+    for (int stage = 1; x->io.kept && stage < x->s.n_stages; stage++)
+        printf(", from stage %d %.3f ms", stage, x->seconds[stage] * 1e3);
     if (x->io.bounds)
         printf(", metadata %.3f ms", x->bounds_seconds * 1e3);
     printf("\n");
@@ -321,7 +348,8 @@ static int read_selection(struct selection *x, clattn_attention *problem, const 
 static int select_problem(const struct select_options *o, const char *text)
 {
     clattn_list list = CLATTN_LIST_INIT;
-    struct selection x = {.list = list, .seconds = INFINITY, .bounds_seconds = INFINITY};
+    struct selection x = {.list = list, .bounds_seconds = INFINITY,
+                          .seconds = {INFINITY, INFINITY, INFINITY, INFINITY}};
     clattn_attention problem;
     if (read_selection(&x, &problem, text, o))
         return EXIT_MISTAKE;
