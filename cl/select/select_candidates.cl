@@ -186,11 +186,13 @@ KERNEL candidates(SELECT_PARAMS)
     BARRIER(CLK_LOCAL_MEM_FENCE);
     find_full_end(&s.p, before, found);
 #if NEEDS_END
-    for (int g = g0; g <= g1 && found[LAST] >= 0; g++) {
+    const int last = found[LAST];
+    for (int g = g0; g <= g1; g++) {
         RULE_ENV(env, s.p.batch, g, s.p.q_len, s.p.k_len)
         s.h0 = MASK_BY_HEAD ? max(s.p.head0, g * per_kv) : 0;
         s.h1 = MASK_BY_HEAD ? min(s.p.head0 + s.p.heads, (g + 1) * per_kv) - 1 : 0;
-        find_last_key(&env, &s, found[LAST], found);
+        if (last >= 0)
+            find_last_key(&env, &s, last, found);
     }
 #endif
     BARRIER(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
