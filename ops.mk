@@ -20,8 +20,8 @@ ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/c
 	src/attention/launch.c src/attention/chain.c src/attention/tables.c src/attention/buffers.c src/attention/enqueue.c src/attention/merge.c \
 	src/attention/selftest.c src/attention/plan.c src/attention/host.c
 
-SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/select/shape.c src/select/layout.c src/select/launch.c \
-	src/select/enqueue.c src/select/host.c src/select/selftest.c src/select/words.c \
+SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/select/shape.c src/select/layout.c \
+	src/select/launch.c src/select/enqueue.c src/select/host.c src/select/selftest.c src/select/words.c \
 	src/select/explain.c src/select/plan.c src/select/refresh.c src/select/list_copy.c
 
 # tests/ref*.c is the double reference: `clattn verify' links it on purpose.

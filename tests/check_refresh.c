@@ -431,6 +431,80 @@ START_TEST(wrong_starts_and_buffers)
 }
 END_TEST
 
+/* ---- attention over lists of earlier steps; values are the keys ---- */
+static cl_mem make(const void *data, size_t bytes)
+{
+    cl_int code;
+    cl_mem mem = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE | (data ? CL_MEM_COPY_HOST_PTR : 0), bytes,
+                                (void *)(uintptr_t)data, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+    return mem;
+}
+
+/* A trial's attention, by an engine whose sums do not depend on what is left out. */
+static void attend(const struct select_trial *t, const clattn_select_io *from, const int32_t *ages, bool pruned, float *o)
+{
+    clattn_plan *plan;
+    clattn_attention a = t->a;
+    clattn_io io = CLATTN_IO_INIT;
+    const size_t bytes = (size_t)(a.batch * a.heads * a.q_len * a.dim) * sizeof *o;
+    a.dim_v = a.dim;
+    a.flags &= ~CLATTN_CALLER_WORKSPACE;
+    strcpy(a.engine, "portable");
+    io.q = from->q;
+    io.k = io.v = from->k;
+    io.key_lengths = from->key_lengths;
+    io.o = make(NULL, bytes);
+    if (pruned) {
+        a.pattern = clattn_both(a.pattern, clattn_selected(&t->s, CLATTN_BOTTOM_RIGHT));
+        a.list = t->list;
+        io.list = from->list;
+    }
+    if (pruned && t->s.flags & CLATTN_GROW_WINDOW) {
+        a.arrays[a.n_arrays++] = (clattn_array){"age", CLATTN_I32, 1, {a.batch}};
+        io.arrays[0] = make(ages, 4 * (size_t)a.batch);
+    }
+    ck_assert_int_eq(clattn_plan_create(&plan, select_ctx, &a), CLATTN_OK);
+    ck_assert_int_eq(clattn_enqueue_forward(plan, select_queue, &io, 0, NULL, NULL), CLATTN_OK);
+    ck_assert_int_eq(clEnqueueReadBuffer(select_queue, io.o, CL_TRUE, 0, bytes, o, 0, NULL, NULL), CL_SUCCESS);
+    clReleaseMemObject(io.o);
+    if (io.arrays[0])
+        clReleaseMemObject(io.arrays[0]);
+    clattn_plan_destroy(plan);
+}
+
+/* A list of all candidates is dense attention as long as the window grows, and no longer without. */
+START_TEST(at_22_attention_reads_every_key)
+{
+    struct decoder d;
+    float dense[5 * 4 * 2 * 3], pruned[5 * 4 * 2 * 3];
+    int differ = 0;
+    open_decoder(&d, 5, "k <= q", CLATTN_TREE, CLATTN_GROW_WINDOW);
+    select_trial_close(&d.session);
+    d.t.s.budget = 400;
+    d.t.s.flags = _i ? CLATTN_GROW_WINDOW : 0;
+    free(d.t.lists);
+    ck_assert_int_eq(clattn_select_list(&d.t.list, &d.t.s, &d.t.a), CLATTN_OK);
+    uint64_t bytes;
+    ck_assert_int_eq(clattn_list_bytes(&d.t.list, &bytes), CLATTN_OK);
+    d.t.lists = calloc(1, bytes);
+    ck_assert_int_eq(select_trial_open(&d.t, &d.session), CLATTN_OK);
+    d.session.io.starts = d.starts;
+    for (int s = 0; s < 6; s++) {
+        feed(&d);
+        if (s < 3)
+            d.states[s] = (clattn_refresh_state){0};
+        by_schedule(&d);
+        ck_assert_int_eq(select_trial_step(&d.t, &d.session), CLATTN_OK);
+        attend(&d.t, &d.session.io, d.ages, false, dense);
+        attend(&d.t, &d.session.io, d.ages, true, pruned);
+        differ += memcmp(dense, pruned, sizeof dense) != 0;
+    }
+    ck_assert(_i ? differ == 0 : differ > 0);
+    close_decoder(&d);
+}
+END_TEST
+
 /* ---- AT-23 ---- */
 START_TEST(at_23_refresh_of_one_is_no_cache)
 {
@@ -467,6 +541,7 @@ START_TEST(at_23_prefill_then_decode)
     struct select_trial t = select_trial_new(4, 2, ROWS, KEYS, 3), one = select_trial_new(4, 2, 1, KEYS, 3);
     struct select_trial *both[] = {&t, &one};
     struct select_session session;
+    float of_rows[4 * ROWS * 3], of_row[4 * 3];
     for (int i = 0; i < 2; i++) {
         both[i]->s.block_q = both[i]->s.stride_q = 1;
         both[i]->s.block_k = 4;
@@ -480,13 +555,19 @@ START_TEST(at_23_prefill_then_decode)
     select_trial_fill(&t, false);
     select_trial_fill(&one, false);
     memcpy(one.k, t.k, 2 * KEYS * 3 * sizeof(float));
-    ck_assert_int_eq(select_trial_run(&t), CLATTN_OK);
+    ck_assert_int_eq(select_trial_open(&t, &session), CLATTN_OK);
+    ck_assert_int_eq(select_trial_step(&t, &session), CLATTN_OK);
+    attend(&t, &session.io, NULL, true, of_rows);
+    select_trial_close(&session);
     ck_assert_int_eq(select_trial_open(&one, &session), CLATTN_OK);
     for (int i = 0; i < ROWS; i++) {
         one.key_lengths[0] = KEYS - ROWS + 1 + i;
         for (int h = 0; h < 4; h++)
             memcpy((float *)one.q + 3 * h, (float *)t.q + 3 * (h * ROWS + i), 3 * sizeof(float));
         ck_assert_int_eq(select_trial_step(&one, &session), CLATTN_OK);
+        attend(&one, &session.io, NULL, true, of_row);
+        for (int h = 0; h < 4; h++)
+            ck_assert_mem_eq(of_row + 3 * h, of_rows + 3 * (h * ROWS + i), 3 * sizeof(float));
         for (int u = 0; u < 2; u++)
             ck_assert_mem_eq(one.lists + one.list.ids_at / 4 + u * one.list.capacity,
                              t.lists + t.list.ids_at / 4 + (u * ROWS + i) * t.list.capacity,
@@ -607,6 +688,7 @@ int main(void)
     tcase_add_loop_test(device, at_23_prefill_then_decode, 0, 2);
     tcase_add_loop_test(device, at_24_late_lists, 0, 2);
     tcase_add_test(device, wrong_copies);
+    tcase_add_loop_test(device, at_22_attention_reads_every_key, 0, 2);
     suite_add_tcase(suite, host);
     suite_add_tcase(suite, device);
     return run_suite(suite);

@@ -91,9 +91,11 @@ static inline void mark_words(const struct rule_env *env, const struct asker *s,
 static inline void find_last_key(const struct rule_env *env, const struct asker *s, int block, __local int *found)
 {
     const int first = block * s->block_k;
-    for (int k = min(s->p.k_len, first + s->block_k) - 1 - (int)get_local_id(0); k >= first; k -= GROUP)
-        if (k > found[LAST_KEY] && is_seen(env, s, k))
-            atomic_max(found + LAST_KEY, k);
+    int k = min(s->p.k_len, first + s->block_k) - 1 - (int)get_local_id(0);
+    while (k >= first && !is_seen(env, s, k))
+        k -= GROUP;
+    if (k >= first)
+        atomic_max(found + LAST_KEY, k);
 }
 
 /* First and last block, and the first run of FULL ones: a word a bit at its lower and upper end. */

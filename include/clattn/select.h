@@ -144,6 +144,11 @@ CLATTN_API clattn_status clattn_select_parse(clattn_select *select, clattn_atten
                                              char *message, size_t size);
 CLATTN_API clattn_status clattn_select_print(const clattn_select *select, char *text, size_t size);
 
+/* listed | k < sink | q - k < window & k - q < window: what a selection lets a row see, to be joined with the problem's
+ * own pattern by clattn_both.  CLATTN_GROW_WINDOW: q - k < window + age[b], of an i32 array `age' of [batch] that the
+ * problem declares.  BAD_STRUCT_SIZE, BAD_COUNT are kept in the pattern. */
+CLATTN_API clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner);
+
 /* Make a plan: choose where nodes lie (local memory, or the workspace where K or the device's local memory asks for
  * it), build, run a tiny problem with ties and compare its lists with the host's, number by number.  As
  * clattn_plan_create.  problem: the attention that reads the lists; of it sizes, layouts of q and k, pattern, corner, the

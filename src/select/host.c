@@ -31,7 +31,7 @@ static double least(double a, double b)
 static bool matters(const struct view *v, int64_t h, int64_t i, int64_t k)
 {
     const struct clattn__problem *p = &v->t->plan.problem;
-    const struct clattn__expr_values values = {p->a.scalars, p->a.arrays, v->t->zeros, NULL};
+    const struct clattn__expr_values values = {.scalars = p->a.scalars, .arrays = p->a.arrays, .data = v->t->zeros};
     const struct clattn__expr_point at = {
         .q = (int32_t)(i + (p->bottom_right ? v->k_len - v->q_len : 0)), .k = (int32_t)k, .h = (int32_t)h,
         .g = (int32_t)(h / (v->a->heads / v->a->kv_heads)), .q_len = (int32_t)v->q_len, .k_len = (int32_t)v->k_len,

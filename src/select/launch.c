@@ -116,6 +116,10 @@ static cl_int launch_stages(struct clattn__chain *c, const struct clattn__select
         if (!activate(run, args, i))
             continue;
         args->stage = i;
+        args->chunks_at = run->stages_at[i];
+        args->chunk_words = run->plan->stage_words[i];
+        args->cut_at = last ? 0 : run->stages_at[i + 1];
+        args->cut_words = last ? 0 : run->plan->stage_words[i + 1];
         args->chunk = (cl_int)select->stages[i].chunk;
         args->smaller = last ? args->chunk : (cl_int)select->stages[i + 1].chunk;
         args->keep_chunks = (cl_int)(select->stages[i].keep / select->stages[i].chunk);
@@ -187,7 +191,7 @@ static cl_int launch_empty(struct clattn__chain *c, const struct clattn__select_
 
 cl_int clattn__launch_select(struct clattn__chain *c, void *cookie)
 {
-    const struct clattn__select_run *run = cookie;
+    struct clattn__select_run *run = cookie;
     const clattn_select_plan *plan = run->plan;
     if (plan->select.method == CLATTN_STREAMING)
         return launch_empty(c, run);
@@ -195,7 +199,7 @@ cl_int clattn__launch_select(struct clattn__chain *c, void *cookie)
     const int64_t tile = run->io->starts && few < plan->tile ? few : plan->tile;
     cl_int code = launch_tables(c, run);
     for (int64_t first = 0; code == CL_SUCCESS && first < plan->pairs; first += tile) {
-        struct select_args args = clattn__select_place(plan, run->shift, run->kept_shift, first);
+        struct select_args args = clattn__select_place(run, first);
         args.count = (cl_int)(plan->pairs - first < tile ? plan->pairs - first : tile);
         code = launch_tile(c, run, &args);
     }

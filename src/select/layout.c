@@ -52,8 +52,6 @@ static void fill_sizes(struct select_args *args, const clattn_select_plan *plan)
     args->sets = shape->sets;
     args->set_heads = shape->set_heads;
     args->max_keys = (cl_int)shape->max_keys;
-    for (int i = 1; i < s->n_stages; i++)
-        args->chunk_words[i - 1] = 1 + (cl_int)clattn__stage_chunks(s, list, i);
     args->scratch = (cl_int)shape->scratch;
     args->representative = s->representative;
 }
@@ -72,7 +70,8 @@ static int64_t words_of_rows(const clattn_select_plan *plan)
     return s->scored ? plan->list.scopes * s->sets * plan->problem.a.dim * s->rows : 0;
 }
 
-static void list_parts(const clattn_select_plan *plan, struct select_args *args, struct part parts[MOST_PARTS])
+static void list_parts(const clattn_select_plan *plan, struct select_args *args, cl_long stages_at[CLATTN_MAX_STAGES],
+                       struct part parts[MOST_PARTS])
 {
     const int64_t lists = plan->list.scopes;
     const bool kept = plan->select.flags & CLATTN_KEEP_STAGES && plan->select.method == CLATTN_STAGED;
@@ -80,25 +79,26 @@ static void list_parts(const clattn_select_plan *plan, struct select_args *args,
         {&args->cands_at, (int64_t)args->cand_scopes * CAND_WORDS, kept},
         {&args->bits_at, (int64_t)args->cand_scopes * args->words, kept},
         {&args->before_at, (int64_t)args->cand_scopes * args->words, kept},
-        {&args->chunks_at[0], lists * args->chunk_words[0], kept},
-        {&args->chunks_at[1], lists * args->chunk_words[1], kept},
-        {&args->chunks_at[2], lists * args->chunk_words[2], kept},
+        {&stages_at[1], lists * plan->stage_words[1], kept},
+        {&stages_at[2], lists * plan->stage_words[2], kept},
+        {&stages_at[3], lists * plan->stage_words[3], kept},
         {&args->rows_at, words_of_rows(plan), false},
         {&args->keys_at, lists * plan->shape.max_keys, false},
     };
     memcpy(parts, all, sizeof all);
 }
 
-struct select_args clattn__select_place(const clattn_select_plan *plan, int64_t shift, int64_t kept_shift, int64_t first)
+struct select_args clattn__select_place(struct clattn__select_run *run, int64_t first)
 {
-    struct select_args args = plan->args;
+    struct select_args args = run->plan->args;
     struct part parts[MOST_PARTS];
-    list_parts(plan, &args, parts);
+    memcpy(run->stages_at, run->plan->stages_at, sizeof run->stages_at);
+    list_parts(run->plan, &args, run->stages_at, parts);
     for (int i = 0; i < MOST_PARTS; i++)
-        *parts[i].at += parts[i].kept ? kept_shift + first * parts[i].words : shift;
-    args.scratch_at += shift;
+        *parts[i].at += parts[i].kept ? run->kept_shift + first * parts[i].words : run->shift;
+    args.scratch_at += run->shift;
     for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
-        args.table_at[i] += shift;
+        args.table_at[i] += run->shift;
     args.first = first;
     return args;
 }
@@ -116,7 +116,9 @@ bool clattn__select_layout(clattn_select_plan *plan)
     struct forward_args tables_args = {.batch = 0};
     int64_t each = 0, kept_at = 0, words;
     fill_sizes(&plan->args, plan);
-    list_parts(plan, &plan->args, parts);
+    for (int i = 1; i < plan->select.n_stages; i++)
+        plan->stage_words[i] = 1 + (cl_int)clattn__stage_chunks(&plan->select, &plan->list, i);
+    list_parts(plan, &plan->args, plan->stages_at, parts);
     for (int i = 0; i < MOST_PARTS; i++)
         each += parts[i].kept ? 0 : parts[i].words;
     plan->pairs = plan->list.batch * plan->list.q_blocks;

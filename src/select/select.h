@@ -10,7 +10,7 @@
 #include "select_args.clh"
 #undef I64
 #undef I32
-_Static_assert(offsetof(struct select_args, chunk_words) + 3 * sizeof(cl_int) == sizeof(struct select_args), "no padding at a struct's end");
+_Static_assert(offsetof(struct select_args, pad) + sizeof(cl_int) == sizeof(struct select_args), "no padding at a struct's end");
 
 /* ---- list.c ---- */
 /* Write a status's sentence with details into text, if there is one, and return the status. */
@@ -60,6 +60,8 @@ struct clattn_select_plan {
     struct clattn__problem problem; /* whose pattern is that and not near */
     struct clattn__select_shape shape;
     struct select_args args;        /* of the first tile */
+    cl_long stages_at[CLATTN_MAX_STAGES];    /* STAGED: what a stage begins with, but the first */
+    cl_int stage_words[CLATTN_MAX_STAGES];   /* of a list, and 1 */
     struct clattn__tables tables;
     struct clattn__kernel kernels[CLATTN__SELECT_KERNELS]; /* those that the method needs */
     int64_t pairs, tile;     /* of a batch entry and a query block: in all, and of a launch */
@@ -81,8 +83,6 @@ clattn_pattern clattn__select_pattern(const clattn_select *select, const clattn_
 /* ---- layout.c ---- */
 /* Lay out the workspace of a plan whose shape is known: args, tables, tile, workspace_bytes, kept_bytes.  false: overflow. */
 bool clattn__select_layout(clattn_select_plan *plan);
-/* The plan's args for a workspace and kept stages that begin so many words later, and for pairs from `first' on. */
-struct select_args clattn__select_place(const clattn_select_plan *plan, int64_t shift, int64_t kept_shift, int64_t first);
 int64_t clattn__bounds_bytes(const clattn_select_plan *plan);
 
 /* ---- launch.c: the kernels of a selection with their arguments, without any check ---- */
@@ -92,7 +92,10 @@ struct clattn__select_run {
     cl_mem workspace, kept;
     int64_t shift, kept_shift; /* words before this enqueue's part of them */
     int64_t first, count; /* bounds: blocks */
+    cl_long stages_at[CLATTN_MAX_STAGES]; /* of the tile at work */
 };
+/* In layout.c: the plan's args, and the run's stages_at, for the places of a run and for pairs from `first' on. */
+struct select_args clattn__select_place(struct clattn__select_run *run, int64_t first);
 cl_int clattn__launch_select(struct clattn__chain *c, void *run);
 cl_int clattn__launch_bounds(struct clattn__chain *c, void *run);
 
