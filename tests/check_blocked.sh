@@ -1,13 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_blocked.sh - the blocked engine on PoCL, against the double reference: types, masks, edits, lengths, parts of the keys, head sizes
-# around its tiles, poison (--seed 1: NaN and infinities where nothing is seen; 3: scores as large as 1e4).
+# check_blocked.sh - the blocked engines on PoCL, against the double reference: types, masks, edits, lengths, parts of the keys, head sizes
+# around their tiles, poison (--seed 1: NaN and infinities where nothing is seen; 3: scores as large as 1e4).
 set -u
 . "$top_srcdir/tests/runtimes.sh"
 clattn=$top_builddir/clattn
 
 verify() {
     check "$clattn" verify --engine blocked "$@"
+}
+
+verify_large() {
+    check "$clattn" verify --engine blocked-large "$@"
 }
 
 for seed in 1 3; do
@@ -27,6 +31,8 @@ for seed in 1 3; do
     verify --seed $seed --weight 'relu(score)' --normaliser count attn:f32:h2:q40:k70:d32:causal-br:lse
     verify --seed $seed --weight 'score' --normaliser none --mask 'k % 3 != 1' attn:f32:h2:q40:k70:d64
     verify --seed $seed --mask 'doc[b,q] == doc[b,k]' --array 'doc=i32[b,k]' --corner tl attn:f32:b2:h2:q64:k64:d16
+    verify_large --seed $seed attn:f32:h2:q140:k300:d128:causal-br:lse
+    verify_large --seed $seed attn:bf16-f32:b2:h2:q130:k270:d60/41:packed:qtotal=250:ktotal=500:causal-tl
 done
 "$clattn" run --engine blocked attn:f32:h1:q5:k5:d257 2>&1 < /dev/null | grep -q 'head sizes above 256' ||
     { echo "FAILED: a head of 257 was not refused for that reason"; bad=$((bad + 1)); }
@@ -41,4 +47,4 @@ if cmp -s "$tmp/forward_blocked.cl" "$top_builddir/cl/flat/forward_blocked.cl" |
     echo "FAILED: a kernel that does not rescale its sums passed the self-test"
     bad=$((bad + 1))
 fi
-end_checks "blocked engine" 32 && [ "$ran" -eq 32 ]
+end_checks "blocked engines" 36 && [ "$ran" -eq 36 ]

@@ -75,7 +75,7 @@ static const struct {
     {"attn:f16:h4/2:q20:k300:d40:lse:keylens:splits=2", "j[q, k] > 0", "soft_cap(30) + r[h] * 0.5", "", CLATTN_SOFTMAX},
 };
 
-static const char *const engines[] = {"vector", "blocked", "portable", "matrix-wgmma", "matrix-mma", "matrix-generic"};
+static const char *const engines[] = {"vector", "blocked-large", "blocked", "portable", "matrix-wgmma", "matrix-mma", "matrix-generic"};
 
 START_TEST(no_words)
 {

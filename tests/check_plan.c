@@ -556,35 +556,62 @@ START_TEST(even_work)
 }
 END_TEST
 
-/* The blocked engine: a tile covers the head, its chunks and weights fit local memory, its items' sums their registers. */
+/* The blocked engines: a tile covers the head, its chunks and weights fit local memory, its items' numbers their registers. */
+static void check_tile(const clattn_device_facts *facts, int64_t q_len, int32_t dim, const char *name, int *taken)
+{
+    struct clattn__task task = plain_task();
+    task.kv_heads = task.heads;
+    task.q_len = q_len;
+    task.dim = task.dim_v = dim;
+    const struct choice c = choose(facts, &task, name, false);
+    const struct clattn__spec *s = &c.launch.spec;
+    const bool large = !strcmp(name, "blocked-large"), room = facts->has_compiler && facts->local_bytes >= 32768 && !facts->slow_wide_vectors;
+    const bool taken_large = dim <= 128 && facts->largest_group >= 128 && (facts->unit_local_bytes > 170 << 10 || facts->local_bytes > 170 << 10);
+    const bool wanted = large ? taken_large : dim <= 256;
+    ck_assert_msg(!room || (c.status == CLATTN_OK) == wanted, "%s, %d rows, d %d, unit %d: %s", facts->name, (int)q_len, dim,
+                  (int)facts->unit_local_bytes, c.why);
+    if (c.status)
+        return;
+    const int32_t across = s->BK / s->MK, down = s->BQ / s->NQ;
+    const int32_t columns = (s->BQ + s->BK + 8) * s->NT, values = down * across * s->MD;
+    const uint64_t bytes = 4 * (uint64_t)(2 * (columns > values ? columns : values) + s->BK * (s->BQ + 4));
+    ck_assert_int_eq(s->GROUP, across * down);
+    ck_assert(across % 8 == 0 && down % 4 == 0 && s->NQ % 4 == 0 && s->MK % 4 == 0 && s->MD % 4 == 0 && across * s->MD >= dim);
+    ck_assert(s->NQ * s->MK <= 128 && s->NQ * s->MD <= 128 && s->GROUP <= (int32_t)facts->largest_group);
+    ck_assert_int_le(s->BQ, !large && (q_len <= 32 || facts->largest_group < 128) ? 32 : large ? 128 : 64);
+    ck_assert(!c.launch.rewrite == (bytes + 16 <= facts->local_bytes) && (large || !c.launch.rewrite));
+    ck_assert_uint_eq(bytes, (uint64_t)(c.launch.rewrite ? c.launch.wish.local_bytes : s->LOCAL));
+    ck_assert(!c.launch.rewrite || (c.launch.wish.group == s->GROUP && 2 * (bytes + 16 + 1024) <= facts->unit_local_bytes));
+    ++*taken;
+}
+
 START_TEST(register_tiles)
 {
-    static const int64_t lengths[] = {1, 32, 33, 500};
-    int taken = 0;
+    static const int64_t lengths[] = {1, 32, 33, 64, 65, 130, 500}, kib[] = {0, 100, 164, 228};
+    int small = 0, large = 0;
     for (int i = 0; i < n_devices; i++)
         for (int32_t dim = 1; dim <= 300; dim += 7)
             for (size_t n = 0; n < CLATTN__LEN(lengths); n++) {
-                const clattn_device_facts *facts = &devices[i].facts;
-                struct clattn__task task = plain_task();
-                task.kv_heads = task.heads;
-                task.q_len = lengths[n];
-                task.dim = task.dim_v = dim;
-                struct choice c = choose(facts, &task, "blocked", false);
-                const struct clattn__spec *s = &c.launch.spec;
-                ck_assert_msg(!facts->has_compiler || facts->local_bytes < 32768 || facts->slow_wide_vectors || (c.status == CLATTN_OK) == (dim <= 256), "%s, d %d: %s",
-                              devices[i].file, dim, c.why);
-                if (c.status)
-                    continue;
-                int32_t across = s->BK / s->MK, down = s->BQ / s->NQ, part = s->BK < 64 ? s->BK : 64;
-                int32_t columns = (s->BQ + s->BK) * (s->NT + 4), values = down * across * s->MD, place = columns > values ? columns : values;
-                ck_assert_int_eq(s->GROUP, across * down);
-                ck_assert(across % 8 == 0 && down % 4 == 0 && s->NQ % 4 == 0 && s->MD % 4 == 0 && across * s->MD >= dim);
-                ck_assert_uint_le(4 * (uint64_t)(2 * place + part * (s->BQ + 4)) + 16, facts->local_bytes);
-                ck_assert_int_le(s->NQ * (s->MD + s->MK), 160);
-                ck_assert_int_eq(s->BQ, lengths[n] <= 32 || facts->largest_group < 128 ? 32 : 64);
-                taken++;
+                clattn_device_facts facts = devices[i].facts;
+                check_tile(&facts, lengths[n], dim, "blocked", &small);
+                for (size_t u = 0; u < CLATTN__LEN(kib); u++) {
+                    facts.unit_local_bytes = (uint64_t)kib[u] << 10;
+                    check_tile(&facts, lengths[n], dim, "blocked-large", &large);
+                }
             }
-    ck_assert_int_gt(taken, 1000);
+    clattn_device_facts gpu = {0};
+    for (int i = 0; i < n_devices; i++)
+        if (strstr(devices[i].facts.platform, "NVIDIA"))
+            gpu = devices[i].facts;
+    gpu.unit_local_bytes = 228 << 10;
+    for (int64_t q_len = 1; q_len < 3000; q_len += q_len / 4 + 1) { /* by itself only where all units have work */
+        struct clattn__task task = plain_task();
+        task.q_len = q_len;
+        const bool filled = q_len > 64 && task.batch * task.heads * ((q_len + 127) / 128) > gpu.compute_units;
+        ck_assert(is_engine(choose(&gpu, &task, "", false).engine, filled ? "blocked-large" : "blocked"));
+    }
+    ck_assert_int_gt(small, 1000);
+    ck_assert_int_gt(large, 300);
 }
 END_TEST
 

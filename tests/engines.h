@@ -14,7 +14,7 @@
  * check_properties and check_data have it. */
 static inline bool is_for_others(const clattn_device_facts *facts, const char *engine)
 {
-    return (facts->type & CL_DEVICE_TYPE_CPU) && !strcmp(engine, "blocked");
+    return (facts->type & CL_DEVICE_TYPE_CPU) && !strncmp(engine, "blocked", 7);
 }
 
 /* The names of up to `most` engines; returns how many.  Those that refuse the problem are named. */
@@ -28,8 +28,8 @@ static inline int engines_taking(clattn_context *ctx, const clattn_attention *pr
     for (size_t i = 0; n < most && clattn_engine_describe(&facts, i, &fit) == CLATTN_OK; i++) {
         clattn_attention a = *problem;
         clattn_plan *plan;
-        if (!fit.fits)
-            continue;
+        if (!fit.fits || ((facts.type & CL_DEVICE_TYPE_CPU) && !strcmp(fit.engine, "blocked-large")))
+            continue; /* the latter is the kernel of blocked, and check_blocked.sh has it */
         snprintf(a.engine, sizeof a.engine, "%s", fit.engine);
         clattn_status status = clattn_plan_create(&plan, ctx, &a);
         clattn_context_message(ctx, text, sizeof text);

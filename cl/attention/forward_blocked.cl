@@ -4,37 +4,40 @@
  *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
  *
  * A work-group of ACROSS x DOWN items owns BQ rows.  Item (x, y) makes NQ x MK scores and NQ x MD outputs in registers: fours of rows
- * y, y + DOWN ..., keys x, x + ACROSS ..., fours of columns x, x + ACROSS ...  Everything passes through local memory as f32: rows of
- * queries and keys in chunks of NT columns, weights by key, values in chunks of VALUE_ROWS rows.  There are two places for chunks: while
- * one is multiplied, items hold the next in registers, and put it into the other; a chunk costs one barrier.
+ * y, y + DOWN ..., fours of keys and of columns x, x + ACROSS ...  Everything passes through local memory as f32, so that a step of a
+ * product reads rows of it: queries and keys column by column, in chunks of NT columns; weights by key; values in chunks of VALUE_ROWS
+ * rows.  There are two places for chunks, and a chunk costs one barrier: while one is multiplied, the next one is on its way to the items'
+ * registers; then they put it into the other place, and ask for the one after it before they wait for each other.
  *
- *     local:  places [2] of [BQ][PITCH] queries and [BK][PITCH] keys, or of [VALUE_ROWS][VALUE_PITCH] values
- *             weights [64 keys, or BK][WEIGHT_PITCH]; while maxima are joined [ACROSS][WEIGHT_PITCH]
- *     bytes:  4 * (2 * PLACE + min(BK, 64) * WEIGHT_PITCH), and 16
- *     banks:  a row of a chunk is an odd number of fours; of 32 neighbours eight x and four y, half of them two y: each half reads at most
- *             eight different fours, in different banks
+ *     local:  places [2] of [NT][QUERY_PITCH] queries and [NT][KEY_PITCH] keys, or of [VALUE_ROWS][VALUE_PITCH] values
+ *             weights [BK][WEIGHT_PITCH]; while maxima are joined [ACROSS][WEIGHT_PITCH]
+ *     bytes:  4 * (2 * PLACE + BK * WEIGHT_PITCH), and 16
+ *     banks:  of 32 neighbours eight x and four y, half of them two y: each half reads at most eight different fours, which lie in
+ *             different banks; they write fours of columns of 16 rows, 16 banks from each other
  *
- * -D parameters beside those of forward.clh: GROUP, BQ, BK; NQ rows, MK keys and MD columns of an item, NQ and MD multiples of 4; NT
- * columns of a chunk, 8 or 16; UNROLLED 1: loops over an item's arrays are unrolled, so that these lie in registers; ALIGNED 1: rows of q,
- * k, v and o start at multiples of 16 bytes, DIM and DIM_V are multiples of 4.
+ * -D parameters beside those of forward.clh: GROUP, BQ, BK; NQ rows, MK keys and MD columns of an item, multiples of 4; NT columns of a
+ * chunk, 8 or 16; LOCAL bytes of local memory, or DOOR_BYTES, which the editor of assembly makes as many; UNROLLED 1: loops over an item's
+ * arrays are unrolled, so that these lie in registers; ALIGNED 1: rows of q, k, v and o start at multiples of 16 bytes, DIM and DIM_V are
+ * multiples of 4.
  * Numerics: f32, fma; keys in rising order from 0 over FOLD of them, then such sums in rising order.  Weights are taken relative to the
  * maximum of the blocks before; only where their sum shows that it was too small the true maximum is found, and all that was summed is
  * rescaled.  exp2 is the device's.  A masked pair has weight +0 exactly; values that are not finite are added apart in PARTIAL blocks, in
  * the rows that see them, and 0 takes their place in the product.
  */
+#include "door.clh"
 #include "forward.clh"
 
 #define ACROSS (BK / MK)
 #define DOWN (BQ / NQ)
-#if GROUP != ACROSS * DOWN || ACROSS % 8 != 0 || DOWN % 4 != 0 || NQ % 4 != 0 || MD % 4 != 0 || ACROSS * MD < DIM_V
-#error "forward_blocked.cl: ACROSS a multiple of 8, DOWN, NQ and MD of 4"
+#if GROUP != ACROSS * DOWN || ACROSS % 8 != 0 || DOWN % 4 != 0 || NQ % 4 != 0 || MK % 4 != 0 || MD % 4 != 0 || ACROSS * MD < DIM_V
+#error "forward_blocked.cl: ACROSS a multiple of 8, DOWN, NQ, MK and MD of 4"
 #endif
 #define ITEM_X(item) ((item) / 32 % (ACROSS / 8) * 8 + (item) / 2 % 8)
 #define ITEM_Y(item) ((item) / 32 / (ACROSS / 8) * 4 + (item) % 32 / 16 * 2 + (item) % 2)
 #define FRAG_ROWS NQ
 #define FRAG_KEYS MK
 #define FRAG_COLUMNS MD
-#define S_AT(i, c) ((c) * NQ + (i))
+#define S_AT(i, c) ((i) * MK + (c))
 #define O_AT(i, c) ((i) * MD + (c))
 #if UNROLLED
 #define UNROLL _Pragma("unroll")
@@ -46,10 +49,9 @@
 
 /* From an item's first row, key or column to another. */
 #define ROW(i) ((i) / 4 * (4 * DOWN) + (i) % 4)
-#define KEY(c) ((c) * ACROSS)
 #define COLUMN(c) ((c) / 4 * (4 * ACROSS) + (c) % 4)
 static inline int frag_row(int item, int i) { return 4 * ITEM_Y(item) + ROW(i); }
-static inline int frag_key(int item, int c) { return ITEM_X(item) + KEY(c); }
+static inline int frag_key(int item, int c) { return 4 * ITEM_X(item) + COLUMN(c); }
 static inline int frag_column(int item, int c) { return 4 * ITEM_X(item) + COLUMN(c); }
 static inline float join_sum(float x) { return x; }
 
@@ -58,21 +60,26 @@ static inline float join_sum(float x) { return x; }
 
 #define LARGEST_SUM 256.0f             /* of an item's weights of a row in a block */
 #define FOLD (BK < 128 ? 128 / BK : 1) /* blocks whose products are summed from 0 */
-#define PARTS ((BK + 63) / 64)         /* of a block: its weights are in local memory one part after the other */
-#define PART (MK / PARTS)              /* keys of an item in a part */
-#define PITCH (NT + 4)
 #define WEIGHT_PITCH (BQ + 4)
 #define VALUE_PITCH (ACROSS * MD)
-#define COLUMNS_PLACE ((BQ + BK) * PITCH)
+#define QUERY_PITCH (BQ + 4)
+#define KEY_PITCH (BK + 4)
+#define KEYS_AT (NT * QUERY_PITCH)
+#define COLUMNS_PLACE (KEYS_AT + NT * KEY_PITCH)
+#define COLUMN_CHUNKS ((DIM + NT - 1) / NT)
 #define PLACE (COLUMNS_PLACE < DOWN * VALUE_PITCH ? DOWN * VALUE_PITCH : COLUMNS_PLACE)
-#if PART * ACROSS * VALUE_PITCH <= COLUMNS_PLACE
-#define VALUE_ROWS (PART * ACROSS)
+#if 64 * VALUE_PITCH <= COLUMNS_PLACE && BK >= 64
+#define VALUE_ROWS 64
 #elif 32 * VALUE_PITCH <= COLUMNS_PLACE
 #define VALUE_ROWS 32
 #elif 16 * VALUE_PITCH <= COLUMNS_PLACE
 #define VALUE_ROWS 16
 #else
 #define VALUE_ROWS DOWN
+#endif
+#define MEMORY (4 * (2 * PLACE + BK * WEIGHT_PITCH))
+#if LOCAL < MEMORY && LOCAL != DOOR_BYTES
+#error "forward_blocked.cl: LOCAL is too small"
 #endif
 
 /* Fours of floats that an item carries to local memory: of a chunk of columns rows ROW_STEP from each other, of a chunk of
@@ -93,8 +100,8 @@ static inline float join_sum(float x) { return x; }
 #endif
 #define LOCAL4(p) (*(__local float4 *)(p))
 
-static inline int chunk_row(int item, int j) { return item / (NT / 4) + j * ROW_STEP; }
-static inline int chunk_column(int item) { return item % (NT / 4) * 4; }
+static inline int chunk_row(int item, int j) { return item / 2 % ROW_STEP + j * ROW_STEP; }
+static inline int chunk_column(int item) { return item % 2 * 4 + item / 2 / ROW_STEP * 8; }
 
 /* What an item reads: its first four of the rows of which it carries a share. */
 struct sources {
@@ -139,15 +146,25 @@ static inline void fetch_columns(float4 *next, const struct sources *from, int d
         next[QUERY_SHARE + j] = FETCH4(T_K, from->k[j] + d0, left);
 }
 
+/* An item's share of a chunk of rows, row by row in global memory, to local memory column by column. */
+static inline void put_share(__local float *to, const float4 *share, int rows, int pitch, int item)
+{
+    const int row = chunk_row(item, 0), steps = (rows + ROW_STEP - 1) / ROW_STEP;
+    UNROLL for (int j = 0; j < steps; j++) {
+        __local float *at = to + chunk_column(item) * pitch + row + j * ROW_STEP;
+        if (rows % ROW_STEP == 0 || row + j * ROW_STEP < rows) {
+            at[0] = share[j].s0;
+            at[pitch] = share[j].s1;
+            at[2 * pitch] = share[j].s2;
+            at[3 * pitch] = share[j].s3;
+        }
+    }
+}
+
 static inline void put_columns(__local float *place, const float4 *next, int item)
 {
-    __local float *to = place + chunk_row(item, 0) * PITCH + chunk_column(item);
-    UNROLL for (int j = 0; j < QUERY_SHARE; j++)
-        if (BQ % ROW_STEP == 0 || chunk_row(item, j) < BQ)
-            LOCAL4(to + j * ROW_STEP * PITCH) = next[j];
-    UNROLL for (int j = 0; j < KEY_SHARE; j++)
-        if (BK % ROW_STEP == 0 || chunk_row(item, j) < BK)
-            LOCAL4(to + (BQ + j * ROW_STEP) * PITCH) = next[QUERY_SHARE + j];
+    put_share(place, next, BQ, QUERY_PITCH, item);
+    put_share(place + KEYS_AT, next + QUERY_SHARE, BK, KEY_PITCH, item);
 }
 
 /* Values of the keys from number k0 of a block on; 0 past its end. */
@@ -188,80 +205,64 @@ static inline void put_values(const struct shared *shared, const float4 *next, c
     }
 }
 
-/* A row's scores += x y of four columns, column by column, since each product waits for the one before it. */
-static inline void add_products(float *s, int i, float4 x, const float4 *y)
-{
-    UNROLL for (int c = 0; c < MK; c++)
-        s[S_AT(i, c)] = MULTIPLY_ADD(x.s0, y[c].s0, s[S_AT(i, c)]);
-    UNROLL for (int c = 0; c < MK; c++)
-        s[S_AT(i, c)] = MULTIPLY_ADD(x.s1, y[c].s1, s[S_AT(i, c)]);
-    UNROLL for (int c = 0; c < MK; c++)
-        s[S_AT(i, c)] = MULTIPLY_ADD(x.s2, y[c].s2, s[S_AT(i, c)]);
-    UNROLL for (int c = 0; c < MK; c++)
-        s[S_AT(i, c)] = MULTIPLY_ADD(x.s3, y[c].s3, s[S_AT(i, c)]);
-}
-
-#define STEPS (NT / 4 * NQ)
-
-/* s += products of a chunk of columns.  A step is a row of queries and four columns; its queries are asked for two steps before, and
- * the keys of the next columns one by one, because local memory takes as long as the products of a step. */
-static inline void multiply_keys(float *s, __local float *place, int item)
-{
-    __local float *query = place + 4 * ITEM_Y(item) * PITCH, *key = place + (BQ + ITEM_X(item)) * PITCH;
-    float4 x[3], y[2][MK];
-    UNROLL for (int c = 0; c < MK; c++)
-        y[0][c] = LOCAL4(key + KEY(c) * PITCH);
-    x[0] = LOCAL4(query);
-    x[1] = LOCAL4(query + PITCH);
-    UNROLL for (int t = 0; t < STEPS; t++) {
-        const int i = t % NQ, d = t / NQ * 4, ahead = t + 2;
-        if (ahead < STEPS)
-            x[ahead % 3] = LOCAL4(query + ROW(ahead % NQ) * PITCH + ahead / NQ * 4);
-        UNROLL for (int c = i * MK / NQ; c < (i + 1) * MK / NQ; c++)
-            if (d + 4 < NT)
-                y[(d / 4 + 1) % 2][c] = LOCAL4(key + KEY(c) * PITCH + d + 4);
-        add_products(s, i, x[t % 3], y[d / 4 % 2]);
-    }
-}
-
-/* What the products of one key's values take. */
-struct pair {
-    float4 w[NQ / 4], v[MD / 4];
+/* What one step of a product takes: of a column or a key. */
+struct step {
+    float row[NQ], column[MK > MD ? MK : MD];
 };
 
-static inline void load_pair(struct pair *p, __local float *weight, __local float *value, int k)
+static inline void load_step(struct step *x, __local const float *row, __local const float *column, int columns)
 {
     UNROLL for (int i = 0; i < NQ; i += 4)
-        p->w[i / 4] = LOCAL4(weight + k * WEIGHT_PITCH + ROW(i));
-    UNROLL for (int c = 0; c < MD; c += 4)
-        p->v[c / 4] = LOCAL4(value + k * VALUE_PITCH + COLUMN(c));
+        vstore4(LOCAL4(row + ROW(i)), 0, x->row + i);
+    UNROLL for (int c = 0; c < columns; c += 4)
+        vstore4(LOCAL4(column + COLUMN(c)), 0, x->column + c);
 }
 
-static inline void add_pair(float *o, const struct pair *p)
+/* To and fro, so that neighbours always share an operand. */
+static inline void add_step(float *sums, const struct step *x, int columns)
 {
-    float w[NQ], v[MD];
-    UNROLL for (int i = 0; i < NQ / 4; i++)
-        vstore4(p->w[i], i, w);
-    UNROLL for (int c = 0; c < MD / 4; c++)
-        vstore4(p->v[c], c, v);
-    UNROLL for (int i = 0; i < NQ; i++)
-        UNROLL for (int c = 0; c < MD; c++)
-            o[O_AT(i, c)] = MULTIPLY_ADD(w[i], v[c], o[O_AT(i, c)]);
-}
-
-/* o += products of a chunk of values; weights: of its first key. */
-static inline void multiply_values(float *o, __local float *weights, __local float *place, int item)
-{
-    __local float *weight = weights + 4 * ITEM_Y(item), *value = place + 4 * ITEM_X(item);
-    struct pair even, odd;
-    load_pair(&even, weight, value, 0);
-    UNROLL_4 for (int k = 0; k < VALUE_ROWS; k += 2) {
-        load_pair(&odd, weight, value, k + 1);
-        add_pair(o, &even);
-        if (k + 2 < VALUE_ROWS)
-            load_pair(&even, weight, value, k + 2);
-        add_pair(o, &odd);
+    UNROLL for (int i = 0; i < NQ; i += 2) {
+        float *even = sums + i * columns, *odd = even + columns;
+        UNROLL for (int c = 0; c < columns; c++)
+            even[c] = MULTIPLY_ADD(x->row[i], x->column[c], even[c]);
+        UNROLL for (int c = columns - 1; c >= 0; c--)
+            odd[c] = MULTIPLY_ADD(x->row[i + 1], x->column[c], odd[c]);
     }
+}
+
+/* The numbers of steps of a product are asked for one step before, those of a chunk's first step while the last one of the chunk before
+ * is multiplied: local memory takes as long as a step. */
+static inline void load_column(struct step *x, __local const float *place, int column, int item)
+{
+    __local const float *query = place + 4 * ITEM_Y(item), *key = place + KEYS_AT + 4 * ITEM_X(item);
+    load_step(x, query + column * QUERY_PITCH, key + column * KEY_PITCH, MK);
+}
+
+static inline void load_key(struct step *x, __local const float *weights, __local const float *place, int key, int item)
+{
+    load_step(x, weights + 4 * ITEM_Y(item) + key * WEIGHT_PITCH, place + 4 * ITEM_X(item) + key * VALUE_PITCH, MD);
+}
+
+/* s += products of a chunk of columns, the last one of which is left in x[1]; the first one is in x[0]. */
+static inline void multiply_keys(float *s, struct step *x, __local const float *place, int item)
+{
+    UNROLL for (int d = 0; d < NT - 1; d++) {
+        load_column(&x[(d + 1) % 2], place, d + 1, item);
+        add_step(s, &x[d % 2], MK);
+    }
+}
+
+/* The same for a chunk of values; weights: of its first key. */
+static inline void multiply_values(float *o, struct step *x, __local const float *weights, __local const float *place, int item)
+{
+    UNROLL_4 for (int k = 0; k < VALUE_ROWS - 2; k += 2) {
+        load_key(&x[1], weights, place, k + 1, item);
+        add_step(o, &x[0], MD);
+        load_key(&x[0], weights, place, k + 2, item);
+        add_step(o, &x[1], MD);
+    }
+    load_key(&x[1], weights, place, VALUE_ROWS - 1, item);
+    add_step(o, &x[0], MD);
 }
 
 static inline float weight_of(float s, float m)
@@ -275,13 +276,13 @@ static inline float share_of(float s, float w)
     return NORMALISER < 2 ? w : s == MASKED_SCORE ? 0.0f : 1.0f;
 }
 
-/* Weights of a part to local memory, and an item's sums of them. */
+/* Weights to local memory, and an item's sums of them. */
 static inline void share_weights(float *sums, __local float *weights, const float *s, const struct rows *rows, int item)
 {
-    __local float *to = weights + ITEM_X(item) * WEIGHT_PITCH + 4 * ITEM_Y(item);
+    __local float *to = weights + 4 * ITEM_X(item) * WEIGHT_PITCH + 4 * ITEM_Y(item);
     UNROLL for (int i = 0; i < NQ; i++)
         sums[i] = 0.0f;
-    UNROLL for (int c = 0; c < PART; c++)
+    UNROLL for (int c = 0; c < MK; c++)
         UNROLL for (int i = 0; i < NQ; i += 4) {
             float w[4];
             UNROLL for (int e = 0; e < 4; e++) {
@@ -289,7 +290,7 @@ static inline void share_weights(float *sums, __local float *weights, const floa
                 w[e] = weight_of(x, rows->m[i + e]);
                 sums[i + e] += share_of(x, w[e]);
             }
-            LOCAL4(to + KEY(c) * WEIGHT_PITCH + ROW(i)) = vload4(0, w);
+            LOCAL4(to + COLUMN(c) * WEIGHT_PITCH + ROW(i)) = vload4(0, w);
         }
 }
 
@@ -336,7 +337,7 @@ static inline void find_maxima(int *grew, float *alpha, struct rows *rows, __loc
     UNROLL for (int i = 0; i < NQ; i++) {
         grew[i] = max_row(shown, frag_row(item, i)) > 0.0f;
         mine[i] = s[S_AT(i, 0)];
-        UNROLL for (int c = 1; c < PART; c++)
+        UNROLL for (int c = 1; c < MK; c++)
             mine[i] = fmax(mine[i], s[S_AT(i, c)]);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -396,28 +397,46 @@ static inline void add_special_values(float *o, __local const float *weights, co
 }
 #endif
 
-/* Scores of a block, and the first of its values into the other place; the place of its first columns is `turn`, and after that `turn`
- * is the place of those values. */
-static inline int make_scores(float *s, const struct shared *shared, const struct sources *from, const struct block *b, int turn,
-                              int number, int item)
+/* Chunk number c of block b to registers: of its columns, then of its values; c past its last one are those of the block after it.  It is
+ * asked for before the barrier in front of the chunk before it, so that no compiler does it later: global memory takes as long as a
+ * chunk's products. */
+static inline void fetch_chunk(float4 *next, struct sources *from, const struct block *b, const struct block *after, int c, int item)
 {
-    float4 next[CARRIED];
+    const int mine = COLUMN_CHUNKS + (b->n + VALUE_ROWS - 1) / VALUE_ROWS;
+    const struct block of = c < mine ? *b : *after;
+    const int number = c < mine ? c : c - mine;
+    if (of.n > 0 && number == 0)
+        aim_at(from, &of, item);
+    if (of.n > 0 && number < COLUMN_CHUNKS)
+        fetch_columns(next, from, number * NT, item);
+    else if (of.n > 0)
+        fetch_values(next, from, &of, (number - COLUMN_CHUNKS) * VALUE_ROWS, item);
+}
+
+/* Scores of a block; the place of its first columns is `turn`, and after that `turn` is the place of its first values.  x[0] has the
+ * first step. */
+static inline int make_scores(float *s, struct step *x, float4 *next, const struct shared *shared, struct sources *from,
+                              const struct block *b, const struct block *after, int turn, int number, int item)
+{
     UNROLL for (int i = 0; i < NQ * MK; i++)
         s[i] = 0.0f;
-    for (int d0 = NT;; d0 += NT) {
-        const int last = d0 >= DIM;
-        if (last)
-            fetch_values(next, from, b, 0, item);
-        else
-            fetch_columns(next, from, d0, item);
-        multiply_keys(s, shared->places + turn * PLACE, item);
+    for (int c = 1; c < COLUMN_CHUNKS; c++) {
+        multiply_keys(s, x, shared->places + turn * PLACE, item);
         turn ^= 1;
-        if (last)
-            break;
         put_columns(shared->places + turn * PLACE, next, item);
+        if (c + 1 < COLUMN_CHUNKS)
+            fetch_columns(next, from, (c + 1) * NT, item);
+        else
+            fetch_values(next, from, b, 0, item);
         barrier(CLK_LOCAL_MEM_FENCE);
+        load_column(&x[0], shared->places + turn * PLACE, 0, item);
+        add_step(s, &x[1], MK);
     }
+    multiply_keys(s, x, shared->places + turn * PLACE, item);
+    add_step(s, &x[1], MK);
+    turn ^= 1;
     put_values(shared, next, b, turn, number, item);
+    fetch_chunk(next, from, b, after, COLUMN_CHUNKS + 1, item);
     return turn;
 }
 
@@ -446,39 +465,41 @@ static inline void make_weights(const float *s, struct rows *rows, struct totals
         l[i] += sums[i];
 }
 
-/* o += P V of a block, and the first columns for the next one into the place that is returned. */
-static inline int add_values(float *o, const struct shared *shared, struct sources *from, const struct rows *rows,
-                             const struct rule_env *env, const struct block *b, const struct block *after, int first, int turn, int number,
-                             int item)
+/* o += P V of a block; the place of the next block's first columns is returned, of these the first step is in x[0]. */
+static inline int add_values(float *o, struct step *x, float4 *next, const struct shared *shared, struct sources *from,
+                             const struct rows *rows, const struct rule_env *env, const struct block *b, const struct block *after, int turn,
+                             int number, int item)
 {
-    float4 next[CARRIED];
-    for (int k0 = first; k0 < min(first + PART * ACROSS, b->n); k0 += VALUE_ROWS) {
+    load_key(&x[0], shared->weights, shared->places + turn * PLACE, 0, item);
+    for (int k0 = 0; k0 < b->n; k0 += VALUE_ROWS) {
+        __local const float *weights = shared->weights + k0 * WEIGHT_PITCH;
         const int last = k0 + VALUE_ROWS >= b->n;
-        if (!last)
-            fetch_values(next, from, b, k0 + VALUE_ROWS, item);
-        else if (after->n > 0) {
-            aim_at(from, after, item);
-            fetch_columns(next, from, 0, item);
-        }
-        multiply_values(o, shared->weights + (k0 - first) * WEIGHT_PITCH, shared->places + turn * PLACE, item);
+        multiply_values(o, x, weights, shared->places + turn * PLACE, item);
 #if MASK_RULE
         if (b->class == 1 && shared->special[turn] == number)
-            add_special_values(o, shared->weights + (k0 - first) * WEIGHT_PITCH, from, rows, env, b, k0, item);
+            add_special_values(o, weights, from, rows, env, b, k0, item);
 #endif
         turn ^= 1;
         if (!last)
             put_values(shared, next, b, turn, number, item);
         else if (after->n > 0)
             put_columns(shared->places + turn * PLACE, next, item);
+        fetch_chunk(next, from, b, after, COLUMN_CHUNKS + k0 / VALUE_ROWS + 2, item);
         barrier(CLK_LOCAL_MEM_FENCE);
+        if (!last)
+            load_key(&x[0], weights + VALUE_ROWS * WEIGHT_PITCH, shared->places + turn * PLACE, 0, item);
+        else if (after->n > 0)
+            load_column(&x[0], shared->places + turn * PLACE, 0, item);
+        add_step(o, &x[1], MD);
     }
     return turn;
 }
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD_PARAMS)
 {
-    __local float places[2 * PLACE] __attribute__((aligned(16))), weights[PART * ACROSS * WEIGHT_PITCH] __attribute__((aligned(16)));
+    __local uchar memory[LOCAL] __attribute__((aligned(16)));
     __local int grown, special[2];
+    __local float *const places = (__local float *)memory, *const weights = places + 2 * PLACE;
     const struct shared shared = {places, weights, &grown, special};
     const int item = (int)get_local_id(0);
     const struct place at = find_place(&a, (uint)get_group_id(0) LENGTH_ARGS);
@@ -499,27 +520,25 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         grown = special[0] = special[1] = 0;
 
     struct block b = find_block(&at, &span, &env, at.key0, item COUNT_ARG);
+    struct step x[2];
+    float4 next[CARRIED];
+    int turn = 0;
     if (b.n > 0) {
-        float4 first[CARRIED];
-        aim_at(&from, &b, item);
-        fetch_columns(first, &from, 0, item);
-        put_columns(places, first, item);
+        fetch_chunk(next, &from, &b, &b, 0, item);
+        put_columns(places, next, item);
+        fetch_chunk(next, &from, &b, &b, 1, item);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    int turn = 0;
+    if (b.n > 0)
+        load_column(&x[0], places, 0, item);
     for (int number = 1; b.n > 0; number++) {
-        turn = make_scores(s, &shared, &from, &b, turn, number, item);
+        const struct block after = find_block(&at, &span, &env, b.key + BK, item COUNT_ARG);
+        turn = make_scores(s, x, next, &shared, &from, &b, &after, turn, number, item);
         UNROLL for (int i = 0; i < NQ * MK; i++)
             s[i] *= a.scale;
         edit_block(s, &rows, &env, &b, 1.0f, item);
-        const struct block after = find_block(&at, &span, &env, b.key + BK, item COUNT_ARG);
-        UNROLL for (int part = 0; part < PARTS; part++) {
-            const int first = part * PART * ACROSS;
-            if (first < b.n) {
-                make_weights(s + part * PART * NQ, &rows, &totals, o_sums, w_sums, &shared, number, item);
-                turn = add_values(o_sums, &shared, &from, &rows, &env, &b, &after, first, turn, number, item);
-            }
-        }
+        make_weights(s, &rows, &totals, o_sums, w_sums, &shared, number, item);
+        turn = add_values(o_sums, x, next, &shared, &from, &rows, &env, &b, &after, turn, number, item);
         if (number % FOLD == 0)
             fold(&totals, o_sums, w_sums);
         b = after;

@@ -1,80 +1,153 @@
 /* SPDX-License-Identifier: MIT
- * blocked.c - the engine for GPUs in plain OpenCL C: register tiles fed from local memory.
+ * blocked.c - the engines for GPUs in plain OpenCL C: register tiles fed from local memory.
  *
- * Shapes are measured (doc/performance-nvidia.md): with 64 scores and 64 outputs an item needs one 128-bit load of local memory for
- * sixteen multiply-adds.  What does not fit local memory takes fewer keys or narrower chunks. */
+ * Loads of local memory bound them, and shapes are measured (doc/performance-nvidia.md): an item that makes 8 x 16 numbers at a time needs
+ * six 128-bit loads for 128 multiply-adds, one of 8 x 8 four for 64.  The former wants more local memory than OpenCL grants on NVIDIA. */
 #include "engine/engine.h"
+#include "door.clh"
 
 #include <stdio.h>
 
-#define ROWS 8  /* of an item */
-#define PART 64 /* keys whose weights are in local memory at a time */
+#define ROWS 8        /* of an item */
+#define RESERVED 1024 /* bytes of a unit's local memory that the hardware takes for each group */
+#define SHARED 16     /* bytes of local memory beside the places and the weights */
+#define LARGE_BYTES (4 * (2 * 8 * (128 + 128 + 8) + 128 * (128 + 4)) + SHARED + RESERVED) /* of a group of the large tile */
 
+/* Rows of a group, keys of a block, items beside each other, columns of a chunk. */
+struct shape {
+    int32_t rows, keys, across, chunk;
+};
+
+/* Fill in what follows from a shape; the bytes of local memory are as the kernel's head says. */
+static int64_t take_shape(const struct shape *shape, const struct clattn__task *task, struct clattn__spec *spec)
+{
+    const int64_t down = shape->rows / ROWS;
+    spec->NQ = ROWS;
+    spec->MK = shape->keys / shape->across;
+    spec->MD = 4 * (int32_t)clattn__ceil_div(task->dim_v, 4 * shape->across);
+    spec->BQ = shape->rows;
+    spec->BK = shape->keys;
+    spec->NT = shape->chunk;
+    spec->GROUP = shape->across * (int32_t)down;
+    const int64_t columns = (shape->rows + shape->keys + 8) * shape->chunk, values = down * shape->across * spec->MD;
+    return 4 * (2 * (columns > values ? columns : values) + shape->keys * (shape->rows + 4));
+}
+
+static const char *refuse_device(const clattn_device_facts *facts)
+{
+    return !facts->has_compiler ? "the device has no compiler" :
+           (facts->type & CL_DEVICE_TYPE_CPU) && facts->slow_wide_vectors ? "this driver needs too long to compile it for a CPU" :
+           facts->largest_group < 64 || facts->local_bytes < 16384 ? "it needs groups of 64 items and 16 KiB of local memory" : NULL;
+}
+
+static const char *refuse_task(const struct clattn__task *task)
+{
+    return task->dim > 256 || task->dim_v > 256 ? "head sizes above 256 do not fit the registers" : NULL;
+}
+
+static bool answer(const char *why, char *reason, size_t size)
+{
+    snprintf(reason, size, "%s", why);
+    return false;
+}
+
+static void finish(const clattn_device_facts *facts, const struct clattn__task *task, int32_t pack, struct clattn__launch *launch)
+{
+    struct clattn__spec *spec = &launch->spec;
+    launch->kernel_text = "forward_blocked";
+    spec->UNROLLED = (facts->type & CL_DEVICE_TYPE_GPU) != 0; /* elsewhere it would only cost the compiler time */
+    spec->ALIGNED = task->aligned && task->dim % 4 == 0 && task->dim_v % 4 == 0;
+    clattn__launch_geometry(task, pack, spec->BK, 4 * (int64_t)facts->compute_units, launch);
+}
+
+/* Query heads share keys while a tile holds them all. */
+static int32_t packed_heads(const struct clattn__task *task)
+{
+    const int64_t heads = task->heads / task->kv_heads;
+    return task->q_len * heads <= 64 ? (int32_t)heads : 1;
+}
+
+/* ---- within what OpenCL grants ---- */
 static bool fits(const clattn_device_facts *facts, char *reason, size_t size)
 {
-    const char *why = NULL;
-    if (!facts->has_compiler)
-        why = "the device has no compiler";
-    else if ((facts->type & CL_DEVICE_TYPE_CPU) && facts->slow_wide_vectors)
-        why = "this driver needs too long to compile it for a CPU";
-    else if (facts->largest_group < 64 || facts->local_bytes < 16384)
-        why = "it needs groups of 64 items and 16 KiB of local memory";
-    snprintf(reason, size, "%s", why ? why : "a device with groups of 64 items and 16 KiB of local memory");
+    const char *why = refuse_device(facts);
+    answer(why ? why : "a device with groups of 64 items and 16 KiB of local memory", reason, size);
     return !why;
-}
-
-/* As the kernel's head says. */
-static int64_t local_bytes(const struct clattn__spec *spec)
-{
-    int64_t across = spec->BK / spec->MK, down = spec->BQ / spec->NQ, weights = spec->BK < PART ? spec->BK : PART;
-    int64_t columns = (spec->BQ + spec->BK) * (spec->NT + 4), values = down * across * spec->MD;
-    return 4 * (2 * (columns > values ? columns : values) + weights * (spec->BQ + 4)) + 16;
-}
-
-/* Sixteen items beside each other, or eight where so they have eight columns each, or fewer; 128 keys where that makes 64 scores. */
-static bool choose_tile(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows, struct clattn__spec *spec)
-{
-    static const struct {
-        int32_t keys, chunk;
-    } shapes[] = {{128, 16}, {64, 16}, {64, 8}, {32, 16}, {32, 8}};
-    const int32_t across = task->dim_v <= 64 ? 8 : 16;
-    spec->NQ = ROWS;
-    spec->MD = 4 * (int32_t)clattn__ceil_div(task->dim_v, 4 * across);
-    spec->BQ = rows <= 32 || facts->largest_group < 128 ? 32 : 64;
-    spec->GROUP = across * (spec->BQ / spec->NQ);
-    for (size_t i = 0; i < CLATTN__LEN(shapes); i++) {
-        spec->BK = shapes[i].keys;
-        spec->MK = spec->BK / across;
-        spec->NT = shapes[i].chunk;
-        bool few_registers = spec->BK < 128 || (spec->MK <= 8 && spec->MD <= 8 && spec->BQ == 64);
-        if (few_registers && local_bytes(spec) <= (int64_t)facts->local_bytes)
-            return true;
-    }
-    return false;
 }
 
 static bool launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
                    size_t size)
 {
-    struct clattn__spec *spec = &launch->spec;
-    int64_t heads = task->heads / task->kv_heads;
-    int32_t pack = task->q_len * heads <= 64 ? (int32_t)heads : 1; /* query heads share keys while a tile holds them all */
-    const char *why = NULL;
-    launch->kernel_text = "forward_blocked";
-    if (task->dim > 256 || task->dim_v > 256)
-        why = "head sizes above 256 do not fit the registers";
-    else if (!choose_tile(facts, task, task->q_len * pack, spec))
-        why = "no tile fits its local memory";
-    if (why) {
-        snprintf(reason, size, "%s", why);
-        return false;
+    const int32_t pack = packed_heads(task), across = task->dim_v <= 64 ? 8 : 16;
+    const char *why = refuse_task(task);
+    struct shape shapes[] = {{64, 128, across, 8}, {64, 64, across, 16}, {64, 64, across, 8}, {32, 64, across, 8}, {32, 32, 8, 8}};
+    for (size_t i = 0; !why && i < CLATTN__LEN(shapes); i++) {
+        struct shape *shape = &shapes[i];
+        if (task->q_len * pack <= 32 || facts->largest_group < 128)
+            shape->rows = 32;
+        const int64_t bytes = take_shape(shape, task, &launch->spec);
+        const bool many = shape->keys == 128 && (shape->rows < 64 || launch->spec.MD > 8);
+        if (many || launch->spec.MD > 16 || bytes + SHARED > (int64_t)facts->local_bytes)
+            continue;
+        launch->spec.LOCAL = (int32_t)bytes;
+        finish(facts, task, pack, launch);
+        return true;
     }
-    spec->UNROLLED = (facts->type & CL_DEVICE_TYPE_GPU) != 0; /* elsewhere it would only cost the compiler time */
-    spec->ALIGNED = task->aligned && task->dim % 4 == 0 && task->dim_v % 4 == 0;
-    clattn__launch_geometry(task, pack, spec->BK, 4 * (int64_t)facts->compute_units, launch);
-    return true;
+    return answer(why ? why : "no tile fits its local memory", reason, size);
 }
 
 const struct clattn__engine clattn__engine_blocked = {
     .name = "blocked", .may_fail = true, .test_blocks = 5, .fits = fits, .launch = launch,
+};
+
+/* ---- 8 x 16 scores and outputs of an item ----
+ * Two groups share the local memory of a compute unit.  Where OpenCL grants less to one, the editor of assembly takes it. */
+static const struct shape large_shape = {128, 128, 8, 8};
+
+static int64_t unit_bytes(const clattn_device_facts *facts)
+{
+    return (int64_t)(facts->unit_local_bytes > facts->local_bytes ? facts->unit_local_bytes : facts->local_bytes);
+}
+
+/* Whether all units have work; if not, smaller tiles serve better. */
+static bool fills(const clattn_device_facts *facts, const struct clattn__task *task)
+{
+    const int64_t tiles = task->batch * task->heads * clattn__ceil_div(task->q_len, large_shape.rows);
+    return task->q_len > 64 && tiles > (int64_t)facts->compute_units;
+}
+
+static bool large_fits(const clattn_device_facts *facts, char *reason, size_t size)
+{
+    const char *why = refuse_device(facts);
+    if (!why && (facts->largest_group < 128 || unit_bytes(facts) < 2 * LARGE_BYTES))
+        why = "it needs groups of 128 items and 168 KiB of local memory in a compute unit";
+    answer(why ? why : "a device with groups of 128 items and 168 KiB of local memory in a compute unit", reason, size);
+    return !why;
+}
+
+static bool large_launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
+                         size_t size)
+{
+    const int64_t bytes = take_shape(&large_shape, task, &launch->spec);
+    const char *why = refuse_task(task);
+    if (!why && launch->spec.MD > 16)
+        why = "more than 128 columns of values do not fit its registers";
+    if (!why && bytes + SHARED + RESERVED > LARGE_BYTES)
+        why = "no tile fits its local memory";
+    if (!why && !task->named && !fills(facts, task))
+        why = "its tiles would leave compute units without work";
+    if (why)
+        return answer(why, reason, size);
+    launch->spec.LOCAL = (int32_t)bytes;
+    if (bytes + SHARED > (int64_t)facts->local_bytes) {
+        launch->spec.LOCAL = DOOR_BYTES;
+        launch->rewrite = clattn__ptx_edit;
+        launch->wish = (struct clattn__ptx_wish){.group = launch->spec.GROUP, .local_bytes = (int32_t)bytes};
+    }
+    finish(facts, task, 1, launch);
+    return true;
+}
+
+const struct clattn__engine clattn__engine_blocked_large = {
+    .name = "blocked-large", .may_fail = true, .test_blocks = 5, .fits = large_fits, .launch = large_launch,
 };

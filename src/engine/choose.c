@@ -5,15 +5,25 @@
 #include <string.h>
 
 const struct clattn__engine *const clattn__engines[] = {
-    &clattn__engine_vector,  &clattn__engine_decode,   &clattn__engine_wgmma,   &clattn__engine_mma,            &clattn__engine_mma_small,
-    &clattn__engine_blocked, &clattn__engine_portable, &clattn__engine_generic, &clattn__engine_decode_generic, NULL,
+    &clattn__engine_vector,        &clattn__engine_decode,  &clattn__engine_wgmma,    &clattn__engine_mma,     &clattn__engine_mma_small,
+    &clattn__engine_blocked_large, &clattn__engine_blocked, &clattn__engine_portable, &clattn__engine_generic, &clattn__engine_decode_generic,
+    NULL,
 };
 
-/* Whether an engine has the name, or is chosen by itself and of that family. */
+static bool is_an_engine(const char *name)
+{
+    size_t i = 0;
+    while (clattn__engines[i] && strcmp(clattn__engines[i]->name, name))
+        i++;
+    return clattn__engines[i];
+}
+
+/* Whether an engine has the name; or, if none has, is chosen by itself and of that family. */
 static bool is_named(const struct clattn__engine *engine, const char *name)
 {
     size_t length = strlen(name);
-    return !strcmp(engine->name, name) || (!engine->by_name && !strncmp(engine->name, name, length) && engine->name[length] == '-');
+    bool of_family = !engine->by_name && !strncmp(engine->name, name, length) && engine->name[length] == '-';
+    return is_an_engine(name) ? !strcmp(engine->name, name) : of_family;
 }
 
 /* Whether an engine takes the device and the task; the reason goes to why as one line. */
@@ -43,6 +53,8 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
     bool suits;
     *engine = NULL;
     bool by_name = forced && forced[0], found = false;
+    struct clattn__task asked = *task;
+    asked.named = by_name;
     for (size_t i = 0; clattn__engines[i]; i++) {
         if (by_name ? !is_named(clattn__engines[i], forced) : clattn__engines[i]->by_name)
             continue;
@@ -51,7 +63,7 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
             clattn__text_add(why, "refuses %s: its kernel does not build or gives wrong numbers with this driver\n", clattn__engines[i]->name);
             continue;
         }
-        if (try_engine(clattn__engines[i], facts, task, launch, &suits, why)) {
+        if (try_engine(clattn__engines[i], facts, &asked, launch, &suits, why)) {
             *engine = clattn__engines[i];
             return CLATTN_OK;
         }

@@ -47,6 +47,7 @@ struct clattn__task {
     bool aligned;  /* rows of q, k, v and o start at multiples of 16 bytes, if their buffers do */
     int64_t packed_tokens; /* of queries or keys, whichever are more; 0: not packed */
     int64_t splits; /* asked for; 0: the engine chooses */
+    bool named;      /* the engine was named: it refuses only what it cannot do */
     uint32_t failed; /* bit i: engine number i did not build or gave wrong numbers here, and is passed over */
 };
 
@@ -87,7 +88,7 @@ struct clattn__engine {
 };
 
 extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector, clattn__engine_decode, clattn__engine_wgmma,
-    clattn__engine_mma, clattn__engine_mma_small, clattn__engine_blocked, clattn__engine_generic, clattn__engine_decode_generic;
+    clattn__engine_mma, clattn__engine_mma_small, clattn__engine_blocked_large, clattn__engine_blocked, clattn__engine_generic, clattn__engine_decode_generic;
 extern const struct clattn__engine *const clattn__engines[]; /* best first; ends with NULL */
 size_t clattn__engine_number(const struct clattn__engine *engine); /* its place there */
 
