@@ -65,14 +65,14 @@ static const struct {
     {"attn:f16:h2:q100:k200:d40/24:lse:keylens", "causal", "", "", CLATTN_SOFTMAX},
     {"attn:bf16-f32:h4/2:q30:k200:d1/3:lse:packed:qtotal=40:ktotal=220", "k < 7 | k <= q", "", "", CLATTN_SOFTMAX},
     {"attn:f32-f16:h8/2:q1:k900:d128:splits=3:lse:count", "window(33)", "", "", CLATTN_SOFTMAX},
-    {"attn:f32:h3:q2:k300:d100:splits=2", "i[k] < q & j[b, q] != 3 & t[b, k]", "score + r[h] * 0.5", "", CLATTN_SOFTMAX},
+    {"attn:f32:h3:q2:k300:d100:splits=2", "i[k] < q & j[b, q] != 3 & t[b, k] | listed", "score + r[h] * 0.5", "", CLATTN_SOFTMAX},
     {"attn:f16-f32:h2:q70:k70:d16:lse", "t[b, k] ^ (q - k) % 3 == 1 | q // 4 == k // 4",
      "k < q ? score : soft_cap(20)", "softplus(score)", CLATTN_L1},
     {"attn:f32:h2:q5:k70:d16:lse:splits=2", "j[q, k] > 0", "score / 3 + f[b, h, q, k] + abs(tanh(score)) - sqrt(exp2(-abs(score)))",
      "relu(score) * sigmoid(score) + log(2.0) - floor(log2(3.0))", CLATTN_NO_NORMALISER},
     {"attn:f16:h2:q100:k300:d64", "", "", "", CLATTN_SOFTMAX},
-    {"attn:bf16:h2:q300:k300:d128:lse", "causal", "", "", CLATTN_SOFTMAX},
-    {"attn:f16:h4/2:q20:k300:d40:lse:keylens:splits=2", "j[q, k] > 0", "soft_cap(30) + r[h] * 0.5", "", CLATTN_SOFTMAX},
+    {"attn:bf16:h2:q300:k300:d128:lse", "causal & (listed | around(9))", "", "", CLATTN_SOFTMAX},
+    {"attn:f16:h4/2:q20:k300:d40:lse:keylens:splits=2", "j[q, k] > 0 & listed", "soft_cap(30) + r[h] * 0.5", "", CLATTN_SOFTMAX},
 };
 
 static const char *const engines[] = {"vector", "blocked", "portable", "matrix-wgmma", "matrix-mma", "matrix-generic"};
@@ -93,6 +93,8 @@ START_TEST(no_words)
     a.score = clattn_score(cases[_i].score);
     a.weight = clattn_weight(cases[_i].weight);
     a.normaliser = cases[_i].normaliser;
+    a.list.size = sizeof a.list;
+    ck_assert_int_eq(clattn_list_fit(&a.list, &a, CLATTN_SCOPE_GROUP, 16, 8, 4), CLATTN_OK);
     for (size_t e = 0; e < LEN(engines); e++) {
         strcpy(a.engine, engines[e]);
         clattn_status status = clattn_plan_create(&plan, ctx, &a);

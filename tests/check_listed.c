@@ -207,7 +207,7 @@ static const struct {
     {"vector", "attn:f32:b2:h6/2:q100:k300:d40/24:causal-br:lse", CLATTN_SCOPE_HEAD, 16, 8, 12, 3, 17},
     {"vector", "attn:f32:b2:h4/2:q70:k333:d40/24:lse", CLATTN_SCOPE_ALL, 7, 12, 20, 9, 0},
     {"vector", "attn:f16:b3:h4/2:q66:k140:d64:prefix30-br:keylens", CLATTN_SCOPE_GROUP, 64, 64, 2, 1, 5},
-    {"vector", "attn:f32:b2:h6/2:q9:k500:d24/20:causal-tl:lse", CLATTN_SCOPE_HEAD, 2, 8, 30, 0, 40}, /* heads share a tile */
+    {"vector", "attn:f32:b2:h6/2:q9:k500:d24/20:causal-tl:lse", CLATTN_SCOPE_GROUP, 2, 8, 30, 0, 40}, /* heads and lists share a tile */
     {"vector", "attn:f32:b2:h6/2:q1:k2500:d64:causal-br:lse:splits=3", CLATTN_SCOPE_HEAD, 64, 8, 40, 4, 100}, /* few */
     {"vector", "attn:f16:b3:h2/1:q2:k1300:d40/24:packed:qtotal=5:ktotal=3000:causal-br", CLATTN_SCOPE_HEAD, 1, 24, 20, 0, 1},
     {"portable", "attn:f32:b3:h4/2:q40:k200:d24/20:causal-br:lse:packed:qtotal=90:ktotal=400", CLATTN_SCOPE_HEAD, 9, 8, 9, 2, 8},

@@ -21,7 +21,7 @@
 #define RULE_LANES 16
 #include "forward.clh"
 #define KEYS_OF_TILE 16
-#include "runs.clh"
+#include "gather.clh"
 
 #if GROUP != 1 || BK % 16 != 0 || BQ > 4
 #error "forward_few.cl: GROUP = 1, 16 divides BK, BQ is 1 to 4"

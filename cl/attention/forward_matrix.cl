@@ -13,7 +13,7 @@
  * again with care: scores of all its pieces, maxima, O rescaled, weights.  So are blocks that are masked in part, and the first.
  *
  *     local:  [2][BK][KEY_PITCH] keys, [2][BK][VALUE_PITCH] values; [BQ][KEY_PITCH] queries: after them, or in the values' place
- *             where the items keep them
+ *             where the items keep them; if LISTS_KEYS [4][BK] numbers of keys
  *
  * This file is the loop nest: blocks, masks, maxima, sums.  The products are a tile's, a file of cl/engine that says who holds
  * what:
@@ -27,6 +27,7 @@
  *     KEY_PITCH, VALUE_PITCH               elements from a row to the next in local memory
  *     LOCAL_BYTES(wanted)                  what is declared, if so much local memory is wanted
  *     stage, STAGED                        start copying rows to local memory; all are there
+ *     stage_rows, stage_keys               the same of neighbouring keys, of any
  *     multiply_keys(s, q, tile, item)      s = Q K^T
  *     packed, PACKED_WEIGHTS, pack_weights(p, s), unpack_weights(s, p)     an item's weights as the next product takes them
  *     sum_rounded(sums, s)                 what these sum to in each row, over all its items
@@ -49,6 +50,8 @@
  */
 #define EDITED_UNIT LOG2E
 #include "forward.clh"
+#include "runs.clh"
+#define LISTS_KEYS GATHERS /* blocks are made of keys that the group sees, wherever they lie */
 #include "stage.clh"
 
 #if MATRIX == 1
@@ -74,6 +77,7 @@ struct work {
     int class;
 };
 
+#if !LISTS_KEYS
 /* Classes of LANES blocks that are taken at a time, a block by each item: a bit each, the first block's the lowest. */
 struct classes {
     struct span span, own_span; /* of the group's rows, of those of the items that run as one */
@@ -127,9 +131,59 @@ static inline struct work find_work(struct classes *c, const struct place *at, c
     return w;
 }
 
+#define FIND_WORK(number) find_work(&classes, &at, &env, item COUNT_ARG)
+#define STAGE_BLOCK(to, from, block, width, pitch) stage_rows(to, from, (block)->key, (block)->n, BK, width, pitch, item)
+#else
+/* What the group's rows see, and whether the items that run as one have rows. */
+struct look {
+    struct walk walk;
+    struct span span;
+    int has_rows;
+};
+
+static inline struct look begin_look(const struct place *at, const struct rule_env *env, int pack, int item)
+{
+    struct look l;
+    const int rows = min(BQ, at->rows - at->row0);
+    l.has_rows = item / LANES * OWN_ROWS % BQ < rows;
+    l.span = find_span(at, at->row0, rows, pack);
+    l.walk = begin_walk(at, env, &l.span);
+    return l;
+}
+
+/* The next BK keys that the group's rows see, noted by its items together; own.n 0: there are none. */
+static inline struct work gather_work(struct look *l, const struct rule_env *env, __local int *keys, int item COUNT_PARAM)
+{
+    int n = 0, partial = 0;
+    while (n < BK) {
+        const struct run r = find_run(&l->walk, env, &l->span, BK - n);
+        if (r.n == 0)
+            break;
+        for (int c = item; c < r.n; c += GROUP)
+            keys[n + c] = r.key + c;
+        partial |= r.class == 1;
+        n += r.n;
+    }
+    const int class = n == 0 ? 0 : partial ? 1 : 2;
+    const struct work w = {{0, n, l->has_rows ? class : 0, keys}, class};
+    if (item == 0 && n > 0) {
+        COUNT_TILE(class);
+    }
+    return w;
+}
+
+/* Four blocks have their keys noted: while one is found, some items may still be at the three before it. */
+#define FIND_WORK(number) gather_work(&look, &env, key_numbers + (number) % 4 * BK, item COUNT_ARG)
+#define STAGE_BLOCK(to, from, block, width, pitch) stage_keys(to, from, (block)->keys, (block)->n, BK, width, pitch, item)
+#endif
+
 static inline struct block piece_of(const struct block *b, int j)
 {
-    const struct block piece = {b->key + j * PIECE, b->n - j * PIECE, b->class};
+    const struct block piece = {b->key + j * PIECE, b->n - j * PIECE, b->class
+#if LISTS_KEYS
+                                , b->keys + j * PIECE
+#endif
+    };
     return piece;
 }
 
@@ -161,11 +215,13 @@ static inline void take_out(float *o, const packed p[PIECES][PACKED_WEIGHTS], in
 /* Values of the block of weights p, while scores of the next one become its weights, all of which are seen. */
 static inline struct sums pass_block(float *o, packed p[PIECES][PACKED_WEIGHTS], __local const STORED(T_V) *values,
                                      const struct queries *queries, __local const STORED(T_K) *keys, const struct rows *rows,
-                                     const struct rule_env *env, int key, float scale, float unit, int item)
+                                     const struct rule_env *env, const struct block *next, float scale, float unit, int item)
 {
     struct sums all = {{0}, {0}};
     ROLLED for (int j = 0; j < PIECES; j++) {
-        const struct block piece = {key + j * PIECE, PIECE, 2};
+        struct block piece = piece_of(next, j);
+        piece.n = PIECE;
+        piece.class = 2;
         float s[FRAG_ROWS * FRAG_KEYS];
         multiply_keys(s, queries, keys + j * PIECE * KEY_PITCH, item);
         edit_block(s, rows, env, &piece, scale, item);
@@ -214,6 +270,9 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
 #if MASK_RULE
     __local int found; /* a value that is not finite */
 #endif
+#if LISTS_KEYS
+    __local int key_numbers[4 * BK];
+#endif
     const int item = (int)get_local_id(0);
     __local STORED(T_K) *keys = (__local STORED(T_K) *)memory, *values = keys + VALUES_AT;
     const struct place at = find_place(&a, (uint)get_group_id(0) LENGTH_ARGS);
@@ -224,7 +283,11 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
 #endif
     RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
     const float unit = EDITED ? EDITED_UNIT : a.scale;
+#if LISTS_KEYS
+    struct look look = begin_look(&at, &env, a.pack, item);
+#else
     struct classes classes = begin_classes(&at, a.pack, item);
+#endif
     struct rows rows;
     struct queries queries;
     struct source from_k, from_v;
@@ -239,29 +302,32 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         o_sums[i] = 0.0f;
 
     stage(keys + QUERIES_AT, q + at.q0, a.q_at, a.pack, at.row0, min(BQ, at.rows - at.row0), BQ, DIM, KEY_PITCH, item);
-    struct work now = {{0, 0, 0}, 0}, next = find_work(&classes, &at, &env, item COUNT_ARG);
+    struct work now = {{0, 0, 0}, 0}, next = FIND_WORK(0);
+#if LISTS_KEYS
+    barrier(CLK_LOCAL_MEM_FENCE); /* its keys are noted */
+#endif
     if (next.own.n > 0)
-        stage_rows(keys, &from_k, next.own.key, next.own.n, BK, DIM, KEY_PITCH, item);
+        STAGE_BLOCK(keys, &from_k, &next.own, DIM, KEY_PITCH);
     STAGED;
     barrier(CLK_LOCAL_MEM_FENCE);
     load_queries(&queries, keys + QUERIES_AT, item);
-    for (int turn = 0;; turn ^= 1) {
+    for (int number = 1, turn = 0;; number++, turn ^= 1) {
         __local STORED(T_K) *const keys_next = keys + turn * KEY_BLOCK;
         __local STORED(T_V) *const values_now = values + (turn ^ 1) * VALUE_BLOCK;
-        const struct work later = find_work(&classes, &at, &env, item COUNT_ARG);
+        const struct work later = FIND_WORK(number);
         STAGED;
         barrier(CLK_LOCAL_MEM_FENCE); /* keys of the next block and values of this one are there; the others have been read */
         if (later.own.n > 0)
-            stage_rows(keys + (turn ^ 1) * KEY_BLOCK, &from_k, later.own.key, later.own.n, BK, DIM, KEY_PITCH, item);
+            STAGE_BLOCK(keys + (turn ^ 1) * KEY_BLOCK, &from_k, &later.own, DIM, KEY_PITCH);
         if (next.own.n > 0)
-            stage_rows(values + turn * VALUE_BLOCK, &from_v, next.own.key, next.own.n, BK, DIM_V, VALUE_PITCH, item);
+            STAGE_BLOCK(values + turn * VALUE_BLOCK, &from_v, &next.own, DIM_V, VALUE_PITCH);
 #if MASK_RULE
         if (now.class == 1)
             take_out(o_sums, p, live, values_now, v + at.v0, a.v_at[3], &found, &rows, &env, &now.own, item);
 #endif
         int passed = live && next.own.class == 2 && next.own.n == BK;
         if (passed) {
-            const struct sums sums = pass_block(o_sums, p, values_now, &queries, keys_next, &rows, &env, next.own.key, a.scale, unit, item);
+            const struct sums sums = pass_block(o_sums, p, values_now, &queries, keys_next, &rows, &env, &next.own, a.scale, unit, item);
             passed = !are_too_large(sums.rounded);
             if (passed)
                 add_sums(&totals, &sums);

@@ -50,7 +50,7 @@
 
 #define STEPS ((DIM + DOT - 1) / DOT)
 #define KEYS_OF_TILE MK
-#include "runs.clh"
+#include "gather.clh"
 #if DOT == 1
 #include "tile_fma.clh"
 #else

@@ -133,11 +133,15 @@ static clattn_status choose(clattn_plan *plan, uint32_t failed, struct clattn__t
         .dim = (int32_t)a->dim, .dim_v = (int32_t)a->dim_v, .type_q = a->type_q, .type_k = a->type_k, .type_v = a->type_v,
         .type_o = a->type_o, .scale = a->scale, .softmax = a->normaliser == CLATTN_SOFTMAX, .aligned = is_aligned(*a),
         .masked = clattn__expr_has(plan->problem.rules, CLATTN__MASK),
-        .listed = clattn__expr_rule_uses_list(plan->problem.rules, CLATTN__MASK),
         .ragged = a->flags & (CLATTN_PACKED | CLATTN_KEY_LENGTHS),
         .splits = a->splits, .failed = failed,
         .packed_tokens = !(a->flags & CLATTN_PACKED) ? 0 : a->q_total > a->kv_total ? a->q_total : a->kv_total,
     };
+    if (clattn__expr_rule_uses_list(plan->problem.rules, CLATTN__MASK)) {
+        task.list_rows = a->list.block_q;
+        task.list_heads = plan->problem.list_args.heads;
+        task.list_keys = a->list.block_k;
+    }
     clattn_status status = clattn__engine_choose(&plan->ctx->facts, &task, a->engine, a->flags & CLATTN_STRICT,
                                                  &plan->engine, &plan->launch, why);
     if (status == CLATTN_BAD_ENGINE)

@@ -43,10 +43,10 @@ struct clattn__task {
     double scale;
     bool softmax;  /* the weights are a softmax's */
     bool masked;   /* rows may see fewer keys than there are */
-    bool listed;   /* lists say which */
     bool ragged;   /* batch entries have lengths of their own */
     bool aligned;  /* rows of q, k, v and o start at multiples of 16 bytes, if their buffers do */
     int64_t packed_tokens; /* of queries or keys, whichever are more; 0: not packed */
+    int32_t list_rows, list_heads, list_keys; /* lists say which keys: of so many queries and heads each, in blocks of so many; 0: none do */
     int64_t splits; /* asked for; 0: the engine chooses */
     uint32_t failed; /* bit i: engine number i did not build or gave wrong numbers here, and is passed over */
 };

@@ -8,13 +8,18 @@
 
 #define GAP 8 /* elements between rows in local memory, against conflicts of banks */
 
-#define SHARED 64 /* bytes of local memory beside the blocks */
+/* Bytes of local memory beside the blocks: with lists the numbers of four blocks' keys. */
+static int64_t shared_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
+{
+    return 64 + (task->list_rows > 0 ? 16 * spec->BK : 0);
+}
 
-/* Rows of a head's tiles, which all query heads of a key head share if their rows fit one tile. */
+/* Rows of a head's tiles, which all query heads of a key head share if their rows fit one tile and they read the same keys. */
 static int64_t packed_rows(const struct clattn__task *task, int64_t tile)
 {
     int64_t group = task->heads / task->kv_heads;
-    return task->q_len * group <= tile ? task->q_len * group : task->q_len;
+    bool apart = task->list_rows > 0 && task->list_heads < group;
+    return task->q_len * group <= tile && !apart ? task->q_len * group : task->q_len;
 }
 
 /* Query heads that share such a tile. */
@@ -164,11 +169,13 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
         why = "its tile takes head sizes to 256";
     if (!why && (!clattn__matrix_is_aligned(task) || task->packed_tokens > INT32_MAX))
         why = "its tile takes rows that begin at multiples of 16 bytes, 2^31 at most";
+    choose_wgmma_tile(task, spec);
+    if (!why && task->list_rows > 0 && 4 * task->list_keys <= spec->BK)
+        why = "most of its tiles would be keys that nobody lists";
     if (why)
         return refuse(why, reason, size);
     spec->MATRIX = CLATTN_MATRIX_WGMMA;
     spec->ALIGNED = 1;
-    choose_wgmma_tile(task, spec);
     struct clattn__task parted = *task;
     parted.splits = wgmma_parts(facts, task, spec);
     finish(&parted, (int64_t)facts->compute_units, launch);
@@ -210,11 +217,11 @@ static int64_t mma_bytes(const struct clattn__task *task, const struct clattn__s
     return 2 * (inputs > output ? inputs : output);
 }
 
-/* Blocks of as many keys as fit local memory. */
-static bool choose_mma_keys(const struct clattn__task *task, struct clattn__spec *spec, int64_t bytes)
+/* Blocks of as many keys as fit bytes; all: with what is beside them. */
+static bool choose_mma_keys(const struct clattn__task *task, struct clattn__spec *spec, int64_t bytes, bool all)
 {
     for (spec->BK = widest(task) <= 192 ? 64 : 32; spec->BK >= 16; spec->BK /= 2)
-        if (mma_bytes(task, spec) + SHARED <= bytes)
+        if (mma_bytes(task, spec) + (all ? shared_bytes(task, spec) : 0) <= bytes)
             return true;
     return false;
 }
@@ -222,6 +229,7 @@ static bool choose_mma_keys(const struct clattn__task *task, struct clattn__spec
 /* 32 rows a warp where its registers hold their output, queries too where they leave room. */
 static void choose_mma_rows(const struct clattn__task *task, struct clattn__spec *spec, bool many)
 {
+    many = many && (task->list_rows == 0 || task->list_rows >= 128); /* a tile is of one list, if that may be */
     spec->BQ = many && widest(task) <= 128 ? 128 : 64;
     spec->NQ = spec->BQ == 128 && widest(task) > 80 ? 0 : sixteens(task->dim);
 }
@@ -254,7 +262,7 @@ static bool mma_launch(const clattn_device_facts *facts, const struct clattn__ta
     if (!why && widest(task) > 256)
         why = "head sizes above 256 do not fit the registers";
     choose_mma_rows(task, spec, task->q_len > 64);
-    if (!why && !choose_mma_keys(task, spec, bytes))
+    if (!why && !choose_mma_keys(task, spec, bytes, true))
         why = "no tile fits the local memory of a compute unit";
     if (why)
         return refuse(why, reason, size);
@@ -276,7 +284,7 @@ static bool mma_small_launch(const clattn_device_facts *facts, const struct clat
 {
     const char *why = clattn__matrix_refusal(task);
     choose_mma_rows(task, &launch->spec, task->q_len > 64 && widest(task) <= 64);
-    if (!why && (widest(task) > 256 || !choose_mma_keys(task, &launch->spec, DOOR_BYTES + SHARED)))
+    if (!why && (widest(task) > 256 || !choose_mma_keys(task, &launch->spec, DOOR_BYTES, false)))
         why = "no tile fits the local memory that OpenCL grants";
     if (why)
         return refuse(why, reason, size);
@@ -320,9 +328,9 @@ static bool generic_launch(const clattn_device_facts *facts, const struct clattn
     spec->MATRIX = CLATTN_MATRIX_NONE;
     spec->GROUP = facts->largest_group < 8 ? 1 : 8;
     spec->BQ = 2 * spec->GROUP;
-    for (spec->BK = 32; spec->BK > 8 && generic_bytes(task, spec) + SHARED > (int64_t)facts->local_bytes;)
+    for (spec->BK = 32; spec->BK > 8 && generic_bytes(task, spec) + shared_bytes(task, spec) > (int64_t)facts->local_bytes;)
         spec->BK /= 2;
-    if (!why && generic_bytes(task, spec) + SHARED > (int64_t)facts->local_bytes)
+    if (!why && generic_bytes(task, spec) + shared_bytes(task, spec) > (int64_t)facts->local_bytes)
         why = "no tile fits its local memory";
     if (why)
         return refuse(why, reason, size);

@@ -44,7 +44,7 @@ static const struct shape *choose_shape(const clattn_device_facts *facts, int64_
 static int32_t block_keys(const struct clattn__task *task, int32_t mk)
 {
     int32_t width = task->dim > task->dim_v ? task->dim : task->dim_v;
-    bool widened = task->listed || task->type_k != CLATTN_F32 || task->type_v != CLATTN_F32;
+    bool widened = task->list_rows > 0 || task->type_k != CLATTN_F32 || task->type_v != CLATTN_F32;
     int32_t keys = widened && width > 256 ? 32 : widened && width > 128 ? 64 : 128;
     return keys / mk * mk;
 }
@@ -95,10 +95,11 @@ static void launch_few(const clattn_device_facts *facts, const struct clattn__ta
 static const struct shape *choose_tiles(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows,
                                         int64_t heads, int32_t *tiles_out)
 {
-    const struct shape *shape = choose_shape(facts, rows);
+    const bool listed = task->list_rows > 0; /* tiles are of one list if that may be, and have no keys to share */
+    const struct shape *shape = choose_shape(facts, listed && rows > task->list_rows ? task->list_rows : rows);
     int64_t tiles = clattn__ceil_div(rows, 16 * shape->nq);
-    if (task->listed && rows > 64) /* tiles have blocks of their own, and nothing to share */
-        tiles = 4 / shape->nq;
+    if (listed)
+        tiles = 1;
     else if (rows > 64)
         tiles = 4 / shape->nq * tiles_of_group(facts, task, heads * clattn__ceil_div(rows, 64));
     while (task->kv_len < 2 * CLATTN__LEAST_PART && (tiles > 1 || shape->nq > 1) &&
@@ -135,7 +136,8 @@ static bool launch(const clattn_device_facts *facts, const struct clattn__task *
     (void)size;
     int64_t group = task->heads / task->kv_heads;
     int64_t rows = task->q_len * group; /* query heads of a group share keys: pack them while a tile holds all */
-    int32_t pack = rows <= 64 && group > 1 ? (int32_t)group : 1;
+    bool apart = task->list_rows > 0 && task->list_heads < group; /* heads read different keys */
+    int32_t pack = rows <= 64 && group > 1 && !apart ? (int32_t)group : 1;
     launch->spec.GROUP = 1;
     rows = task->q_len * pack;
     (rows <= 4 ? launch_few : launch_many)(facts, task, rows, pack, launch);
