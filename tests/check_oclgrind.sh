@@ -15,11 +15,11 @@ export OCLGRIND_LOG CLATTN_CACHE_DIR
 bad=0
 ran=0
 
-clean() { # arguments of clattn verify
+clean() { # a command of clattn that compares, with its arguments
     ran=$((ran + 1))
     rm -f "$tmp/log"
-    if ! "$clattn" verify "$@" > "$tmp/out" 2>&1 || grep -q . "$tmp/log" 2> /dev/null; then
-        echo "FAILED: clattn verify $*"
+    if ! "$clattn" "$@" > "$tmp/out" 2>&1 || grep -q . "$tmp/log" 2> /dev/null; then
+        echo "FAILED: clattn $*"
         cat "$tmp/out"
         head -n 40 "$tmp/log" 2> /dev/null
         bad=$((bad + 1))
@@ -36,7 +36,7 @@ for engine in portable vector blocked matrix-generic; do
         "attn:f16$out:b3:h2/1:q9:k17:d6:causal-br:packed" \
         attn:f32:h2:q17:k130:d66/12:layout=bthd \
         attn:f32:h1:q1:k1:d1; do
-        clean --engine $engine --problems 1 --seed 3 "$problem"
+        clean verify --engine $engine --problems 1 --seed 3 "$problem"
     done
 done
 for problem in \
@@ -46,7 +46,12 @@ for problem in \
     attn:f32:b2:h2:q17:k165:d32/9:prefix7-tl:keylens \
     attn:f16:b3:h2/1:q9:k117:d6:causal-br:packed \
     attn:f32:h1:q1:k1:d1; do
-    clean --engine decode-generic --problems 1 --seed 3 "$problem"
+    clean verify --engine decode-generic --problems 1 --seed 3 "$problem"
+done
+
+# selections, by groups of many items
+for selection in tree=4:bk=2 staged=4.8/2.4; do
+    clean select --check attn:f32:h1:q3:k40:d3:causal-br:$selection:bq=4/2:sink=2:near=3
 done
 
 # the same kernel without its barriers

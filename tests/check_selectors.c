@@ -128,7 +128,7 @@ START_TEST(at_03_at_04_groups)
 {
     pretend_groups(16);
     for (int n = 0; n < 20; n++) {
-        struct select_trial t = select_trial_new(4, 2, 20, 1 + select_below(400), 3);
+        struct select_trial t = select_trial_new(4, 2, 20, 1 + select_below(400), n / 2 % 2 ? 20 : 3); /* 20: loads by fours */
         draw_selection(&t, searches[n / 2 % 2]);
         once(&t, n % 2, "16 items");
     }
@@ -355,10 +355,10 @@ START_TEST(at_20_given_lists)
         memcpy(t.given + t.list.ids_at / 4 + 10 * r, ids, sizeof ids);
     }
     ck_assert_int_eq(select_trial_run(&t), CLATTN_OK);
-    for (int r = 0; r < 6; r++) { /* of blocks 2, 17, 65, 66, 70 query block m sees keys up to 275 + 16 m less the window */
+    for (int r = 0; r < 6; r++) { /* rows of query block m see keys up to 275 + 16 m, but 299, that are not near */
         static const int32_t wanted[] = {2, 17, 65, 66};
         const int32_t *got = t.lists + t.list.ids_at / 4 + 10 * r, count = t.lists[t.list.counts_at / 4 + r];
-        const int n = r == 5 ? 0 : r % 3 == 0 ? 2 : 3;
+        const int n = r == 5 ? 0 : r % 3 == 0 ? 2 : 4;
         ck_assert_int_eq(count, n);
         for (int j = 0; j < 10; j++)
             ck_assert_int_eq(got[j], j < n ? wanted[j] : -1);
@@ -402,6 +402,88 @@ START_TEST(at_34_a_million_keys)
     select_trial_check(&t, "a million keys");
     ck_assert_int_lt((int64_t)t.counters[1], _i ? 1 << 21 : 1 << 17);
     select_trial_free(&t);
+}
+END_TEST
+
+/* ---- misuse ---- */
+static clattn_select_plan *misused;
+static cl_command_queue misused_queue;
+static cl_mem enough, small, scarce; /* 64 KiB twice, 16 bytes */
+
+static clattn_select_io good_io(void)
+{
+    clattn_select_io io = CLATTN_SELECT_IO_INIT;
+    io.q = io.k = enough;
+    io.list = small;
+    cl_int code;
+    io.workspace = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, 1 << 20, NULL, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+    return io;
+}
+
+/* A change, the status, words of the sentence. */
+#define MISUSES(X)                                                                                        \
+    X(io.size--, BAD_STRUCT_SIZE, "clattn_select_io.size")                                                \
+    X(io.q = NULL, NULL_BUFFER, "io.q")                                                                   \
+    X(io.k = scarce, K_TOO_SMALL, "k has 16 bytes")                                                       \
+    X(io.q = scarce, Q_TOO_SMALL, "q has 16 bytes")                                                       \
+    X(io.list = scarce, LIST_TOO_SMALL, "list has 16 bytes")                                              \
+    X(io.list = enough, OUTPUT_ALIASES_INPUT, "share bytes")                                              \
+    X(io.workspace = NULL, WORKSPACE_MISSING, "io.workspace")                                             \
+    X(io.workspace = scarce, WORKSPACE_TOO_SMALL, "workspace has 16 bytes")                               \
+    X(io.workspace_offset = 2, BAD_OFFSET, "workspace_offset is 2")                                       \
+    X(io.scores = scarce, UNUSED_BUFFER, "io.scores")                                                     \
+    X(io.bounds = scarce, UNUSED_BUFFER, "io.bounds")                                                     \
+    X(io.given = scarce, UNUSED_BUFFER, "io.given")                                                       \
+    X(io.counters = scarce, UNUSED_BUFFER, "io.counters")                                                 \
+    X(io.key_lengths = scarce, UNUSED_BUFFER, "io.key_lengths")                                           \
+    X(io.arrays[7] = scarce, UNUSED_BUFFER, "io.arrays[7]")                                               \
+    X(queue = NULL, NULL_QUEUE, "queue")                                                                  \
+    X(n_wait = 1, BAD_WAIT_LIST, "n_wait is 1")
+
+#define MISUSE(change, status_, words_)                                                                   \
+    {                                                                                                     \
+        clattn_select_io io = good_io();                                                                  \
+        cl_mem workspace = io.workspace;                                                                  \
+        cl_command_queue queue = misused_queue;                                                           \
+        cl_uint n_wait = 0;                                                                               \
+        change;                                                                                           \
+        ck_assert_int_eq(clattn_enqueue_select(misused, queue, &io, n_wait, NULL, NULL), CLATTN_##status_); \
+        clattn_context_message(select_ctx, text, sizeof text);                                            \
+        ck_assert_msg(strstr(text, words_) != NULL, "'%s' is not in: %s", words_, text);                  \
+        clReleaseMemObject(workspace);                                                                    \
+    }
+
+START_TEST(misuses)
+{
+    char text[1000];
+    cl_int code;
+    struct select_trial t = select_trial_new(4, 2, 20, 200, 3);
+    draw_selection(&t, CLATTN_TREE);
+    ck_assert_int_eq(clattn_select_plan_create(&misused, select_ctx, &t.s, &t.a), CLATTN_OK);
+    misused_queue = clCreateCommandQueue(select_ctx->cl, select_ctx->device, 0, &code);
+    enough = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, 65536, NULL, NULL);
+    small = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, 65536, NULL, NULL);
+    scarce = clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, 16, NULL, NULL);
+    MISUSES(MISUSE)
+    clattn_select_io io = good_io();
+    ck_assert_int_eq(clattn_enqueue_select(NULL, misused_queue, &io, 0, NULL, NULL), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_enqueue_select((clattn_select_plan *)select_ctx, misused_queue, &io, 0, NULL, NULL), CLATTN_BAD_HANDLE);
+    ck_assert_int_eq(clattn_enqueue_select(misused, misused_queue, NULL, 0, NULL, NULL), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_enqueue_bounds(misused, misused_queue, &io, 0, 1, 0, NULL, NULL), CLATTN_BAD_COUNT);
+    ck_assert_int_eq(clattn_select_workspace_size(misused, NULL), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_select_plan_explain(misused, text, 20), CLATTN_BUFFER_TOO_SHORT);
+    ck_assert_int_eq(clattn_select_plan_create(NULL, select_ctx, &t.s, &t.a), CLATTN_NULL_ARGUMENT);
+    t.s.block_k = 0;
+    clattn_select_plan *none = misused;
+    ck_assert_int_eq(clattn_select_plan_create(&none, select_ctx, &t.s, &t.a), CLATTN_BAD_BLOCK);
+    ck_assert_ptr_null(none);
+    clattn_select_plan_destroy(NULL);
+    clattn_select_plan_destroy(misused);
+    cl_mem all[] = {enough, small, scarce, io.workspace};
+    for (int i = 0; i < LEN(all); i++)
+        clReleaseMemObject(all[i]);
+    clReleaseCommandQueue(misused_queue);
 }
 END_TEST
 
@@ -458,6 +540,7 @@ int main(void)
     tcase_add_test(device, at_20_given_lists);
     tcase_add_test(device, squares_need_no_corner);
     tcase_add_test(device, streaming_lists_are_empty);
+    tcase_add_test(device, misuses);
     tcase_add_test(device, wrong_lists_are_found);
     tcase_add_loop_test(device, at_34_a_million_keys, 0, 2);
     suite_add_tcase(suite, device);

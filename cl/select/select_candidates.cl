@@ -91,9 +91,11 @@ static inline void mark_words(const struct rule_env *env, const struct asker *s,
 static inline void find_last_key(const struct rule_env *env, const struct asker *s, int block, __local int *found)
 {
     const int first = block * s->block_k;
-    for (int k = min(s->p.k_len, first + s->block_k) - 1 - (int)get_local_id(0); k >= first; k -= GROUP)
-        if (k > found[LAST_KEY] && is_seen(env, s, k))
-            atomic_max(found + LAST_KEY, k);
+    int k = min(s->p.k_len, first + s->block_k) - 1 - (int)get_local_id(0);
+    while (k >= first && !is_seen(env, s, k))
+        k -= GROUP;
+    if (k >= first)
+        atomic_max(found + LAST_KEY, k);
 }
 
 /* First and last block, and the first run of FULL ones: a word a bit at its lower and upper end. */
@@ -185,11 +187,13 @@ KERNEL candidates(SELECT_PARAMS)
     BARRIER(CLK_LOCAL_MEM_FENCE);
     find_full_end(&s.p, before, found);
 #if NEEDS_END
-    for (int g = g0; g <= g1 && found[LAST] >= 0; g++) {
+    const int last = found[LAST];
+    for (int g = g0; g <= g1; g++) {
         RULE_ENV(env, s.p.batch, g, s.p.q_len, s.p.k_len)
         s.h0 = MASK_BY_HEAD ? max(s.p.head0, g * per_kv) : 0;
         s.h1 = MASK_BY_HEAD ? min(s.p.head0 + s.p.heads, (g + 1) * per_kv) - 1 : 0;
-        find_last_key(&env, &s, found[LAST], found);
+        if (last >= 0)
+            find_last_key(&env, &s, last, found);
     }
 #endif
     BARRIER(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);

@@ -62,8 +62,8 @@ KERNEL top(SELECT_PARAMS)
     const struct target t = {&a, &c, 0, list_ids(&a, &p, list)};
     const int n = c.n, keep = a.keep;
 #else
-    __global const int *chunks = chunk_list(&a, &p, a.stage, workspace);
-    const struct target t = {&a, &c, chunks, OUT == 1 ? chunk_list(&a, &p, a.stage + 1, workspace) : list_ids(&a, &p, list)};
+    __global const int *chunks = chunk_list(&a, &p, a.chunks_at, workspace);
+    const struct target t = {&a, &c, chunks, OUT == 1 ? chunk_list(&a, &p, a.cut_at, workspace) : list_ids(&a, &p, list)};
     const int n = chunk_count(&a, &c, chunks), keep = a.keep_chunks;
 #endif
 #if OUT == 1

@@ -106,38 +106,59 @@ static inline int class_of_block(const struct select_args *a, const struct list_
     return k0 >= c->full0 && k1 < c->full1 ? 2 : class_of_keys(env, p, h0, h0 + a->set_heads - 1, k0, k1);
 }
 
-/* What one set says of the halves from j on, `at_once' of them: their keys rise to it.  The sampled keys of a block fill units
- * one after the other; a block without any counts as one key that no row sees. */
-static inline uint score_halves(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
-                                const struct rule_env *env, const struct nodes *nodes, int j, int at_once,
-                                __global const float *rows, __global const STORED(T_K) *k)
+/* A half's key rises; other items may raise it too. */
+static inline void raise_key(SPACE uint *key, uint x)
 {
-    const int each = a->block_k / a->stride_k;
+#if GROUP == 1
+    *key = max(*key, x);
+#else
+    atomic_max((volatile SPACE uint *)key, x);
+#endif
+}
+
+/* How the sampled keys of halves are dealt out: `at_once' halves, or a part of one, whose keys fill the units that an item scores
+ * together. */
+struct deal {
+    int each, at_once, parts; /* sampled keys of a whole block */
+};
+
+static inline struct deal deal_halves(const struct select_args *a)
+{
+    struct deal d;
+    d.each = a->block_k / a->stride_k;
+    d.at_once = d.each < KEYS ? KEYS / d.each : 1;
+    d.parts = (d.each + KEYS - 1) / KEYS;
+    return d;
+}
+
+/* What one set says of the halves from j on, `n' of them, of sampled keys number `from' on: their keys rise to it.  A block without
+ * any counts as one key that no row sees.  Returns how many keys were looked at. */
+static inline uint score_halves(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
+                                const struct rule_env *env, const struct nodes *nodes, const struct deal *deal, int j, int n,
+                                int from, __global const float *rows, __global const STORED(T_K) *k)
+{
     int block[KEYS], class[KEYS], count[KEYS];
-    uint dots = 0u;
-    for (int i = 0; i < at_once; i++) {
+    struct unit units[KEYS];
+    uint keys[KEYS], looked = 0u;
+    for (int i = 0; i < n; i++) {
         block[i] = representative(a, c, nodes->half_start[j + i], nodes->half_size[j + i]);
         class[i] = class_of_block(a, p, set, c, env, block[i]);
         count[i] = sampled_keys(a, p, block[i]);
-        dots += (uint)count[i];
     }
-    for (int from = 0; from < each; from += KEYS) {
-        struct unit units[KEYS];
-        uint keys[KEYS];
-        for (int i = 0; i < KEYS; i++) {
-            const int which = min(i / each, at_once - 1), n = from + i - which * each, has = n < count[which];
-            units[i].k0 = units[i].k1 = block[which] * a->block_k + (has ? (n + 1) * a->stride_k - 1 : 0);
-            units[i].class = has ? class[which] : 0;
-            units[i].at = units[i].k0 * a->k_at[3];
-        }
-        score_units(a, p, set, env, rows, k, units, keys);
-        for (int i = 0; i < KEYS; i++) {
-            const int which = min(i / each, at_once - 1), n = from + i - which * each;
-            if (n < max(1, count[which]))
-                nodes->key[j + which] = max(nodes->key[j + which], keys[i]);
-        }
+    for (int i = 0; i < KEYS; i++) {
+        const int which = min(i / deal->each, n - 1), number = from + i - which * deal->each, has = number < count[which];
+        units[i].k0 = units[i].k1 = block[which] * a->block_k + (has ? (number + 1) * a->stride_k - 1 : 0);
+        units[i].class = has ? class[which] : 0;
+        units[i].at = units[i].k0 * a->k_at[3];
+        looked += has ? 1u : 0u;
     }
-    return dots;
+    score_units(a, p, set, env, rows, k, units, keys);
+    for (int i = 0; i < KEYS; i++) {
+        const int which = min(i / deal->each, n - 1), number = from + i - which * deal->each;
+        if (number < max(1, count[which]))
+            raise_key(nodes->key + j + which, keys[i]);
+    }
+    return looked;
 }
 
 KERNEL tree(SELECT_PARAMS)
@@ -147,7 +168,7 @@ KERNEL tree(SELECT_PARAMS)
     __global uint *scratch = workspace + a.scratch_at + (long)get_group_id(0) * a.scratch;
 #endif
     const struct nodes nodes = find_nodes(scratch, a.keep);
-    const int each = a.block_k / a.stride_k, at_once = each < KEYS ? KEYS / each : 1;
+    const struct deal deal = deal_halves(&a);
     for (int number = (int)get_group_id(0); number < a.count * a.scopes; number += (int)get_num_groups(0)) {
         const struct list_place p = place_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
         const struct candidates c = find_candidates(&a, &p, workspace);
@@ -158,17 +179,21 @@ KERNEL tree(SELECT_PARAMS)
         begin_nodes(&nodes, c.n, keep);
         for (int largest = (c.n + a.keep - 1) / a.keep; largest > 1; largest = (largest + 1) / 2) {
             const int halves = halve_nodes(&nodes, keep, shared);
-            for (int j = (int)get_local_id(0) * at_once; j < halves; j += GROUP * at_once)
-                for (int i = j; i < min(halves, j + at_once); i++)
-                    nodes.key[i] = 0u;
+            const int deals = (halves + deal.at_once - 1) / deal.at_once * deal.parts;
+            for (int i = (int)get_local_id(0); i < halves; i += GROUP)
+                nodes.key[i] = 0u;
+            BARRIER(NODE_FENCE);
             for (int set = 0; set < a.sets; set++) {
                 const int kv_head = set_head(&a, &p, set) / (a.heads / a.kv_heads);
                 RULE_ENV(env, p.batch, kv_head, p.q_len, p.k_len)
                 __global const float *rows = (__global const float *)workspace + rows_place(&a, &p, set);
                 __global const STORED(T_K) *keys =
                     k + a.k_at[0] + p.batch * a.k_at[1] + kv_head * a.k_at[2] + p.k_first * a.k_at[3];
-                for (int j = (int)get_local_id(0) * at_once; j < halves; j += GROUP * at_once)
-                    dots += score_halves(&a, &p, set, &c, &env, &nodes, j, min(at_once, halves - j), rows, keys);
+                for (int i = (int)get_local_id(0); i < deals; i += GROUP) {
+                    const int j = i / deal.parts * deal.at_once;
+                    dots += score_halves(&a, &p, set, &c, &env, &nodes, &deal, j, min(deal.at_once, halves - j),
+                                         i % deal.parts * KEYS, rows, keys);
+                }
             }
             BARRIER(NODE_FENCE);
             keep_halves(&nodes, halves, keep, shared);

@@ -104,6 +104,11 @@ static cl_int launch_stages(struct clattn__chain *c, const struct clattn__select
         args->chunk = (cl_int)select->stages[i].chunk;
         args->smaller = last ? args->chunk : (cl_int)select->stages[i + 1].chunk;
         args->keep_chunks = (cl_int)(select->stages[i].keep / select->stages[i].chunk);
+        if (i > 0) { /* what the stage before has cut */
+            const cl_long cut = args->cut_at;
+            args->cut_at = args->chunks_at;
+            args->chunks_at = cut;
+        }
         code = launch(c, run, CLATTN__SCAN, args, lists * (size_t)args->strips);
         if (code == CL_SUCCESS)
             code = launch(c, run, last ? CLATTN__TOP : CLATTN__CUT, args, lists);
@@ -135,7 +140,7 @@ static cl_int launch_method(struct clattn__chain *c, const struct clattn__select
 static void shift_args(struct select_args *args, int64_t shift)
 {
     cl_long *const places[] = {&args->cands_at, &args->bits_at, &args->before_at, &args->rows_at, &args->keys_at,
-                               &args->chunks_at[0], &args->chunks_at[1], &args->scratch_at};
+                               &args->chunks_at, &args->cut_at, &args->scratch_at};
     for (size_t i = 0; i < CLATTN__LEN(places); i++)
         *places[i] += shift;
     for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)

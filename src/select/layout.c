@@ -80,8 +80,8 @@ static void list_parts(clattn_select_plan *plan, struct part parts[MOST_PARTS])
         {&args->before_at, (int64_t)args->cand_scopes * args->words},
         {&args->rows_at, words_of_rows(plan)},
         {&args->keys_at, lists * keys},
-        {&args->chunks_at[0], chunks},
-        {&args->chunks_at[1], chunks},
+        {&args->chunks_at, chunks},
+        {&args->cut_at, chunks},
     };
     memcpy(parts, all, sizeof all);
 }

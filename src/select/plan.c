@@ -93,8 +93,8 @@ static void write_options(const clattn_select_plan *plan, enum clattn__select_ke
     if (kernel >= CLATTN__ROWS && kernel <= CLATTN__BLOCKS)
         clattn__text_add(out, " -DROWS=%d", (int)s->rows);
     if (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__BLOCKS)
-        clattn__text_add(out, " -DLANES=%d -DVECTORS=%d -DKEYS=%d -DSTRIP=%d", (int)s->lanes, (int)s->vectors, (int)s->keys,
-                         (int)s->strip);
+        clattn__text_add(out, " -DLANES=%d -DVECTORS=%d -DKEYS=%d -DALIGNED=%d -DSTRIP=%d", (int)s->lanes, (int)s->vectors,
+                         (int)s->keys, s->aligned, (int)s->strip);
     if (kernel == CLATTN__SELECT_TREE)
         clattn__text_add(out, " -DNODES_GLOBAL=%d", s->nodes_global);
     if (kernel == CLATTN__BLOCKS || kernel == CLATTN__BOUNDS)

@@ -33,6 +33,7 @@ struct clattn__select_shape {
     int32_t strip;                   /* chunks or candidates of a group */
     int32_t words;                   /* select_candidates.cl */
     bool scored;                     /* by rows of q */
+    bool aligned;                    /* scores.clh */
     bool by_head;                    /* the pattern is not the same for all heads */
     bool nodes_global;
     int64_t max_keys;                /* of a list that select_top.cl reads; 0: none */

@@ -13,9 +13,11 @@ static int32_t least(int64_t a, int64_t b)
     return (int32_t)(a < b ? a : b);
 }
 
+/* Not one whose compiler takes items for lanes by itself, and ends a loop after 2^16 turns, nor one that has local memory of its own
+ * (Oclgrind, which looks for races): there items share the work. */
 static bool is_cpu(const clattn_device_facts *facts)
 {
-    return facts->type & CL_DEVICE_TYPE_CPU;
+    return facts->type & CL_DEVICE_TYPE_CPU && !facts->slow_wide_vectors && !facts->local_is_dedicated;
 }
 
 /* TREE and blocks score the heads of a kv head together; STAGED's searches part ways at the first key. */
@@ -28,12 +30,19 @@ static void choose_sets(struct clattn__select_shape *s, const clattn_select *sel
     s->sets = (int32_t)(heads / s->set_heads);
 }
 
+/* Whether rows of k, and of metadata, begin at multiples of four elements, so that devices load four at once; CPUs do not ask. */
+static bool is_aligned(const clattn_device_facts *facts, const clattn_attention *a)
+{
+    const clattn_layout *k = &a->k;
+    return !is_cpu(facts) && (a->dim | k->offset | k->batch | k->head | k->token) % 4 == 0;
+}
+
 /* Vectors that cover a set's rows with as few as may be over, and no more sums than there are registers. */
 static void choose_vectors(struct clattn__select_shape *s, const clattn_device_facts *facts, const clattn_select *select)
 {
     const int64_t rows = (int64_t)s->set_heads * (select->block_q / select->stride_q);
     const bool cpu = is_cpu(facts), two = select->method == CLATTN_STAGED; /* keys of a search */
-    s->lanes = cpu && facts->vector_width_float >= 8 && !facts->slow_wide_vectors ? 8 : 4;
+    s->lanes = cpu && facts->vector_width_float >= 8 ? 8 : 4;
     const int64_t vectors = clattn__ceil_div(rows, s->lanes), turns = clattn__ceil_div(vectors, cpu ? 3 : 2);
     s->vectors = (int32_t)clattn__ceil_div(vectors, turns);
     s->rows = (int32_t)(turns * s->vectors * s->lanes);
@@ -70,18 +79,26 @@ void clattn__select_sizes(struct clattn__select_shape *s, const clattn_select *s
     s->max_keys = longest_keys(select, list);
 }
 
+/* Items that have something to do: with the keys of a round's halves, or with those that are ordered. */
+static int32_t useful_items(const struct clattn__select_shape *s, const clattn_select *select, const clattn_list *list)
+{
+    const int64_t keys = select->method == CLATTN_TREE ? 2 * list->capacity * (select->block_k / select->stride_k) : s->max_keys;
+    return keys <= 64 ? 64 : keys <= 128 ? 128 : 256;
+}
+
 void clattn__select_shape(struct clattn__select_shape *s, const clattn_device_facts *facts, const clattn_select *select,
                           const clattn_list *list, const struct clattn__problem *problem)
 {
     const bool cpu = is_cpu(facts);
     const struct clattn__expr *rules = problem->rules;
+    clattn__select_sizes(s, select, list);
     choose_sets(s, select, list, &problem->a);
     choose_vectors(s, facts, select);
-    s->group_list = cpu ? 1 : least((int64_t)facts->largest_group, 256);
+    s->aligned = is_aligned(facts, &problem->a);
+    s->group_list = cpu ? 1 : least((int64_t)facts->largest_group, useful_items(s, select, list));
     s->group_strip = cpu ? 1 : least((int64_t)facts->largest_group, 64);
     s->strip = 64;
     s->words = s->group_list == 1 ? 32 : 1;
     s->by_head = clattn__expr_uses_index(rules, CLATTN__INDEX_H) || clattn__expr_uses_index(rules, CLATTN__INDEX_G);
-    clattn__select_sizes(s, select, list);
     choose_nodes(s, facts);
 }

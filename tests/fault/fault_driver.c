@@ -30,6 +30,7 @@ enum {
     N_O = HEADS * ROWS * DIM_V,
     N_LSE = HEADS * ROWS
 };
+enum { MOST_LISTS = 256 }; /* ints of all lists */
 enum { MOST_CALLS = 5000, SECONDS_EACH = 60 };
 
 static const struct fault_control *fault;
@@ -45,6 +46,10 @@ struct fixture {
     cl_event gate;                      /* complete; stands in wait lists */
     clattn_plan *split, *whole, *guest; /* guest: its callers bring the workspace */
     clattn_merge_plan *merge;
+    clattn_select_plan *select;
+    clattn_list list;
+    cl_mem lists;
+    int32_t host_lists[MOST_LISTS], expected_lists[MOST_LISTS];
     float host_q[N_Q], host_k[N_K], host_v[N_V], host_o[N_O], host_lse[N_LSE];
     double expected[N_O], expected_lse[N_LSE];
     int32_t valid_keys;
@@ -357,6 +362,51 @@ static bool merge_right(struct fixture *f)
     return !clWaitForEvents(1, &f->event) && device_numbers_right(f, f->merged);
 }
 
+/* A selection in stages of the same q and k, with the pattern whose array wants a table. */
+static clattn_select selection(void)
+{
+    clattn_select s = CLATTN_SELECT_INIT;
+    s.method = CLATTN_STAGED;
+    s.n_stages = 2;
+    s.stages[0] = (clattn_stage){32, 64};
+    s.stages[1] = (clattn_stage){8, 32};
+    s.budget = 32;
+    s.sink = 5;
+    s.window = 20;
+    return s;
+}
+static bool lists_right(struct fixture *f)
+{
+    uint64_t bytes;
+    must(!clFinish(f->queue) && !clattn_list_bytes(&f->list, &bytes) && bytes <= sizeof f->host_lists, "lists");
+    must(!clEnqueueReadBuffer(f->queue, f->lists, CL_TRUE, 0, bytes, f->host_lists, 0, NULL, NULL), "reading lists failed");
+    return !memcmp(f->host_lists, f->expected_lists, bytes);
+}
+static clattn_status enqueue_select(struct fixture *f, clattn_select_plan *plan)
+{
+    clattn_select_io io = CLATTN_SELECT_IO_INIT;
+    io.q = f->q;
+    io.k = f->k;
+    io.arrays[0] = f->valid;
+    io.list = f->lists;
+    return clattn_enqueue_select(plan, f->queue, &io, 1, &f->gate, &f->event);
+}
+static void before_select(struct fixture *f)
+{
+    memset(f->host_lists, 0x5a, sizeof f->host_lists);
+    f->event = NULL;
+    must(!clEnqueueWriteBuffer(f->queue, f->lists, CL_TRUE, 0, sizeof f->host_lists, f->host_lists, 0, NULL, NULL),
+         "writing lists failed");
+}
+static clattn_status act_select(struct fixture *f)
+{
+    return enqueue_select(f, f->select);
+}
+static bool select_right(struct fixture *f)
+{
+    return !clWaitForEvents(1, &f->event) && lists_right(f);
+}
+
 static const struct stage stages[] = {
     {"list devices", NULL, act_list, NULL, NULL, NULL, false},
     {"context open", NULL, act_open, made_ctx, NULL, after_ctx, false},
@@ -369,6 +419,7 @@ static const struct stage stages[] = {
     {"run on host memory", NULL, act_run, NULL, run_right, NULL, false},
     {"merge plan create", NULL, act_merge_plan, made_merge, merge_plan_right, after_merge, false},
     {"enqueue merge", before_merge, act_merge, made_event, merge_right, after_event, false},
+    {"enqueue select", before_select, act_select, made_event, select_right, after_event, false},
 };
 
 /* ---- one injection ---- */
@@ -521,6 +572,24 @@ static void make_buffers(struct fixture *f)
     f->merged = device_copy(f, sizeof f->host_o, NULL);
 }
 
+/* What a selection lists when nothing fails. */
+static void make_selection(struct fixture *f)
+{
+    clattn_attention a;
+    const clattn_select s = selection();
+    describe(&a, 1);
+    f->list = (clattn_list)CLATTN_LIST_INIT;
+    must(!clattn_select_plan_create(&f->select, f->ctx, &s, &a), "making the selection failed without a fault");
+    must(!clattn_select_list(&f->list, &s, &a), "shaping lists");
+    f->lists = device_copy(f, sizeof f->host_lists, NULL);
+    before_select(f);
+    must(!enqueue_select(f, f->select) && !clWaitForEvents(1, &f->event), "selecting failed without a fault");
+    lists_right(f);
+    memcpy(f->expected_lists, f->host_lists, sizeof f->host_lists);
+    must(f->expected_lists[0] > 0, "the lists are empty");
+    after_event(f);
+}
+
 static void make_fixture(struct fixture *f)
 {
     cl_int code;
@@ -551,17 +620,19 @@ static void make_fixture(struct fixture *f)
     describe(&a, 1);
     must(!clattn_plan_create(&f->whole, f->ctx, &a), "making the whole plan failed without a fault");
     must(!clattn_merge_plan_create(&f->merge, f->ctx, &m), "making the merge plan failed without a fault");
+    make_selection(f);
 }
 
 static void free_fixture(struct fixture *f)
 {
-    cl_mem all[] = {f->q, f->k, f->v, f->o, f->lse, f->valid, f->part_o, f->part_lse, f->merged};
+    cl_mem all[] = {f->q, f->k, f->v, f->o, f->lse, f->valid, f->part_o, f->part_lse, f->merged, f->lists};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         clReleaseMemObject(all[i]);
     clattn_plan_destroy(f->split);
     clattn_plan_destroy(f->whole);
     clattn_plan_destroy(f->guest);
     clattn_merge_plan_destroy(f->merge);
+    clattn_select_plan_destroy(f->select);
     clReleaseEvent(f->gate);
     clReleaseCommandQueue(f->queue);
     clattn_context_close(f->ctx);
