@@ -65,7 +65,7 @@ static inline void score_set(const struct select_args *a, const struct list_plac
 KERNEL blocks(SELECT_PARAMS)
 {
     const int lists = a.count * a.scopes, number = (int)get_group_id(0) % lists, strip = (int)get_group_id(0) / lists;
-    const struct list_place p = place_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
+    const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
     const struct candidates c = find_candidates(&a, &p, workspace);
     __global uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
     const int begin = strip * STRIP + (int)get_local_id(0) * KEYS, end = min(c.n, (strip + 1) * STRIP);

@@ -162,7 +162,7 @@ KERNEL candidates(SELECT_PARAMS)
     __local int found[FOUND_WORDS];
     const int number = (int)get_group_id(0), item = (int)get_local_id(0);
     struct asker s;
-    s.p = place_list(&a, number / a.cand_scopes, number % a.cand_scopes, a.cand_scopes LENGTH_ARGS);
+    s.p = find_list_place(&a, number / a.cand_scopes, number % a.cand_scopes, a.cand_scopes LENGTH_ARGS);
     s.block_k = a.block_k;
     s.p.k_blocks = s.p.rows > 0 ? s.p.k_blocks : 0;
     __global uint *bits = workspace + a.bits_at + (long)number * a.words;

@@ -10,7 +10,7 @@ KERNEL given(SELECT_PARAMS)
     const int number = (int)get_global_id(0);
     if (number >= a.count * a.scopes)
         return;
-    const struct list_place p = place_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
+    const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
     const struct candidates c = find_candidates(&a, &p, workspace);
     const long at = list_in_all(&a, &p), ids_at = a.ids_at + at * a.capacity;
     const int n = clamp_int(from[a.counts_at + at], 0, a.capacity);

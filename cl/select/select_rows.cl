@@ -8,7 +8,7 @@
 KERNEL rows(SELECT_PARAMS)
 {
     const int number = (int)get_group_id(0), list = number / a.sets, set = number % a.sets;
-    const struct list_place p = place_list(&a, list / a.scopes, list % a.scopes, a.scopes LENGTH_ARGS);
+    const struct list_place p = find_list_place(&a, list / a.scopes, list % a.scopes, a.scopes LENGTH_ARGS);
     __global float *to = (__global float *)workspace + rows_place(&a, &p, set);
     if (p.rows == 0)
         return;

@@ -101,7 +101,7 @@ static inline uint search_chunks(const struct select_args *a, const struct list_
 KERNEL scan_chunks(SELECT_PARAMS)
 {
     const int lists = a.count * a.scopes, number = (int)get_group_id(0) % lists, strip = (int)get_group_id(0) / lists;
-    const struct list_place p = place_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
+    const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
     const struct candidates c = find_candidates(&a, &p, workspace);
     __global const int *chunks = chunk_list(&a, &p, a.chunks_at, workspace);
     __global uint *keys = workspace + a.keys_at + (long)number * a.max_keys;

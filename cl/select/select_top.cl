@@ -55,7 +55,7 @@ KERNEL top(SELECT_PARAMS)
 {
     __local uint shared[SHARED_WORDS];
     const int number = (int)get_group_id(0);
-    const struct list_place p = place_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
+    const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
     const struct candidates c = find_candidates(&a, &p, workspace);
     __global const uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
 #if OUT == 0

@@ -170,7 +170,7 @@ KERNEL tree(SELECT_PARAMS)
     const struct nodes nodes = find_nodes(scratch, a.keep);
     const struct deal deal = deal_halves(&a);
     for (int number = (int)get_group_id(0); number < a.count * a.scopes; number += (int)get_num_groups(0)) {
-        const struct list_place p = place_list(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
+        const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
         const struct candidates c = find_candidates(&a, &p, workspace);
         const int keep = min(c.n, a.keep);
         uint dots = 0u;

@@ -13,8 +13,8 @@
 struct select_options {
     struct problem_options problem;
     const char *q, *k, *given, *out, *device;
-    long long seed, repeat;
-    bool explain, check;
+    long long seed, repeat, mass;
+    bool explain, check, dense;
 };
 
 /* A selection on its way: the workload's tensors on host and device, and the lists. */
@@ -228,6 +228,45 @@ static int check(const struct selection *x)
     return differ ? EXIT_CHECK_FAILED : EXIT_GOOD;
 }
 
+/* The part of the softmax of some rows, spread over heads and queries, that lies on what is kept. */
+static void print_mass(const struct selection *x, int64_t rows)
+{
+    const struct ref_problem p = workload_reference(&x->w);
+    const struct ref_select s = reference(x, true);
+    struct ref_list list = {x->list.batch, x->list.scopes, x->list.q_blocks, x->list.capacity, x->lists + x->list.counts_at / 4,
+                            x->lists + x->list.ids_at / 4};
+    double sum = 0, least = 1;
+    int64_t n = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t b = r % p.batch, h = r / p.batch % p.heads, q_len = ref_q_len(&p, b);
+        if (q_len == 0)
+            continue;
+        const double mass = ref_kept_mass(&p, &s, &list, b, h, q_len - 1 - r * (q_len - 1) / (rows > 1 ? rows - 1 : 1));
+        sum += mass;
+        least = fmin(least, mass);
+        n++;
+    }
+    printf("mass       %.4f of the softmax is kept on average, %.4f at least, of %lld rows\n", n ? sum / (double)n : 1.0, least, (long long)n);
+}
+
+/* ---- attention without lists, in the same run ---- */
+static int print_dense(struct selection *x, const struct select_options *o)
+{
+    clattn_plan *plan;
+    double best = INFINITY, seconds;
+    clattn_status status = clattn_plan_create(&plan, x->ctx, &x->w.problem);
+    if (status)
+        return failed(x->ctx, status, "dense attention");
+    for (long long i = 0; !status && i < o->repeat; i++) {
+        status = workload_run(&x->w, plan, &seconds);
+        best = fmin(best, seconds);
+    }
+    if (!status)
+        printf("dense      %.3f ms by engine %s: selection takes %.2f %% of it\n", best * 1e3, clattn_plan_engine(plan), 100 * x->seconds / best);
+    clattn_plan_destroy(plan);
+    return status ? failed(x->ctx, status, "dense attention") : 0;
+}
+
 /* ---- the command ---- */
 static void print_lists(const struct selection *x)
 {
@@ -295,6 +334,10 @@ static int select_on_device(struct selection *x, const struct select_options *o)
         print_run(x, o);
         code = o->out ? export_lists(x, o->out) : 0;
     }
+    if (!code && o->mass > 0)
+        print_mass(x, o->mass);
+    if (!code && o->dense)
+        code = print_dense(x, o);
     if (!code && o->check)
         code = check(x);
     release_buffers(x);
@@ -364,6 +407,8 @@ static const char help[] =
     "  --given STEM       given lists, for given=N: STEM-starts.npy and STEM-ids.npy\n"
     "  --out STEM         write the lists to STEM-starts.npy and STEM-ids.npy, int32, as block-sparse rows\n"
     "  --check            compare every list with the reference's (slow); exits 1 if one differs\n"
+    "  --mass N           say how much of the softmax of N rows lies on what is kept\n"
+    "  --dense            the time of attention without lists beside it\n"
     "  --presets          list the selections that have names\n"
     "  --device S         number, cpu, gpu, accelerator, or part of a name\n" PROBLEM_HELP
     "  --seed N           of the random input (0)\n"
@@ -382,6 +427,8 @@ static int take_option(struct select_options *o, int c)
     case 'd': o->device = optarg; return 0;
     case 'S': return read_count("--seed", optarg, 0, &o->seed);
     case 'n': return read_count("--repeat", optarg, 1, &o->repeat);
+    case 'm': return read_count("--mass", optarg, 1, &o->mass);
+    case 'D': o->dense = true; return 0;
     case 'x': o->explain = true; return 0;
     default: return take_problem_option(&o->problem, c);
     }
@@ -393,7 +440,8 @@ int command_select(int argc, char **argv)
         {"q", required_argument, NULL, 'q'},      {"k", required_argument, NULL, 'k'},    {"given", required_argument, NULL, 'g'},
         {"out", required_argument, NULL, 'o'},    {"check", no_argument, NULL, 'c'},      {"presets", no_argument, NULL, 'p'},
         {"device", required_argument, NULL, 'd'}, {"seed", required_argument, NULL, 'S'}, {"repeat", required_argument, NULL, 'n'},
-        {"explain", no_argument, NULL, 'x'},      PROBLEM_OPTIONS,                        {0}};
+        {"mass", required_argument, NULL, 'm'},   {"dense", no_argument, NULL, 'D'},      {"explain", no_argument, NULL, 'x'},
+        PROBLEM_OPTIONS,                          {0}};
     struct select_options o = {.repeat = 1};
     for (int c; (c = next_option(argc, argv, options)) != -1;) {
         if (c == OPTION_HELP) {
