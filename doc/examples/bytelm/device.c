@@ -14,15 +14,19 @@ static const char *const kernel_names[N_KERNELS] = {"widen",       "embed",  "rm
                                                     "place_heads", "swiglu", "row_bits", "block_scores"};
 
 /* ---- failures ---- */
+/* Sentences may quote a file, which shall not command the terminal. */
 void stop(const char *format, ...)
 {
+    char text[8192];
     va_list args;
-    fflush(stdout);
-    fputs("bytelm: ", stderr);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    fputc('\n', stderr);
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < ' ' && *c != '\n')
+            *c = '?';
+    fflush(stdout);
+    fprintf(stderr, "bytelm: %s\n", text);
     exit(1);
 }
 

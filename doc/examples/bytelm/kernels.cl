@@ -106,12 +106,12 @@ float product(global const stored *a, global const stored *b, int dim)
 {
     float sum = 0;
     for (int c = 0; c < dim; c++)
-        sum = fma(LOAD(c, a), LOAD(c, b), sum);
+        sum += LOAD(c, a) * LOAD(c, b);
     return sum;
 }
 
-/* The largest product that a block of rows has with a block of keys, of pairs that are seen and not near: what
- * CLATTN_EXTERNAL_SCORE takes.  Plain and slow, for it is here to tell how good a selector could be.
+/* The largest product that a block of rows has with a block of keys, of pairs that are seen and not near, for
+ * CLATTN_EXTERNAL_SCORE.  Plain and slow, for it is here to tell how good a selector could be.
  *     scores   [scope][block of rows][block of keys]
  *     rows     how many, and of a block;  keys: so far, and of a block;  cache: its tokens
  *     heads    of a scope, of a kv head, and their size
@@ -128,7 +128,8 @@ kernel void block_scores(global const stored *q, global const stored *k, global 
                 int position = row + keys.x - rows.x;
                 if ((key <= position || key < near.x) && key >= near.y && abs(position - key) >= near.z)
                     most = fmax(most, product(q + ((size_t)head * rows.x + row) * heads.z,
-                                              k + ((size_t)(head / heads.y) * cache + key) * heads.z, heads.z));
+                                              k + ((size_t)(head / heads.y) * cache + key) * heads.z,
+                                              heads.z));
             }
     scores[((size_t)scope * get_global_size(1) + m) * get_global_size(0) + n] = most;
 }

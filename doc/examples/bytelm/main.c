@@ -130,7 +130,8 @@ static void score_file(const struct options *o, const char *path)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.model = "model.safetensors", .attention = "dense", .tokens = 200, .refresh = 1, .seed = 1};
+    struct options o = {
+        .model = "model.safetensors", .attention = "dense", .tokens = 200, .refresh = 1, .seed = 1};
     int option;
     while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1)
         read_option(&o, option);

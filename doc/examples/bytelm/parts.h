@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * parts.h - where the device's time goes: marks in the queue, read when the work is done, never waited for. */
+ * parts.h - where the device's time goes: marks in the queue, read when the work is done. */
 #ifndef BYTELM_PARTS_H
 #define BYTELM_PARTS_H
 

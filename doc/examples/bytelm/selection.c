@@ -3,8 +3,8 @@
  *
  *     hip:tree=512:bq=64/1:bk=2:scope=head:sink=32:near=64
  *
- * tree, staged, minmax, mean: clattn/select.h.  scores: the blocks with the largest products, by a kernel of ours
- * that looks at all of them. */
+ * tree, staged, minmax, mean: clattn/select.h.  scores: the blocks with the largest products, by a kernel of
+ * ours that looks at all of them. */
 #include "selection.h"
 
 #include <stdio.h>

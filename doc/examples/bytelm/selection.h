@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * selection.h - pruned attention: before each attention a selector lists the blocks of keys that are worth reading. */
+ * selection.h - pruned attention: a selector lists blocks of keys worth reading, attention reads them. */
 #ifndef BYTELM_SELECTION_H
 #define BYTELM_SELECTION_H
 
