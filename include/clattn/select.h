@@ -38,6 +38,7 @@
 #ifndef CLATTN_SELECT_H
 #define CLATTN_SELECT_H
 
+#include <clattn/attention.h>
 #include <clattn/list.h>
 
 typedef enum clattn_selector {
@@ -127,10 +128,6 @@ CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const 
 CLATTN_API clattn_status clattn_select_list(clattn_list *list, const clattn_select *select,
                                             const clattn_attention *problem);
 
-/* listed | k < sink | q - k < window & k - q < window: what a selection lets a row see, to be joined with the problem's
- * own pattern by clattn_both.  BAD_STRUCT_SIZE, BAD_COUNT are kept in the pattern. */
-CLATTN_API clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner);
-
 /* Selections that papers and programs use, by name: hip, hip-ruler, infinitehip-3k, infinitehip-5k,
  * infinitehip-16k-shallow, quest, streaming-llm.  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (the name).
  * preset_name: number index (0, 1 ...) and, if meaning is not NULL, a line about it; NULL past the last.  Static. */
@@ -180,10 +177,6 @@ CLATTN_API clattn_status clattn_select_bounds_size(const clattn_select_plan *pla
 CLATTN_API clattn_status clattn_enqueue_bounds(clattn_select_plan *plan, cl_command_queue queue,
                                                const clattn_select_io *io, int64_t first, int64_t count, cl_uint n_wait,
                                                const cl_event *wait, cl_event *event);
-
-/* listed | k < sink | q - k < window & k - q < window: what a selection lets a row see, to be joined with the problem's
- * own pattern by clattn_both.  BAD_STRUCT_SIZE, BAD_COUNT are kept in the pattern. */
-CLATTN_API clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner);
 CLATTN_END
 
 #endif
