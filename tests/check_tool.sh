@@ -209,8 +209,8 @@ chosen=attn:f32:h2/1:q100:k300:d8:causal-br
 expect 0 '^check *0 of 2 lists differ.*passed' select --check --explain --out "$tmp/lists" $chosen:tree=64:bq=64/16:bk=8:sink=3:near=20:count
 expect 0 '^lists *2, of 8.0 blocks' select --given "$tmp/lists" $chosen:given=64:bk=8:sink=3:near=20
 expect 0 '^infinitehip-3k ' select --presets
-expect 2 'column 42: expected a word of a selection' select $chosen:tree=64:near=x
-expect 2 'expected a word of a selection' select $chosen
+expect 2 'column 46: expected a word of a selection' select $chosen:tree=64:near=x
+mistake 'no selection behind it' select $chosen
 expect 2 'given lists come from files' select $chosen:given=64
 expect 0 'soft_cap(c)' rules
 expect 0 'usage: clattn rules' rules --help
