@@ -23,6 +23,15 @@ int read_selected(clattn_attention *problem, clattn_select *select, const char *
     return read_problem(problem, own, options);
 }
 
+int read_selector(clattn_attention *problem, clattn_select *select, const char *text, const struct problem_options *options)
+{
+    if (read_selected(problem, select, text, options))
+        return EXIT_MISTAKE;
+    if (select->size && select->method == CLATTN_EXTERNAL_LIST)
+        return mistake("problem '%s': nothing selects given lists; `clattn run --list STEM' takes them from files", text);
+    return 0;
+}
+
 /* ---- making ---- */
 /* Sums of bits of the seed: enough for a look. */
 static void fill_scores(float *scores, int64_t n, uint64_t seed)
@@ -207,4 +216,10 @@ const char *selection_text(const struct selection *x, char text[128])
     snprintf(text, 128, "%lld, of %.1f blocks of %d keys on average", (long long)lists,
              lists ? (double)blocks / (double)lists : 0.0, (int)x->list.block_k);
     return text;
+}
+
+double selection_visited(const struct selection *x)
+{
+    const double all = clattn_problem_flops(&x->dense.problem, (const void *const *)x->dense.arrays);
+    return all > 0 ? clattn_problem_flops(&x->w->problem, (const void *const *)x->w->arrays) / all : 1;
 }

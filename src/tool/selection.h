@@ -8,6 +8,8 @@
 
 /* A problem and the selection behind its text; select->size 0: there is none.  0, or EXIT_MISTAKE after a sentence. */
 int read_selected(clattn_attention *problem, clattn_select *select, const char *text, const struct problem_options *options);
+/* The same where no lists come from files: a selection without a selector is a mistake. */
+int read_selector(clattn_attention *problem, clattn_select *select, const char *text, const struct problem_options *options);
 
 /* ---- selection.c: lists on a device ---- */
 struct selection {
@@ -41,6 +43,8 @@ void selection_free(struct selection *x); /* opened or not; the workload stays *
 clattn_status selection_of(struct selection *x, const clattn_select *select, struct workload *w, clattn_context *ctx);
 /* "128 lists of 16.0 blocks of 8 keys on average" */
 const char *selection_text(const struct selection *x, char text[128]);
+/* Pairs that rows visit, as a part of those that they would see without lists; 1 of none. */
+double selection_visited(const struct selection *x);
 
 /* ---- selection_check.c: by the reference ---- */
 /* How many lists are not those of the reference, which are made one after the other: slow. */
