@@ -29,20 +29,21 @@ static int read_ints(struct npy *array, const char *stem, const char *what)
     return mistake("%s: it is not int32 of one dimension", name);
 }
 
-static int import_lists(const char *stem, const clattn_list *list, const struct npy *starts, const struct npy *ids,
-                        int32_t *lists)
+static int import_lists(const char *stem, const clattn_list *list, const struct npy *starts,
+                        const struct npy *ids, int32_t *lists)
 {
     char message[1024];
     const int64_t n = list_count(list);
     if (starts->count != n + 1)
-        return mistake("%s-starts.npy has %lld numbers, and there are %lld lists", stem, (long long)starts->count,
-                       (long long)n);
+        return mistake("%s-starts.npy has %lld numbers, and there are %lld lists", stem,
+                       (long long)starts->count, (long long)n);
     int64_t *wide = malloc((size_t)(n + 1) * sizeof *wide);
     if (!wide)
         return failed(NULL, CLATTN_OUT_OF_HOST_MEMORY, stem);
     for (int64_t i = 0; i <= n; i++)
         wide[i] = ((int32_t *)starts->data)[i];
-    clattn_status status = clattn_list_import(list, lists, wide, ids->data, ids->count, 0, message, sizeof message);
+    clattn_status status =
+        clattn_list_import(list, lists, wide, ids->data, ids->count, 0, message, sizeof message);
     free(wide);
     return status ? mistake("%s: %s", stem, message) : 0;
 }

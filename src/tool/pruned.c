@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * pruned.c - a problem with a selection: what selecting takes and what attention takes, beside the dense problem, and
- * what is kept.
+ * pruned.c - a problem with a selection: what selecting takes and what attention takes, beside the dense
+ * problem, and what is kept.
  *
- * The lists are made once, and attention over them is checked and timed as that of any problem.  A step of decoding
- * selects as its schedule says, so its selection is a mean over a period of the schedule. */
+ * The lists are made once, and attention over them is checked and timed as that of any problem.  A step of
+ * decoding selects as its schedule says, so its selection is a mean over a period of the schedule. */
 #include "tool/bench.h"
 
 #include <stdlib.h>
@@ -26,8 +26,8 @@ int read_refresh(const char *text, clattn_refresh *refresh)
         if (!*end)
             return 0;
     }
-    return mistake("--refresh '%s' is not N or N/N..., %d at most: steps between selections, from 1 to 65536", text,
-                   CLATTN_MAX_STAGES);
+    return mistake("--refresh '%s' is not N or N/N..., %d at most: steps between selections, from 1 to 65536",
+                   text, CLATTN_MAX_STAGES);
 }
 
 /* A schedule with as many stages as the selection, the last number for those that are not said. */
@@ -69,7 +69,8 @@ static double median_seconds(struct selection *x, int stage, double seconds)
 }
 
 /* began: of a period's steps, how many begin at each stage. */
-static clattn_status time_stages(struct selection *x, const int64_t *began, int64_t steps, double seconds, struct pruned *p)
+static clattn_status time_stages(struct selection *x, const int64_t *began, int64_t steps, double seconds,
+                                 struct pruned *p)
 {
     double all = 0, once;
     for (int stage = 0; stage < CLATTN_MAX_STAGES; stage++) {
@@ -106,12 +107,13 @@ static clattn_status time_selection(const struct bench *b, struct selection *x, 
 /* The rates of the device around each are what both are measured by. */
 static double dense_times(const struct result *dense, const struct result *pruned)
 {
-    const double drift = dense->peak_gflops > 0 && pruned->peak_gflops > 0 ? dense->peak_gflops / pruned->peak_gflops : 1;
+    const double drift =
+        dense->peak_gflops > 0 && pruned->peak_gflops > 0 ? dense->peak_gflops / pruned->peak_gflops : 1;
     return dense->seconds * drift / (pruned->seconds + pruned->pruned.select_seconds);
 }
 
-static void measure_dense(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
-                          struct workload *dense, struct result *result)
+static void measure_dense(const struct bench *b, clattn_context *ctx, struct peak *peak,
+                          const struct bench_line *line, struct workload *dense, struct result *result)
 {
     struct result r = {.device = result->device, .problem = result->problem, .note = result->note};
     measure_workload(b, ctx, peak, line, dense, &r);
@@ -124,8 +126,9 @@ static void measure_dense(const struct bench *b, clattn_context *ctx, struct pea
     result->pruned.dense_times = dense_times(&r, result);
 }
 
-void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
-                    const clattn_select *select, struct workload *w, struct result *result)
+void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *peak,
+                    const struct bench_line *line, const clattn_select *select, struct workload *w,
+                    struct result *result)
 {
     struct selection x;
     result->is_pruned = true;

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 
 /* ---- reading ---- */
-int read_selected(clattn_attention *problem, clattn_select *select, const char *text, const struct problem_options *options)
+int read_selected(clattn_attention *problem, clattn_select *select, const char *text,
+                  const struct problem_options *options)
 {
     static const clattn_select init = CLATTN_SELECT_INIT;
     char message[1024], own[1024];
@@ -18,17 +19,21 @@ int read_selected(clattn_attention *problem, clattn_select *select, const char *
     }
     if (status)
         return mistake("problem '%s': %s", text, message);
-    if (clattn_problem_print(&parsed, own, sizeof own)) /* the problem's own text, to which the options apply */
+    if (clattn_problem_print(&parsed, own,
+                             sizeof own)) /* the problem's own text, to which the options apply */
         return mistake("problem '%s': it is too long", text);
     return read_problem(problem, own, options);
 }
 
-int read_selector(clattn_attention *problem, clattn_select *select, const char *text, const struct problem_options *options)
+int read_selector(clattn_attention *problem, clattn_select *select, const char *text,
+                  const struct problem_options *options)
 {
     if (read_selected(problem, select, text, options))
         return EXIT_MISTAKE;
     if (select->size && select->method == CLATTN_EXTERNAL_LIST)
-        return mistake("problem '%s': nothing selects given lists; `clattn run --list STEM' takes them from files", text);
+        return mistake(
+            "problem '%s': nothing selects given lists; `clattn run --list STEM' takes them from files",
+            text);
     return 0;
 }
 
@@ -55,14 +60,16 @@ static clattn_status make_input(struct selection *x)
         x->scores = malloc((size_t)score_count(x) * sizeof *x->scores + 4);
     if (x->scores)
         fill_scores(x->scores, score_count(x), x->w->seed);
-    return (x->s.method == CLATTN_EXTERNAL_LIST && !x->given) || (x->s.method == CLATTN_EXTERNAL_SCORE && !x->scores)
+    return (x->s.method == CLATTN_EXTERNAL_LIST && !x->given) ||
+                   (x->s.method == CLATTN_EXTERNAL_SCORE && !x->scores)
                ? CLATTN_OUT_OF_HOST_MEMORY
                : CLATTN_OK;
 }
 
 clattn_status selection_make(struct selection *x, const clattn_select *select, struct workload *w)
 {
-    *x = (struct selection){.s = *select, .list = CLATTN_LIST_INIT, .w = w, .dense = *w, .io = CLATTN_SELECT_IO_INIT};
+    *x = (struct selection){
+        .s = *select, .list = CLATTN_LIST_INIT, .w = w, .dense = *w, .io = CLATTN_SELECT_IO_INIT};
     clattn_status status = clattn_select_list(&x->list, select, &w->problem);
     if (!status)
         status = clattn_list_bytes(&x->list, &x->list_bytes);
@@ -117,8 +124,9 @@ static clattn_status make_buffers(struct selection *x)
 
 static void release_buffers(struct selection *x)
 {
-    cl_mem all[] = {x->io.q, x->io.k, x->io.q_offsets, x->io.k_offsets, x->io.key_lengths, x->io.bounds,
-                    x->io.scores, x->io.given, x->io.list, x->io.counters, x->io.kept};
+    cl_mem all[] = {x->io.q,           x->io.k,        x->io.q_offsets, x->io.k_offsets,
+                    x->io.key_lengths, x->io.bounds,   x->io.scores,    x->io.given,
+                    x->io.list,        x->io.counters, x->io.kept};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (all[i])
             clReleaseMemObject(all[i]);
@@ -154,7 +162,8 @@ clattn_status selection_run_bounds(struct selection *x, bool all)
     const int64_t count = !all && a->q_len < a->kv_len ? a->q_len : a->kv_len;
     if (!x->io.bounds)
         return CLATTN_OK;
-    return finished(x, clattn_enqueue_bounds(x->plan, x->queue, &x->io, a->kv_len - count, count, 0, NULL, NULL));
+    return finished(
+        x, clattn_enqueue_bounds(x->plan, x->queue, &x->io, a->kv_len - count, count, 0, NULL, NULL));
 }
 
 /* A later stage begins with what the first run kept; of the same queries, so that the lists are the same. */
@@ -175,7 +184,8 @@ clattn_status selection_run(struct selection *x, int stage)
 
 static clattn_status read_back(const struct selection *x, cl_mem mem, uint64_t bytes, void *to)
 {
-    return mem && bytes && clEnqueueReadBuffer(x->queue, mem, CL_TRUE, 0, bytes, to, 0, NULL, NULL) != CL_SUCCESS
+    return mem && bytes &&
+                   clEnqueueReadBuffer(x->queue, mem, CL_TRUE, 0, bytes, to, 0, NULL, NULL) != CL_SUCCESS
                ? CLATTN_OPENCL_FAILED
                : CLATTN_OK;
 }
@@ -197,7 +207,8 @@ void selection_free(struct selection *x)
     *x = (struct selection){.w = NULL};
 }
 
-clattn_status selection_of(struct selection *x, const clattn_select *select, struct workload *w, clattn_context *ctx)
+clattn_status selection_of(struct selection *x, const clattn_select *select, struct workload *w,
+                           clattn_context *ctx)
 {
     clattn_status status = selection_make(x, select, w);
     if (!status)

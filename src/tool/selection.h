@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * selection.h - pruned attention for the commands: a problem with the words of a selection behind it, its lists made
- * on a device, and what the reference says of them. */
+ * selection.h - pruned attention for the commands: a problem with the words of a selection behind it, its
+ * lists made on a device, and what the reference says of them. */
 #ifndef SELECTION_H
 #define SELECTION_H
 
 #include "tool/tool.h"
 
-/* A problem and the selection behind its text; select->size 0: there is none.  0, or EXIT_MISTAKE after a sentence. */
-int read_selected(clattn_attention *problem, clattn_select *select, const char *text, const struct problem_options *options);
+/* A problem and the selection behind its text; select->size 0: there is none.  0, or EXIT_MISTAKE after a
+ * sentence. */
+int read_selected(clattn_attention *problem, clattn_select *select, const char *text,
+                  const struct problem_options *options);
 /* The same where no lists come from files: a selection without a selector is a mistake. */
-int read_selector(clattn_attention *problem, clattn_select *select, const char *text, const struct problem_options *options);
+int read_selector(clattn_attention *problem, clattn_select *select, const char *text,
+                  const struct problem_options *options);
 
 /* ---- selection.c: lists on a device ---- */
 struct selection {
@@ -28,7 +31,8 @@ struct selection {
     clattn_select_io io;
 };
 
-/* Shapes the lists of a workload made without, and joins what they let see to its problem; scores are random. */
+/* Shapes the lists of a workload made without, and joins what they let see to its problem; scores are random.
+ */
 clattn_status selection_make(struct selection *x, const clattn_select *select, struct workload *w);
 /* The plan, its buffers, and the metadata of all keys. */
 clattn_status selection_open(struct selection *x, clattn_context *ctx);
@@ -40,7 +44,8 @@ clattn_status selection_run_bounds(struct selection *x, bool all);
 clattn_status selection_read(struct selection *x);
 void selection_free(struct selection *x); /* opened or not; the workload stays */
 /* Make, open, run and read: the lists of a workload. */
-clattn_status selection_of(struct selection *x, const clattn_select *select, struct workload *w, clattn_context *ctx);
+clattn_status selection_of(struct selection *x, const clattn_select *select, struct workload *w,
+                           clattn_context *ctx);
 /* "128 lists of 16.0 blocks of 8 keys on average" */
 const char *selection_text(const struct selection *x, char text[128]);
 /* Pairs that rows visit, as a part of those that they would see without lists; 1 of none. */
@@ -57,7 +62,8 @@ struct kept_mass selection_kept_mass(const struct selection *x);
 
 /* ---- list_files.c: STEM-starts.npy, STEM-ids.npy, block-sparse rows as clattn_list_import has them ---- */
 /* A NULL stem is nothing to do; 0, or EXIT_MISTAKE after a sentence. */
-int read_lists(const char *stem, const clattn_list *list, int32_t *lists); /* every start and block is checked */
+int read_lists(const char *stem, const clattn_list *list,
+               int32_t *lists); /* every start and block is checked */
 int write_lists(const char *stem, const clattn_list *list, const int32_t *lists);
 
 #endif

@@ -11,15 +11,25 @@
 
 static struct ref_select reference(const struct selection *x)
 {
-    static const int methods[] = {REF_TREE, REF_STAGED, REF_MINMAX, REF_POOL_MEAN, REF_EXTERNAL_SCORE, REF_STREAMING, REF_STREAMING};
+    static const int methods[] = {REF_TREE,           REF_STAGED,    REF_MINMAX,   REF_POOL_MEAN,
+                                  REF_EXTERNAL_SCORE, REF_STREAMING, REF_STREAMING};
     static const int representatives[] = {REF_CENTER, REF_FIRST, REF_LAST};
     const clattn_select *s = &x->s;
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
     clattn_device_describe(clattn_context_device(x->ctx), &facts);
-    struct ref_select r = {.method = methods[s->method], .representative = representatives[s->representative], .scope = s->scope,
-                           .arithmetic = facts.has_fma ? REF_FMA : REF_MULTIPLY_ADD, .block_q = s->block_q,
-                           .stride_q = s->stride_q, .block_k = s->block_k, .stride_k = s->stride_k, .budget = s->budget,
-                           .sink = s->sink, .window = s->window, .n_stages = s->n_stages, .scores = x->scores};
+    struct ref_select r = {.method = methods[s->method],
+                           .representative = representatives[s->representative],
+                           .scope = s->scope,
+                           .arithmetic = facts.has_fma ? REF_FMA : REF_MULTIPLY_ADD,
+                           .block_q = s->block_q,
+                           .stride_q = s->stride_q,
+                           .block_k = s->block_k,
+                           .stride_k = s->stride_k,
+                           .budget = s->budget,
+                           .sink = s->sink,
+                           .window = s->window,
+                           .n_stages = s->n_stages,
+                           .scores = x->scores};
     for (int i = 0; i < s->n_stages; i++) {
         r.stages[i].chunk = s->stages[i].chunk;
         r.stages[i].keep = s->stages[i].keep;
@@ -30,8 +40,12 @@ static struct ref_select reference(const struct selection *x)
 /* The device's lists as the reference has its own. */
 static struct ref_list device_lists(const struct selection *x)
 {
-    return (struct ref_list){x->list.batch, x->list.scopes, x->list.q_blocks, x->list.capacity,
-                             x->w->list + x->list.counts_at / 4, x->w->list + x->list.ids_at / 4};
+    return (struct ref_list){x->list.batch,
+                             x->list.scopes,
+                             x->list.q_blocks,
+                             x->list.capacity,
+                             x->w->list + x->list.counts_at / 4,
+                             x->w->list + x->list.ids_at / 4};
 }
 
 int64_t selection_differs(const struct selection *x)
@@ -54,7 +68,8 @@ struct kept_mass selection_kept_mass(const struct selection *x)
     struct ref_problem p = workload_reference(&x->dense);
     const struct ref_select s = reference(x);
     const struct ref_list lists = device_lists(x);
-    const int64_t rows = p.heads < MASS_ROWS ? MASS_ROWS / p.heads : 1; /* the same of each head, so that heads compare */
+    const int64_t rows =
+        p.heads < MASS_ROWS ? MASS_ROWS / p.heads : 1; /* the same of each head, so that heads compare */
     struct kept_mass mass = {0, 1};
     p.dim_v = 0; /* a share needs no values */
     for (int64_t h = 0; h < p.heads; h++) {
