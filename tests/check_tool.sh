@@ -208,10 +208,23 @@ grep -q '^</svg>' "$tmp/map.svg" || fail "explain --svg wrote no whole picture"
 chosen=attn:f32:h2/1:q100:k300:d8:causal-br
 expect 0 '^check *0 of 2 lists differ.*passed' select --check --explain --out "$tmp/lists" $chosen:tree=64:bq=64/16:bk=8:sink=3:near=20:count
 expect 0 '^lists *2, of 8.0 blocks' select --given "$tmp/lists" $chosen:given=64:bk=8:sink=3:near=20
-expect 0 '^mass *0\.[0-9]* of the softmax' select --mass 5 --dense $chosen:tree=64:bq=64/16:bk=8:sink=3:near=20:count
 expect 0 '^infinitehip-3k ' select --presets
 expect 2 'column 46: expected a word of a selection' select $chosen:tree=64:near=x
-expect 2 'expected a word of a selection' select $chosen
+mistake 'no selection behind it' select $chosen
+# Attention over lists: selected or from files the same, and not the dense one; broken lists are refused.
+listed=:bq=64/16:bk=8:sink=3:near=20
+expect 0 '^lists *2, of 8.0 blocks' run --list-out "$tmp/listed" --o "$tmp/listed.npy" $chosen:tree=64$listed
+expect 0 'passed' run --list "$tmp/listed" --check "$tmp/listed.npy" $chosen:given=64$listed
+expect 1 'FAILED' run --check "$tmp/listed.npy" $chosen
+mistake '8 blocks, and the capacity is 4' run --list "$tmp/listed" $chosen:given=32$listed
+mistake 'has 3 numbers, and there are 4 lists' run --list "$tmp/listed" $chosen:tree=64:bq=32:bk=8
+mistake 'lens-starts.npy' run --list "$tmp/lens" $chosen:tree=64$listed
+mistake 'go with a selection' run --list "$tmp/listed" $chosen
+mistake 'given lists come from files' run $chosen:given=64
+mistake 'nothing selects given lists' verify $chosen:given=64
+expect 0 '2 passed, 0 failed' verify --problems 2 $chosen:tree=64$listed
+expect 0 '^visited .* keys a row' explain $chosen:tree=64$listed
+mistake 'is not N or N/N' bench --refresh 4/x $chosen:tree=64$listed
 expect 2 'given lists come from files' select $chosen:given=64
 expect 0 'soft_cap(c)' rules
 expect 0 'usage: clattn rules' rules --help
@@ -262,7 +275,7 @@ fi
 # ---- the baseline: a number or a word
 expect 0 'of peak' bench --csv "$tmp/b.csv" --json "$tmp/b.json" $small attn:f16:b2:h6/2:q33:k65:d40/24:causal-br \
     attn:bf16-f32:h4/2:q64:k64:d64:prefix20-tl:layout=bthd attn:f16:h3:q70:k30:d16:prefix5-br attn:f32:h2:q9:k9:d8:window4-causal-tl \
-    attn:f32:b2:h2:q9:k9:d8:keylens attn:f32:h1:q40000:k40000:d1
+    attn:f32:b2:h2:q9:k9:d8:keylens attn:f32:h1:q40000:k40000:d1 $chosen:tree=64$listed
 cp "$tmp/out" "$tmp/table"
 if grep -q 'without CLBlast' "$tmp/table"; then
     echo "skipped: the baseline, which was not built"
@@ -299,6 +312,10 @@ for record, row, line in zip(records, rows, table):
     if times is not None:
         assert abs(float(line[9].rstrip("x")) - times) <= 0.051 + 1e-3 * times, line
     assert record["error"] <= record["bound"] and record["runs"] > 0
+    pruned = "tree=" in record["problem"]
+    for key in ("select_seconds", "visited", "kept_mass", "kept_mass_least", "dense_engine", "dense_seconds", "dense_times"):
+        assert (record[key] is not None) == pruned, (key, record[key])
+    assert not pruned or 0 < record["kept_mass_least"] <= record["kept_mass"] < 1 and 0 < record["visited"] < 1, record
 devices = json.load(open(folder + "/devices.json"))
 assert devices and [d["index"] for d in devices] == list(range(len(devices)))
 for key in ("name", "type", "opencl_major", "global_bytes", "local_is_dedicated", "engines", "traps"):

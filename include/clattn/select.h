@@ -136,7 +136,7 @@ CLATTN_API const char *clattn_select_preset_name(size_t index, const char **mean
 
 /* Parse a problem text with the words of a selection behind it (clattn_problem(7)), as
  * attn:f32:h6/2:q4096:k4096:d64:causal-br:tree=256:bq=64/8:bk=8:sink=16:near=256, into both, whose sizes must be set.
- * Print the words alone.  As clattn_problem_parse and clattn_problem_print. */
+ * Print the words alone.  As clattn_problem_parse and clattn_problem_print; BAD_SELECTOR where no word says a method. */
 CLATTN_API clattn_status clattn_select_parse(clattn_select *select, clattn_attention *problem, const char *text,
                                              char *message, size_t size);
 CLATTN_API clattn_status clattn_select_print(const clattn_select *select, char *text, size_t size);

@@ -213,8 +213,10 @@ clattn_status clattn_select_parse(clattn_select *select, clattn_attention *probl
     if (select->size != sizeof *select)
         return CLATTN_BAD_STRUCT_SIZE;
     const char *at = find_selection(text);
-    if (!at)
-        return syntax(text, text + strlen(text), message, size);
+    if (!at) {
+        syntax(text, text + strlen(text), message, size);
+        return CLATTN_BAD_SELECTOR;
+    }
     const int n = snprintf(own, sizeof own, "%.*s", (int)(at - text), text);
     if (n < 0 || n >= (int)sizeof own)
         return clattn__refuse(message, size, CLATTN_PROBLEM_SYNTAX, "the problem is longer than %zu characters", sizeof own - 1);

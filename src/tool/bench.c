@@ -76,7 +76,7 @@ static int bench_devices(struct bench *b)
     if (code)
         return code;
     print_comparison(b);
-    print_legend();
+    print_legend(b);
     code = write_records(b);
     return code ? code : any_failed(b) ? EXIT_CHECK_FAILED : EXIT_GOOD;
 }
@@ -102,6 +102,7 @@ static int select_devices(struct bench *b)
 static int read_lines(struct bench *b, struct bench_line *lines, int n_texts, char **texts)
 {
     clattn_attention problem;
+    clattn_select select;
     if (n_texts > MAX_LINES)
         return mistake("bench takes %d problems at most", MAX_LINES);
     for (int i = 0; i < n_texts; i++)
@@ -113,7 +114,7 @@ static int read_lines(struct bench *b, struct bench_line *lines, int n_texts, ch
     if (n_texts == 0 && options_need_problem(&b->options))
         return mistake("--mechanism, --mask, --scalar and the like go with a problem, and none is given");
     for (size_t i = 0; i < b->n_lines; i++)
-        if (read_problem(&problem, lines[i].problem, &b->options))
+        if (read_selector(&problem, &select, lines[i].problem, &b->options))
             return EXIT_MISTAKE;
     return 0;
 }
@@ -130,14 +131,16 @@ static int bench(struct bench *b, int n_texts, char **texts)
 }
 
 static const char help[] =
-    "usage: clattn bench [OPTIONS] [PROBLEM...]\n\n"
-    "Measures problems on every device, beside the device's own peak and an unfused pipeline.\n\n"
+    "usage: clattn bench [OPTIONS] [PROBLEM[:SELECTION]...]\n\n"
+    "Measures problems on every device, beside the device's own peak and an unfused pipeline; those with a selection\n"
+    "behind them beside the dense problem, and what they keep of its softmax.\n\n"
     "  --preset P         without PROBLEM: quick (the default), standard (quick and more), attention\n"
     "                     (real), cpu (what decides the speed of CPUs: some minutes)\n"
     "  --list             print the presets' problems\n"
     "  --device S         only this device: number, cpu, gpu, accelerator, part of a name; may be repeated\n" PROBLEM_HELP
     "  --seconds S        time a problem for S seconds (1)\n"
-    "  --no-baseline      leave out the unfused pipeline\n"
+    "  --no-baseline      leave out the unfused pipeline, and the dense problem beside a pruned one\n"
+    "  --refresh N[/N...] selections of one query: steps between selections, from each stage on (1)\n"
     "  --csv F --json F   write the results to files\n"
     "  --data DIR         folder of the real tensors (tests/data)\n" HELP_HELP
     "\nExit status: 0, 1 if a problem failed, 2 after a mistake in the call or an error.\n";
@@ -152,11 +155,13 @@ static int add_device(struct bench *b)
 
 static int take_option(struct bench *b, int c)
 {
+    clattn_refresh ignored;
     switch (c) {
     case 'p': b->preset = optarg; return 0;
     case 'd': return add_device(b);
     case 's': return read_count("--seconds", optarg, 1, &b->seconds);
     case 'n': b->no_baseline = true; return 0;
+    case 'r': b->refresh = optarg; return read_refresh(optarg, &ignored);
     case 'c': b->csv = optarg; return 0;
     case 'j': b->json = optarg; return 0;
     case 'D': b->data = optarg; return 0;
@@ -171,7 +176,7 @@ int command_bench(int argc, char **argv)
         {"device", required_argument, NULL, 'd'},  {"seconds", required_argument, NULL, 's'},
         {"no-baseline", no_argument, NULL, 'n'},   {"csv", required_argument, NULL, 'c'},
         {"json", required_argument, NULL, 'j'},    {"data", required_argument, NULL, 'D'},
-        PROBLEM_OPTIONS, {0}};
+        {"refresh", required_argument, NULL, 'r'}, PROBLEM_OPTIONS, {0}};
     struct bench b = {.seconds = 1, .progress = isatty(2)};
     for (int c; (c = next_option(argc, argv, options)) != -1;) {
         if (c == OPTION_HELP)

@@ -3,7 +3,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
-#include "tool/tool.h"
+#include "tool/selection.h"
 
 #define BENCH_DEVICES 16
 #define SAMPLE_ROWS 24 /* rows compared with the double reference */
@@ -40,6 +40,19 @@ struct baseline {
 /* w holds our result, which the pipeline's must agree with. */
 struct baseline measure_baseline(clattn_context *ctx, struct peak *peak, const struct workload *w);
 
+/* ---- pruned.c: a problem with a selection, beside the dense one ---- */
+struct pruned {
+    const char *refresh;   /* the schedule of a problem of one query, or NULL */
+    double select_seconds; /* of a step, metadata of its keys included; 0: nothing is selected */
+    double visited;        /* pairs, as a part of the dense problem's */
+    struct kept_mass mass;
+    const char *dense_engine;
+    double dense_seconds; /* 0: not measured */
+    double dense_times;   /* how many times as long it takes as selection and attention */
+};
+/* Steps between selections, "N" or "N/N..." from each stage on: 0, or EXIT_MISTAKE after a sentence. */
+int read_refresh(const char *text, clattn_refresh *refresh);
+
 /* ---- measure.c ---- */
 struct result {
     int device; /* its number in `clattn devices' */
@@ -53,6 +66,8 @@ struct result {
     double of_fma; /* of the multiply-add peak, whatever the storage */
     struct baseline baseline;
     double baseline_times; /* how many times as long the baseline takes; 0: there is none */
+    bool is_pruned;
+    struct pruned pruned;
 };
 struct bench {
     struct problem_options options;
@@ -60,6 +75,7 @@ struct bench {
     const char *selectors[BENCH_DEVICES];
     int n_selectors;
     long long seconds;
+    const char *refresh; /* as given, or NULL */
     bool no_baseline, progress;
     const struct bench_line *lines; /* the same for every device */
     size_t n_lines;
@@ -71,12 +87,21 @@ struct bench {
 int measure_line(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
                  struct result *result);
 double quantile(double *values, int n, double at); /* sorts them */
+/* Whether n repetitions that took so long are enough. */
+bool enough(int n, double gone, double seconds);
+/* The parts of a line: its problem alone, checked and timed; why it has no result. */
+void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
+                      struct workload *w, struct result *result);
+void refuse(struct result *result, const clattn_context *ctx, clattn_status status);
+/* pruned.c: w is of the problem without lists. */
+void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
+                    const clattn_select *select, struct workload *w, struct result *result);
 
 /* ---- table.c: for people ---- */
 void print_device_head(const struct bench *b, int device, const char *name, struct peak *peak);
 void print_result(const struct bench *b, const struct result *r);
 void print_comparison(const struct bench *b); /* device by problem, if there are several devices */
-void print_legend(void);
+void print_legend(const struct bench *b);
 
 /* ---- record.c: for programs ---- */
 int open_records(struct bench *b); /* before anything is measured; 0, or EXIT_MISTAKE after a sentence */

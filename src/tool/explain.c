@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * explain.c - clattn explain: what the library makes of a problem's rules, and which tiles a mask leaves; what a compiler makes of its kernels. */
-#include "tool/tool.h"
+#include "tool/selection.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -161,47 +161,119 @@ static int print_build_log(const struct explain *e, const clattn_attention *prob
     return code;
 }
 
+/* ---- pruned attention ---- */
+static int print_attention_plan(clattn_context *ctx, const clattn_attention *problem)
+{
+    char text[4096];
+    clattn_plan *plan;
+    clattn_status status = clattn_plan_create(&plan, ctx, problem);
+    if (status)
+        return failed(ctx, status, "plan");
+    clattn_plan_explain(plan, text, sizeof text);
+    char *device = strstr(text, "device "); /* the rules stand above */
+    printf("\n%s", device ? device : text);
+    clattn_plan_destroy(plan);
+    return 0;
+}
+
+/* What a row visits is the mean over all rows of all heads, at full lengths. */
+static void print_visited(const struct selection *x)
+{
+    const clattn_attention *a = &x->dense.problem;
+    const double rows = (double)(a->batch * a->heads * a->q_len), pair = 2.0 * (double)(a->dim + a->dim_v);
+    const double seen = clattn_problem_flops(a, (const void *const *)x->dense.arrays) / pair;
+    printf("%-11s %.1f of %.1f keys a row on average, %.2f %%\n", "visited", rows > 0 ? selection_visited(x) * seen / rows : 0,
+           rows > 0 ? seen / rows : 0, 100 * selection_visited(x));
+}
+
+static int print_selection(const struct selection *x, clattn_context *ctx, const clattn_attention *problem)
+{
+    char text[4096], lists[128];
+    clattn_select_plan_explain(x->plan, text, sizeof text);
+    printf("\n%s%-11s %s\n", text, "made", selection_text(x, lists));
+    print_visited(x);
+    return print_attention_plan(ctx, problem);
+}
+
+/* Which tiles there are follows from the lists, so they are made first, of random input. */
+static int open_selection(const struct explain *e, struct selection *x, clattn_context **ctx, const clattn_select *s, struct workload *w)
+{
+    clattn_status status = clattn_context_open(ctx, e->device);
+    if (status)
+        return failed(NULL, status, e->device ? e->device : "devices");
+    status = selection_of(x, s, w, *ctx);
+    return status ? failed(*ctx, status, "selection") : 0;
+}
+
 /* ---- the command ---- */
-static int explain_problem(struct explain *e, const char *text)
+static void print_problem(const clattn_attention *problem, const struct selection *x)
 {
     static const char *const normalisers[] = {"softmax", "sum of the weights", "number of visible keys", "none"};
-    clattn_attention problem;
-    struct workload w;
+    char text[1024];
+    clattn_problem_print(x->w ? &x->dense.problem : problem, text, sizeof text);
+    printf("%-11s %s", "problem", text);
+    if (x->w && !clattn_select_print(&x->s, text, sizeof text))
+        printf(":%s", text);
+    printf("\n");
+    print_rule(problem, CLATTN_MASK_RULE, "mask");
+    print_rule(problem, CLATTN_SCORE_RULE, "score");
+    print_rule(problem, CLATTN_WEIGHT_RULE, "weight");
+    printf("%-11s %s\n", "normaliser", normalisers[problem->normaliser]);
+}
+
+static int print_tiles(const struct explain *e, const struct workload *w)
+{
     struct map map = {0, 0, NULL};
-    char print[1024];
-    if (read_problem(&problem, text, &e->options))
-        return EXIT_MISTAKE;
-    clattn_status status = workload_make(&w, &problem, 0, WORKLOAD_NORMAL);
-    if (status)
-        return failed(NULL, status, text);
-    int code = load_arrays(&e->options, &w);
-    if (!code) {
-        clattn_problem_print(&problem, print, sizeof print);
-        printf("%-11s %s\n", "problem", print);
-        print_rule(&problem, CLATTN_MASK_RULE, "mask");
-        print_rule(&problem, CLATTN_SCORE_RULE, "score");
-        print_rule(&problem, CLATTN_WEIGHT_RULE, "weight");
-        printf("%-11s %s\n", "normaliser", normalisers[problem.normaliser]);
-        code = classify(e, &w, &map);
-    }
+    int code = classify(e, w, &map);
     if (!code) {
         print_shares(e, &map);
         print_picture(&map);
         code = e->svg ? write_svg(e, &map) : 0;
     }
-    if (!code && e->kernel)
-        code = print_kernel_text(&problem);
-    if (!code && e->build_log)
-        code = print_build_log(e, &problem);
     free(map.class);
+    return code;
+}
+
+static int explain_workload(const struct explain *e, struct workload *w, const clattn_select *s)
+{
+    struct selection x = {.w = NULL};
+    clattn_context *ctx = NULL;
+    int code = s->size ? open_selection(e, &x, &ctx, s, w) : 0;
+    if (!code) {
+        print_problem(&w->problem, &x);
+        code = print_tiles(e, w);
+    }
+    if (!code && e->kernel)
+        code = print_kernel_text(&w->problem);
+    if (!code && s->size)
+        code = print_selection(&x, ctx, &w->problem);
+    if (!code && e->build_log)
+        code = print_build_log(e, &w->problem);
+    selection_free(&x);
+    if (ctx)
+        clattn_context_close(ctx);
+    return code;
+}
+
+static int explain_problem(const struct explain *e, const char *text)
+{
+    clattn_attention problem;
+    clattn_select s;
+    struct workload w;
+    if (read_selector(&problem, &s, text, &e->options))
+        return EXIT_MISTAKE;
+    clattn_status status = workload_make(&w, &problem, 0, WORKLOAD_NORMAL);
+    if (status)
+        return failed(NULL, status, text);
+    int code = load_arrays(&e->options, &w) ? EXIT_MISTAKE : explain_workload(e, &w, &s);
     workload_free(&w);
     return code;
 }
 
 static const char help[] =
-    "usage: clattn explain [OPTIONS] PROBLEM\n\n"
-    "Says what becomes of a problem's rules: canonical texts, derivatives, cost, which tiles are visited.  Needs a device for\n"
-    "--build-log alone.\n\n"
+    "usage: clattn explain [OPTIONS] PROBLEM[:SELECTION]\n\n"
+    "Says what becomes of a problem's rules: canonical texts, derivatives, cost, which tiles are visited; with a selection\n"
+    "behind the problem also both plans, and how many keys a row visits.  Needs a device for that and --build-log alone.\n\n"
     "  --tile QxK         size of a tile in the map (64x128)\n"
     "  --batch N --head N whose tiles (0, 0)\n"
     "  --svg F            the map as a picture\n"

@@ -133,7 +133,7 @@ static bool repeat(struct device_run *r, struct peak *peak, int inner, double fl
 }
 
 /* Five repetitions at least, unless they would take ten times as long as was asked for. */
-static bool enough(int n, double gone, double seconds)
+bool enough(int n, double gone, double seconds)
 {
     return n >= MAX_REPETITIONS || (n >= LEAST_REPETITIONS && gone >= seconds) ||
            (n > 0 && gone >= 10 * seconds);
@@ -150,7 +150,8 @@ static clattn_status measure(struct device_run *r, struct peak *peak, const stru
 {
     struct series s = {.n = 0};
     const clattn_attention *problem = &w->problem;
-    double flops = clattn_problem_flops(problem, (const void *const *)w->arrays), bytes = clattn_problem_bytes(problem);
+    double flops = clattn_problem_flops(problem, (const void *const *)w->arrays);
+    double bytes = w->list ? 0 : clattn_problem_bytes(problem); /* which keys lists leave unread is not known */
     double once = time_runs(r, 1) > 0 ? time_runs(r, 1) : 0; /* the first warms up */
     if (once <= 0)
         return CLATTN_OPENCL_FAILED;
@@ -175,7 +176,7 @@ static clattn_status measure(struct device_run *r, struct peak *peak, const stru
 }
 
 /* ---- one line ---- */
-static void refuse(struct result *result, const clattn_context *ctx, clattn_status status)
+void refuse(struct result *result, const clattn_context *ctx, clattn_status status)
 {
     clattn_context_message(ctx, result->why, sizeof result->why);
     if (!result->why[0])
@@ -196,8 +197,8 @@ static void check_result(const struct bench *b, const struct bench_line *line, c
         line_agrees(line, b->data, w, result->why, sizeof result->why);
 }
 
-static void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak,
-                             const struct bench_line *line, struct workload *w, struct result *result)
+void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
+                      struct workload *w, struct result *result)
 {
     struct device_run r = {.ctx = ctx};
     clattn_status status = clattn_plan_create(&r.plan, ctx, &w->problem);
@@ -226,25 +227,33 @@ static double compare_baseline(const struct result *r)
     return r->baseline.seconds / r->seconds;
 }
 
+static void measure_plain(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
+                          struct workload *w, struct result *result)
+{
+    measure_workload(b, ctx, peak, line, w, result);
+    result->baseline.why = b->no_baseline ? "off" : NULL;
+    if (!result->why[0] && !b->no_baseline)
+        result->baseline = measure_baseline(ctx, peak, w);
+    if (result->baseline.seconds > 0)
+        result->baseline_times = compare_baseline(result);
+}
+
 int measure_line(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
                  struct result *result)
 {
     clattn_attention problem;
+    clattn_select select;
     struct workload w;
-    if (read_problem(&problem, line->problem, &b->options))
+    if (read_selector(&problem, &select, line->problem, &b->options))
         return EXIT_MISTAKE;
     clattn_status status = workload_make(&w, &problem, 1, WORKLOAD_NORMAL);
     if (status)
         return failed(NULL, status, line->problem);
     int code = load_line(line, b->data, &w) || load_arrays(&b->options, &w) ? EXIT_MISTAKE : 0;
-    if (!code) {
-        measure_workload(b, ctx, peak, line, &w, result);
-        result->baseline.why = b->no_baseline ? "off" : NULL;
-        if (!result->why[0] && !b->no_baseline)
-            result->baseline = measure_baseline(ctx, peak, &w);
-        if (result->baseline.seconds > 0)
-            result->baseline_times = compare_baseline(result);
-    }
+    if (!code && select.size)
+        measure_pruned(b, ctx, peak, line, &select, &w, result);
+    else if (!code)
+        measure_plain(b, ctx, peak, line, &w, result);
     workload_free(&w);
     return code;
 }

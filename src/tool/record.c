@@ -36,6 +36,21 @@ static json_t *options_text(const struct bench *b)
     return value;
 }
 
+/* The columns of pruned problems. */
+static void add_pruned(const struct result *r, json_t *o)
+{
+    const struct pruned *p = &r->pruned;
+    const bool good = r->is_pruned && !r->why[0], dense = p->dense_seconds > 0;
+    json_object_set_new(o, "refresh", text(p->refresh));
+    json_object_set_new(o, "select_seconds", number(good, p->select_seconds));
+    json_object_set_new(o, "visited", number(good, p->visited));
+    json_object_set_new(o, "kept_mass", number(good, p->mass.mean));
+    json_object_set_new(o, "kept_mass_least", number(good, p->mass.least));
+    json_object_set_new(o, "dense_engine", text(p->dense_engine));
+    json_object_set_new(o, "dense_seconds", number(dense, p->dense_seconds));
+    json_object_set_new(o, "dense_times", number(dense, p->dense_times));
+}
+
 /* The columns, in their order. */
 static json_t *record_of(const struct bench *b, const struct result *r)
 {
@@ -51,7 +66,7 @@ static json_t *record_of(const struct bench *b, const struct result *r)
     json_object_set_new(o, "median_seconds", number(good, r->seconds));
     json_object_set_new(o, "spread", number(good, r->spread));
     json_object_set_new(o, "gflops", number(good, r->gflops));
-    json_object_set_new(o, "gbytes", number(good, r->gbytes));
+    json_object_set_new(o, "gbytes", number(good && r->gbytes > 0, r->gbytes));
     json_object_set_new(o, "fraction_of_peak", number(good && r->of_peak > 0, r->of_peak));
     json_object_set_new(o, "peak_gflops", number(good && r->peak_gflops > 0, r->peak_gflops));
     json_object_set_new(o, "fraction_of_read", number(good && r->of_read > 0, r->of_read));
@@ -63,6 +78,7 @@ static json_t *record_of(const struct bench *b, const struct result *r)
     json_object_set_new(o, "baseline_times", number(r->baseline_times > 0, r->baseline_times));
     json_object_set_new(o, "baseline_runs", json_integer(r->baseline.runs));
     json_object_set_new(o, "no_baseline", text(r->baseline.why));
+    add_pruned(r, o);
     return o;
 }
 

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT
  * run.c - clattn run: one problem on files or random input, its result to files or compared with expected
  * ones. */
-#include "tool/tool.h"
+#include "tool/selection.h"
 
 #include <math.h>
 
 struct run_options {
     struct problem_options problem;
-    const char *q, *k, *v, *o, *lse, *key_lengths, *check, *check_lse, *device;
+    const char *q, *k, *v, *o, *lse, *key_lengths, *check, *check_lse, *device, *list, *list_out;
     long long seed, repeat;
     bool explain;
-    double plan_seconds; /* out: how long the plan took */
+    double plan_seconds;     /* out: how long the plan took */
+    double select_seconds;   /* out: the best selection, or INFINITY */
+    struct selection pruned; /* out: w NULL if nothing is selected */
 };
 
 static int load_inputs(const struct run_options *o, struct workload *w)
@@ -33,6 +35,19 @@ static int check(const char *path, const struct workload *w, char name)
     return c.pass ? EXIT_GOOD : EXIT_CHECK_FAILED;
 }
 
+static void print_selection(const struct run_options *o)
+{
+    char text[4096], lists[128];
+    const struct selection *x = &o->pruned;
+    if (!x->w)
+        return;
+    if (o->explain && x->plan && clattn_select_plan_explain(x->plan, text, sizeof text) == CLATTN_OK)
+        printf("%s", text);
+    printf("lists    %s\n", selection_text(x, lists));
+    if (x->plan)
+        printf("select   %.3f ms, plan %.3f s\n", o->select_seconds * 1e3, x->plan_seconds);
+}
+
 /* Problem, device, engine, time. */
 static void print_run(const struct run_options *o, clattn_context *ctx, const clattn_plan *plan,
                       const struct workload *w, double seconds)
@@ -41,8 +56,10 @@ static void print_run(const struct run_options *o, clattn_context *ctx, const cl
     char text[1024];
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
     clattn_device_describe(clattn_context_device(ctx), &facts);
-    clattn_problem_print(problem, text, sizeof text);
+    clattn_problem_print(o->pruned.w ? &o->pruned.dense.problem : problem, text, sizeof text);
     printf("problem  %s", text);
+    if (o->pruned.w && !clattn_select_print(&o->pruned.s, text, sizeof text))
+        printf(":%s", text);
     if (o->problem.mask || (o->problem.mechanism && problem->pattern.text[0]))
         printf("   mask %s", problem->pattern.text);
     if (problem->score.text[0])
@@ -68,6 +85,7 @@ static int run_plan(const struct run_options *o, clattn_context *ctx, clattn_pla
             return failed(ctx, status, "run");
         best = fmin(best, seconds);
     }
+    print_selection(o);
     print_run(o, ctx, plan, w, best);
     if (save_tensor(o->o, w, 'o') || save_tensor(o->lse, w, 'l'))
         return EXIT_MISTAKE;
@@ -75,13 +93,65 @@ static int run_plan(const struct run_options *o, clattn_context *ctx, clattn_pla
     return code > code_lse ? code : code_lse;
 }
 
+/* ---- lists ---- */
+static clattn_status repeat_selection(struct run_options *o, clattn_context *ctx)
+{
+    struct selection *x = &o->pruned;
+    clattn_status status = selection_open(x, ctx);
+    for (long long i = 0; !status && i < o->repeat; i++) {
+        double begin = now_seconds();
+        status = selection_run(x, 0);
+        o->select_seconds = fmin(o->select_seconds, now_seconds() - begin);
+    }
+    return status ? status : selection_read(x);
+}
+
+/* Lists of a file are attended over as they are; a selector makes the others. */
+static int make_lists(struct run_options *o, clattn_context *ctx, const clattn_select *s, struct workload *w)
+{
+    struct selection *x = &o->pruned;
+    clattn_status status = selection_make(x, s, w);
+    if (status)
+        return failed(NULL, status, "lists");
+    if (o->list)
+        return read_lists(o->list, &x->list, w->list);
+    if (s->method == CLATTN_EXTERNAL_LIST)
+        return mistake("given lists come from files: --list STEM");
+    status = repeat_selection(o, ctx);
+    return status ? failed(ctx, status, "selection") : write_lists(o->list_out, &x->list, w->list);
+}
+
+/* ---- the command ---- */
+static int run_on(struct run_options *o, clattn_context *ctx, const clattn_select *s, struct workload *w)
+{
+    clattn_plan *plan;
+    if (s->size && make_lists(o, ctx, s, w))
+        return EXIT_MISTAKE;
+    double begin = now_seconds();
+    clattn_status status = clattn_plan_create(&plan, ctx, &w->problem);
+    o->plan_seconds = now_seconds() - begin;
+    if (status)
+        return failed(ctx, status, "plan");
+    int code = run_plan(o, ctx, plan, w);
+    clattn_plan_destroy(plan);
+    return code;
+}
+
+/* Options that would be passed over in silence. */
+static int check_options(const struct run_options *o, const clattn_select *s)
+{
+    if (s->size == 0 && (o->list || o->list_out))
+        return mistake("--list and --list-out go with a selection behind the problem, as tree=256 or the name of a preset");
+    return o->list && o->list_out ? mistake("--list-out would write the lists that --list reads") : 0;
+}
+
 static int run_problem(struct run_options *o, const char *text)
 {
     clattn_attention problem;
+    clattn_select s;
     struct workload w;
     clattn_context *ctx;
-    clattn_plan *plan;
-    if (read_problem(&problem, text, &o->problem))
+    if (read_selected(&problem, &s, text, &o->problem) || check_options(o, &s))
         return EXIT_MISTAKE;
     if (o->lse || o->check_lse)
         problem.flags |= CLATTN_WANT_LSE;
@@ -92,12 +162,8 @@ static int run_problem(struct run_options *o, const char *text)
     if (!code && (status = clattn_context_open(&ctx, o->device)))
         code = failed(NULL, status, o->device ? o->device : "devices");
     if (!code) {
-        double begin = now_seconds();
-        status = clattn_plan_create(&plan, ctx, &w.problem);
-        o->plan_seconds = now_seconds() - begin;
-        code = status ? failed(ctx, status, text) : run_plan(o, ctx, plan, &w);
-        if (!status)
-            clattn_plan_destroy(plan);
+        code = run_on(o, ctx, &s, &w);
+        selection_free(&o->pruned);
         clattn_context_close(ctx);
     }
     workload_free(&w);
@@ -105,13 +171,16 @@ static int run_problem(struct run_options *o, const char *text)
 }
 
 static const char help[] =
-    "usage: clattn run [OPTIONS] PROBLEM\n\n"
-    "Runs one problem, for example attn:f16-f32:h6/2:q2048:k2048:d64:causal-tl (clattn_problem(7)).\n\n"
+    "usage: clattn run [OPTIONS] PROBLEM[:SELECTION]\n\n"
+    "Runs one problem, for example attn:f16-f32:h6/2:q2048:k2048:d64:causal-tl (clattn_problem(7)).  With a selection\n"
+    "behind it, as :hip or :tree=256:bk=8, key blocks are selected, and rows read those, the sinks and the window.\n\n"
     "  --q F --k F --v F  inputs as .npy (float32 or float16, C order); random where none is given\n"
     "  --o F --lse F      write the result as .npy\n"
     "  --check F          compare o with a float32 .npy: prints the largest error, exits 1 above the bound\n"
     "  --check-lse F      the same for lse\n"
     "  --key-lengths F    int32 .npy, with the problem's option keylens; random without it\n"
+    "  --list STEM        take the lists from STEM-starts.npy and STEM-ids.npy instead of selecting\n"
+    "  --list-out STEM    write the lists that were selected, as clattn select --out does\n"
     "  --device S         number, cpu, gpu, accelerator, or part of a name\n" PROBLEM_HELP
     "  --seed N           of the random input (0)\n"
     "  --repeat N         run N times (1); the best time is printed\n"
@@ -129,6 +198,8 @@ static int take_option(struct run_options *o, int c)
     case 'c': o->check = optarg; return 0;
     case 'C': o->check_lse = optarg; return 0;
     case 'K': o->key_lengths = optarg; return 0;
+    case 'L': o->list = optarg; return 0;
+    case 'w': o->list_out = optarg; return 0;
     case 'd': o->device = optarg; return 0;
     case 'S': return read_count("--seed", optarg, 0, &o->seed);
     case 'n': return read_count("--repeat", optarg, 1, &o->repeat);
@@ -146,8 +217,9 @@ int command_run(int argc, char **argv)
         {"check-lse", required_argument, NULL, 'C'}, {"key-lengths", required_argument, NULL, 'K'},
         {"device", required_argument, NULL, 'd'},    {"seed", required_argument, NULL, 'S'},
         {"repeat", required_argument, NULL, 'n'},    {"explain", no_argument, NULL, 'x'},
+        {"list", required_argument, NULL, 'L'},      {"list-out", required_argument, NULL, 'w'},
         PROBLEM_OPTIONS, {0}};
-    struct run_options o = {.repeat = 1};
+    struct run_options o = {.repeat = 1, .select_seconds = INFINITY};
     for (int c; (c = next_option(argc, argv, options)) != -1;) {
         if (c == OPTION_HELP) {
             printf("%s", help);

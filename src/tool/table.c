@@ -97,12 +97,27 @@ void print_device_head(const struct bench *b, int device, const char *name, stru
 /* Why a line has no number from the unfused pipeline, after its note. */
 static void print_note(const struct bench *b, const struct result *r)
 {
-    bool reason = r->baseline.why && !b->no_baseline;
+    bool reason = r->baseline.why && !b->no_baseline && !r->is_pruned;
     if (r->note[0] || reason)
         printf("  %s", r->note);
     if (reason)
         printf("%s(unfused: %s)", r->note[0] ? " " : "", r->baseline.why);
     printf("\n");
+}
+
+/* The line below a pruned problem's, whose own is of its attention. */
+static void print_pruned(const struct result *r)
+{
+    const struct pruned *p = &r->pruned;
+    cells c;
+    put_number(c[0], p->select_seconds * 1e3, 3);
+    printf("    selection %s ms", c[0]);
+    if (p->dense_seconds > 0) {
+        put_number(c[0], p->dense_seconds * 1e3, 3);
+        put_times(c[1], p->dense_times);
+        printf(", dense %s ms by %s: %s", c[0], p->dense_engine, c[1]);
+    }
+    printf("; %.2f%% of its pairs visited, kept mass %.4f, least head %.4f\n", 100 * p->visited, p->mass.mean, p->mass.least);
 }
 
 void print_result(const struct bench *b, const struct result *r)
@@ -116,7 +131,10 @@ void print_result(const struct bench *b, const struct result *r)
     put_number(c[MS], r->seconds * 1e3, 3);
     snprintf(c[SPREAD], sizeof c[0], "%.0f%%", r->spread * 100);
     put_number(c[GFLOPS], r->gflops, 1);
-    put_number(c[GBYTES], r->gbytes, 1);
+    if (r->gbytes > 0)
+        put_number(c[GBYTES], r->gbytes, 1);
+    else
+        snprintf(c[GBYTES], sizeof c[0], "-");
     put_fraction(c[OF_PEAK], r->of_peak);
     put_fraction(c[OF_READ], r->of_read);
     snprintf(c[ERROR], sizeof c[0], "%.1e", r->error);
@@ -125,6 +143,8 @@ void print_result(const struct bench *b, const struct result *r)
     for (int i = 0; i < COLUMNS; i++)
         printf("  %*s", columns[i].width, c[i]);
     print_note(b, r);
+    if (r->is_pruned)
+        print_pruned(r);
     fflush(stdout);
 }
 
@@ -161,7 +181,15 @@ void print_comparison(const struct bench *b)
     }
 }
 
-void print_legend(void)
+static bool any_pruned(const struct bench *b)
+{
+    for (size_t i = 0; i < b->n_results; i++)
+        if (b->results[i].is_pruned)
+            return true;
+    return false;
+}
+
+void print_legend(const struct bench *b)
 {
     printf("\nms: median from enqueue to finish, with the spread of the middle half; of peak, of read: "
            "fraction of the device's\n"
@@ -171,4 +199,10 @@ void print_legend(void)
            "softmax between\n"
            "take on the same numbers in f32, both by the peaks measured around them.\n",
            SAMPLE_ROWS);
+    if (any_pruned(b))
+        printf("selection: of a step, apart from the attention in the line above; dense: the same problem without lists, "
+               "and how many\n"
+               "times as long it takes as selection and attention; kept mass: the part of rows' softmax on visited keys, "
+               "in double\n"
+               "precision on some rows of each head.\n");
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * verify.c - clattn verify: random or given problems against the double-precision reference. */
-#include "tool/tool.h"
+#include "tool/selection.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -76,26 +76,56 @@ static void check_workload(struct sweep *s, struct workload *w, clattn_plan *pla
     }
 }
 
-static void verify_one(struct sweep *s, const clattn_attention *problem, uint64_t seed, const char *given)
+/* Makes the lists of a pruned problem; what is wrong with them goes to text. */
+static bool lists_are_right(struct sweep *s, struct selection *x, const clattn_select *select, struct workload *w,
+                            char *text, size_t size)
+{
+    clattn_status status = selection_of(x, select, w, s->ctx);
+    if (status) {
+        clattn_context_message(s->ctx, text, size);
+        if (!text[0])
+            snprintf(text, size, "%s", clattn_status_text(status));
+        return false;
+    }
+    const long long differ = selection_differs(x);
+    snprintf(text, size, "%lld of %lld lists differ from the reference", differ,
+             (long long)(x->list.batch * x->list.scopes * x->list.q_blocks));
+    return differ == 0;
+}
+
+/* The plan of a workload, and its result. */
+static void check_plan(struct sweep *s, struct workload *w, uint64_t seed, const char *given)
+{
+    char text[1024];
+    clattn_plan *plan;
+    clattn_status status = clattn_plan_create(&plan, s->ctx, &w->problem);
+    if (status) {
+        clattn_context_message(s->ctx, text, sizeof text);
+        report_failure(s, &w->problem, seed, given, text);
+    } else {
+        check_workload(s, w, plan, seed, given);
+        clattn_plan_destroy(plan);
+    }
+}
+
+/* select: NULL, or the selection whose lists are judged first; then the result is, by those lists. */
+static void verify_one(struct sweep *s, const clattn_attention *problem, const clattn_select *select, uint64_t seed, const char *given)
 {
     static const enum workload_fill fills[] = {WORKLOAD_NORMAL, WORKLOAD_POISON, WORKLOAD_NORMAL,
                                                WORKLOAD_LARGE};
     struct workload w;
-    clattn_plan *plan;
+    struct selection x = {.w = NULL};
     char text[1024];
     clattn_status status = workload_make(&w, problem, seed, fills[seed % 4]);
     if (status) {
         report_failure(s, problem, seed, given, clattn_status_text(status));
         return;
     }
-    status = clattn_plan_create(&plan, s->ctx, &w.problem);
-    if (status) {
-        clattn_context_message(s->ctx, text, sizeof text);
+    if (select && !lists_are_right(s, &x, select, &w, text, sizeof text))
         report_failure(s, &w.problem, seed, given, text);
-    } else {
-        check_workload(s, &w, plan, seed, given);
-        clattn_plan_destroy(plan);
-    }
+    else
+        check_plan(s, &w, seed, given);
+    selection_free(&x);
     workload_free(&w);
 }
 
@@ -114,10 +144,11 @@ static bool go_on(struct sweep *s)
 static int verify_given(struct sweep *s, const char *text)
 {
     clattn_attention problem;
-    if (read_problem(&problem, text, &s->options))
+    clattn_select select;
+    if (read_selector(&problem, &select, text, &s->options))
         return EXIT_MISTAKE;
     for (long long n = 0; n < s->problems && go_on(s); n++)
-        verify_one(s, &problem, (uint64_t)(s->seed + n), text);
+        verify_one(s, &problem, select.size ? &select : NULL, (uint64_t)(s->seed + n), text);
     return 0;
 }
 
@@ -128,7 +159,7 @@ static void verify_random(struct sweep *s)
         workload_random_problem((uint64_t)(s->seed + n), &problem);
         if (s->options.engine)
             strncpy(problem.engine, s->options.engine, sizeof problem.engine - 1);
-        verify_one(s, &problem, (uint64_t)(s->seed + n), NULL);
+        verify_one(s, &problem, NULL, (uint64_t)(s->seed + n), NULL);
     }
 }
 
@@ -150,8 +181,9 @@ static int run_sweep(struct sweep *s, int n_texts, char **texts)
 }
 
 static const char help[] =
-    "usage: clattn verify [OPTIONS] [PROBLEM...]\n\n"
-    "Compares problems with the double-precision reference: random ones, or the given ones.\n\n"
+    "usage: clattn verify [OPTIONS] [PROBLEM[:SELECTION]...]\n\n"
+    "Compares problems with the double-precision reference: random ones, or the given ones.  With a selection behind a\n"
+    "problem its lists are compared, and then the result of attention over these lists.\n\n"
     "  --problems N       how many (100; with PROBLEM: how many seeds of each, 1)\n"
     "  --seconds S        begin no further problem after S seconds\n"
     "  --seed N           first seed (0)\n"

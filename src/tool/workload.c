@@ -375,6 +375,19 @@ clattn_status workload_make(struct workload *w, const clattn_attention *problem,
     return CLATTN_OK;
 }
 
+clattn_status workload_join_list(struct workload *w, const clattn_list *list, clattn_pattern condition)
+{
+    clattn_attention *a = &w->problem;
+    uint64_t bytes;
+    clattn_status status = clattn_list_bytes(list, &bytes);
+    if (status)
+        return status;
+    a->pattern = clattn_both(a->pattern, condition);
+    a->list = *list;
+    w->arrays[a->n_arrays] = w->list = calloc(1, bytes + 4);
+    return w->list ? clattn_attention_check(a, NULL, 0) : CLATTN_OUT_OF_HOST_MEMORY;
+}
+
 void workload_free(struct workload *w)
 {
     struct state *state = w->private_state;

@@ -37,6 +37,8 @@ struct workload {
  * a last index as long as the queries or keys.  Lists: any number of blocks, of all, none or about as many as fit. */
 clattn_status workload_make(struct workload *w, const clattn_attention *problem, uint64_t seed, enum workload_fill fill);
 void workload_free(struct workload *w);
+/* Joins lists, empty ones that the caller fills, and a condition that reads them to a problem made without. */
+clattn_status workload_join_list(struct workload *w, const clattn_list *list, clattn_pattern condition);
 int workload_type_bytes(int32_t type); /* of an element, bits excepted */
 /* Bytes of an array on host and device; 0 for dimensions that make no array. */
 int64_t workload_array_bytes(const clattn_array *array);

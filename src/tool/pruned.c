@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT
+ * pruned.c - a problem with a selection: what selecting takes and what attention takes, beside the dense
+ * problem, and what is kept.
+ *
+ * The lists are made once, and attention over them is checked and timed as that of any problem.  A step of
+ * decoding selects as its schedule says, so its selection is a mean over a period of the schedule. */
+#include "tool/bench.h"
+
+#include <stdlib.h>
+
+#define MOST_TIMES 200
+#define MOST_STEPS 65536
+
+/* ---- the schedule ---- */
+int read_refresh(const char *text, clattn_refresh *refresh)
+{
+    static const clattn_refresh init = CLATTN_REFRESH_INIT;
+    char *end = NULL;
+    *refresh = init;
+    refresh->n_stages = 0;
+    for (const char *p = text; refresh->n_stages < CLATTN_MAX_STAGES; p = end + 1) {
+        long n = strtol(p, &end, 10);
+        if (end == p || n < 1 || n > 65536 || (*end && *end != '/'))
+            break;
+        refresh->intervals[refresh->n_stages++] = (int32_t)n;
+        if (!*end)
+            return 0;
+    }
+    return mistake("--refresh '%s' is not N or N/N..., %d at most: steps between selections, from 1 to 65536",
+                   text, CLATTN_MAX_STAGES);
+}
+
+/* A schedule with as many stages as the selection, the last number for those that are not said. */
+static clattn_status fit_schedule(clattn_refresh *refresh, const char *text, const clattn_select *s)
+{
+    if (read_refresh(text ? text : "1", refresh))
+        return CLATTN_BAD_COUNT;
+    const int stages = s->method == CLATTN_STAGED ? s->n_stages : 1;
+    while (refresh->n_stages < stages) {
+        refresh->intervals[refresh->n_stages] = refresh->intervals[refresh->n_stages - 1];
+        refresh->n_stages++;
+    }
+    return clattn_refresh_check(refresh, s, NULL, 0);
+}
+
+/* Steps after which all stages are due together, or so many that a mean over them is as good. */
+static int64_t period(const clattn_refresh *refresh)
+{
+    int64_t steps = 1;
+    for (int i = 0; i < refresh->n_stages && steps < MOST_STEPS; i++)
+        for (const int64_t once = steps; steps % refresh->intervals[i]; steps += once)
+            ;
+    return steps < MOST_STEPS ? steps : MOST_STEPS;
+}
+
+/* ---- selection ---- */
+/* The median of runs from a stage on, or of the metadata of a step's keys (stage -1); 0 on failure. */
+static double median_seconds(struct selection *x, int stage, double seconds)
+{
+    double times[MOST_TIMES], begin = now_seconds();
+    int n = 0;
+    for (; n < MOST_TIMES && !enough(n, now_seconds() - begin, seconds); n++) {
+        const double from = now_seconds();
+        if (stage < 0 ? selection_run_bounds(x, false) : selection_run(x, stage))
+            return 0;
+        times[n] = now_seconds() - from;
+    }
+    return quantile(times, n, 0.5);
+}
+
+/* began: of a period's steps, how many begin at each stage. */
+static clattn_status time_stages(struct selection *x, const int64_t *began, int64_t steps, double seconds,
+                                 struct pruned *p)
+{
+    double all = 0, once;
+    for (int stage = 0; stage < CLATTN_MAX_STAGES; stage++) {
+        if (began[stage] == 0)
+            continue;
+        if (stage > 0 && !x->io.kept)
+            return CLATTN_BAD_FLAGS;
+        if ((once = median_seconds(x, stage, seconds)) <= 0)
+            return CLATTN_OPENCL_FAILED;
+        all += once * (double)began[stage];
+    }
+    p->select_seconds = all / (double)steps;
+    if (x->io.bounds)
+        p->select_seconds += median_seconds(x, -1, seconds);
+    return CLATTN_OK;
+}
+
+static clattn_status time_selection(const struct bench *b, struct selection *x, struct pruned *p)
+{
+    const clattn_attention *a = &x->dense.problem;
+    const int32_t length = (int32_t)a->kv_len;
+    int32_t start, age;
+    clattn_refresh refresh;
+    clattn_refresh_state state = {.steps = 0};
+    p->refresh = a->q_len == 1 ? b->refresh : NULL;
+    clattn_status status = fit_schedule(&refresh, p->refresh, &x->s);
+    const int64_t steps = status ? 0 : period(&refresh);
+    for (int64_t i = 0; !status && i < steps; i++)
+        status = clattn_refresh_step(&refresh, &state, 1, &length, &start, &age, NULL);
+    return status ? status : time_stages(x, state.began, steps, (double)b->seconds, p);
+}
+
+/* ---- beside the dense problem ---- */
+/* The rates of the device around each are what both are measured by. */
+static double dense_times(const struct result *dense, const struct result *pruned)
+{
+    const double drift =
+        dense->peak_gflops > 0 && pruned->peak_gflops > 0 ? dense->peak_gflops / pruned->peak_gflops : 1;
+    return dense->seconds * drift / (pruned->seconds + pruned->pruned.select_seconds);
+}
+
+static void measure_dense(const struct bench *b, clattn_context *ctx, struct peak *peak,
+                          const struct bench_line *line, struct workload *dense, struct result *result)
+{
+    struct result r = {.device = result->device, .problem = result->problem, .note = result->note};
+    measure_workload(b, ctx, peak, line, dense, &r);
+    if (r.why[0]) {
+        snprintf(result->why, sizeof result->why, "dense: %.480s", r.why);
+        return;
+    }
+    result->pruned.dense_engine = r.engine;
+    result->pruned.dense_seconds = r.seconds;
+    result->pruned.dense_times = dense_times(&r, result);
+}
+
+void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *peak,
+                    const struct bench_line *line, const clattn_select *select, struct workload *w,
+                    struct result *result)
+{
+    struct selection x;
+    result->is_pruned = true;
+    result->baseline.why = b->no_baseline ? "off" : "pattern";
+    clattn_status status = selection_of(&x, select, w, ctx);
+    if (!status)
+        measure_workload(b, ctx, peak, line, w, result);
+    if (!status && !result->why[0])
+        status = time_selection(b, &x, &result->pruned);
+    if (status)
+        refuse(result, ctx, status);
+    if (!result->why[0]) {
+        result->pruned.visited = selection_visited(&x);
+        result->pruned.mass = selection_kept_mass(&x);
+        if (!b->no_baseline)
+            measure_dense(b, ctx, peak, line, &x.dense, result);
+    }
+    selection_free(&x);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ * selection.h - pruned attention for the commands: a problem with the words of a selection behind it, its
+ * lists made on a device, and what the reference says of them. */
+#ifndef SELECTION_H
+#define SELECTION_H
+
+#include "tool/tool.h"
+
+/* A problem and the selection behind its text; select->size 0: there is none.  0, or EXIT_MISTAKE after a
+ * sentence. */
+int read_selected(clattn_attention *problem, clattn_select *select, const char *text,
+                  const struct problem_options *options);
+/* The same where no lists come from files: a selection without a selector is a mistake. */
+int read_selector(clattn_attention *problem, clattn_select *select, const char *text,
+                  const struct problem_options *options);
+
+/* ---- selection.c: lists on a device ---- */
+struct selection {
+    clattn_select s;
+    clattn_list list;
+    uint64_t list_bytes;
+    struct workload *w;    /* attention that reads the lists: w->list is theirs */
+    struct workload dense; /* the same tensors, borrowed, and the problem without lists */
+    float *scores;         /* CLATTN_EXTERNAL_SCORE */
+    int32_t *given;        /* CLATTN_EXTERNAL_LIST */
+    uint64_t counters[2];
+    clattn_context *ctx;
+    clattn_select_plan *plan;
+    double plan_seconds;
+    cl_command_queue queue;
+    clattn_select_io io;
+};
+
+/* Shapes the lists of a workload made without, and joins what they let see to its problem; scores are random.
+ */
+clattn_status selection_make(struct selection *x, const clattn_select *select, struct workload *w);
+/* The plan, its buffers, and the metadata of all keys. */
+clattn_status selection_open(struct selection *x, clattn_context *ctx);
+/* One selection, from a stage on, to its end. */
+clattn_status selection_run(struct selection *x, int stage);
+/* The metadata of the last keys, as many as there are queries (all: of all keys), to its end. */
+clattn_status selection_run_bounds(struct selection *x, bool all);
+/* Lists and counters to the host. */
+clattn_status selection_read(struct selection *x);
+void selection_free(struct selection *x); /* opened or not; the workload stays */
+/* Make, open, run and read: the lists of a workload. */
+clattn_status selection_of(struct selection *x, const clattn_select *select, struct workload *w,
+                           clattn_context *ctx);
+/* "128 lists of 16.0 blocks of 8 keys on average" */
+const char *selection_text(const struct selection *x, char text[128]);
+/* Pairs that rows visit, as a part of those that they would see without lists; 1 of none. */
+double selection_visited(const struct selection *x);
+
+/* ---- selection_check.c: by the reference ---- */
+/* How many lists are not those of the reference, which are made one after the other: slow. */
+int64_t selection_differs(const struct selection *x);
+/* The part of rows' softmax that lies on the keys that are kept, of some rows of each head. */
+struct kept_mass {
+    double mean, least; /* of all rows; of the head that keeps least */
+};
+struct kept_mass selection_kept_mass(const struct selection *x);
+
+/* ---- list_files.c: STEM-starts.npy, STEM-ids.npy, block-sparse rows as clattn_list_import has them ---- */
+/* A NULL stem is nothing to do; 0, or EXIT_MISTAKE after a sentence. */
+int read_lists(const char *stem, const clattn_list *list,
+               int32_t *lists); /* every start and block is checked */
+int write_lists(const char *stem, const clattn_list *list, const int32_t *lists);
+
+#endif

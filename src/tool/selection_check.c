@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ * selection_check.c - lists and what they keep, by the double reference. */
+#include "tool/selection.h"
+
+#include "tests/ref_select.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MASS_ROWS 48 /* in all, and one of each head at least */
+
+static struct ref_select reference(const struct selection *x)
+{
+    static const int methods[] = {REF_TREE,           REF_STAGED,    REF_MINMAX,   REF_POOL_MEAN,
+                                  REF_EXTERNAL_SCORE, REF_STREAMING, REF_STREAMING};
+    static const int representatives[] = {REF_CENTER, REF_FIRST, REF_LAST};
+    const clattn_select *s = &x->s;
+    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
+    clattn_device_describe(clattn_context_device(x->ctx), &facts);
+    struct ref_select r = {.method = methods[s->method],
+                           .representative = representatives[s->representative],
+                           .scope = s->scope,
+                           .arithmetic = facts.has_fma ? REF_FMA : REF_MULTIPLY_ADD,
+                           .block_q = s->block_q,
+                           .stride_q = s->stride_q,
+                           .block_k = s->block_k,
+                           .stride_k = s->stride_k,
+                           .budget = s->budget,
+                           .sink = s->sink,
+                           .window = s->window,
+                           .n_stages = s->n_stages,
+                           .scores = x->scores};
+    for (int i = 0; i < s->n_stages; i++) {
+        r.stages[i].chunk = s->stages[i].chunk;
+        r.stages[i].keep = s->stages[i].keep;
+    }
+    return r;
+}
+
+/* The device's lists as the reference has its own. */
+static struct ref_list device_lists(const struct selection *x)
+{
+    return (struct ref_list){x->list.batch,
+                             x->list.scopes,
+                             x->list.q_blocks,
+                             x->list.capacity,
+                             x->w->list + x->list.counts_at / 4,
+                             x->w->list + x->list.ids_at / 4};
+}
+
+int64_t selection_differs(const struct selection *x)
+{
+    const struct ref_problem p = workload_reference(&x->dense);
+    const struct ref_select s = reference(x);
+    const struct ref_list made = device_lists(x);
+    struct ref_list wanted = ref_list_make(&p, &s);
+    const size_t bytes = (size_t)wanted.capacity * sizeof *wanted.ids;
+    int64_t differ = 0;
+    for (int64_t r = 0; r < wanted.batch * wanted.scopes * wanted.q_blocks; r++)
+        differ += made.counts[r] != wanted.counts[r] ||
+                  memcmp(made.ids + r * made.capacity, wanted.ids + r * wanted.capacity, bytes);
+    ref_list_free(&wanted);
+    return differ;
+}
+
+struct kept_mass selection_kept_mass(const struct selection *x)
+{
+    struct ref_problem p = workload_reference(&x->dense);
+    const struct ref_select s = reference(x);
+    const struct ref_list lists = device_lists(x);
+    const int64_t rows =
+        p.heads < MASS_ROWS ? MASS_ROWS / p.heads : 1; /* the same of each head, so that heads compare */
+    struct kept_mass mass = {0, 1};
+    p.dim_v = 0; /* a share needs no values */
+    for (int64_t h = 0; h < p.heads; h++) {
+        double sum = 0;
+        for (int64_t n = 0; n < rows; n++) {
+            const int64_t b = n % p.batch, q_len = ref_q_len(&p, b);
+            sum += q_len ? ref_kept_mass(&p, &s, &lists, b, h, (2 * n + 1) * q_len / (2 * rows)) : 1;
+        }
+        mass.mean += sum / (double)(rows * p.heads);
+        mass.least = fmin(mass.least, sum / (double)rows);
+    }
+    return mass;
+}
