@@ -63,16 +63,22 @@ int64_t selection_differs(const struct selection *x)
     return differ;
 }
 
+/* Rows asked of each head, the same ones, so that heads compare. */
+static int64_t mass_rows(const struct ref_problem *p)
+{
+    const int64_t rows = p->heads < MASS_ROWS ? MASS_ROWS / p->heads : 1;
+    return rows < p->batch * p->q_len ? rows : p->batch * p->q_len;
+}
+
 struct kept_mass selection_kept_mass(const struct selection *x)
 {
     struct ref_problem p = workload_reference(&x->dense);
     const struct ref_select s = reference(x);
     const struct ref_list lists = device_lists(x);
-    const int64_t rows =
-        p.heads < MASS_ROWS ? MASS_ROWS / p.heads : 1; /* the same of each head, so that heads compare */
-    struct kept_mass mass = {0, 1};
+    const int64_t rows = mass_rows(&p);
+    struct kept_mass mass = {rows ? 0 : 1, 1};
     p.dim_v = 0; /* a share needs no values */
-    for (int64_t h = 0; h < p.heads; h++) {
+    for (int64_t h = 0; rows && h < p.heads; h++) {
         double sum = 0;
         for (int64_t n = 0; n < rows; n++) {
             const int64_t b = n % p.batch, q_len = ref_q_len(&p, b);
