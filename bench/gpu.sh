@@ -4,7 +4,8 @@
 #
 # FOLDER (build-gpu) holds the program clattn and, in tests/, the test programs, with shared libraries in lib/ where they were built
 # elsewhere.  Without a program in it, it is configured and made here, for which a compiler and the packages of README.md are wanted.
-# In the environment: SECTIONS (all of them: machine tests random accuracy registers speed peers), REPORT (FOLDER/gpu-report.md;
+# In the environment: SECTIONS (all of them: machine tests random pruning accuracy registers speed
+# peers), REPORT (FOLDER/gpu-report.md;
 # the tests' logs go to a folder beside it), PYTHON (one with PyTorch, for the peers), PROBLEMS (300 random ones), ROUNDS (3) and
 # SECONDS_EACH of a measurement, TIMEOUT (900 s a test).  Exit status 1 if anything failed.
 #
@@ -32,7 +33,7 @@ fail() {
 }
 
 wanted() {
-    case " ${SECTIONS:-machine tests random accuracy registers speed peers} " in *" $1 "*) ;; *) return 1 ;; esac
+    case " ${SECTIONS:-machine tests random pruning accuracy registers speed peers} " in *" $1 "*) ;; *) return 1 ;; esac
     printf '\n## %s\n\n' "$2" | tee -a "$REPORT"
 }
 
@@ -88,7 +89,6 @@ test_all() {
 }
 
 every_mechanism() {
-    wrong=0
     for mechanism in $("$clattn" mechanisms | awk '{print $1}'); do
         for problem in attn:f32:b2:h4/2:q200:k200:d64:lse attn:f16:b2:h4/2:q3:k200:d64:lse attn:f16:b2:h4/2:q300:k200:d128:lse; do
             echo "$mechanism $problem"
@@ -108,6 +108,37 @@ masks_with_gaps() {
             timeout 60 "$clattn" verify --device gpu --mask "$mask" --corner tl "attn:f16:h2:q500:k2000:d$d:lse" || return 1
         done
     done
+}
+
+# Selections: lists against the host's, number by number, then attention over them against double. Prefill and decode, every scope.
+pruned_problems() {
+    for storage in f16 bf16; do
+        for d in 64 128; do
+            echo "attn:$storage:h8/2:q700:k700:d$d:causal-br:tree=64:bk=2:scope=head:sink=4:near=64"
+            echo "attn:$storage:b2:h8/2:q300:k1500:d$d:causal-br:staged=64.512/16.128:scope=all:sink=16:near=32"
+            echo "attn:$storage:b3:h8/2:q1:k6000:d$d:causal-br:keylens:staged=256.2048/32.1024/8.256:bq=1:sink=16:near=64"
+            echo "attn:$storage:b2:h8/2:q1:k3000:d$d:causal-br:minmax=256:bq=1:bk=16:sink=0:near=0"
+        done
+    done
+    echo attn:f32:h8/2:q500:k900:d64:causal-br:mean=128:bk=16:sink=4:near=32
+    echo attn:f16:h8/2:q500:k900:d128:scores=256:bk=64:sink=4:near=0
+}
+
+verify_pruned() {
+    pruned_problems > "$work/pruned"
+    xargs -P "$(nproc)" -n 1 sh -c 'said=$("$0" verify --device gpu --problems 2 "$1" 2>&1) || printf "wrong: %s\n%s\n" "$1" "$said"' \
+        "$clattn" < "$work/pruned" > "$work/wrong"
+    cat "$work/wrong"
+    echo "$(wc -l < "$work/pruned") problems with selections, $(grep -c '^wrong' "$work/wrong") wrong"
+    [ ! -s "$work/wrong" ]
+}
+
+# Prefill, and decoding with the papers' schedules: selection, attention, and the dense problem beside them.
+speed_of_pruning() {
+    long=:h32/8:q131072:k131072:d128:causal-br step=:b16:h32/8:q1:k131072:d128:causal-br
+    "$clattn" bench --device gpu --seconds "${SECONDS_EACH:-1}" "attn:f16$long:hip" "attn:f16$long:infinitehip-3k" || return 1
+    "$clattn" bench --device gpu --seconds "${SECONDS_EACH:-1}" --refresh 8 "attn:f16$step:hip:bq=1" || return 1
+    "$clattn" bench --device gpu --seconds "${SECONDS_EACH:-1}" --refresh 16/8/4 "attn:f16$step:infinitehip-3k:bq=1:keep"
 }
 
 # An engine that failed would go unseen, since another one serves.
@@ -151,6 +182,10 @@ if wanted random "Random problems with rules, and every mechanism"; then
     keep every_mechanism || fail "mechanisms"
     keep masks_with_gaps || fail "masks with gaps"
     keep nothing_quarantined || fail "a kernel did not work"
+fi
+if wanted pruning "Pruned attention"; then
+    keep verify_pruned || fail "pruned problems"
+    keep speed_of_pruning || fail "bench of pruned problems"
 fi
 wanted accuracy "Error against double" && { keep "$PYTHON" "$here/bench/accuracy.py" --clattn "$clattn" || fail "accuracy"; }
 wanted registers "Registers and spills" && { keep "$PYTHON" "$here/bench/registers.py" --clattn "$clattn" || fail "registers"; }

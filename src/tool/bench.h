@@ -91,7 +91,7 @@ double quantile(double *values, int n, double at); /* sorts them */
 bool enough(int n, double gone, double seconds);
 /* The parts of a line: its problem alone, checked and timed; why it has no result. */
 void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
-                      struct workload *w, struct result *result);
+                      struct workload *w, double flops, struct result *result);
 void refuse(struct result *result, const clattn_context *ctx, clattn_status status);
 /* pruned.c: w is of the problem without lists. */
 void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,

@@ -181,9 +181,9 @@ static void print_visited(const struct selection *x)
 {
     const clattn_attention *a = &x->dense.problem;
     const double rows = (double)(a->batch * a->heads * a->q_len), pair = 2.0 * (double)(a->dim + a->dim_v);
-    const double seen = clattn_problem_flops(a, (const void *const *)x->dense.arrays) / pair;
-    printf("%-11s %.1f of %.1f keys a row on average, %.2f %%\n", "visited", rows > 0 ? selection_visited(x) * seen / rows : 0,
-           rows > 0 ? seen / rows : 0, 100 * selection_visited(x));
+    const double seen = rows > 0 ? clattn_problem_flops(a, (const void *const *)x->dense.arrays) / pair / rows : 0;
+    const double part = selection_visited(x);
+    printf("%-11s %.1f of %.1f keys a row on average, %.2f %%\n", "visited", part * seen, seen, 100 * part);
 }
 
 static int print_selection(const struct selection *x, clattn_context *ctx, const clattn_attention *problem)

@@ -145,12 +145,11 @@ static bool in_pairs(const clattn_attention *a)
     return a->type_q == CLATTN_BF16 && a->type_k == CLATTN_BF16 && a->type_v == CLATTN_BF16;
 }
 
-static clattn_status measure(struct device_run *r, struct peak *peak, const struct workload *w,
+static clattn_status measure(struct device_run *r, struct peak *peak, const struct workload *w, double flops,
                              double seconds, struct result *result)
 {
     struct series s = {.n = 0};
     const clattn_attention *problem = &w->problem;
-    double flops = clattn_problem_flops(problem, (const void *const *)w->arrays);
     double bytes = w->list ? 0 : clattn_problem_bytes(problem); /* which keys lists leave unread is not known */
     double once = time_runs(r, 1) > 0 ? time_runs(r, 1) : 0; /* the first warms up */
     if (once <= 0)
@@ -198,7 +197,7 @@ static void check_result(const struct bench *b, const struct bench_line *line, c
 }
 
 void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
-                      struct workload *w, struct result *result)
+                      struct workload *w, double flops, struct result *result)
 {
     struct device_run r = {.ctx = ctx};
     clattn_status status = clattn_plan_create(&r.plan, ctx, &w->problem);
@@ -211,7 +210,7 @@ void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *p
     if (!status && !result->why[0])
         status = open_run(&r, w);
     if (!status && !result->why[0])
-        status = measure(&r, peak, w, (double)b->seconds, result);
+        status = measure(&r, peak, w, flops, (double)b->seconds, result);
     if (status)
         refuse(result, ctx, status);
     close_run(&r);
@@ -230,7 +229,8 @@ static double compare_baseline(const struct result *r)
 static void measure_plain(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
                           struct workload *w, struct result *result)
 {
-    measure_workload(b, ctx, peak, line, w, result);
+    const double flops = clattn_problem_flops(&w->problem, (const void *const *)w->arrays);
+    measure_workload(b, ctx, peak, line, w, flops, result);
     result->baseline.why = b->no_baseline ? "off" : NULL;
     if (!result->why[0] && !b->no_baseline)
         result->baseline = measure_baseline(ctx, peak, w);

@@ -30,8 +30,9 @@ int read_refresh(const char *text, clattn_refresh *refresh)
                    text, CLATTN_MAX_STAGES);
 }
 
-/* A schedule with as many stages as the selection, the last number for those that are not said. */
-static clattn_status fit_schedule(clattn_refresh *refresh, const char *text, const clattn_select *s)
+/* A schedule with as many stages as the selection, the last number for those that are not said; why: the sentence
+ * of one that does not go with it. */
+static clattn_status fit_schedule(clattn_refresh *refresh, const char *text, const clattn_select *s, char why[512])
 {
     if (read_refresh(text ? text : "1", refresh))
         return CLATTN_BAD_COUNT;
@@ -40,7 +41,7 @@ static clattn_status fit_schedule(clattn_refresh *refresh, const char *text, con
         refresh->intervals[refresh->n_stages] = refresh->intervals[refresh->n_stages - 1];
         refresh->n_stages++;
     }
-    return clattn_refresh_check(refresh, s, NULL, 0);
+    return clattn_refresh_check(refresh, s, why, 512);
 }
 
 /* Steps after which all stages are due together, or so many that a mean over them is as good. */
@@ -70,37 +71,39 @@ static double median_seconds(struct selection *x, int stage, double seconds)
 
 /* began: of a period's steps, how many begin at each stage. */
 static clattn_status time_stages(struct selection *x, const int64_t *began, int64_t steps, double seconds,
-                                 struct pruned *p)
+                                 struct result *result)
 {
     double all = 0, once;
     for (int stage = 0; stage < CLATTN_MAX_STAGES; stage++) {
         if (began[stage] == 0)
             continue;
-        if (stage > 0 && !x->io.kept)
+        if (stage > 0 && !x->io.kept) {
+            snprintf(result->why, sizeof result->why, "stages are made alone, and the selection has not the word keep");
             return CLATTN_BAD_FLAGS;
+        }
         if ((once = median_seconds(x, stage, seconds)) <= 0)
             return CLATTN_OPENCL_FAILED;
         all += once * (double)began[stage];
     }
-    p->select_seconds = all / (double)steps;
+    result->pruned.select_seconds = all / (double)steps;
     if (x->io.bounds)
-        p->select_seconds += median_seconds(x, -1, seconds);
+        result->pruned.select_seconds += median_seconds(x, -1, seconds);
     return CLATTN_OK;
 }
 
-static clattn_status time_selection(const struct bench *b, struct selection *x, struct pruned *p)
+static clattn_status time_selection(const struct bench *b, struct selection *x, struct result *result)
 {
     const clattn_attention *a = &x->dense.problem;
     const int32_t length = (int32_t)a->kv_len;
     int32_t start, age;
     clattn_refresh refresh;
     clattn_refresh_state state = {.steps = 0};
-    p->refresh = a->q_len == 1 ? b->refresh : NULL;
-    clattn_status status = fit_schedule(&refresh, p->refresh, &x->s);
+    result->pruned.refresh = a->q_len == 1 ? b->refresh : NULL;
+    clattn_status status = fit_schedule(&refresh, result->pruned.refresh, &x->s, result->why);
     const int64_t steps = status ? 0 : period(&refresh);
     for (int64_t i = 0; !status && i < steps; i++)
         status = clattn_refresh_step(&refresh, &state, 1, &length, &start, &age, NULL);
-    return status ? status : time_stages(x, state.began, steps, (double)b->seconds, p);
+    return status ? status : time_stages(x, state.began, steps, (double)b->seconds, result);
 }
 
 /* ---- beside the dense problem ---- */
@@ -113,10 +116,11 @@ static double dense_times(const struct result *dense, const struct result *prune
 }
 
 static void measure_dense(const struct bench *b, clattn_context *ctx, struct peak *peak,
-                          const struct bench_line *line, struct workload *dense, struct result *result)
+                          const struct bench_line *line, struct workload *dense, double flops,
+                          struct result *result)
 {
     struct result r = {.device = result->device, .problem = result->problem, .note = result->note};
-    measure_workload(b, ctx, peak, line, dense, &r);
+    measure_workload(b, ctx, peak, line, dense, flops, &r);
     if (r.why[0]) {
         snprintf(result->why, sizeof result->why, "dense: %.480s", r.why);
         return;
@@ -124,6 +128,26 @@ static void measure_dense(const struct bench *b, clattn_context *ctx, struct pea
     result->pruned.dense_engine = r.engine;
     result->pruned.dense_seconds = r.seconds;
     result->pruned.dense_times = dense_times(&r, result);
+}
+
+/* The parts of the result, in their order; x has its lists. */
+static clattn_status measure_parts(const struct bench *b, struct peak *peak, const struct bench_line *line,
+                                   struct selection *x, struct result *result)
+{
+    struct pruned *p = &result->pruned;
+    const clattn_attention *a = &x->dense.problem;
+    const double flops = clattn_problem_flops(a, (const void *const *)x->dense.arrays);
+    p->visited = selection_visited(x);
+    measure_workload(b, x->ctx, peak, line, x->w, flops * p->visited, result);
+    if (result->why[0])
+        return CLATTN_OK;
+    clattn_status status = time_selection(b, x, result);
+    if (status)
+        return status;
+    p->mass = selection_kept_mass(x);
+    if (!b->no_baseline)
+        measure_dense(b, x->ctx, peak, line, &x->dense, flops, result);
+    return CLATTN_OK;
 }
 
 void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *peak,
@@ -135,16 +159,8 @@ void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *pea
     result->baseline.why = b->no_baseline ? "off" : "pattern";
     clattn_status status = selection_of(&x, select, w, ctx);
     if (!status)
-        measure_workload(b, ctx, peak, line, w, result);
-    if (!status && !result->why[0])
-        status = time_selection(b, &x, &result->pruned);
-    if (status)
+        status = measure_parts(b, peak, line, &x, result);
+    if (status && !result->why[0])
         refuse(result, ctx, status);
-    if (!result->why[0]) {
-        result->pruned.visited = selection_visited(&x);
-        result->pruned.mass = selection_kept_mass(&x);
-        if (!b->no_baseline)
-            measure_dense(b, ctx, peak, line, &x.dense, result);
-    }
     selection_free(&x);
 }

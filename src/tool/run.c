@@ -48,6 +48,11 @@ static void print_selection(const struct run_options *o)
         printf("select   %.3f ms, plan %.3f s\n", o->select_seconds * 1e3, x->plan_seconds);
 }
 
+static double operations(const struct run_options *o, const struct workload *w)
+{
+    return o->pruned.w ? selection_flops(&o->pruned) : clattn_problem_flops(&w->problem, (const void *const *)w->arrays);
+}
+
 /* Problem, device, engine, time. */
 static void print_run(const struct run_options *o, clattn_context *ctx, const clattn_plan *plan,
                       const struct workload *w, double seconds)
@@ -69,7 +74,7 @@ static void print_run(const struct run_options *o, clattn_context *ctx, const cl
     printf("\ndevice   %s\nengine   %s\nplan     %.3f s\ntime     %.3f ms", facts.name, clattn_plan_engine(plan),
            o->plan_seconds, seconds * 1e3);
     if (seconds > 0)
-        printf(", %.1f GFLOP/s", clattn_problem_flops(problem, (const void *const *)w->arrays) / seconds * 1e-9);
+        printf(", %.1f GFLOP/s", operations(o, w) / seconds * 1e-9);
     printf("\n");
 }
 

@@ -228,9 +228,3 @@ const char *selection_text(const struct selection *x, char text[128])
              lists ? (double)blocks / (double)lists : 0.0, (int)x->list.block_k);
     return text;
 }
-
-double selection_visited(const struct selection *x)
-{
-    const double all = clattn_problem_flops(&x->dense.problem, (const void *const *)x->dense.arrays);
-    return all > 0 ? clattn_problem_flops(&x->w->problem, (const void *const *)x->w->arrays) / all : 1;
-}

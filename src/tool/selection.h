@@ -48,8 +48,6 @@ clattn_status selection_of(struct selection *x, const clattn_select *select, str
                            clattn_context *ctx);
 /* "128 lists of 16.0 blocks of 8 keys on average" */
 const char *selection_text(const struct selection *x, char text[128]);
-/* Pairs that rows visit, as a part of those that they would see without lists; 1 of none. */
-double selection_visited(const struct selection *x);
 
 /* ---- selection_check.c: by the reference ---- */
 /* How many lists are not those of the reference, which are made one after the other: slow. */
@@ -59,6 +57,10 @@ struct kept_mass {
     double mean, least; /* of all rows; of the head that keeps least */
 };
 struct kept_mass selection_kept_mass(const struct selection *x);
+/* Pairs that rows visit, as a part of those that they would see without lists: of some rows, if there are many. */
+double selection_visited(const struct selection *x);
+/* Operations of attention over the lists, by that part of the dense ones. */
+double selection_flops(const struct selection *x);
 
 /* ---- list_files.c: STEM-starts.npy, STEM-ids.npy, block-sparse rows as clattn_list_import has them ---- */
 /* A NULL stem is nothing to do; 0, or EXIT_MISTAKE after a sentence. */

@@ -8,6 +8,9 @@
 #include <string.h>
 
 #define MASS_ROWS 48 /* in all, and one of each head at least */
+#define VISITED_ROWS 64
+#define MOST_PAIRS 4e6 /* that are all asked: a second */
+#define GOLDEN 0.6180339887498949
 
 static struct ref_select reference(const struct selection *x)
 {
@@ -63,16 +66,22 @@ int64_t selection_differs(const struct selection *x)
     return differ;
 }
 
+/* Rows asked of each head, the same ones, so that heads compare. */
+static int64_t mass_rows(const struct ref_problem *p)
+{
+    const int64_t rows = p->heads < MASS_ROWS ? MASS_ROWS / p->heads : 1;
+    return rows < p->batch * p->q_len ? rows : p->batch * p->q_len;
+}
+
 struct kept_mass selection_kept_mass(const struct selection *x)
 {
     struct ref_problem p = workload_reference(&x->dense);
     const struct ref_select s = reference(x);
     const struct ref_list lists = device_lists(x);
-    const int64_t rows =
-        p.heads < MASS_ROWS ? MASS_ROWS / p.heads : 1; /* the same of each head, so that heads compare */
-    struct kept_mass mass = {0, 1};
+    const int64_t rows = mass_rows(&p);
+    struct kept_mass mass = {rows ? 0 : 1, 1};
     p.dim_v = 0; /* a share needs no values */
-    for (int64_t h = 0; h < p.heads; h++) {
+    for (int64_t h = 0; rows && h < p.heads; h++) {
         double sum = 0;
         for (int64_t n = 0; n < rows; n++) {
             const int64_t b = n % p.batch, q_len = ref_q_len(&p, b);
@@ -82,4 +91,35 @@ struct kept_mass selection_kept_mass(const struct selection *x)
         mass.least = fmin(mass.least, sum / (double)rows);
     }
     return mass;
+}
+
+/* Adds what a row sees without lists and of that what it visits. */
+static void count_row(const struct ref_problem *dense, const struct ref_problem *pruned, int64_t row, double count[2])
+{
+    const int64_t b = row / dense->q_len / dense->heads, h = row / dense->q_len % dense->heads, i = row % dense->q_len;
+    if (i >= ref_q_len(dense, b))
+        return;
+    for (int64_t k = 0; k < ref_k_len(dense, b); k++) {
+        const struct ref_point at = ref_point_of(dense, b, h, i, k);
+        const bool seen = ref_visible(&dense->rules, &at);
+        count[0] += seen;
+        count[1] += seen && ref_visible(&pruned->rules, &at);
+    }
+}
+
+/* Multiples of the golden ratio spread rows evenly, however many there are. */
+double selection_visited(const struct selection *x)
+{
+    const struct ref_problem dense = workload_reference(&x->dense), pruned = workload_reference(x->w);
+    const int64_t rows = dense.batch * dense.heads * dense.q_len;
+    const bool all = rows <= VISITED_ROWS || (double)rows * (double)dense.kv_len <= MOST_PAIRS;
+    double count[2] = {0, 0};
+    for (int64_t n = 0; n < (all ? rows : VISITED_ROWS); n++)
+        count_row(&dense, &pruned, all ? n : (int64_t)(fmod(((double)n + 0.5) * GOLDEN, 1) * (double)rows), count);
+    return count[0] > 0 ? count[1] / count[0] : 1;
+}
+
+double selection_flops(const struct selection *x)
+{
+    return selection_visited(x) * clattn_problem_flops(&x->dense.problem, (const void *const *)x->dense.arrays);
 }
