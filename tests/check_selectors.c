@@ -379,6 +379,19 @@ START_TEST(squares_need_no_corner)
 }
 END_TEST
 
+/* The problem that reads the lists may say so. */
+START_TEST(listed_counts_as_true)
+{
+    struct select_trial t = select_trial_new(4, 2, 20, 200, 3);
+    draw_selection(&t, CLATTN_TREE);
+    select_trial_fill(&t, false);
+    t.a.pattern = clattn_both(t.a.pattern, clattn_selected(&t.s, CLATTN_BOTTOM_RIGHT));
+    t.a.list = t.list;
+    select_trial_check(&t, "listed");
+    select_trial_free(&t);
+}
+END_TEST
+
 START_TEST(streaming_lists_are_empty)
 {
     struct select_trial t = select_trial_new(4, 2, 40, 300, 3);
@@ -539,6 +552,7 @@ int main(void)
     tcase_add_loop_test(device, at_19_masks, 0, 2);
     tcase_add_test(device, at_20_given_lists);
     tcase_add_test(device, squares_need_no_corner);
+    tcase_add_test(device, listed_counts_as_true);
     tcase_add_test(device, streaming_lists_are_empty);
     tcase_add_test(device, misuses);
     tcase_add_test(device, wrong_lists_are_found);

@@ -58,6 +58,18 @@ clattn_pattern clattn__select_pattern(const clattn_select *s, const clattn_patte
     return clattn_both(*pattern, clattn_mask(text, (clattn_corner)pattern->corner));
 }
 
+/* What a list may hold does not depend on lists: the word `listed' becomes true. */
+static void forget_lists(clattn_pattern *pattern)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
+    for (char *p = pattern->text; *p;) {
+        const size_t n = strspn(p, letters);
+        if (n == 6 && !memcmp(p, "listed", 6))
+            memcpy(p, "true  ", 6);
+        p += n ? n : 1;
+    }
+}
+
 static clattn_status resolve(clattn_select_plan *plan, const clattn_attention *problem, char *details, size_t size)
 {
     static const clattn_layout dense = CLATTN_LAYOUT_DENSE;
@@ -66,6 +78,8 @@ static clattn_status resolve(clattn_select_plan *plan, const clattn_attention *p
     a.score = a.weight = (clattn_rule){.error = 0};
     a.normaliser = CLATTN_SOFTMAX;
     a.v = a.o = a.lse = dense;
+    a.list.size = 0;
+    forget_lists(&a.pattern);
     plan->pattern = a.pattern;
     a.pattern = clattn__select_pattern(&plan->select, &plan->pattern);
     return clattn__problem_resolve(&plan->problem, &a, details, size);
