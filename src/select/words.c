@@ -104,9 +104,17 @@ static bool read_stages(const char **at, clattn_select *s)
     return true;
 }
 
-/* A method or a preset; false: the word is neither. */
+/* A preset, whose name may begin as a method does, or a method; false: the word is neither. */
 static bool read_method(const char **at, clattn_select *s)
 {
+    for (size_t i = 0; i < CLATTN__LEN(presets); i++) {
+        const char *p = *at;
+        if (read_word(&p, presets[i].name) && at_end(p)) {
+            *s = presets[i].select;
+            *at = p;
+            return true;
+        }
+    }
     for (int32_t m = CLATTN_TREE; m <= CLATTN_STREAMING; m++) {
         if (!read_word(at, method_words[m]))
             continue;
@@ -115,14 +123,6 @@ static bool read_method(const char **at, clattn_select *s)
         s->n_stages = 0;
         s->budget = 0;
         return m == CLATTN_STREAMING || (m == CLATTN_STAGED ? read_stages(at, s) : read_number(at, INT32_MAX, &s->budget));
-    }
-    for (size_t i = 0; i < CLATTN__LEN(presets); i++) {
-        const char *p = *at;
-        if (read_word(&p, presets[i].name) && at_end(p)) {
-            *s = presets[i].select;
-            *at = p;
-            return true;
-        }
     }
     return false;
 }
