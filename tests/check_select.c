@@ -140,6 +140,7 @@ START_TEST(words_of_selections)
         {"staged=256.32768/32.8192/8.2048:bq=64/4:bk=8/1:sink=256:near=1024:scope=all:rep=center", "infinitehip-3k"},
         {"minmax=512:bq=1/1:bk=16/1:sink=0:near=0:scope=group:rep=center", "quest:minmax=512"},
         {"streaming:bq=64/2:bk=8/1:sink=16:near=5:scope=group:rep=center", "streaming:near=5"},
+        {"streaming:bq=64/1:bk=8/1:sink=4:near=1020:scope=all:rep=center", "streaming-llm"},
     };
     for (size_t i = 0; i < LEN(words); i++)
         for (int which = 0; which < 2; which++) {

@@ -21,6 +21,10 @@ static const struct {
      {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 1, 512, 16, 256, {{0, 0}}, 0, 0}},
     {"hip-ruler", "HiP as measured on long retrieval: 2048 keys, wider sinks and window",
      {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 1, 2048, 128, 1024, {{0, 0}}, 0, 0}},
+    {"pairs-192", "a tree search over pairs of keys for 192; on doc/examples/bytelm better than dense attention (doc/pruning.md)",
+     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 1, 2, 2, 192, 32, 64, {{0, 0}}, 0, 0}},
+    {"pairs-256", "the same for 256 keys by every second query, which is faster",
+     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 2, 256, 32, 64, {{0, 0}}, 0, 0}},
     {"infinitehip-3k", "InfiniteHiP: three stages, 2048 keys in blocks of 8 for all heads",
      {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 8, 1, 2048, 256, 1024, STAGES_3K, 0}},
     {"infinitehip-5k", "InfiniteHiP: three stages, 4096 keys in blocks of 16 for all heads",
@@ -104,9 +108,17 @@ static bool read_stages(const char **at, clattn_select *s)
     return true;
 }
 
-/* A method or a preset; false: the word is neither. */
+/* A preset, whose name may begin as a method does, or a method; false: the word is neither. */
 static bool read_method(const char **at, clattn_select *s)
 {
+    for (size_t i = 0; i < CLATTN__LEN(presets); i++) {
+        const char *p = *at;
+        if (read_word(&p, presets[i].name) && at_end(p)) {
+            *s = presets[i].select;
+            *at = p;
+            return true;
+        }
+    }
     for (int32_t m = CLATTN_TREE; m <= CLATTN_STREAMING; m++) {
         if (!read_word(at, method_words[m]))
             continue;
@@ -115,14 +127,6 @@ static bool read_method(const char **at, clattn_select *s)
         s->n_stages = 0;
         s->budget = 0;
         return m == CLATTN_STREAMING || (m == CLATTN_STAGED ? read_stages(at, s) : read_number(at, INT32_MAX, &s->budget));
-    }
-    for (size_t i = 0; i < CLATTN__LEN(presets); i++) {
-        const char *p = *at;
-        if (read_word(&p, presets[i].name) && at_end(p)) {
-            *s = presets[i].select;
-            *at = p;
-            return true;
-        }
     }
     return false;
 }
