@@ -2,6 +2,7 @@
  * check_cache.c - the program cache under injury: whatever lies in the folder, only what was written returns.
  *
  * Files only: the tests fork, which OpenCL does not survive.  check_program.c builds programs over it. */
+#include "tests/draw.h"
 #include "core/core.h"
 #include "tests/suite.h"
 
@@ -28,16 +29,6 @@ static char where[128];
 static struct clattn__cache *cache;
 static const struct clattn__cache_key key_a = {{1, 2, 3}}, key_b = {{0xff, 0, 9}};
 static unsigned char payload_a[PAYLOAD], payload_b[PAYLOAD];
-
-static uint64_t random_state = 88172645463325252u;
-
-static size_t below(size_t n) /* xorshift64: the same cases on every machine */
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (size_t)(random_state % n);
-}
 
 /* ---- the folder from outside ---- */
 
@@ -183,7 +174,7 @@ START_TEST(truncated)
     unsigned char whole[HEADER + PAYLOAD + 1] = {0};
     ck_assert_uint_eq(slurp(path_of(&key_a, ""), whole, sizeof whole), HEADER + PAYLOAD);
     for (size_t i = 0; i <= HEADER + 100; i++) {
-        spill(path_of(&key_a, ""), whole, i <= HEADER ? i : below(HEADER + PAYLOAD));
+        spill(path_of(&key_a, ""), whole, i <= HEADER ? i : (size_t)below(HEADER + PAYLOAD));
         expect_removed_and_rebuilt();
     }
     spill(path_of(&key_a, ""), whole, HEADER + PAYLOAD + 1); /* one byte too many */
@@ -196,7 +187,7 @@ START_TEST(flipped_bits)
     unsigned char whole[HEADER + PAYLOAD];
     ck_assert_uint_eq(slurp(path_of(&key_a, ""), whole, sizeof whole), sizeof whole);
     for (size_t i = 0; i < HEADER * 8 + 1000; i++) {
-        size_t bit = i < HEADER * 8 ? i : HEADER * 8 + below(PAYLOAD * 8);
+        size_t bit = i < HEADER * 8 ? i : HEADER * 8 + (size_t)below(PAYLOAD * 8);
         whole[bit / 8] ^= (unsigned char)(1u << bit % 8);
         spill(path_of(&key_a, ""), whole, sizeof whole);
         ck_assert_msg(look(&key_a, payload_a) == 0, "bit %zu", bit);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * check_layout.c - strides, extents and overlaps of tensors, against 128-bit arithmetic and brute force. */
+#include "tests/draw.h"
 #include "core/core.h"
 #include "tests/suite.h"
 
@@ -7,21 +8,6 @@
 #include <string.h>
 
 enum { EXTREME_CASES = 200000, SMALL_CASES = 20000, NESTED_CASES = 5000, SPAN = 4096 };
-
-static uint64_t random_state = 88172645463325252u;
-
-static uint64_t random_bits(void) /* xorshift64: the same cases on every machine */
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
-}
-
-static int64_t below(int64_t n)
-{
-    return (int64_t)(random_bits() % (uint64_t)n);
-}
 
 /* From 0 to INT64_MAX, every order of magnitude alike, the ends often. */
 static int64_t any_size(void)

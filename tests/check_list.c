@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * check_list.c - lists on the host: shapes and places, contents that are refused, block-sparse rows there and
  * back. */
+#include "tests/draw.h"
 #include "tests/suite.h"
 
 #include <check.h>
@@ -12,21 +13,6 @@
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 
 enum { RANDOM_LISTS = 2000, BAD_BYTES = 20000 };
-
-static uint64_t random_state = 88172645463325252u;
-
-static uint64_t random_bits(void) /* xorshift64: the same cases on every machine */
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
-}
-
-static int64_t below(int64_t n)
-{
-    return (int64_t)(random_bits() % (uint64_t)n);
-}
 
 static clattn_attention problem(int64_t batch, int64_t heads, int64_t kv_heads, int64_t q_len, int64_t kv_len)
 {

@@ -3,6 +3,7 @@
  *
  * Nothing here uses the library.  Numbers marked "prototype" come from a program in another language that was
  * written from the same formulas, and judged on a language model. */
+#include "tests/draw.h"
 #include "tests/ref_select.h"
 #include "tests/suite.h"
 
@@ -15,21 +16,6 @@
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 
 enum { MAX_TENSOR = 4096, SHAPES = 600, LISTS = 400 };
-
-static uint64_t random_state = 88172645463325252u;
-
-static uint64_t random_bits(void) /* xorshift64: the same cases on every machine */
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
-}
-
-static int64_t below(int64_t n)
-{
-    return (int64_t)(random_bits() % (uint64_t)n);
-}
 
 /* ---- problems ---- */
 static float q_data[MAX_TENSOR], k_data[MAX_TENSOR], v_data[MAX_TENSOR];

@@ -4,6 +4,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include "tests/draw.h"
 #include "tests/select_trial.h"
 
 #include <check.h>
@@ -14,7 +15,6 @@
 
 clattn_context *select_ctx;
 cl_command_queue select_queue;
-static uint64_t random_state = 88172645463325252u;
 
 void select_trial_set_up(void)
 {
@@ -32,10 +32,7 @@ void select_trial_tear_down(void)
 
 int64_t select_below(int64_t n)
 {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (int64_t)(random_state % (uint64_t)n);
+    return below(n);
 }
 
 static void *allocate(int64_t count, size_t each)

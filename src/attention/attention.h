@@ -58,6 +58,17 @@ clattn_status clattn__kernel_build(clattn_context *ctx, const struct clattn__pro
                                    struct clattn__kernel *kernel);
 void clattn__kernel_free(struct clattn__kernel *kernel);
 
+/* ---- setter.c: a kernel's arguments, one after the other; code is the first failure ---- */
+struct clattn__setter {
+    cl_kernel kernel;
+    cl_uint next;
+    cl_int code;
+};
+void clattn__set(struct clattn__setter *s, size_t size, const void *value);
+void clattn__set_buffer(struct clattn__setter *s, cl_mem mem);
+/* An empty tensor may come without a buffer; the kernel never reads it, but wants an address: the other's. */
+void clattn__set_either(struct clattn__setter *s, cl_mem mem, cl_mem other);
+
 struct clattn__wait {
     cl_uint count;
     const cl_event *events;

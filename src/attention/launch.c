@@ -27,64 +27,40 @@ void clattn__kernel_free(struct clattn__kernel *kernel)
     kernel->program = NULL;
 }
 
-/* Sets arguments one after the other and keeps the first failure. */
-struct setter {
-    cl_kernel kernel;
-    cl_uint next;
-    cl_int code;
-};
-
-static void set(struct setter *s, size_t size, const void *value)
-{
-    if (s->code == CL_SUCCESS)
-        s->code = clSetKernelArg(s->kernel, s->next++, size, value);
-}
-
-static void set_buffer(struct setter *s, cl_mem mem)
-{
-    set(s, sizeof mem, &mem);
-}
-
-/* An empty tensor may come without a buffer; the kernel never reads it, but wants an address. */
-static cl_mem or_else(cl_mem mem, cl_mem other)
-{
-    return mem ? mem : other;
-}
-
 cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue queue, const struct clattn__forward_run *run,
                               struct clattn__wait wait, cl_event *event)
 {
     const struct clattn__problem *problem = run->problem;
     const struct clattn__spec *spec = &plan->launch.spec;
-    struct setter s = {plan->forward.kernel, 0, CL_SUCCESS};
-    set(&s, sizeof *run->args, run->args);
-    set_buffer(&s, run->q);
-    set_buffer(&s, or_else(run->k, run->q));
-    set_buffer(&s, or_else(run->v, run->q));
-    set_buffer(&s, run->o);
+    struct clattn__setter s = {plan->forward.kernel, 0, CL_SUCCESS};
+    clattn__set(&s, sizeof *run->args, run->args);
+    clattn__set_buffer(&s, run->q);
+    clattn__set_either(&s, run->k, run->q);
+    clattn__set_either(&s, run->v, run->q);
+    clattn__set_buffer(&s, run->o);
     if (spec->LSE)
-        set_buffer(&s, run->lse);
+        clattn__set_buffer(&s, run->lse);
     if (spec->PACKED) {
-        set_buffer(&s, run->q_offsets);
-        set_buffer(&s, run->k_offsets);
+        clattn__set_buffer(&s, run->q_offsets);
+        clattn__set_buffer(&s, run->k_offsets);
     } else if (spec->KEY_LENGTHS) {
-        set_buffer(&s, run->key_lengths);
+        clattn__set_buffer(&s, run->key_lengths);
     }
     if (spec->COUNT_TILES)
-        set_buffer(&s, run->counters);
+        clattn__set_buffer(&s, run->counters);
     if (problem->n_numbers)
-        set(&s, (size_t)problem->n_numbers * sizeof(cl_int), problem->numbers);
+        clattn__set(&s, (size_t)problem->n_numbers * sizeof(cl_int), problem->numbers);
     for (int i = 0; i < problem->a.n_arrays; i++)
         if (clattn__expr_uses_array(problem->rules, i))
-            set_buffer(&s, run->arrays[i]);
+            clattn__set_buffer(&s, run->arrays[i]);
     if (problem->reads_list) {
-        set(&s, sizeof problem->list_args, &problem->list_args);
-        set_buffer(&s, run->list);
+        clattn__set(&s, sizeof problem->list_args, &problem->list_args);
+        clattn__set_buffer(&s, run->list);
     }
     if (run->tables)
-        set_buffer(&s, run->tables);
+        clattn__set_buffer(&s, run->tables);
     if (plan->launch.scratch)
-        set_buffer(&s, run->scratch);
+        clattn__set_buffer(&s, run->scratch);
     if (s.code != CL_SUCCESS)
         return s.code;
     size_t local = (size_t)spec->GROUP, global = run->groups * local;

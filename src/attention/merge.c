@@ -51,15 +51,15 @@ cl_int clattn__launch_merge(const clattn_device_facts *facts, cl_kernel kernel, 
                             cl_command_queue queue, const struct clattn__merge_run *run, struct clattn__wait wait,
                             cl_event *event)
 {
-    cl_uint next = 0;
-    cl_int code = clSetKernelArg(kernel, next++, sizeof *run->args, run->args);
+    struct clattn__setter s = {kernel, 0, CL_SUCCESS};
+    clattn__set(&s, sizeof *run->args, run->args);
     const cl_mem buffers[] = {run->part_o, run->part_lse, run->o, spec->lse ? run->lse : NULL,
                               spec->packed ? run->q_offsets : NULL};
-    for (size_t i = 0; code == CL_SUCCESS && i < CLATTN__LEN(buffers); i++)
+    for (size_t i = 0; i < CLATTN__LEN(buffers); i++)
         if (buffers[i])
-            code = clSetKernelArg(kernel, next++, sizeof buffers[i], &buffers[i]);
-    if (code != CL_SUCCESS)
-        return code;
+            clattn__set_buffer(&s, buffers[i]);
+    if (s.code != CL_SUCCESS)
+        return s.code;
     size_t rows = (size_t)run->args->batch * (size_t)run->args->heads * (size_t)run->args->q_len;
     const struct shape shape = choose_shape(facts, spec);
     size_t group = (size_t)shape.items, global = rows * shape.slices * group;

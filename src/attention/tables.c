@@ -68,13 +68,12 @@ static cl_int launch_one(const clattn_context *ctx, const struct clattn__tables 
     cl_kernel kernel = tables->kernel[i].kernel;
     struct tables_args args = tables->args[i];
     args.at += shift;
-    cl_int code = clSetKernelArg(kernel, 0, sizeof array, &array);
-    if (code == CL_SUCCESS)
-        code = clSetKernelArg(kernel, 1, sizeof workspace, &workspace);
-    if (code == CL_SUCCESS)
-        code = clSetKernelArg(kernel, 2, sizeof args, &args);
-    if (code != CL_SUCCESS)
-        return code;
+    struct clattn__setter s = {kernel, 0, CL_SUCCESS};
+    clattn__set_buffer(&s, array);
+    clattn__set_buffer(&s, workspace);
+    clattn__set(&s, sizeof args, &args);
+    if (s.code != CL_SUCCESS)
+        return s.code;
     size_t most = ctx->facts.largest_group < 64 ? (size_t)ctx->facts.largest_group : 64;
     size_t local = ctx->facts.type & CL_DEVICE_TYPE_CPU ? 1 : most;
     size_t global = (tables->blocks[i] + local - 1) / local * local; /* items past the last block leave at once */

@@ -2,74 +2,50 @@
  * launch.c - the kernels of a selection, a tile of query blocks after the other, with their arguments; checks nothing. */
 #include "select/select.h"
 
-/* Sets arguments one after the other and keeps the first failure. */
-struct setter {
-    cl_kernel kernel;
-    cl_uint next;
-    cl_int code;
-};
-
-static void set(struct setter *s, size_t size, const void *value)
-{
-    if (s->code == CL_SUCCESS)
-        s->code = clSetKernelArg(s->kernel, s->next++, size, value);
-}
-
-static void set_buffer(struct setter *s, cl_mem mem)
-{
-    set(s, sizeof mem, &mem);
-}
-
-/* An empty tensor may come without a buffer; the kernel never reads it, but wants an address. */
-static cl_mem or_else(cl_mem mem, cl_mem other)
-{
-    return mem ? mem : other;
-}
-
 /* A kernel's own arguments. */
-static void set_own(struct setter *s, const struct clattn__select_run *run, enum clattn__select_kernel kernel)
+static void set_own(struct clattn__setter *s, const struct clattn__select_run *run, enum clattn__select_kernel kernel)
 {
     const clattn_select_io *io = run->io;
     const struct clattn__select_shape *shape = &run->plan->shape;
     if (kernel == CLATTN__ROWS)
-        set_buffer(s, io->q);
+        clattn__set_buffer(s, io->q);
     if (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN || kernel == CLATTN__BOUNDS)
-        set_buffer(s, or_else(io->k, io->list));
+        clattn__set_either(s, io->k, io->list);
     if (kernel == CLATTN__BLOCKS)
-        set_buffer(s, run->plan->select.method == CLATTN_EXTERNAL_SCORE ? or_else(io->scores, io->list) : or_else(io->bounds, io->list));
+        clattn__set_either(s, run->plan->select.method == CLATTN_EXTERNAL_SCORE ? io->scores : io->bounds, io->list);
     if (kernel == CLATTN__BOUNDS)
-        set_buffer(s, io->bounds);
+        clattn__set_buffer(s, io->bounds);
     if (kernel == CLATTN__GIVEN)
-        set_buffer(s, or_else(io->given, io->list));
+        clattn__set_either(s, io->given, io->list);
     if (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__CUT || kernel == CLATTN__TOP || kernel == CLATTN__GIVEN)
-        set_buffer(s, io->list);
+        clattn__set_buffer(s, io->list);
     if (kernel == CLATTN__SELECT_TREE && !shape->nodes_global)
-        set(s, (size_t)(shape->scratch > 0 ? shape->scratch : 1) * sizeof(cl_uint), NULL);
+        clattn__set(s, (size_t)(shape->scratch > 0 ? shape->scratch : 1) * sizeof(cl_uint), NULL);
 }
 
 /* What every kernel takes after its own. */
-static void set_common(struct setter *s, const struct clattn__select_run *run, enum clattn__select_kernel kernel)
+static void set_common(struct clattn__setter *s, const struct clattn__select_run *run, enum clattn__select_kernel kernel)
 {
     const clattn_select_plan *plan = run->plan;
     const struct clattn__problem *problem = &plan->problem;
     const uint32_t flags = problem->a.flags;
     if (flags & CLATTN_PACKED) {
-        set_buffer(s, run->io->q_offsets);
-        set_buffer(s, run->io->k_offsets);
+        clattn__set_buffer(s, run->io->q_offsets);
+        clattn__set_buffer(s, run->io->k_offsets);
     } else if (flags & CLATTN_KEY_LENGTHS) {
-        set_buffer(s, run->io->key_lengths);
+        clattn__set_buffer(s, run->io->key_lengths);
     }
     if (plan->select.flags & CLATTN_COUNT_PROBES && (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN))
-        set_buffer(s, run->io->counters);
+        clattn__set_buffer(s, run->io->counters);
     if (!clattn__select_ruled(&plan->select, kernel))
         return;
     if (problem->n_numbers)
-        set(s, (size_t)problem->n_numbers * sizeof(cl_int), problem->numbers);
+        clattn__set(s, (size_t)problem->n_numbers * sizeof(cl_int), problem->numbers);
     for (int i = 0; i < problem->a.n_arrays; i++)
         if (clattn__expr_uses_array(problem->rules, i))
-            set_buffer(s, run->io->arrays[i]);
+            clattn__set_buffer(s, run->io->arrays[i]);
     if (plan->tables.count)
-        set_buffer(s, run->workspace);
+        clattn__set_buffer(s, run->workspace);
 }
 
 static cl_int launch(struct clattn__chain *c, const struct clattn__select_run *run, enum clattn__select_kernel kernel,
@@ -77,11 +53,11 @@ static cl_int launch(struct clattn__chain *c, const struct clattn__select_run *r
 {
     const struct clattn__select_shape *shape = &run->plan->shape;
     const bool of_list = kernel == CLATTN__CANDIDATES || kernel == CLATTN__SELECT_TREE || kernel == CLATTN__CUT || kernel == CLATTN__TOP;
-    struct setter s = {run->plan->kernels[kernel].kernel, 0, CL_SUCCESS};
+    struct clattn__setter s = {run->plan->kernels[kernel].kernel, 0, CL_SUCCESS};
     cl_event next = NULL;
-    set(&s, sizeof *args, args);
-    set_buffer(&s, run->workspace);
-    set_buffer(&s, or_else(run->kept, run->workspace));
+    clattn__set(&s, sizeof *args, args);
+    clattn__set_buffer(&s, run->workspace);
+    clattn__set_either(&s, run->kept, run->workspace);
     set_own(&s, run, kernel);
     set_common(&s, run, kernel);
     if (s.code != CL_SUCCESS)

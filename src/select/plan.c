@@ -239,35 +239,32 @@ void clattn_select_plan_destroy(clattn_select_plan *plan)
     free(plan);
 }
 
-clattn_status clattn_select_workspace_size(const clattn_select_plan *plan, uint64_t *bytes)
+static clattn_status check_question(const clattn_select_plan *plan, const uint64_t *bytes)
 {
     clattn_status status = clattn__select_plan_check(plan);
-    if (status)
-        return status;
-    if (!bytes)
-        return clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "%s", "bytes");
-    *bytes = (uint64_t)plan->workspace_bytes;
-    return CLATTN_OK;
+    return status || bytes ? status : clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "%s", "bytes");
+}
+
+clattn_status clattn_select_workspace_size(const clattn_select_plan *plan, uint64_t *bytes)
+{
+    const clattn_status status = check_question(plan, bytes);
+    if (!status)
+        *bytes = (uint64_t)plan->workspace_bytes;
+    return status;
 }
 
 clattn_status clattn_select_kept_size(const clattn_select_plan *plan, uint64_t *bytes)
 {
-    clattn_status status = clattn__select_plan_check(plan);
-    if (status)
-        return status;
-    if (!bytes)
-        return clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "%s", "bytes");
-    *bytes = (uint64_t)plan->kept_bytes;
-    return CLATTN_OK;
+    const clattn_status status = check_question(plan, bytes);
+    if (!status)
+        *bytes = (uint64_t)plan->kept_bytes;
+    return status;
 }
 
 clattn_status clattn_select_bounds_size(const clattn_select_plan *plan, uint64_t *bytes)
 {
-    clattn_status status = clattn__select_plan_check(plan);
-    if (status)
-        return status;
-    if (!bytes)
-        return clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "%s", "bytes");
-    *bytes = (uint64_t)clattn__bounds_bytes(plan);
-    return CLATTN_OK;
+    const clattn_status status = check_question(plan, bytes);
+    if (!status)
+        *bytes = (uint64_t)clattn__bounds_bytes(plan);
+    return status;
 }
