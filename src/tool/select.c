@@ -52,9 +52,11 @@ static int check(const struct selection *x)
 {
     if (x->s.method == CLATTN_EXTERNAL_LIST)
         return mistake("--check: given lists are not computed");
-    const long long lists = x->list.batch * x->list.scopes * x->list.q_blocks, differ = selection_differs(x);
+    const long long lists = selection_lists(x), differ = selection_differs(x), wrong = selection_miscertified(x);
     printf("check      %lld of %lld lists differ from the reference: %s\n", differ, lists, differ ? "FAILED" : "passed");
-    return differ ? EXIT_CHECK_FAILED : EXIT_GOOD;
+    if (x->certified)
+        printf("check      %lld of %lld certificates are wrong: %s\n", wrong, (long long)selection_certified(x), wrong ? "FAILED" : "passed");
+    return differ || wrong ? EXIT_CHECK_FAILED : EXIT_GOOD;
 }
 
 /* ---- the command ---- */
