@@ -694,18 +694,18 @@ static bool is_listed(const int32_t *ids, int64_t count, int64_t block)
 }
 
 struct ref_proof ref_proof_of(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m,
-                              const int32_t *ids, int64_t count)
+                              const int32_t *ids, int64_t count, double *products)
 {
     struct ref_trace unwanted = {0, 0, 0, NULL};
     struct ref_select exact = *s;
     exact.arithmetic = REF_DOUBLE;
     exact.method = REF_MINMAX;
     struct view w = open_view(p, &exact, b, scope, m, &unwanted);
-    struct ref_proof proof = {INFINITY, -INFINITY, -INFINITY, largest_magnitude(&w)};
+    struct ref_proof proof = {-INFINITY, -INFINITY, largest_magnitude(&w)};
     for (int64_t j = 0; j < w.n; j++) {
         double product = largest_product(&w, j);
         if (is_listed(ids, count, w.blocks[j])) {
-            proof.least = isnan(product) || product < proof.least ? product : proof.least;
+            *products++ = product;
             continue;
         }
         proof.left = fmax(proof.left, product);

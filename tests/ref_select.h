@@ -92,14 +92,14 @@ int64_t ref_block_scores(const struct ref_problem *p, const struct ref_select *s
  * may stand for the node of j in any round is at most what is kept. */
 bool ref_certified(const double *scores, int64_t n, int64_t keep, int representative, int64_t j);
 
-/* What a certificate compares, in double precision: the least of the listed blocks' largest products, +inf of no block;
- * the largest product and the largest bound of a candidate that is not listed, -inf of none; and the largest sum of
- * magnitudes |q_d| max |k_d|, by which rounding errors are measured. */
+/* What a certificate compares, in double precision: the largest product and the largest bound of a candidate that is not
+ * listed, -inf of none; and the largest sum of magnitudes |q_d| max |k_d|, by which rounding errors are measured.
+ * products: out, of each listed block the largest. */
 struct ref_proof {
-    double least, left, bound, magnitude;
+    double left, bound, magnitude;
 };
 struct ref_proof ref_proof_of(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m,
-                              const int32_t *ids, int64_t count);
+                              const int32_t *ids, int64_t count, double *products);
 
 /* The estimated mass of a block, a whole number: 2^30 of the best one. */
 uint64_t ref_block_mass(const struct ref_problem *p, double best, double score);

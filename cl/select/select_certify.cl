@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * select_certify.cl - whether a list made by bounds is proved to hold the blocks of the largest products.
+ * select_certify.cl - how many blocks of a list made by bounds are proved to have the largest products.
  *
- *     least product of a listed block - largest bound of one that is not > slack
+ *     largest product of the block - largest bound of a candidate that is not listed > slack
  *     slack = 4 (DIM + 2) 2^-24 max_r (sum_d |q_rd| largest_d + 2^-100), largest_d of all keys of the kv head
  *
  * Products and bounds are sums of DIM terms in f32, each off by at most DIM 2^-24 / (1 - DIM 2^-24) of that sum of
@@ -96,45 +96,59 @@ static inline float largest_sum(__global const float *rows, __local const float 
     return most;
 }
 
+/* The slack of an item's rows: of all sets, in turn. */
+static inline float find_slack(const struct select_args *a, const struct list_place *p, int blocks, __global const float *rows,
+                               __global const STORED(T_K) *data, __local float *largest)
+{
+    float most = 0.0f;
+    for (int set = 0; set < a->sets; set++) {
+        const int kv_head = set_head(a, p, set) / (a->heads / a->kv_heads);
+        find_largest(data + ((long)p->batch * a->kv_heads + kv_head) * a->k_blocks * 2 * DIM, blocks, largest);
+        BARRIER(CLK_LOCAL_MEM_FENCE);
+        if (blocks > 0)
+            most = fmax(most, largest_sum(rows + rows_place(a, p, set), largest));
+        BARRIER(CLK_LOCAL_MEM_FENCE);
+    }
+    return SLACK * (most + TINY);
+}
+
 KERNEL certify(SELECT_PARAMS)
 {
-    __local uint shared[3]; /* best bound, least product, slack's sum: as numbers that order */
+    __local uint shared[3]; /* the best bound that is left, the slack, both as numbers that order; how many are proved */
     __local float largest[DIM];
     const int number = (int)get_group_id(0), item = (int)get_local_id(0);
     const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
     const struct candidates c = find_candidates(&a, &p, kept);
     const long at = list_in_all(&a, &p);
+    __global const float *rows = (__global const float *)workspace;
     __global const int *ids = list + a.ids_at + at * a.capacity;
     const int count = clamp_int(list[a.counts_at + at], 0, min(a.capacity, c.n));
     const int asked = count < c.n ? count : 0; /* where all are listed there is nothing to prove */
-    if (item == 0) {
-        shared[0] = shared[2] = 0u;
-        shared[1] = 0xffffffffu;
-    }
+    if (item < 3)
+        shared[item] = 0u;
+#if GROUP < 3
+    for (int i = GROUP; i < 3; i++)
+        shared[i] = 0u;
+#endif
     BARRIER(CLK_LOCAL_MEM_FENCE);
-    if (asked > 0)
-        atomic_max(shared, best_left(&c, workspace + a.keys_at + (long)number * a.max_keys, ids, count));
+    const float own = find_slack(&a, &p, asked > 0 ? p.k_blocks : 0, rows, data, largest);
+    atomic_max(shared, asked > 0 ? best_left(&c, workspace + a.keys_at + (long)number * a.max_keys, ids, count) : 0u);
+    atomic_max(shared + 1, as_uint(own));
+    BARRIER(CLK_LOCAL_MEM_FENCE);
+    const float left = score_of(shared[0]), slack = as_float(shared[1]);
     for (int j = item; j < asked; j += GROUP) {
+        const int block = clamp_int(ids[j], 0, p.k_blocks - 1);
         uint best = 0u;
         for (int set = 0; set < a.sets; set++) {
             const int kv_head = set_head(&a, &p, set) / (a.heads / a.kv_heads);
             RULE_ENV(env, p.batch, kv_head, p.q_len, p.k_len)
             __global const STORED(T_K) *from = k + a.k_at[0] + p.batch * a.k_at[1] + kv_head * a.k_at[2] + p.k_first * a.k_at[3];
-            best = max(best, largest_product(&a, &p, set, &c, &env, (__global const float *)workspace + rows_place(&a, &p, set), from,
-                                             clamp_int(ids[j], 0, p.k_blocks - 1)));
+            best = max(best, largest_product(&a, &p, set, &c, &env, rows + rows_place(&a, &p, set), from, block));
         }
-        atomic_min(shared + 1, best);
-    }
-    for (int set = 0; set < a.sets; set++) {
-        const int kv_head = set_head(&a, &p, set) / (a.heads / a.kv_heads);
-        BARRIER(CLK_LOCAL_MEM_FENCE);
-        find_largest(data + ((long)p.batch * a.kv_heads + kv_head) * a.k_blocks * 2 * DIM, asked > 0 ? p.k_blocks : 0, largest);
-        BARRIER(CLK_LOCAL_MEM_FENCE);
-        if (asked > 0)
-            atomic_max(shared + 2, as_uint(largest_sum((__global const float *)workspace + rows_place(&a, &p, set), largest)));
+        if (score_of(best) - left > slack)
+            atomic_inc(shared + 2);
     }
     BARRIER(CLK_LOCAL_MEM_FENCE);
     if (item == 0 && !is_idle(&a, &p))
-        certified[at] = asked == 0 ? count == c.n
-                                   : score_of(shared[1]) - score_of(shared[0]) > SLACK * (as_float(shared[2]) + TINY);
+        certified[at] = asked > 0 ? (int)shared[2] : count;
 }

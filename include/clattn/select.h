@@ -43,12 +43,12 @@
  * is S1.  p and r count in whole 2^-32.  MASS keeps the shortest beginning of the order whose sum is p of all, or K.
  * What p means depends on the scores: MINMAX estimates too much for all blocks, POOL_MEAN too little.
  *
- * A certificate (CLATTN_CERTIFY, of MINMAX): whether a list is proved to hold the blocks of the largest products, in
- * exact arithmetic: those of a row that is sampled and a key that it sees, not near.  The proof: the largest products of
- * the listed blocks are computed, and the least of them is above the largest bound of a candidate that is not listed,
- * by more than both can be off: 4 (dim + 2) 2^-24 times the largest sum_d |q_d| max |k_d|, which bounds the rounding
- * errors of both sums twice over.  Strictly above: no tie at the cut is ever certified.  A list of all candidates is;
- * one where a key is infinite, or NaN stands among the bounds that count, is not.
+ * A certificate (CLATTN_CERTIFY, of MINMAX) is how many of a list's blocks are proved to be the best of all candidates
+ * by their largest product, in exact arithmetic: of a row that is sampled and a key that it sees, not near.  A list
+ * whose certificate is its count is the exact best of that many.  The proof: a block's largest product is computed, and
+ * is above the largest bound of a candidate that is not listed by more than both can be off: 4 (dim + 2) 2^-24 times the
+ * largest sum_d |q_d| max |k_d|, twice what bounds the rounding errors of both sums.  Strictly above: a tie with what is
+ * not listed proves nothing.  Lists of all candidates are proved; others are not where a key or a sum is infinite.
  *
  * What holds: lists rise, have min(candidates, K) blocks, and depend only on the keys looked at.  STAGED: a smaller
  * last budget lists a part of what a larger one does; so do MASS, MARGIN and RATIO of methods that score every
@@ -95,7 +95,7 @@ typedef enum clattn_budget {
 #define CLATTN_COUNT_PROBES 0x1u /* add what TREE and STAGED looked at to io.counters (for tests and reports) */
 #define CLATTN_KEEP_STAGES 0x2u  /* STAGED: what each stage begins with stays in io.kept, for clattn/refresh.h */
 #define CLATTN_GROW_WINDOW 0x4u  /* the window grows by the age of the list: clattn/refresh.h */
-#define CLATTN_CERTIFY 0x8u      /* MINMAX: certificates go to io.certified */
+#define CLATTN_CERTIFY 0x8u      /* MINMAX: how many blocks are proved goes to io.certified */
 
 #define CLATTN_MAX_STAGES 4
 #define CLATTN_REUSE CLATTN_MAX_STAGES /* a start behind all stages: the list stays as it is */
@@ -143,7 +143,7 @@ typedef struct clattn_select_io {
     const int32_t *starts; /* on the host, read during the call: the first stage that each batch entry makes
                               again, or CLATTN_REUSE; stages above 0 need CLATTN_KEEP_STAGES, and an enqueue from
                               0 before; NULL: 0 for all */
-    cl_mem certified;      /* CLATTN_CERTIFY: out, int32 [batch][scopes][q_blocks]: 1 or 0, kept as lists are */
+    cl_mem certified;      /* CLATTN_CERTIFY: out, int32 [batch][scopes][q_blocks], kept as lists are */
 } clattn_select_io;
 #define CLATTN_SELECT_IO_INIT                                                                             \
     {                                                                                                     \

@@ -46,7 +46,7 @@ static void explain_budget(const clattn_select *s, struct clattn__text *out)
         clattn__text_add(out, "%s, or as many as a list holds\n", words[s->budget_mode][1]);
     }
     if (s->flags & CLATTN_CERTIFY)
-        clattn__text_add(out, "certified  lists whose every block has a product above the bounds of all others\n");
+        clattn__text_add(out, "certified  blocks with a product above the bounds of all that are not listed\n");
 }
 
 static void explain_method(const clattn_select_plan *plan, struct clattn__text *out)

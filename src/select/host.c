@@ -300,10 +300,11 @@ static int64_t keep_some(const struct view *v, int64_t *out)
     return best(v, keep, out); /* of no more than keep all */
 }
 
-/* Whether the least product of those kept is above the bound of every other; whole numbers are exact. */
-static bool is_proved(const struct view *v, const int64_t *kept, int64_t n)
+/* How many of those kept have a product above the bound of every other; whole numbers are exact. */
+static int64_t count_proved(const struct view *v, const int64_t *kept, int64_t n)
 {
-    double least = INFINITY, left = -INFINITY;
+    double products[CLATTN__TINY_BLOCKS], left = -INFINITY;
+    int64_t proved = 0;
     for (int64_t i = 0, j = 0; i < v->n; i++) {
         const int64_t first = v->blocks[i] * v->s->block_k, last = first + v->s->block_k < v->k_len ? first + v->s->block_k : v->k_len;
         double top = -INFINITY;
@@ -311,16 +312,17 @@ static bool is_proved(const struct view *v, const int64_t *kept, int64_t n)
             left = fmax(left, candidate_score(v, i));
             continue;
         }
-        j++;
         for (int64_t h = v->scope * heads_of(v); h < (v->scope + 1) * heads_of(v); h++)
             for (int64_t k = first; k < last; k++)
                 top = fmax(top, head_score(v, h, k, k));
-        least = top < least ? top : least;
+        products[j++] = top;
     }
-    return n == v->n || least > left;
+    for (int64_t j = 0; j < n; j++)
+        proved += n == v->n || products[j] > left;
+    return proved;
 }
 
-int64_t clattn__tiny_list(const struct clattn__tiny_select *t, int64_t scope, int64_t block, int32_t *ids, bool *proved)
+int64_t clattn__tiny_list(const struct clattn__tiny_select *t, int64_t scope, int64_t block, int32_t *ids, int64_t *proved)
 {
     int64_t kept[CLATTN__TINY_BLOCKS];
     const clattn_attention *a = &t->plan.problem.a;
@@ -333,6 +335,6 @@ int64_t clattn__tiny_list(const struct clattn__tiny_select *t, int64_t scope, in
     const int64_t n = keep_some(&v, kept);
     for (int64_t j = 0; j < n; j++)
         ids[j] = (int32_t)v.blocks[kept[j]];
-    *proved = v.s->flags & CLATTN_CERTIFY && is_proved(&v, kept, n);
+    *proved = v.s->flags & CLATTN_CERTIFY ? count_proved(&v, kept, n) : 0;
     return n;
 }

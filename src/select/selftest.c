@@ -224,7 +224,7 @@ static cl_int launch_tiny(struct tiny *t)
 static bool is_same(const struct tiny *t, int64_t scope, int64_t block)
 {
     int32_t ids[CLATTN__TINY_BLOCKS];
-    bool proved;
+    int64_t proved;
     const clattn_list *list = &t->host.plan.list;
     const int64_t r = scope * list->q_blocks + block, n = clattn__tiny_list(&t->host, scope, block, ids, &proved);
     const int32_t *got = t->lists + list->ids_at / 4 + r * list->capacity;

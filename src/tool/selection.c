@@ -230,12 +230,14 @@ clattn_status selection_of(struct selection *x, const clattn_select *select, str
     return status ? status : selection_read(x);
 }
 
-int64_t selection_certified(const struct selection *x)
+double selection_certified(const struct selection *x)
 {
-    int64_t certified = 0;
-    for (int64_t r = 0; x->certified && r < selection_lists(x); r++)
-        certified += x->certified[r] != 0;
-    return certified;
+    int64_t certified = 0, blocks = 0;
+    for (int64_t r = 0; x->certified && r < selection_lists(x); r++) {
+        certified += x->certified[r];
+        blocks += x->w->list[x->list.counts_at / 4 + r];
+    }
+    return !x->certified ? -1 : blocks ? (double)certified / (double)blocks : 1;
 }
 
 const char *selection_text(const struct selection *x, char text[128])
@@ -253,6 +255,6 @@ const char *selection_text(const struct selection *x, char text[128])
     if (x->s.budget_mode != CLATTN_TOP_K && lists)
         n += snprintf(text + n, 128 - (size_t)n, ", %lld to %lld", (long long)least, (long long)most);
     if (x->certified)
-        snprintf(text + n, 128 - (size_t)n, ", %lld certified", (long long)selection_certified(x));
+        snprintf(text + n, 128 - (size_t)n, ", %.1f %% of them certified", 100 * selection_certified(x));
     return text;
 }

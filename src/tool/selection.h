@@ -23,7 +23,7 @@ struct selection {
     struct workload dense; /* the same tensors, borrowed, and the problem without lists */
     float *scores;         /* CLATTN_EXTERNAL_SCORE */
     int32_t *given;        /* CLATTN_EXTERNAL_LIST */
-    int32_t *certified;    /* CLATTN_CERTIFY: 1 or 0 of each list */
+    int32_t *certified;    /* CLATTN_CERTIFY: of each list, how many blocks are proved */
     uint64_t counters[2];
     clattn_context *ctx;
     clattn_select_plan *plan;
@@ -48,14 +48,14 @@ void selection_free(struct selection *x); /* opened or not; the workload stays *
 clattn_status selection_of(struct selection *x, const clattn_select *select, struct workload *w,
                            clattn_context *ctx);
 int64_t selection_lists(const struct selection *x);     /* how many */
-int64_t selection_certified(const struct selection *x); /* how many of them are */
-/* "128, of 16.0 blocks of 8 keys on average, 1 to 32", "12 certified" */
+double selection_certified(const struct selection *x);  /* the part of the listed blocks that is proved; below 0: not asked */
+/* "128, of 16.0 blocks of 8 keys on average, 1 to 32, 12.0 % of them certified" */
 const char *selection_text(const struct selection *x, char text[128]);
 
 /* ---- selection_check.c: by the reference ---- */
 /* How many lists are not those of the reference, which are made one after the other: slow. */
 int64_t selection_differs(const struct selection *x);
-/* How many certified lists do not hold the blocks of the largest products. */
+/* How many lists have a certificate of more blocks than are above all that is not listed. */
 int64_t selection_miscertified(const struct selection *x);
 /* The part of rows' softmax that lies on the keys that are kept, of some rows of each head. */
 struct kept_mass {

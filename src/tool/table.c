@@ -119,7 +119,7 @@ static void print_pruned(const struct result *r)
     }
     printf("; %.2f%% of its pairs visited, kept mass %.4f, least head %.4f", 100 * p->visited, p->mass.mean, p->mass.least);
     if (p->certified >= 0)
-        printf(", %.1f%% of the lists certified", 100 * p->certified);
+        printf(", %.1f%% of the listed blocks certified", 100 * p->certified);
     printf("\n");
 }
 

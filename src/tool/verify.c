@@ -92,7 +92,7 @@ static bool lists_are_right(struct sweep *s, struct selection *x, const clattn_s
     if (differ)
         snprintf(text, size, "%lld of %lld lists differ from the reference", differ, (long long)selection_lists(x));
     else
-        snprintf(text, size, "%lld of %lld certificates are wrong", wrong, (long long)selection_certified(x));
+        snprintf(text, size, "%lld of %lld certificates are wrong", wrong, (long long)selection_lists(x));
     return differ == 0 && wrong == 0;
 }
 
