@@ -52,10 +52,10 @@ static void budget_of(clattn_select *s, int32_t mode, double value)
     X(TREE, s->flags = CLATTN_CERTIFY, BAD_FLAGS, "of the methods MINMAX has them")                       \
     X(TREE, s->budget_mode = 4, BAD_SELECTOR, "budget_mode is 4")                                         \
     X(TREE, s->budget_value = 1, BAD_COUNT, "budget_value is 1; with the budget TOP_K it is 0")           \
-    X(TREE, budget_of(s, CLATTN_MASS, 0.5), BAD_SELECTOR, "MASS asks the score of every candidate")       \
-    X(STAGED, budget_of(s, CLATTN_MARGIN, 2), BAD_SELECTOR, "MARGIN asks the score of every candidate")   \
-    X(STREAMING, budget_of(s, CLATTN_RATIO, 0.5), BAD_SELECTOR, "RATIO goes with methods that score")     \
-    X(EXTERNAL_LIST, budget_of(s, CLATTN_RATIO, 0.5), BAD_SELECTOR, "RATIO goes with methods that score") \
+    X(TREE, budget_of(s, CLATTN_MASS, 0.5), BAD_COUNT, "MASS asks the score of every candidate")       \
+    X(STAGED, budget_of(s, CLATTN_MARGIN, 2), BAD_COUNT, "MARGIN asks the score of every candidate")   \
+    X(STREAMING, budget_of(s, CLATTN_RATIO, 0.5), BAD_COUNT, "RATIO goes with methods that score")     \
+    X(EXTERNAL_LIST, budget_of(s, CLATTN_RATIO, 0.5), BAD_COUNT, "RATIO goes with methods that score") \
     X(TREE, budget_of(s, CLATTN_RATIO, 0), BAD_COUNT, "it is above 0, and 1 at most")                     \
     X(TREE, budget_of(s, CLATTN_RATIO, 1.01), BAD_COUNT, "budget_value is 1.01; with the budget RATIO")   \
     X(MINMAX, budget_of(s, CLATTN_MASS, NAN), BAD_COUNT, "with the budget MASS")                          \

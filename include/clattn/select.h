@@ -154,9 +154,9 @@ typedef struct clattn_select_plan clattn_select_plan;
 
 CLATTN_BEGIN
 /* Check a selection for a problem, without a device.  On failure the sentence goes to text (size bytes; may be NULL,
- * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative; a budget_mode that is unknown or that
- * the method has not), BAD_BLOCK (blocks, strides, stages), BAD_COUNT (budget, budget_value, sink, window), BAD_CORNER (a
- * window without positions), BAD_FLAGS (CLATTN_CERTIFY of another method than MINMAX, too), and the statuses of
+ * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative, budget_mode), BAD_BLOCK (blocks,
+ * strides, stages), BAD_COUNT (budget, sink, window; a budget_mode or value that the method has not), BAD_CORNER (a window
+ * without positions), BAD_FLAGS (CLATTN_CERTIFY of another method than MINMAX, too), and the statuses of
  * clattn_attention_check. */
 CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const clattn_attention *problem, char *text,
                                              size_t size);

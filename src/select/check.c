@@ -33,10 +33,10 @@ static clattn_status check_budget(const clattn_select *s, char *text, size_t siz
     if (mode < CLATTN_TOP_K || mode > CLATTN_RATIO)
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "budget_mode is %d", (int)mode);
     if ((mode == CLATTN_MASS || mode == CLATTN_MARGIN) && !each)
-        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR,
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT,
                               "the budget %s asks the score of every candidate: MINMAX, POOL_MEAN and EXTERNAL_SCORE have them", names[mode]);
     if (mode == CLATTN_RATIO && method >= CLATTN_EXTERNAL_LIST)
-        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "the budget RATIO goes with methods that score; a given or empty list is as it is");
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "the budget RATIO goes with methods that score; a given or empty list is as it is");
     if (!(s->budget_value >= 0 && s->budget_value <= most) || (above_0 && s->budget_value == 0))
         return clattn__refuse(text, size, CLATTN_BAD_COUNT, "budget_value is %g; with the budget %s %s", s->budget_value, names[mode],
                               mode == CLATTN_TOP_K    ? "it is 0"
