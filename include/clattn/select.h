@@ -27,33 +27,36 @@
  *     CLATTN_EXTERNAL_LIST   given lists; checked and clipped to what the pattern lets see.
  *     CLATTN_STREAMING       empty lists: sinks and window alone.
  *
- * A list may be shorter than K.  Its length depends on the scores S of n candidates, the largest of them S1, and the
- * problem's scale s; K stays the most that a list may hold.  budget_mode, and its budget_value:
+ * A list may be shorter: budget_mode and budget_value say how many of n candidates with scores S, the largest of them
+ * S1, are kept, at most K of them.  s is the problem's scale; given scores are unscaled as ours are.
  *
  *     CLATTN_TOP_K           the best K
- *     CLATTN_RATIO r         the best ceil(r n): K is that where it is less; all methods that have scores
- *     CLATTN_MARGIN m        those with |s| (S1 - S) <= m, both products of f32; methods that score every candidate
- *     CLATTN_MASS p          the fewest best ones that have p of the estimated mass; the same methods
+ *     CLATTN_RATIO r         the best ceil(r n), which takes the place of K in all that is said of methods
+ *     CLATTN_MARGIN m        all with |s| (S1 - S) <= m: f32(S1 - S) times f32(|s|), rounded to f32
+ *     CLATTN_MASS p          the fewest best ones that have a part p of the estimated mass of all candidates
  *
- * The estimated mass of a block is exp(|s| (S - S1)): a softmax over blocks, as if they were keys; near keys are not in
- * it.  It is a whole number, so that no order of sums matters and all devices keep the same blocks: with x = (S1 - S)
- * times f32(|s| log2 e), both operations of f32, and t = floor(2^16 x), a product of 2^30 and floor(2^32 2^-(1/2^j)) /
- * 2^32 for each bit 16 - j of t that is set, j rising from 1 to 16, each rounded down, then shifted right by floor(t /
- * 2^16).  It is 1 where x is 30 or more or S is NaN, and 1 at least, so that p = 1 keeps every candidate; 2^30 where S
- * is S1.  p and r count in whole 2^-32.  MASS keeps the shortest beginning of the order whose sum is p of all, or K.
- * What p means depends on the scores: MINMAX estimates too much for all blocks, POOL_MEAN too little.
+ * RATIO goes with every method that scores, MARGIN and MASS with those that score every candidate: MINMAX, POOL_MEAN,
+ * EXTERNAL_SCORE.  r and p count in whole 2^-32; p = 1 is dense, as far as K goes.
  *
- * A certificate (CLATTN_CERTIFY, of MINMAX) is how many of a list's blocks are proved to be the best of all candidates
- * by their largest product, in exact arithmetic: of a row that is sampled and a key that it sees, not near.  A list
- * whose certificate is its count is the exact best of that many.  The proof: a block's largest product is computed, and
- * is above the largest bound of a candidate that is not listed by more than both can be off: 4 (dim + 2) 2^-24 times the
- * largest sum_d |q_d| max |k_d|, twice what bounds the rounding errors of both sums.  Strictly above: a tie with what is
- * not listed proves nothing.  Lists of all candidates are proved; others are not where a key or a sum is infinite.
+ * The estimated mass of a block is 2^30 exp(|s| (S - S1)): a softmax over blocks as if they were keys, without those
+ * that are near.  It is a whole number, so that sums have no order and all devices keep the same blocks: with x =
+ * f32(S1 - S) times f32(|s| log2 e), rounded to f32, and t = floor(2^16 x), begin with 2^30; for each bit 16 - j of t
+ * that is set, j from 1 to 16, multiply by floor(2^32 2^-(1/2^j)) and divide by 2^32, rounding down; shift right by
+ * floor(t / 2^16).  It is 2^30 where S is S1, 1 where x is 30 or more or S is NaN, and 1 at least.  What p comes to
+ * depends on the scores: MINMAX estimates too much, POOL_MEAN too little, and a shared list asks its best row
+ * (doc/pruning.md).
  *
- * What holds: lists rise, have min(candidates, K) blocks, and depend only on the keys looked at.  STAGED: a smaller
- * last budget lists a part of what a larger one does; so do MASS, MARGIN and RATIO of methods that score every
- * candidate.  What does not: a larger budget of TREE may lose blocks that a smaller one kept, and any search may miss a
- * peak that is narrower than half of its first nodes.
+ * A certificate (CLATTN_CERTIFY, of MINMAX) is how many of a list's blocks have a larger product than every candidate
+ * that is not listed, in exact arithmetic, of sampled rows and keys that they see, not near: so many of the best are
+ * surely on the list, and where it is the list's count, the list is the exact best of that many.  The proof: the block's
+ * largest product, computed, is above the largest bound of a candidate that is not listed by more than both can be off,
+ * 4 (dim + 2) 2^-24 times the largest sum_d |q_d| max |k_d|, twice what bounds the rounding errors of two sums.  A tie
+ * proves nothing.  Of a list of all candidates every block counts; of another none, where a key or a sum is infinite.
+ *
+ * What holds: lists rise, have min(candidates, K) blocks with TOP_K and RATIO, and depend only on the keys looked at.
+ * STAGED: a smaller last budget lists a part of what a larger one does; so does any smaller budget or budget_value of
+ * methods that score every candidate.  What does not: a larger budget of TREE may lose blocks that a smaller one kept,
+ * and any search may miss a peak that is narrower than half of its first nodes.
  *
  * Sources: HiP, Lee et al. 2024, arXiv 2406.09827 (TREE, sinks and window); InfiniteHiP, Lee et al. 2025, 2502.08910
  * (STAGED); Quest, Tang et al. 2024, 2406.10774 (MINMAX); SpargeAttn, Zhang et al. 2025, 2502.18137 (POOL_MEAN);
