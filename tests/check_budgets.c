@@ -37,7 +37,7 @@ static void draw_budget(struct select_trial *t, int32_t method, int32_t mode)
 START_TEST(at_30_budgets)
 {
     const int32_t mode = modes[_i % 3];
-    pretend_groups(_i < 3 ? 0 : 12);
+    pretend_groups(_i < 3 ? 0 : 16);
     for (int m = 0; m < LEN(methods); m++)
         for (int n = 0; n < 40 && (m < 3 || mode == CLATTN_RATIO); n++) {
             char what[80];
@@ -184,7 +184,7 @@ START_TEST(at_29_certificates)
 {
     const int kind = _i % CERTIFIED_KINDS;
     int64_t proved = 0, blocks = 0;
-    pretend_groups(_i < CERTIFIED_KINDS ? 0 : 12);
+    pretend_groups(_i < CERTIFIED_KINDS ? 0 : 16);
     for (int n = 0; n < 40; n++) {
         char what[80];
         struct select_trial t = select_trial_new(4, 2, 1 + select_below(40), select_below(300), kind == RANDOM ? 20 : 3);
