@@ -8,6 +8,7 @@
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LEN(array) ((int)CLATTN__LEN(array))
@@ -180,6 +181,16 @@ static void judge_proofs(const struct select_trial *t, const char *what, int64_t
     }
 }
 
+/* Three entries of keys that differ in number. */
+static void give_lengths(struct select_trial *t)
+{
+    t->a.batch = 3;
+    t->a.flags |= CLATTN_KEY_LENGTHS;
+    t->key_lengths = calloc(4, sizeof *t->key_lengths);
+    for (int b = 0; b < 3; b++)
+        t->key_lengths[b] = (int32_t)select_below(t->a.kv_len + 1);
+}
+
 START_TEST(at_29_certificates)
 {
     const int kind = _i % CERTIFIED_KINDS;
@@ -196,6 +207,8 @@ START_TEST(at_29_certificates)
         t.s.stride_k = 1;
         select_trial_method(&t, CLATTN_MINMAX, (1 + select_below(8)) * t.s.block_k);
         t.a.scale = n % 5 ? 0.0 : -1.0;
+        if (kind == RANDOM)
+            give_lengths(&t);
         fill_kind(&t, kind);
         snprintf(what, sizeof what, "kind %d, case %d", _i, n);
         select_trial_check(&t, what);
