@@ -236,22 +236,25 @@ static uint64_t mass_of(const struct view *v, double top, double score)
 static int64_t measured(const struct view *v, const double *scores, int64_t keep)
 {
     const struct select_args *args = &v->t->plan.args;
+    const uint64_t share = (uint64_t)args->share, low = UINT32_MAX;
     bool first[CLATTN__TINY_BLOCKS];
-    double top = -INFINITY, all = 0;
+    double top = -INFINITY;
+    uint64_t all = 0;
     for (int64_t i = 0; i < v->n; i++)
         top = fmax(top, scores[i]);
     for (int64_t i = 0; i < v->n; i++)
-        all += (double)mass_of(v, top, scores[i]);
+        all += mass_of(v, top, scores[i]);
+    const uint64_t part = (all & low) * share, wanted = (all >> 32) * share + (part >> 32) + ((part & low) != 0);
     for (int64_t n = 0; n < keep && n < v->n; n++) {
-        double mass = 0;
+        uint64_t mass = 0;
         int64_t within = 0;
         mark_best(scores, v->n, n, first);
         for (int64_t i = 0; i < v->n; i++) {
             const volatile float below = (float)top - (float)scores[i], x = below * args->unit;
-            mass += first[i] ? (double)mass_of(v, top, scores[i]) : 0;
+            mass += first[i] ? mass_of(v, top, scores[i]) : 0;
             within += scores[i] == top || x <= args->margin;
         }
-        if (v->s->budget_mode == CLATTN_MASS ? mass >= all * (double)args->share * 0x1p-32 : within <= n)
+        if (v->s->budget_mode == CLATTN_MASS ? mass >= wanted : within <= n)
             return n;
     }
     return keep;
