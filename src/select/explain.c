@@ -56,8 +56,8 @@ static void explain_method(const clattn_select_plan *plan, struct clattn__text *
     else if (plan->select.method == CLATTN_STAGED)
         explain_stages(plan, out);
     else if (plan->shape.max_keys > 0)
-        clattn__text_add(out, "search     %lld block scores at most, of which %lld are kept\n", (long long)plan->list.k_blocks,
-                         (long long)plan->list.capacity);
+        clattn__text_add(out, "search     %lld block scores at most, of which %lld are kept%s\n", (long long)plan->list.k_blocks,
+                         (long long)plan->list.capacity, plan->select.budget_mode == CLATTN_TOP_K ? "" : " at most");
     explain_budget(&plan->select, out);
     if (plan->shape.scored)
         clattn__text_add(out, "rows       %d of each %d of %d heads together, %s; %d vector%s of %d lanes, %d keys at a time\n",
