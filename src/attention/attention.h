@@ -184,4 +184,8 @@ void clattn__shift_workspace(struct forward_args *args, struct merge_args *merge
 /* Launch a plan's kernels on a tiny problem and compare with a scalar computation on the host.  Sets plan->fault if they are to blame. */
 clattn_status clattn__self_test(clattn_plan *plan);
 
+/* ---- problem.c: fractions in texts, the same in every locale ---- */
+bool clattn__read_decimal(const char **at, double *value); /* at moves behind it; false: there is none */
+void clattn__print_decimal(struct clattn__text *out, double value);
+
 #endif
