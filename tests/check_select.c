@@ -54,6 +54,17 @@ static clattn_select selection(int32_t method)
     X(TREE, s->budget = ((int64_t)1 << 30) + 1, BAD_COUNT, "budget is 1073741825")                        \
     X(TREE, s->sink = -1, BAD_COUNT, "sink is -1")                                                        \
     X(TREE, s->window = -1, BAD_COUNT, "window is -1")                                                    \
+    X(TREE, s->reserved2 = 1, BAD_FLAGS, "reserved2 is 1")                                                \
+    X(TREE, s->rope = 4, BAD_SELECTOR, "rope is 4")                                                       \
+    X(MINMAX, s->rope = CLATTN_ROPE_RELATIVE, BAD_SELECTOR, "rope is 1, which method 2 cannot")           \
+    X(STREAMING, s->rope = CLATTN_ROPE_INFLLM, BAD_SELECTOR, "rope is 3, which method 6 cannot")          \
+    X(TREE, s->rope_positions = 1, BAD_COUNT, "rope_positions is 1")                                      \
+    X(TREE, (s->rope = CLATTN_ROPE_RELATIVE, s->rope_positions = 257), BAD_COUNT, "it is 258 or more")    \
+    X(MINMAX, (s->rope = CLATTN_ROPE_INFLLM, s->rope_positions = 256), BAD_COUNT, "it is 257 or more")    \
+    X(TREE, (s->rope = CLATTN_ROPE_CHUNKS, s->rope_positions = 384), BAD_COUNT, "it is 385 or more")      \
+    X(STAGED, (s->rope = CLATTN_ROPE_CHUNKS, s->rope_positions = 1280), BAD_COUNT, "it is 1281 or more")  \
+    X(TREE, (s->rope = CLATTN_ROPE_INFLLM, s->rope_positions = 257, a->dim = 15), BAD_DIM, "dim is 15")   \
+    X(TREE, (s->rope = CLATTN_ROPE_CHUNKS, s->rope_positions = 999, s->window = 0, a->pattern = clattn_full()), BAD_CORNER, "rope by chunks") \
     X(TREE, s->n_stages = 1, BAD_COUNT, "n_stages is 1; with this method 0 to 0")                         \
     X(TREE, a->pattern = clattn_full(), BAD_CORNER, "no corner")                                          \
     X(TREE, a->heads = 0, BAD_HEADS, "heads is 0")                                                        \
@@ -139,6 +150,9 @@ START_TEST(words_of_selections)
          "tree=100:rep=last:grow:bq=32/8:bk=2/2:sink=0:near=0:scope=head:keep:count"},
         {"staged=256.32768/32.8192/8.2048:bq=64/4:bk=8/1:sink=256:near=1024:scope=all:rep=center", "infinitehip-3k"},
         {"minmax=512:bq=1/1:bk=16/1:sink=0:near=0:scope=group:rep=center", "quest:minmax=512"},
+        {"tree=100:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center:rope=chunks/999", "tree=100:rope=chunks/999"},
+        {"staged=8.8:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center:rope=relative/258", "staged=8.8:rope=relative/258"},
+        {"mean=100:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center:rope=infllm/257", "mean=100:rope=infllm/257"},
         {"streaming:bq=64/2:bk=8/1:sink=16:near=5:scope=group:rep=center", "streaming:near=5"},
         {"streaming:bq=64/1:bk=8/1:sink=4:near=1020:scope=all:rep=center", "streaming-llm"},
     };
@@ -164,7 +178,7 @@ START_TEST(words_refused)
         {"", "column 41"},           {":tree=", "column 42"},      {":tree=12:bq=", "column 50"},   {":tree=99999999999", "column 42"},
         {":staged=8", "column 42"},  {":tree=8:scope=x", "column 49"}, {":tree=8:lse", "column 49"}, {":hipp", "column 46"},
         {":tree=8:bq=0", "block_q is 0"}, {":staged=8.8/4.4:bk=2", "block_k is 2"}, {":tree=8:", "column 49"},
-        {":staged=8.8/8.8/8.8/8.8/8.8", "column 42"}};
+        {":staged=8.8/8.8/8.8/8.8/8.8", "column 42"}, {":tree=8:rope=chunks", "column 49"}, {":tree=8:rope=infllm/1", "rope_positions is 1"}};
     for (size_t i = 0; i < LEN(wrong); i++) {
         char text[300], message[600] = "";
         clattn_select s = CLATTN_SELECT_INIT;

@@ -27,13 +27,27 @@
  *     CLATTN_EXTERNAL_LIST   given lists; checked and clipped to what the pattern lets see.
  *     CLATTN_STREAMING       empty lists: sinks and window alone.
  *
+ * Context extension: keys are stored without rotation, and the search alone turns rows and keys, each by a position that is not
+ * its own, so that no distance is longer than a model was trained for.  Pairs of columns d, d + dim / 2 turn by the caller's
+ * tables; with w = window, p the row's position, n the chunks of a stage:
+ *
+ *     rope                   row                key
+ *     CLATTN_ROPE_RELATIVE   w + 1              0 in a left half (or what is not halved), 1 in a right one
+ *     CLATTN_ROPE_CHUNKS     min(p, n + w)      number of the chunk in its stage; TREE: of the half in its round, n = 2 K
+ *     CLATTN_ROPE_INFLLM     w                  none: also for MINMAX, POOL_MEAN, whose metadata are of keys as stored
+ *
+ * Attention knows nothing of it: it multiplies q and k as they are.  So a caller who extends the context turns both for it, keys
+ * of the window by their own positions; all others may take one distance, w, in a second problem without the window, whose
+ * q is turned by w and k not at all, and clattn/merge.h joins the two.
+ *
  * What holds: lists rise, have min(candidates, K) blocks, and depend only on the keys looked at.  STAGED: a smaller
  * last budget lists a part of what a larger one does.  What does not: a larger budget of TREE may lose blocks that a
  * smaller one kept, and any search may miss a peak that is narrower than half of its first nodes.
  *
  * Sources: HiP, Lee et al. 2024, arXiv 2406.09827 (TREE, sinks and window); InfiniteHiP, Lee et al. 2025, 2502.08910
  * (STAGED); Quest, Tang et al. 2024, 2406.10774 (MINMAX); SpargeAttn, Zhang et al. 2025, 2502.18137 (POOL_MEAN);
- * StreamingLLM, Xiao et al. 2023, 2309.17453 (STREAMING).
+ * StreamingLLM, Xiao et al. 2023, 2309.17453 (STREAMING); RoFormer, Su et al. 2021, 2104.09864 (rotation); InfLLM, Xiao et al.
+ * 2024, 2402.04617 (one distance for all).
  */
 #ifndef CLATTN_SELECT_H
 #define CLATTN_SELECT_H
@@ -57,6 +71,14 @@ typedef enum clattn_representative {
     CLATTN_FIRST = 1,
     CLATTN_LAST = 2
 } clattn_representative;
+
+/* How a search turns rows and keys that are stored without rotation. */
+typedef enum clattn_rope {
+    CLATTN_ROPE_NONE = 0,
+    CLATTN_ROPE_RELATIVE = 1,
+    CLATTN_ROPE_CHUNKS = 2,
+    CLATTN_ROPE_INFLLM = 3
+} clattn_rope;
 
 /* flags of a selection */
 #define CLATTN_COUNT_PROBES 0x1u /* add what TREE and STAGED looked at to io.counters (for tests and reports) */
@@ -83,10 +105,14 @@ typedef struct clattn_select {
                                                keep is the budget */
     int32_t n_stages;       /* STAGED: 1 to 4; else 0 */
     int32_t reserved;       /* 0 */
+    int32_t rope;           /* clattn_rope; else than NONE an even dim */
+    int32_t reserved2;      /* 0 */
+    int64_t rope_positions; /* rows of io's tables, as many as positions are named above; without rope 0 */
 } clattn_select;
 #define CLATTN_SELECT_INIT                                                                                \
     {                                                                                                     \
-        sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_GROUP, CLATTN_CENTER, 64, 2, 8, 1, 512, 16, 256, {{0, 0}}, 0, 0 \
+        sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_GROUP, CLATTN_CENTER, 64, 2, 8, 1, 512, 16, 256, {{0, 0}}, 0, 0, \
+            CLATTN_ROPE_NONE, 0, 0                                                                        \
     }
 
 /* The buffers of one selection, all of the plan's cl_context, borrowed until the work is done; those that the method
@@ -108,18 +134,20 @@ typedef struct clattn_select_io {
     const int32_t *starts; /* on the host, read during the call: the first stage that each batch entry makes
                               again, or CLATTN_REUSE; stages above 0 need CLATTN_KEEP_STAGES, and an enqueue from
                               0 before; NULL: 0 for all */
+    cl_mem rope_cos, rope_sin; /* rope: f32 [rope_positions][dim / 2], cosines and sines of each pair's angle */
 } clattn_select_io;
 #define CLATTN_SELECT_IO_INIT                                                                             \
     {                                                                                                     \
-        sizeof(clattn_select_io), NULL, NULL, NULL, NULL, NULL, {NULL}, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, 0, NULL \
+        sizeof(clattn_select_io), NULL, NULL, NULL, NULL, NULL, {NULL}, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, 0, NULL, \
+            NULL, NULL                                                                                    \
     }
 
 typedef struct clattn_select_plan clattn_select_plan;
 
 CLATTN_BEGIN
 /* Check a selection for a problem, without a device.  On failure the sentence goes to text (size bytes; may be NULL,
- * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative), BAD_BLOCK (blocks, strides,
- * stages), BAD_COUNT (budget, sink, window), BAD_CORNER (a window without positions), BAD_FLAGS, and the statuses of
+ * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative, rope), BAD_DIM (odd, with rope), BAD_BLOCK (blocks, strides,
+ * stages), BAD_COUNT (budget, sink, window, rope_positions), BAD_CORNER (a window, or rope, without positions), BAD_FLAGS, and the statuses of
  * clattn_attention_check. */
 CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const clattn_attention *problem, char *text,
                                              size_t size);
@@ -164,7 +192,8 @@ CLATTN_API clattn_status clattn_select_kept_size(const clattn_select_plan *plan,
 
 /* Enqueue: writes every count and id, tails included, of the batch entries that do not reuse theirs.  Wherever
  * entries begin, they share the launch of a stage; one that none needs is left out.  Never compiles, blocks or
- * allocates.  As clattn_enqueue_forward; also LIST_TOO_SMALL, SCORES_TOO_SMALL, BOUNDS_TOO_SMALL, KEPT_TOO_SMALL, BAD_COUNT (a start). */
+ * allocates.  As clattn_enqueue_forward; also LIST_TOO_SMALL, SCORES_TOO_SMALL, BOUNDS_TOO_SMALL, KEPT_TOO_SMALL,
+ * ROPE_TOO_SMALL, BAD_COUNT (a start). */
 CLATTN_API clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue queue,
                                                const clattn_select_io *io, cl_uint n_wait, const cl_event *wait,
                                                cl_event *event);

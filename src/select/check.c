@@ -6,9 +6,10 @@
 
 static clattn_status check_choices(const clattn_select *s, char *text, size_t size)
 {
-    if (s->flags & ~(CLATTN_COUNT_PROBES | CLATTN_KEEP_STAGES | CLATTN_GROW_WINDOW) || s->reserved)
-        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags is 0x%x, reserved is %d",
-                              (unsigned)s->flags, (int)s->reserved);
+    if (s->flags & ~(CLATTN_COUNT_PROBES | CLATTN_KEEP_STAGES | CLATTN_GROW_WINDOW) || s->reserved ||
+        s->reserved2)
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags is 0x%x, reserved is %d, reserved2 is %d",
+                              (unsigned)s->flags, (int)s->reserved, (int)s->reserved2);
     if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING)
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "method is %d", (int)s->method);
     if (s->scope < CLATTN_SCOPE_HEAD || s->scope > CLATTN_SCOPE_ALL)
@@ -16,6 +17,10 @@ static clattn_status check_choices(const clattn_select *s, char *text, size_t si
     if (s->representative < CLATTN_CENTER || s->representative > CLATTN_LAST)
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "representative is %d",
                               (int)s->representative);
+    if (s->rope < CLATTN_ROPE_NONE || s->rope > CLATTN_ROPE_INFLLM)
+        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "rope is %d", (int)s->rope);
+    if (s->rope && s->method > (s->rope == CLATTN_ROPE_INFLLM ? CLATTN_POOL_MEAN : CLATTN_STAGED))
+        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "rope is %d, which method %d cannot", (int)s->rope, (int)s->method);
     return CLATTN_OK;
 }
 
@@ -77,6 +82,33 @@ static clattn_status check_stages(const clattn_select *s, char *text, size_t siz
     return CLATTN_OK;
 }
 
+/* Chunks of a stage, or halves of a round, at most. */
+static int64_t most_chunks(const clattn_select *s, const clattn_attention *problem)
+{
+    int64_t most = 2 * clattn__ceil_div(s->budget, s->block_k);
+    if (s->n_stages > 0)
+        most = clattn__ceil_div(clattn__ceil_div(problem->kv_len, s->block_k) * s->block_k, s->stages[0].chunk);
+    for (int i = 1; i < s->n_stages; i++)
+        if (s->stages[i - 1].keep / s->stages[i].chunk > most)
+            most = s->stages[i - 1].keep / s->stages[i].chunk;
+    return most;
+}
+
+/* Tables have every position that may be asked of them. */
+static clattn_status check_rope(const clattn_select *s, const clattn_attention *problem, char *text, size_t size)
+{
+    const int64_t least = s->rope == CLATTN_ROPE_NONE       ? 0
+                          : s->rope == CLATTN_ROPE_RELATIVE ? s->window + 2
+                          : s->rope == CLATTN_ROPE_INFLLM   ? s->window + 1
+                                                            : most_chunks(s, problem) + s->window + 1;
+    if (s->rope_positions < least || s->rope_positions > (s->rope ? MAX_TOKENS : 0))
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "rope_positions is %lld; with rope %d it is %lld or more, without 0",
+                              (long long)s->rope_positions, (int)s->rope, (long long)least);
+    if (s->rope && problem->dim % 2)
+        return clattn__refuse(text, size, CLATTN_BAD_DIM, "dim is %lld; rope turns pairs of columns", (long long)problem->dim);
+    return CLATTN_OK;
+}
+
 clattn_status clattn_select_check(const clattn_select *s, const clattn_attention *problem, char *text,
                                   size_t size)
 {
@@ -98,10 +130,12 @@ clattn_status clattn_select_check(const clattn_select *s, const clattn_attention
         status = check_counts(s, text, size);
     if (!status)
         status = check_stages(s, text, size);
-    if (!status && s->window > 0 && problem->pattern.corner == CLATTN_NO_CORNER &&
+    if (!status)
+        status = check_rope(s, problem, text, size);
+    if (!status && (s->window > 0 || s->rope == CLATTN_ROPE_CHUNKS) && problem->pattern.corner == CLATTN_NO_CORNER &&
         problem->q_len != problem->kv_len)
         status = clattn__refuse(text, size, CLATTN_BAD_CORNER,
-                                "a window speaks of positions, and the pattern has no corner");
+                                "a window, and rope by chunks, speak of positions, and the pattern has no corner");
     return status;
 }
 

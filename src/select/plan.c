@@ -105,7 +105,7 @@ static void write_options(const clattn_select_plan *plan, enum clattn__select_ke
     if (kernel == CLATTN__CANDIDATES)
         clattn__text_add(out, " -DWORDS=%d -DNEEDS_END=%d", (int)s->words, plan->select.method == CLATTN_STAGED);
     if (kernel >= CLATTN__ROWS && kernel <= CLATTN__BLOCKS)
-        clattn__text_add(out, " -DROWS=%d", (int)s->rows);
+        clattn__text_add(out, " -DROWS=%d -DROPE=%d", (int)s->rows, (int)plan->select.rope);
     if (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__BLOCKS)
         clattn__text_add(out, " -DLANES=%d -DVECTORS=%d -DKEYS=%d -DALIGNED=%d -DSTRIP=%d", (int)s->lanes, (int)s->vectors,
                          (int)s->keys, s->aligned, (int)s->strip);

@@ -23,6 +23,7 @@ struct selection {
     struct workload dense; /* the same tensors, borrowed, and the problem without lists */
     float *scores;         /* CLATTN_EXTERNAL_SCORE */
     int32_t *given;        /* CLATTN_EXTERNAL_LIST */
+    float *rope_cos, *rope_sin; /* rope: of the angles position / 10000^(2 pair / dim) */
     uint64_t counters[2];
     clattn_context *ctx;
     clattn_select_plan *plan;
