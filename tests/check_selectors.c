@@ -454,6 +454,32 @@ START_TEST(rope_groups)
 }
 END_TEST
 
+/* ---- AT-32: short entries ---- */
+/* Of entries whose lengths are about the threshold, those below it have empty lists. */
+START_TEST(at_32_short_entries)
+{
+    for (int n = 0; n < 8; n++) {
+        struct select_trial t = select_trial_new(4, 2, 20, 160, 3);
+        t.a.batch = 8;
+        t.a.flags |= CLATTN_KEY_LENGTHS;
+        t.key_lengths = calloc(8, sizeof *t.key_lengths);
+        for (int b = 0; b < 8; b++)
+            t.key_lengths[b] = 96 + b;
+        draw_selection(&t, methods[1 + n % 2]);
+        t.s.block_k = 4;
+        t.s.stride_k = 1;
+        t.s.sink = t.s.window = n < 4 ? 0 : 7;
+        select_trial_method(&t, methods[1 + n % 2], 16);
+        t.s.dense_below = 100;
+        select_trial_fill(&t, false);
+        select_trial_check(&t, "short entries");
+        for (int64_t r = 0; r < 8 * t.list.scopes * t.list.q_blocks; r++)
+            ck_assert_int_eq(t.lists[t.list.counts_at / 4 + r], r / (t.list.scopes * t.list.q_blocks) < 4 ? 0 : 4);
+        select_trial_free(&t);
+    }
+}
+END_TEST
+
 /* ---- misuse ---- */
 static clattn_select_plan *misused;
 static cl_command_queue misused_queue;
@@ -596,10 +622,11 @@ int main(void)
     tcase_add_test(device, wrong_lists_are_found);
     tcase_add_loop_test(device, at_34_a_million_keys, 0, 2);
     suite_add_tcase(suite, device);
-    TCase *rope = tcase_create("rope");
+    TCase *rope = tcase_create("rope and lengths");
     tcase_add_checked_fixture(rope, select_trial_set_up, select_trial_tear_down);
     tcase_add_test(rope, rope_lists);
     tcase_add_test(rope, rope_groups);
+    tcase_add_test(rope, at_32_short_entries);
     suite_add_tcase(suite, rope);
     return run_suite(suite);
 }

@@ -682,7 +682,7 @@ void ref_list_free(struct ref_list *list)
 /* ---- attention over what is kept ---- */
 bool ref_near(const struct ref_select *s, const struct ref_point *at)
 {
-    return at->k < s->sink || llabs(at->q - at->k) < s->window;
+    return at->k < s->sink || llabs(at->q - at->k) < s->window || at->k_len < s->dense_below;
 }
 
 static bool is_listed(const int32_t *ids, int64_t count, int64_t block)

@@ -48,7 +48,7 @@ struct ref_select {
     int method, representative, scope, arithmetic;
     int64_t block_q, stride_q, block_k, stride_k; /* stride_k: TREE and BEST take the last key of each */
     int64_t budget;                               /* keys; a list holds ceil(budget / block_k) blocks at most */
-    int64_t sink, window;
+    int64_t sink, window, dense_below; /* all pairs of fewer than dense_below keys are near */
     int n_stages; /* STAGED: the last chunk is block_k, each divides the one before; the last keep is the budget */
     struct {
         int64_t chunk, keep;

@@ -282,7 +282,7 @@ struct ref_select select_trial_selection(const struct select_trial *t)
     struct ref_select s = {.method = methods[t->s.method], .representative = representatives[t->s.representative],
                            .scope = t->s.scope, .arithmetic = select_ctx->facts.has_fma ? REF_FMA : REF_MULTIPLY_ADD,
                            .block_q = t->s.block_q, .stride_q = t->s.stride_q, .block_k = t->s.block_k, .stride_k = t->s.stride_k,
-                           .budget = t->s.budget, .sink = t->s.sink, .window = t->s.window, .n_stages = t->s.n_stages,
+                           .budget = t->s.budget, .sink = t->s.sink, .window = t->s.window, .dense_below = t->s.dense_below, .n_stages = t->s.n_stages,
                            .scores = t->scores, .rope = t->s.rope, .rope_positions = t->s.rope_positions,
                            .rope_cos = t->rope_cos, .rope_sin = t->rope_sin};
     for (int i = 0; i < s.n_stages; i++) {

@@ -44,6 +44,7 @@ static clattn_status check_counts(const clattn_select *s, char *text, size_t siz
         {"budget", s->budget, s->method != CLATTN_STREAMING, s->method == CLATTN_STREAMING ? 0 : MAX_TOKENS},
         {"sink", s->sink, 0, MAX_TOKENS},
         {"window", s->window, 0, MAX_TOKENS},
+        {"dense_below", s->dense_below, 0, MAX_TOKENS},
         {"n_stages", s->n_stages, s->method == CLATTN_STAGED,
          s->method == CLATTN_STAGED ? CLATTN_MAX_STAGES : 0},
     };

@@ -80,6 +80,9 @@ clattn_status clattn_select_plan_explain(const clattn_select_plan *plan, char *t
                      plan->shape.by_head ? ", head by head" : "", plan->ctx->facts.name);
     explain_method(plan, &out);
     explain_rope(plan, &out);
+    if (plan->select.dense_below > 0)
+        clattn__text_add(&out, "dense      entries of fewer than %lld keys: nothing is searched, and no key left out\n",
+                         (long long)plan->select.dense_below);
     clattn__text_add(&out, "launch     %lld of %lld query blocks of all batch entries at a time, groups of %d and %d items\n",
                      (long long)plan->tile, (long long)plan->pairs, (int)plan->shape.group_list, (int)plan->shape.group_strip);
     clattn__text_add(&out, "workspace  %lld bytes", (long long)plan->workspace_bytes);

@@ -30,6 +30,7 @@ static int32_t at_most(int32_t x, int32_t most)
 /* Smaller blocks, budget and near keys; stages that halve. */
 static void shrink_select(clattn_select *s)
 {
+    s->dense_below = s->dense_below > 0; /* the same text, and always pruned */
     s->block_q = at_most(s->block_q, 16);
     s->stride_q = at_most(s->stride_q, s->block_q);
     s->block_k = s->block_k >= 4 ? 4 : s->block_k >= 2 ? 2 : 1;

@@ -4,7 +4,7 @@
  *     METHOD   tree=N minmax=N mean=N scores=N given=N, N tokens of a list; staged=CHUNK.KEEP/CHUNK.KEEP...; streaming;
  *              or the name of a preset, which the words after it change
  *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last  count  keep  grow
- *     rope=relative|chunks|infllm/N  N rows of the tables */
+ *     rope=relative|chunks|infllm/N  N rows of the tables;  dense=N, dense=measured */
 #include "select/select.h"
 
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #define STAGES_3K {{256, 32768}, {32, 8192}, {8, 2048}}, 3
 #define STAGES_5K {{64, 32768}, {32, 16384}, {16, 4096}}, 3
 #define STAGES_16K {{32, 16384}}, 1
-#define NO_ROPE 0, CLATTN_ROPE_NONE, 0, 0
+#define NO_ROPE 0, CLATTN_ROPE_NONE, 0, 0, 0
 static const struct {
     const char *name, *meaning;
     clattn_select select;
@@ -171,6 +171,8 @@ static const struct {
     uint32_t flag;
 } flag_words[] = {{"count", CLATTN_COUNT_PROBES}, {"keep", CLATTN_KEEP_STAGES}, {"grow", CLATTN_GROW_WINDOW}};
 
+#define MEASURED (-1) /* dense_below, until all words are read */
+
 static bool read_field(const char **at, clattn_select *s)
 {
     if (read_word(at, "bq="))
@@ -187,6 +189,12 @@ static bool read_field(const char **at, clattn_select *s)
         return read_choice(at, representative_words, &s->representative);
     if (read_word(at, "rope="))
         return read_rope(at, s);
+    if (read_word(at, "dense=measured")) {
+        s->dense_below = MEASURED;
+        return true;
+    }
+    if (read_word(at, "dense="))
+        return read_number(at, INT32_MAX, &s->dense_below);
     for (size_t i = 0; i < CLATTN__LEN(flag_words); i++)
         if (read_word(at, flag_words[i].word)) {
             s->flags |= flag_words[i].flag;
@@ -200,7 +208,7 @@ static clattn_status syntax(const char *text, const char *at, char *message, siz
     return clattn__refuse(message, size, CLATTN_PROBLEM_SYNTAX,
                           "column %d: expected a word of a selection: tree=N staged=CHUNK.KEEP/... minmax=N mean=N scores=N given=N "
                           "streaming, a preset, bq=N/N bk=N/N sink=N near=N scope=head|group|all rep=center|first|last count keep grow "
-                          "rope=relative|chunks|infllm/N",
+                          "rope=relative|chunks|infllm/N dense=N|measured",
                           (int)(at - text) + 1);
 }
 
@@ -246,6 +254,10 @@ clattn_status clattn_select_parse(clattn_select *select, clattn_attention *probl
         if (!read_field(&at, select) || !at_end(at))
             return syntax(text, field, message, size);
     }
+    if (!status && select->dense_below == MEASURED) {
+        select->dense_below = 0;
+        clattn_select_dense_below(select, problem, &select->dense_below);
+    }
     return status ? status : clattn_select_check(select, problem, message, size);
 }
 
@@ -278,5 +290,7 @@ clattn_status clattn_select_print(const clattn_select *s, char *text, size_t siz
             clattn__text_add(&out, ":%s", flag_words[i].word);
     if (s->rope)
         clattn__text_add(&out, ":rope=%s%lld", rope_words[s->rope - CLATTN_ROPE_RELATIVE], (long long)s->rope_positions);
+    if (s->dense_below)
+        clattn__text_add(&out, ":dense=%lld", (long long)s->dense_below);
     return out.cut ? CLATTN_BUFFER_TOO_SHORT : CLATTN_OK;
 }

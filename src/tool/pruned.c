@@ -41,6 +41,7 @@ static clattn_status fit_schedule(clattn_refresh *refresh, const char *text, con
         refresh->intervals[refresh->n_stages] = refresh->intervals[refresh->n_stages - 1];
         refresh->n_stages++;
     }
+    refresh->dense_below = s->dense_below;
     return clattn_refresh_check(refresh, s, why, 512);
 }
 

@@ -31,6 +31,7 @@ static struct ref_select reference(const struct selection *x)
                            .budget = s->budget,
                            .sink = s->sink,
                            .window = s->window,
+                           .dense_below = s->dense_below,
                            .n_stages = s->n_stages,
                            .scores = x->scores,
                            .rope = s->rope,
