@@ -79,7 +79,7 @@ static void check_rows(const clattn_attention *a, int64_t every)
     struct workload w;
     clattn_attention rows;
     ck_assert_int_eq(workload_make(&w, a, 7, WORKLOAD_NORMAL), CLATTN_OK);
-    ck_assert_int_eq(clattn_delta_rows(&w.problem, every, &rows), CLATTN_OK);
+    ck_assert_int_eq(clattn_delta_rows(&w.problem, every, &rows, NULL, 0), CLATTN_OK);
     ck_assert_int_eq(rows.q_len, (a->q_len + every - 1) / every);
     float *o = malloc((size_t)(rows.batch * rows.heads * rows.q_len) * 16 * sizeof *o);
     run_rows(&w, &rows, o);
@@ -127,8 +127,8 @@ START_TEST(rows_of_a_pruned_problem)
         pruned.pattern = clattn_both(dense.pattern, clattn_selected(&s, CLATTN_BOTTOM_RIGHT));
         pruned.list = (clattn_list)CLATTN_LIST_INIT;
         ck_assert_int_eq(clattn_list_fit(&pruned.list, &pruned, CLATTN_SCOPE_HEAD, 16, 8, 4), CLATTN_OK);
-        ck_assert_int_eq(clattn_delta_rows(&pruned, every, &rows), CLATTN_OK);
-        ck_assert_int_eq(clattn_delta_rows(&dense, every, &of_dense), CLATTN_OK);
+        ck_assert_int_eq(clattn_delta_rows(&pruned, every, &rows, NULL, 0), CLATTN_OK);
+        ck_assert_int_eq(clattn_delta_rows(&dense, every, &of_dense, NULL, 0), CLATTN_OK);
         ck_assert_int_eq(clattn_rule_print(&rows, CLATTN_MASK_RULE, text[0], 480), CLATTN_OK);
         ck_assert_int_eq(clattn_rule_print(&of_dense, CLATTN_MASK_RULE, text[1], 480), CLATTN_OK);
         ck_assert_str_eq(text[0], text[1]);
@@ -207,7 +207,7 @@ START_TEST(at_31_every_row)
     ck_assert_int_eq(workload_run(&narrow, plan, NULL), CLATTN_OK);
     clattn_plan_destroy(plan);
     ck_assert(memcmp(w.o, narrow.o, sizeof anchors));
-    ck_assert_int_eq(clattn_delta_rows(&dense, 1, &rows), CLATTN_OK);
+    ck_assert_int_eq(clattn_delta_rows(&dense, 1, &rows, NULL, 0), CLATTN_OK);
     run_rows(&w, &rows, anchors);
     correct(&narrow.problem, 1, anchors, sizeof anchors, narrow.o, sizeof anchors);
     ck_assert(!memcmp(w.o, narrow.o, sizeof anchors));
@@ -224,9 +224,10 @@ START_TEST(misuses)
     clattn_delta_plan *plan, *none = (clattn_delta_plan *)ctx;
     static const char zeros[1 << 16];
     cl_mem enough = buffer(zeros, sizeof zeros), other = buffer(zeros, sizeof zeros), scarce = buffer(zeros, 16);
-    ck_assert_int_eq(clattn_delta_rows(NULL, 1, &rows), CLATTN_NULL_ARGUMENT);
-    ck_assert_int_eq(clattn_delta_rows(&a, 1, NULL), CLATTN_NULL_ARGUMENT);
-    ck_assert_int_eq(clattn_delta_rows(&a, 0, &rows), CLATTN_BAD_COUNT);
+    ck_assert_int_eq(clattn_delta_rows(NULL, 1, &rows, NULL, 0), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_delta_rows(&a, 1, NULL, NULL, 0), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_delta_rows(&a, 0, &rows, text, sizeof text), CLATTN_BAD_COUNT);
+    ck_assert_msg(strstr(text, "every is 0; from 1") != NULL, "%s", text);
     ck_assert_int_eq(clattn_delta_plan_create(NULL, ctx, &a, 8), CLATTN_NULL_ARGUMENT);
     ck_assert_int_eq(clattn_delta_plan_create(&plan, NULL, &a, 8), CLATTN_NULL_ARGUMENT);
     ck_assert_int_eq(clattn_delta_plan_create(&plan, ctx, NULL, 8), CLATTN_NULL_ARGUMENT);
@@ -250,12 +251,14 @@ START_TEST(misuses)
     a.flags = CLATTN_PACKED;
     a.q_total = 50;
     a.kv_total = 200;
-    ck_assert_int_eq(clattn_delta_rows(&a, 8, &rows), CLATTN_BAD_FLAGS);
+    ck_assert_int_eq(clattn_delta_rows(&a, 8, &rows, text, sizeof text), CLATTN_BAD_FLAGS);
+    ck_assert_msg(strstr(text, "packed rows; correct each batch entry") != NULL, "%s", text);
     ck_assert_int_eq(clattn_delta_plan_create(&plan, ctx, &a, 8), CLATTN_BAD_FLAGS);
     a = problem("k <= q", CLATTN_TOP_LEFT);
     for (int i = 0; i < 26; i++) /* different sums, so that none is folded away: written out they are longer than a rule may be */
         snprintf(a.pattern.text + strlen(a.pattern.text), 20, " | q * %d < k + 9", 10 + i);
-    ck_assert_int_eq(clattn_delta_rows(&a, 8000, &rows), CLATTN_EXPR_LIMIT);
+    ck_assert_int_eq(clattn_delta_rows(&a, 8000, &rows, text, sizeof text), CLATTN_EXPR_LIMIT);
+    ck_assert_msg(strstr(text, "a multiple of 8000; write it in fewer words") != NULL, "%s", text);
     cl_mem all[] = {enough, other, scarce};
     for (int i = 0; i < LEN(all); i++)
         clReleaseMemObject(all[i]);
@@ -269,7 +272,7 @@ START_TEST(no_rows)
     cl_event event;
     clattn_attention a = problem("k <= q", CLATTN_TOP_LEFT), rows;
     a.q_len = 0;
-    ck_assert_int_eq(clattn_delta_rows(&a, 8, &rows), CLATTN_OK);
+    ck_assert_int_eq(clattn_delta_rows(&a, 8, &rows, NULL, 0), CLATTN_OK);
     ck_assert_int_eq(clattn_delta_plan_create(&plan, ctx, &a, 8), CLATTN_OK);
     ck_assert_int_eq(clattn_enqueue_delta(plan, queue, NULL, NULL, 0, NULL, &event), CLATTN_OK);
     ck_assert_int_eq(clWaitForEvents(1, &event), CL_SUCCESS);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * delta.c - the correction of pruned attention by dense attention of every n-th row: those rows as a problem, and the operator
  * that adds what they differ by. */
-#include "attention/attention.h"
+#include "select/select.h"
 
 #define I64 cl_long
 #define I32 cl_int
@@ -15,6 +15,7 @@ _Static_assert(offsetof(struct delta_args, stretches) + sizeof(cl_int) == sizeof
 
 #define MOST_EVERY ((int64_t)1 << 30)
 #define LARGEST_GROUP 64
+#define PACKED_ROWS "a correction of packed rows; correct each batch entry by a problem of its own"
 
 static bool is_possible(int64_t every)
 {
@@ -61,7 +62,7 @@ static clattn_status space_rules(const struct clattn__problem *p, int64_t every,
 }
 
 /* Of a resolved problem, whose strides are numbers. */
-static clattn_status space_rows(const struct clattn__problem *p, int64_t every, clattn_attention *rows)
+static clattn_status space_rows(const struct clattn__problem *p, int64_t every, clattn_attention *rows, char *text, size_t size)
 {
     static const clattn_layout dense = CLATTN_LAYOUT_DENSE;
     clattn_attention a = p->a;
@@ -69,27 +70,34 @@ static clattn_status space_rows(const struct clattn__problem *p, int64_t every, 
     a.list.size = 0;
     a.flags &= ~CLATTN_WANT_LSE;
     a.q_len = clattn__ceil_div(a.q_len, every);
+    if (a.flags & CLATTN_PACKED)
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, PACKED_ROWS);
     if (!clattn__mul(a.q.token, every, &a.q.token))
-        return CLATTN_SIZE_OVERFLOW;
+        return clattn__refuse(text, size, CLATTN_SIZE_OVERFLOW, "every times the stride of q's rows");
     clattn_status status = every > 1 || p->reads_list ? space_rules(p, every, &a) : CLATTN_OK;
-    if (!status)
-        status = clattn_attention_check(&a, NULL, 0);
+    if (status)
+        return clattn__refuse(text, size, status, "a rule with q written out as a multiple of %lld; write it in fewer words", (long long)every);
+    status = clattn_attention_check(&a, text, size);
     if (!status)
         *rows = a;
     return status;
 }
 
-clattn_status clattn_delta_rows(const clattn_attention *problem, int64_t every, clattn_attention *rows)
+clattn_status clattn_delta_rows(const clattn_attention *problem, int64_t every, clattn_attention *rows, char *text, size_t size)
 {
     struct clattn__problem p;
+    if (text && size)
+        text[0] = 0;
     if (!problem || !rows)
-        return CLATTN_NULL_ARGUMENT;
+        return clattn__refuse(text, size, CLATTN_NULL_ARGUMENT, "problem or rows");
     if (!is_possible(every))
-        return CLATTN_BAD_COUNT;
-    clattn_status status = clattn__problem_resolve(&p, problem, NULL, 0);
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "every is %lld; from 1 to 2^30", (long long)every);
+    clattn_status status = clattn_attention_check(problem, text, size);
+    if (!status)
+        status = clattn__problem_resolve(&p, problem, NULL, 0);
     if (status)
         return status;
-    status = p.a.flags & CLATTN_PACKED ? CLATTN_BAD_FLAGS : space_rows(&p, every, rows);
+    status = space_rows(&p, every, rows, text, size);
     clattn__problem_free(&p);
     return status;
 }
@@ -224,7 +232,7 @@ static clattn_status prepare(clattn_delta_plan *plan, const clattn_attention *pr
     const bool packed = p.a.flags & CLATTN_PACKED;
     clattn__problem_free(&p);
     if (packed)
-        return clattn__fail(plan->ctx, CLATTN_BAD_FLAGS, CL_SUCCESS, "a correction of packed rows; correct each batch entry by its own problem");
+        return clattn__fail(plan->ctx, CLATTN_BAD_FLAGS, CL_SUCCESS, PACKED_ROWS);
     struct clattn__text options = clattn__text_into(text, sizeof text);
     clattn__text_add(&options, "-DT_O=%d -DDIM_V=%d -DGROUP=%d", (int)plan->type, (int)plan->dim_v, (int)plan->group);
     const struct clattn__program_request request = {.name = "delta", .options = text, .kernel = "delta"};

@@ -146,9 +146,11 @@ static clattn_status measure_parts(const struct bench *b, struct peak *peak, con
     if (status)
         return status;
     p->mass = selection_kept_mass(x);
-    if (!b->no_baseline)
+    if (b->delta)
+        status = apply_delta(x->ctx, x->w, &x->dense, b->delta, &p->delta, result->why);
+    if (!status && !b->no_baseline) /* last: it has the same o */
         measure_dense(b, x->ctx, peak, line, &x->dense, flops, result);
-    return CLATTN_OK;
+    return status;
 }
 
 void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *peak,

@@ -79,6 +79,18 @@ static void print_run(const struct run_options *o, clattn_context *ctx, const cl
     printf("\n");
 }
 
+static int run_delta(const struct run_options *o, clattn_context *ctx, struct workload *w)
+{
+    struct delta d;
+    char why[512];
+    clattn_status status = apply_delta(ctx, w, &o->pruned.dense, o->delta, &d, why);
+    if (status)
+        return why[0] ? mistake("--delta: %s", why) : failed(ctx, status, "--delta");
+    printf("delta    every %lld rows: %lld dense rows of each head %.3f ms, correction %.3f ms; distance from dense attention %.4f, "
+           "before %.4f\n", o->delta, (long long)d.rows, d.anchor_seconds * 1e3, d.seconds * 1e3, d.after, d.before);
+    return 0;
+}
+
 static int run_plan(const struct run_options *o, clattn_context *ctx, clattn_plan *plan, struct workload *w)
 {
     char text[4096];
@@ -93,9 +105,8 @@ static int run_plan(const struct run_options *o, clattn_context *ctx, clattn_pla
     }
     print_selection(o);
     print_run(o, ctx, plan, w, best);
-    clattn_status status = o->delta ? apply_delta(ctx, w, &o->pruned.dense, o->delta) : CLATTN_OK;
-    if (status)
-        return failed(ctx, status, "--delta");
+    if (o->delta && run_delta(o, ctx, w))
+        return EXIT_MISTAKE;
     if (save_tensor(o->o, w, 'o') || save_tensor(o->lse, w, 'l'))
         return EXIT_MISTAKE;
     int code = check(o->check, w, 'o'), code_lse = check(o->check_lse, w, 'l');

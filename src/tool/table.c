@@ -118,6 +118,9 @@ static void print_pruned(const struct result *r)
         printf(", dense %s ms by %s: %s", c[0], p->dense_engine, c[1]);
     }
     printf("; %.2f%% of its pairs visited, kept mass %.4f, least head %.4f\n", 100 * p->visited, p->mass.mean, p->mass.least);
+    if (p->delta.rows > 0)
+        printf("    correction %.3f ms, its %lld dense rows %.3f ms; distance from dense attention %.4f, before %.4f\n",
+               p->delta.seconds * 1e3, (long long)p->delta.rows, p->delta.anchor_seconds * 1e3, p->delta.after, p->delta.before);
 }
 
 void print_result(const struct bench *b, const struct result *r)
