@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * check_delta.c - dense attention of every n-th row, against the double reference of the whole problem, and the correction that is
- * made of it (AT-31: with every row it is dense attention). */
+ * check_delta.c - dense attention of every n-th row, against the double reference of the whole problem, and
+ * the correction that is made of it (AT-31: with every row it is dense attention). */
 #include "tests/suite.h"
 #include "tool/workload.h"
 
@@ -61,16 +61,19 @@ static void run_rows(const struct workload *w, const clattn_attention *rows, flo
 }
 
 /* Every row of o is the one of the problem that lies `every' times as far. */
-static void compare_rows(const struct workload *w, const clattn_attention *rows, int64_t every, const float *o)
+static void compare_rows(const struct workload *w, const clattn_attention *rows, int64_t every,
+                         const float *o)
 {
     const struct ref_problem p = workload_reference(w);
     for (int64_t n = 0; n < rows->batch * rows->heads * rows->q_len; n++) {
-        const int64_t i = n % rows->q_len, h = n / rows->q_len % rows->heads, b = n / rows->q_len / rows->heads;
+        const int64_t i = n % rows->q_len, h = n / rows->q_len % rows->heads,
+                      b = n / rows->q_len / rows->heads;
         double wanted[16], lse, bound = workload_f32_bound(w, b, h, i * every);
         ref_row(&p, b, h, i * every, NULL, wanted, &lse);
         for (int d = 0; d < 16; d++)
-            ck_assert_msg(fabs((double)o[n * 16 + d] - wanted[d]) <= bound, "%s, every %d: entry %d, head %d, row %d: %g, not %g",
-                          rows->pattern.text, (int)every, (int)b, (int)h, (int)i, (double)o[n * 16 + d], wanted[d]);
+            ck_assert_msg(fabs((double)o[n * 16 + d] - wanted[d]) <= bound,
+                          "%s, every %d: entry %d, head %d, row %d: %g, not %g", rows->pattern.text,
+                          (int)every, (int)b, (int)h, (int)i, (double)o[n * 16 + d], wanted[d]);
     }
 }
 
@@ -140,19 +143,22 @@ END_TEST
 static cl_mem buffer(const void *data, int64_t bytes)
 {
     cl_int code;
-    cl_mem mem = clCreateBuffer(clattn_context_cl(ctx), CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, (size_t)bytes, (void *)(uintptr_t)data, &code);
+    cl_mem mem = clCreateBuffer(clattn_context_cl(ctx), CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR,
+                                (size_t)bytes, (void *)(uintptr_t)data, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
     return mem;
 }
 
-static void correct(const clattn_attention *a, int64_t every, const void *anchors, int64_t anchor_bytes, void *o, int64_t bytes)
+static void correct(const clattn_attention *a, int64_t every, const void *anchors, int64_t anchor_bytes,
+                    void *o, int64_t bytes)
 {
     clattn_delta_plan *plan;
     cl_event event;
     cl_mem from = buffer(anchors, anchor_bytes), to = buffer(o, bytes);
     ck_assert_int_eq(clattn_delta_plan_create(&plan, ctx, a, every), CLATTN_OK);
     ck_assert_int_eq(clattn_enqueue_delta(plan, queue, from, to, 0, NULL, &event), CLATTN_OK);
-    ck_assert_int_eq(clEnqueueReadBuffer(queue, to, CL_TRUE, 0, (size_t)bytes, o, 1, &event, NULL), CL_SUCCESS);
+    ck_assert_int_eq(clEnqueueReadBuffer(queue, to, CL_TRUE, 0, (size_t)bytes, o, 1, &event, NULL),
+                     CL_SUCCESS);
     clReleaseEvent(event);
     clReleaseMemObject(from);
     clReleaseMemObject(to);
@@ -174,18 +180,21 @@ START_TEST(sums_of_whole_numbers)
         const int64_t every = steps[n], stretches = (45 + every - 1) / every, count = 5 + 2 * 4 * 45 * 19;
         clattn_attention a = problem("k <= q", CLATTN_TOP_LEFT);
         a.type_o = _i;
-        a.o = (clattn_layout){5, 4 * 45 * 19, 19, 4 * 19}; /* [batch][token][head][d], 3 elements after each row */
+        a.o = (clattn_layout){5, 4 * 45 * 19, 19,
+                              4 * 19}; /* [batch][token][head][d], 3 elements after each row */
         float o[5 + 2 * 4 * 45 * 19], wanted[5 + 2 * 4 * 45 * 19], anchors[2 * 4 * 45 * 16];
         draw(_i, o, count, 1);
         draw(_i, anchors, 8 * stretches * 16, 2);
         memcpy(wanted, o, sizeof wanted);
         for (int64_t r = 0; r < 8 * 45 * 16; r++) {
             const int64_t d = r % 16, i = r / 16 % 45, h = r / 16 / 45 % 4, b = r / 16 / 45 / 4;
-            const int64_t at = 5 + b * 4 * 45 * 19 + h * 19 + d, to = at + i * 76, first = at + i / every * every * 76;
+            const int64_t at = 5 + b * 4 * 45 * 19 + h * 19 + d, to = at + i * 76,
+                          first = at + i / every * every * 76;
             const double dense = ref_widen(_i, anchors, ((b * 4 + h) * stretches + i / every) * 16 + d);
             ref_narrow(_i, ref_widen(_i, o, to) + dense - ref_widen(_i, o, first), wanted, to);
         }
-        correct(&a, every, anchors, 8 * stretches * 16 * workload_type_bytes(_i), o, count * workload_type_bytes(_i));
+        correct(&a, every, anchors, 8 * stretches * 16 * workload_type_bytes(_i), o,
+                count * workload_type_bytes(_i));
         ck_assert(!memcmp(o, wanted, (size_t)(count * workload_type_bytes(_i))));
     }
 }
@@ -196,7 +205,8 @@ START_TEST(at_31_every_row)
 {
     struct workload w, narrow;
     clattn_plan *plan;
-    clattn_attention dense = problem("k <= q", CLATTN_BOTTOM_RIGHT), pruned = problem("k <= q & q - k < 9", CLATTN_BOTTOM_RIGHT), rows;
+    clattn_attention dense = problem("k <= q", CLATTN_BOTTOM_RIGHT),
+                     pruned = problem("k <= q & q - k < 9", CLATTN_BOTTOM_RIGHT), rows;
     float anchors[2 * 4 * 45 * 16];
     ck_assert_int_eq(workload_make(&w, &dense, 3, WORKLOAD_NORMAL), CLATTN_OK);
     ck_assert_int_eq(workload_make(&narrow, &pruned, 3, WORKLOAD_NORMAL), CLATTN_OK);
@@ -223,7 +233,8 @@ START_TEST(misuses)
     clattn_attention a = problem("k <= q", CLATTN_TOP_LEFT), rows;
     clattn_delta_plan *plan, *none = (clattn_delta_plan *)ctx;
     static const char zeros[1 << 16];
-    cl_mem enough = buffer(zeros, sizeof zeros), other = buffer(zeros, sizeof zeros), scarce = buffer(zeros, 16);
+    cl_mem enough = buffer(zeros, sizeof zeros), other = buffer(zeros, sizeof zeros),
+           scarce = buffer(zeros, 16);
     ck_assert_int_eq(clattn_delta_rows(NULL, 1, &rows, NULL, 0), CLATTN_NULL_ARGUMENT);
     ck_assert_int_eq(clattn_delta_rows(&a, 1, NULL, NULL, 0), CLATTN_NULL_ARGUMENT);
     ck_assert_int_eq(clattn_delta_rows(&a, 0, &rows, text, sizeof text), CLATTN_BAD_COUNT);
@@ -239,7 +250,8 @@ START_TEST(misuses)
     ck_assert_int_eq(clattn_enqueue_delta(plan, NULL, other, enough, 0, NULL, NULL), CLATTN_NULL_QUEUE);
     ck_assert_int_eq(clattn_enqueue_delta(plan, queue, other, enough, 1, NULL, NULL), CLATTN_BAD_WAIT_LIST);
     ck_assert_int_eq(clattn_enqueue_delta(plan, queue, NULL, enough, 0, NULL, NULL), CLATTN_NULL_BUFFER);
-    ck_assert_int_eq(clattn_enqueue_delta(plan, queue, enough, enough, 0, NULL, NULL), CLATTN_OUTPUT_ALIASES_INPUT);
+    ck_assert_int_eq(clattn_enqueue_delta(plan, queue, enough, enough, 0, NULL, NULL),
+                     CLATTN_OUTPUT_ALIASES_INPUT);
     ck_assert_int_eq(clattn_enqueue_delta(plan, queue, other, scarce, 0, NULL, NULL), CLATTN_O_TOO_SMALL);
     clattn_context_message(ctx, text, sizeof text);
     ck_assert_msg(strstr(text, "o has 16 bytes and needs 23040") != NULL, "%s", text);
@@ -255,7 +267,8 @@ START_TEST(misuses)
     ck_assert_msg(strstr(text, "packed rows; correct each batch entry") != NULL, "%s", text);
     ck_assert_int_eq(clattn_delta_plan_create(&plan, ctx, &a, 8), CLATTN_BAD_FLAGS);
     a = problem("k <= q", CLATTN_TOP_LEFT);
-    for (int i = 0; i < 26; i++) /* different sums, so that none is folded away: written out they are longer than a rule may be */
+    for (int i = 0; i < 26; i++) /* different sums, so that none is folded away: written out they are longer
+                                    than a rule may be */
         snprintf(a.pattern.text + strlen(a.pattern.text), 20, " | q * %d < k + 9", 10 + i);
     ck_assert_int_eq(clattn_delta_rows(&a, 8000, &rows, text, sizeof text), CLATTN_EXPR_LIMIT);
     ck_assert_msg(strstr(text, "a multiple of 8000; write it in fewer words") != NULL, "%s", text);

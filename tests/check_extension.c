@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * check_extension.c - a context that is longer than positions go, as clattn/select.h has it: keys stored without rotation, lists by a
- * selector that turns rows and keys itself, and attention by two problems that are merged, keys of the window at their own
- * distances, sinks and listed keys all at the window's; against double precision. */
+ * check_extension.c - a context that is longer than positions go, as clattn/select.h has it: keys stored
+ * without rotation, lists by a selector that turns rows and keys itself, and attention by two problems that
+ * are merged, keys of the window at their own distances, sinks and listed keys all at the window's; against
+ * double precision. */
 #include "tests/draw.h"
 #include "tests/suite.h"
 
@@ -12,11 +13,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEADS = 4, KV_HEADS = 2, ROWS = 24, KEYS = 300, DIM = 16, SINK = 5, WINDOW = 32, POSITIONS = KEYS, MOST_LISTS = 1 << 12 };
+enum {
+    HEADS = 4,
+    KV_HEADS = 2,
+    ROWS = 24,
+    KEYS = 300,
+    DIM = 16,
+    SINK = 5,
+    WINDOW = 32,
+    POSITIONS = KEYS,
+    MOST_LISTS = 1 << 12
+};
 
 static clattn_context *ctx;
 static cl_command_queue queue;
-static float q[HEADS * ROWS * DIM], k[KV_HEADS * KEYS * DIM], v[KV_HEADS * KEYS * DIM], cosines[POSITIONS * DIM / 2], sines[POSITIONS * DIM / 2];
+static float q[HEADS * ROWS * DIM], k[KV_HEADS * KEYS * DIM], v[KV_HEADS * KEYS * DIM],
+    cosines[POSITIONS * DIM / 2], sines[POSITIONS * DIM / 2];
 static float parts[2][HEADS * ROWS * DIM], parts_lse[2][HEADS * ROWS], merged[HEADS * ROWS * DIM];
 static int32_t lists[MOST_LISTS];
 
@@ -85,7 +97,8 @@ static clattn_attention problem(const char *mask)
 static cl_mem buffer(const void *data, size_t bytes)
 {
     cl_int code;
-    cl_mem mem = clCreateBuffer(clattn_context_cl(ctx), CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, bytes, (void *)(uintptr_t)data, &code);
+    cl_mem mem = clCreateBuffer(clattn_context_cl(ctx), CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, bytes,
+                                (void *)(uintptr_t)data, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
     return mem;
 }
@@ -105,7 +118,8 @@ static void select_blocks(const clattn_select *s, const clattn_list *list)
     io.rope_sin = buffer(sines, sizeof sines);
     io.list = buffer(lists, bytes);
     ck_assert_int_eq(clattn_enqueue_select(plan, queue, &io, 0, NULL, NULL), CLATTN_OK);
-    ck_assert_int_eq(clEnqueueReadBuffer(queue, io.list, CL_TRUE, 0, bytes, lists, 0, NULL, NULL), CL_SUCCESS);
+    ck_assert_int_eq(clEnqueueReadBuffer(queue, io.list, CL_TRUE, 0, bytes, lists, 0, NULL, NULL),
+                     CL_SUCCESS);
     cl_mem all[] = {io.q, io.k, io.rope_cos, io.rope_sin, io.list};
     for (int i = 0; i < 5; i++)
         clReleaseMemObject(all[i]);
@@ -134,10 +148,12 @@ static void merge(void)
     m.parts = 2;
     m.rows = HEADS * ROWS;
     m.dim_v = DIM;
-    cl_mem o = buffer(parts, sizeof parts), lse = buffer(parts_lse, sizeof parts_lse), to = buffer(merged, sizeof merged);
+    cl_mem o = buffer(parts, sizeof parts), lse = buffer(parts_lse, sizeof parts_lse),
+           to = buffer(merged, sizeof merged);
     ck_assert_int_eq(clattn_merge_plan_create(&plan, ctx, &m), CLATTN_OK);
     ck_assert_int_eq(clattn_enqueue_merge(plan, queue, o, lse, to, NULL, 0, NULL, NULL), CLATTN_OK);
-    ck_assert_int_eq(clEnqueueReadBuffer(queue, to, CL_TRUE, 0, sizeof merged, merged, 0, NULL, NULL), CL_SUCCESS);
+    ck_assert_int_eq(clEnqueueReadBuffer(queue, to, CL_TRUE, 0, sizeof merged, merged, 0, NULL, NULL),
+                     CL_SUCCESS);
     cl_mem all[] = {o, lse, to};
     for (int i = 0; i < 3; i++)
         clReleaseMemObject(all[i]);
@@ -154,7 +170,8 @@ static bool is_listed(const clattn_list *l, int h, int i, int block)
     return false;
 }
 
-/* One row over all that it keeps, far keys at the window's distance.  Returns how many far ones there were. */
+/* One row over all that it keeps, far keys at the window's distance.  Returns how many far ones there were.
+ */
 static int row(const clattn_list *l, int h, int i, double o[DIM])
 {
     const int p = i + KEYS - ROWS, g = h / (HEADS / KV_HEADS);
@@ -181,19 +198,21 @@ static int row(const clattn_list *l, int h, int i, double o[DIM])
     return far;
 }
 
-/* Scores are at most 8: q and k of length 4, scaled by a quarter, and turned ones rounded once; values at most 1; two parts, and
- * their merge, as doc/numerics.md has each. */
+/* Scores are at most 8: q and k of length 4, scaled by a quarter, and turned ones rounded once; values at
+ * most 1; two parts, and their merge, as doc/numerics.md has each. */
 static void compare(const clattn_list *l)
 {
-    const double u = 0x1p-24, spread = 2 * expm1(2 * (DIM / 2 + 3) * u * 8), bound = 3 * (16 * u + 2 * spread);
+    const double u = 0x1p-24, spread = 2 * expm1(2 * (DIM / 2 + 3) * u * 8),
+                 bound = 3 * (16 * u + 2 * spread);
     int far = 0;
     for (int h = 0; h < HEADS; h++)
         for (int i = 0; i < ROWS; i++) {
             double o[DIM];
             far += row(l, h, i, o);
             for (int d = 0; d < DIM; d++)
-                ck_assert_msg(fabs((double)merged[(h * ROWS + i) * DIM + d] - o[d]) <= bound, "head %d, row %d: %g, not %g", h, i,
-                              (double)merged[(h * ROWS + i) * DIM + d], o[d]);
+                ck_assert_msg(fabs((double)merged[(h * ROWS + i) * DIM + d] - o[d]) <= bound,
+                              "head %d, row %d: %g, not %g", h, i, (double)merged[(h * ROWS + i) * DIM + d],
+                              o[d]);
         }
     ck_assert_int_ge(far, HEADS * ROWS * (SINK + 16)); /* sinks, and two blocks and more */
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * check_quality.c - how much of the softmax the oracle's selectors keep, on keys whose neighbours are alike, and which peaks they find;
- * named after the acceptance tests of the specification.
+ * check_quality.c - how much of the softmax the oracle's selectors keep, on keys whose neighbours are alike,
+ * and which peaks they find; named after the acceptance tests of the specification.
  *
- * One query, 16384 keys in blocks of 8, 64 sinks, a window of 512.  Every column of the keys is an autoregressive process, x' = rho x +
- * sqrt(1 - rho^2) noise, of unit variance, and the query is normal with variance 16 / 64 in 64 columns.  Then the scores are such a
- * process too, times the query's length: so one column does, with a query of that length, for all selectors that know of keys nothing
- * but their scores. */
+ * One query, 16384 keys in blocks of 8, 64 sinks, a window of 512.  Every column of the keys is an
+ * autoregressive process, x' = rho x + sqrt(1 - rho^2) noise, of unit variance, and the query is normal with
+ * variance 16 / 64 in 64 columns.  Then the scores are such a process too, times the query's length: so one
+ * column does, with a query of that length, for all selectors that know of keys nothing but their scores. */
 #include "tests/draw.h"
 #include "tests/ref_select.h"
 #include "tests/suite.h"
@@ -17,7 +17,16 @@
 
 #define LEN(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
-enum { KEYS = 16384, BLOCK = 8, SINK = 64, WINDOW = 512, DRAWS = 160, PEAKS = 50, COLUMNS = 4, QUERY_COLUMNS = 64 };
+enum {
+    KEYS = 16384,
+    BLOCK = 8,
+    SINK = 64,
+    WINDOW = 512,
+    DRAWS = 160,
+    PEAKS = 50,
+    COLUMNS = 4,
+    QUERY_COLUMNS = 64
+};
 
 static float q_data[COLUMNS], k_data[KEYS * COLUMNS];
 static double weights[KEYS]; /* of the softmax */
@@ -25,13 +34,21 @@ static double weights[KEYS]; /* of the softmax */
 /* Box and Muller's: of two uniform numbers a normal one. */
 static double normal(void)
 {
-    const double u = ((double)(random_bits() >> 11) + 1) * 0x1p-53, v = (double)(random_bits() >> 11) * 0x1p-53;
+    const double u = ((double)(random_bits() >> 11) + 1) * 0x1p-53,
+                 v = (double)(random_bits() >> 11) * 0x1p-53;
     return sqrt(-2 * log(u)) * cos(2 * acos(-1) * v);
 }
 
 static struct ref_problem problem(int64_t columns)
 {
-    struct ref_problem p = {.batch = 1, .heads = 1, .kv_heads = 1, .q_len = 1, .kv_len = KEYS, .dim = columns, .dim_v = 1, .scale = 1};
+    struct ref_problem p = {.batch = 1,
+                            .heads = 1,
+                            .kv_heads = 1,
+                            .q_len = 1,
+                            .kv_len = KEYS,
+                            .dim = columns,
+                            .dim_v = 1,
+                            .scale = 1};
     p.rules.bottom_right = true; /* the query stands at the last key */
     p.q = (struct ref_tensor){q_data, REF_F32, 0, columns, columns, columns};
     p.k = (struct ref_tensor){k_data, REF_F32, 0, KEYS * columns, KEYS * columns, columns};
@@ -41,8 +58,17 @@ static struct ref_problem problem(int64_t columns)
 
 static struct ref_select selector(int method, int64_t budget)
 {
-    struct ref_select s = {.method = method, .representative = REF_CENTER, .scope = REF_HEAD, .arithmetic = REF_DOUBLE, .block_q = 1,
-                           .stride_q = 1, .block_k = BLOCK, .stride_k = 1, .budget = budget, .sink = SINK, .window = WINDOW};
+    struct ref_select s = {.method = method,
+                           .representative = REF_CENTER,
+                           .scope = REF_HEAD,
+                           .arithmetic = REF_DOUBLE,
+                           .block_q = 1,
+                           .stride_q = 1,
+                           .block_k = BLOCK,
+                           .stride_k = 1,
+                           .budget = budget,
+                           .sink = SINK,
+                           .window = WINDOW};
     if (method == REF_STAGED) {
         s.n_stages = 3;
         s.stages[0].chunk = 256;
@@ -130,13 +156,14 @@ static double error_of(const struct mean *m)
     return sqrt((m->squares / DRAWS - mean * mean) / (DRAWS - 1));
 }
 
-/* Within 3 points of the specification's table, which is of as many other draws; or within three times the error of such a difference,
- * where masses of single draws spread so much that it is more. */
+/* Within 3 points of the specification's table, which is of as many other draws; or within three times the
+ * error of such a difference, where masses of single draws spread so much that it is more. */
 static void compare(const char *what, int row, const struct mean *m, double wanted)
 {
     const double bound = fmax(3, 3 * sqrt(2) * error_of(m));
-    ck_assert_msg(fabs(m->sum / DRAWS - wanted) <= bound, "row %d, %s: %.1f %%, not %.1f, and %.1f either way", row, what, m->sum / DRAWS,
-                  wanted, bound);
+    ck_assert_msg(fabs(m->sum / DRAWS - wanted) <= bound,
+                  "row %d, %s: %.1f %%, not %.1f, and %.1f either way", row, what, m->sum / DRAWS, wanted,
+                  bound);
 }
 
 static const struct {
@@ -144,8 +171,9 @@ static const struct {
     int64_t budget;
     double best, tree, staged, random;
 } grid[] = {
-    {0.0, 1024, 91.5, 26.2, 28.6, 9.9},  {0.5, 1024, 92.1, 31.6, 46.7, 9.7}, {0.9, 1024, 96.2, 67.0, 71.2, 9.4},
-    {0.9, 2048, 98.6, 89.3, 74.2, 15.6}, {0.97, 512, 93.3, 80.3, 87.4, 7.4}, {0.99, 1024, 95.8, 95.5, 95.5, 9.9},
+    {0.0, 1024, 91.5, 26.2, 28.6, 9.9}, {0.5, 1024, 92.1, 31.6, 46.7, 9.7},
+    {0.9, 1024, 96.2, 67.0, 71.2, 9.4}, {0.9, 2048, 98.6, 89.3, 74.2, 15.6},
+    {0.97, 512, 93.3, 80.3, 87.4, 7.4}, {0.99, 1024, 95.8, 95.5, 95.5, 9.9},
 };
 
 START_TEST(at_27_kept_mass)
@@ -207,7 +235,11 @@ START_TEST(at_28_peaks)
 {
     static const struct {
         int method, half_width, least;
-    } cases[] = {{REF_TREE, 64, 49}, {REF_TREE, 256, 49}, {REF_STAGED, 128, 49}, {REF_MINMAX, 1, PEAKS}, {REF_MINMAX, 64, PEAKS}};
+    } cases[] = {{REF_TREE, 64, 49},
+                 {REF_TREE, 256, 49},
+                 {REF_STAGED, 128, 49},
+                 {REF_MINMAX, 1, PEAKS},
+                 {REF_MINMAX, 64, PEAKS}};
     random_state = 88172645463325252u + (uint64_t)_i;
     const int count = found(cases[_i].method, cases[_i].half_width);
     ck_assert_msg(count >= cases[_i].least, "case %d: %d of %d peaks", _i, count, PEAKS);

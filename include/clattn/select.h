@@ -27,23 +27,25 @@
  *     CLATTN_EXTERNAL_LIST   given lists; checked and clipped to what the pattern lets see.
  *     CLATTN_STREAMING       empty lists: sinks and window alone.
  *
- * Short contexts: finding keys takes time, and reading all of few is faster.  So an entry of fewer than dense_below keys has no
- * candidates: nothing is searched, its lists are empty, and its rows see what the pattern lets see, by the word k_len in
- * clattn_selected.  As lengths stand on the device, one plan and one problem serve short and long entries together.  Attention
- * that is ready for lists takes a tenth longer than without, so where all entries are known to be short a plan of its own is best.
+ * Short contexts: finding keys takes time, and reading all of few is faster.  So an entry of fewer than
+ * dense_below keys has no candidates: nothing is searched, its lists are empty, and its rows see what the
+ * pattern lets see, by the word k_len in clattn_selected.  As lengths stand on the device, one plan and one
+ * problem serve short and long entries together.  Attention that is ready for lists takes a tenth longer than
+ * without, so where all entries are known to be short a plan of its own is best.
  *
- * Context extension: keys are stored without rotation, and the search alone turns rows and keys, each by a position that is not
- * its own, so that no distance is longer than a model was trained for.  Pairs of columns d, d + dim / 2 turn by the caller's
- * tables; with w = window, p the row's position, n the chunks of a stage:
+ * Context extension: keys are stored without rotation, and the search alone turns rows and keys, each by a
+ * position that is not its own, so that no distance is longer than a model was trained for.  Pairs of columns
+ * d, d + dim / 2 turn by the caller's tables; with w = window, p the row's position, n the chunks of a stage:
  *
  *     rope                   row                key
  *     CLATTN_ROPE_RELATIVE   w + 1              0 in a left half (or what is not halved), 1 in a right one
  *     CLATTN_ROPE_CHUNKS     min(p, n + w)      number of the chunk in its stage; TREE: of the half in its round, n = 2 K
  *     CLATTN_ROPE_INFLLM     w                  none: also for MINMAX, POOL_MEAN, whose metadata are of keys as stored
  *
- * Attention knows nothing of it: it multiplies q and k as they are.  So a caller who extends the context turns both for it, keys
- * of the window by their own positions; all others may take one distance, w, in a second problem without the window, whose
- * q is turned by w and k not at all, and clattn/merge.h joins the two.
+ * Attention knows nothing of it: it multiplies q and k as they are.  So a caller who extends the context
+ * turns both for it, keys of the window by their own positions; all others may take one distance, w, in a
+ * second problem without the window, whose q is turned by w and k not at all, and clattn/merge.h joins the
+ * two.
  *
  * What holds: lists rise, have min(candidates, K) blocks, and depend only on the keys looked at.  STAGED: a smaller
  * last budget lists a part of what a larger one does.  What does not: a larger budget of TREE may lose blocks that a
@@ -153,9 +155,9 @@ typedef struct clattn_select_plan clattn_select_plan;
 
 CLATTN_BEGIN
 /* Check a selection for a problem, without a device.  On failure the sentence goes to text (size bytes; may be NULL,
- * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative, rope), BAD_DIM (odd, with rope), BAD_BLOCK (blocks, strides,
- * stages), BAD_COUNT (budget, sink, window, rope_positions, dense_below), BAD_CORNER (a window, or rope, without positions), BAD_FLAGS, and the statuses of
- * clattn_attention_check. */
+ * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative, rope), BAD_DIM (odd, with
+ * rope), BAD_BLOCK (blocks, strides, stages), BAD_COUNT (budget, sink, window, rope_positions, dense_below),
+ * BAD_CORNER (a window, or rope, without positions), BAD_FLAGS, and those of clattn_attention_check. */
 CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const clattn_attention *problem, char *text,
                                              size_t size);
 
@@ -176,13 +178,14 @@ CLATTN_API clattn_status clattn_select_parse(clattn_select *select, clattn_atten
                                              char *message, size_t size);
 CLATTN_API clattn_status clattn_select_print(const clattn_select *select, char *text, size_t size);
 
-/* In *tokens: a number for dense_below, so many keys that the selection pays; for 16 queries and fewer with a search at each
- * step, of STAGED with CLATTN_KEEP_STAGES by a schedule.  From measurements on a CPU (doc/pruning.md); not yet of GPUs.  The
- * statuses of clattn_select_check. */
-CLATTN_API clattn_status clattn_select_dense_below(const clattn_select *select, const clattn_attention *problem, int64_t *tokens);
+/* In *tokens: a number for dense_below, so many keys that the selection pays; for 16 queries and fewer with a
+ * search at each step, of STAGED with CLATTN_KEEP_STAGES by a schedule.  From measurements on a CPU
+ * (doc/pruning.md); not yet of GPUs.  The statuses of clattn_select_check. */
+CLATTN_API clattn_status clattn_select_dense_below(const clattn_select *select, const clattn_attention *problem,
+                                                   int64_t *tokens);
 
-/* listed | k < sink | q - k < window & k - q < window | k_len < dense_below: what a selection lets a row see, to be joined
- * with the problem's own pattern by clattn_both.  CLATTN_GROW_WINDOW: q - k < window + age[b], of an i32 array `age' of [batch] that the
+/* listed | k < sink | q - k < window & k - q < window | k_len < dense_below: what a selection lets a row see, to
+ * be joined with the problem's own pattern by clattn_both.  CLATTN_GROW_WINDOW: q - k < window + age[b], of an i32 array `age' of [batch] that the
  * problem declares.  BAD_STRUCT_SIZE, BAD_COUNT are kept in the pattern. */
 CLATTN_API clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner);
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * delta.c - the output of pruned attention, corrected by dense attention of every n-th row, and how far either is from dense
- * attention of all rows. */
+ * delta.c - the output of pruned attention, corrected by dense attention of every n-th row, and how far
+ * either is from dense attention of all rows. */
 #include "tool/delta.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 #define DISTANCE_ROWS 256
-#define GOLDEN 0.6180339887498949
-#define TIMES 3
+#define GOLDEN        0.6180339887498949
+#define TIMES         3
 
 /* |o - dense| / |dense| of some rows of all batch entries and heads, by the double reference. */
 static double distance(const struct workload *w, const struct workload *dense)
@@ -22,7 +22,8 @@ static double distance(const struct workload *w, const struct workload *dense)
         const int64_t b = r / a->q_len / a->heads, h = r / a->q_len % a->heads, i = r % a->q_len;
         ref_row(&p, b, h, i, NULL, wanted, &lse);
         for (int64_t d = 0; d < a->dim_v; d++) {
-            const double o = ref_widen(a->type_o, w->o, a->o.offset + b * a->o.batch + h * a->o.head + i * a->o.token + d);
+            const double o =
+                ref_widen(a->type_o, w->o, a->o.offset + b * a->o.batch + h * a->o.head + i * a->o.token + d);
             apart += (o - wanted[d]) * (o - wanted[d]);
             whole += wanted[d] * wanted[d];
         }
@@ -32,7 +33,8 @@ static double distance(const struct workload *w, const struct workload *dense)
 }
 
 /* Dense attention of the anchors, on host memory. */
-static clattn_status run_anchors(clattn_context *ctx, const clattn_attention *rows, const struct workload *dense, void *o, double *seconds)
+static clattn_status run_anchors(clattn_context *ctx, const clattn_attention *rows,
+                                 const struct workload *dense, void *o, double *seconds)
 {
     clattn_plan *plan = NULL;
     clattn_host_io io = CLATTN_HOST_IO_INIT;
@@ -54,8 +56,8 @@ static clattn_status run_anchors(clattn_context *ctx, const clattn_attention *ro
 }
 
 /* o is corrected in place, so each time it is first what it was. */
-static clattn_status enqueue(clattn_delta_plan *plan, cl_command_queue queue, cl_mem anchors, cl_mem o, const void *pruned, size_t bytes,
-                             double *seconds)
+static clattn_status enqueue(clattn_delta_plan *plan, cl_command_queue queue, cl_mem anchors, cl_mem o,
+                             const void *pruned, size_t bytes, double *seconds)
 {
     clattn_status status = CLATTN_OK;
     *seconds = INFINITY;
@@ -71,14 +73,17 @@ static clattn_status enqueue(clattn_delta_plan *plan, cl_command_queue queue, cl
     return status;
 }
 
-static clattn_status correct(clattn_context *ctx, struct workload *w, int64_t every, void *anchors, size_t bytes, double *seconds)
+static clattn_status correct(clattn_context *ctx, struct workload *w, int64_t every, void *anchors,
+                             size_t bytes, double *seconds)
 {
     const size_t o_bytes = (size_t)(w->o_count * workload_type_bytes(w->problem.type_o));
     cl_int code, codes[2];
     clattn_delta_plan *plan = NULL;
     clattn_status status = clattn_delta_plan_create(&plan, ctx, &w->problem, every);
-    cl_command_queue queue = clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), 0, &code);
-    cl_mem from = clCreateBuffer(clattn_context_cl(ctx), CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, bytes, anchors, &codes[0]);
+    cl_command_queue queue =
+        clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), 0, &code);
+    cl_mem from = clCreateBuffer(clattn_context_cl(ctx), CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, bytes,
+                                 anchors, &codes[0]);
     cl_mem o = clCreateBuffer(clattn_context_cl(ctx), CL_MEM_READ_WRITE, o_bytes, NULL, &codes[1]);
     if (!status && (code != CL_SUCCESS || codes[0] != CL_SUCCESS || codes[1] != CL_SUCCESS))
         status = CLATTN_OUT_OF_DEVICE_MEMORY;
@@ -96,15 +101,16 @@ static clattn_status correct(clattn_context *ctx, struct workload *w, int64_t ev
     return status;
 }
 
-clattn_status apply_delta(clattn_context *ctx, struct workload *w, const struct workload *dense, int64_t every, struct delta *delta,
-                          char why[512])
+clattn_status apply_delta(clattn_context *ctx, struct workload *w, const struct workload *dense,
+                          int64_t every, struct delta *delta, char why[512])
 {
     clattn_attention rows;
     *delta = (struct delta){.rows = 0};
     clattn_status status = clattn_delta_rows(&dense->problem, every, &rows, why, 512);
     if (status || rows.batch * rows.heads * rows.q_len == 0)
         return status;
-    const size_t bytes = (size_t)(rows.batch * rows.heads * rows.q_len * rows.dim_v * workload_type_bytes(rows.type_o));
+    const size_t bytes =
+        (size_t)(rows.batch * rows.heads * rows.q_len * rows.dim_v * workload_type_bytes(rows.type_o));
     void *anchors = malloc(bytes);
     if (!anchors)
         return CLATTN_OUT_OF_HOST_MEMORY;
