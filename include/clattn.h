@@ -31,6 +31,7 @@
 #include <clattn/list.h>
 #include <clattn/select.h>
 #include <clattn/refresh.h>
+#include <clattn/delta.h>
 #include <clattn/merge.h>
 #include <clattn/rule.h>
 #include <clattn/mechanism.h>

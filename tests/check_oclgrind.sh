@@ -53,6 +53,10 @@ done
 for selection in tree=4:bk=2 staged=4.8/2.4 mean=40:bk=2:mass=0.6 minmax=4:bk=1:certify:margin=9; do
     clean select --check attn:f32:h1:q3:k40:d3:causal-br:$selection:bq=4/2:sink=2:near=3
 done
+for selection in tree=4:bk=2:rope=relative/40 staged=4.8/2.4:rope=chunks/40; do
+    clean select --check attn:f32:h1:q3:k40:d4:causal-br:$selection:bq=4/2:sink=2:near=3
+done
+clean run --delta 2 attn:f32:h1:q3:k40:d4:causal-br:streaming:near=3
 
 # the same kernel without its barriers
 mkdir -m 700 "$tmp/kernels"

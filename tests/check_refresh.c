@@ -225,6 +225,38 @@ START_TEST(at_22_changed_keys)
 }
 END_TEST
 
+/* ---- AT-32: while a sequence is short ---- */
+/* Nothing begins below the threshold, stage 0 at it and whenever it is reached again, with late lists too. */
+START_TEST(at_32_short_sequences)
+{
+    clattn_refresh r = schedule(3, 16, 8, 4, _i ? CLATTN_LATE_LISTS : 0);
+    clattn_select select = CLATTN_SELECT_INIT;
+    clattn_refresh_state state = {0};
+    clattn_refresh_report report;
+    char text[200];
+    select.method = CLATTN_STAGED;
+    select.n_stages = 3;
+    select.dense_below = 1000;
+    ck_assert_int_eq(clattn_refresh_check(&r, &select, text, sizeof text), CLATTN_BAD_COUNT);
+    ck_assert_msg(strstr(text, "dense_below is 0, and the selection's is 1000") != NULL, "%s", text);
+    r.dense_below = 1000;
+    ck_assert_int_eq(clattn_refresh_check(&r, &select, text, sizeof text), CLATTN_OK);
+    for (int n = 0; n < 60; n++) { /* 990 to 1019, then drafts are taken back: 995 to 1024 */
+        int32_t length = n < 30 ? 990 + n : 965 + n, start, age, take;
+        ck_assert_int_eq(clattn_refresh_step(&r, &state, 1, &length, &start, &age, &take), CLATTN_OK);
+        ck_assert_int_eq(clattn_refresh_describe(&state, &select, length, &report), CLATTN_OK);
+        if (length < 1000)
+            ck_assert(start == CLATTN_REUSE && age == 0 && take == 0 && report.age == 0 && report.uncovered == 0);
+        else if (length == 1000)
+            ck_assert(start == 0 && age == 0 && take == (_i ? CLATTN_TAKE_AFTER : 0));
+        else
+            ck_assert_int_eq(start, n % 16 == 0 ? 0 : n % 8 == 0 ? 1 : n % 4 == 0 ? 2 : CLATTN_REUSE);
+    }
+    r.dense_below = -1;
+    ck_assert_int_eq(clattn_refresh_check(&r, &select, text, sizeof text), CLATTN_BAD_COUNT);
+}
+END_TEST
+
 /* ---- sequences on the device ---- */
 #define MOST_ENTRIES 70
 
@@ -680,6 +712,7 @@ int main(void)
     tcase_add_test(host, mistakes);
     tcase_add_loop_test(host, at_22_coverage, 0, 4);
     tcase_add_test(host, at_22_changed_keys);
+    tcase_add_loop_test(host, at_32_short_sequences, 0, 2);
     tcase_add_loop_test(device, at_21_kept_stages, 0, 3);
     tcase_add_loop_test(device, at_21_any_starts, 0, 2);
     tcase_add_loop_test(device, at_21_nothing_kept, 0, 2);

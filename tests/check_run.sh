@@ -22,5 +22,9 @@ EOF
 # the comparison itself must be able to fail: causal input against another mask's output
 "$clattn" run --q "$data/causal/q.npy" --k "$data/causal/k.npy" --v "$data/causal/v.npy" --check "$data/causal/o.npy" \
     attn:f16-f32:h6/2:q512:k512:d64 > /dev/null && { echo "FAILED: a wrong mask passed"; bad=$((bad + 1)); }
+# every row its own anchor: dense attention
+"$clattn" run --q "$data/causal/q.npy" --k "$data/causal/k.npy" --v "$data/causal/v.npy" --delta 1 \
+    attn:f16-f32:h6/2:q512:k512:d64:causal-tl:streaming | grep 'distance from dense attention 0.0000, before 0.[1-9]' > /dev/null ||
+    { echo "FAILED: --delta 1 is not dense attention"; bad=$((bad + 1)); }
 echo "$run cases, $bad failed"
 [ $run -eq 5 ] && [ $bad -eq 0 ]

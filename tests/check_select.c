@@ -72,6 +72,18 @@ static void budget_of(clattn_select *s, int32_t mode, double value)
     X(TREE, s->budget = ((int64_t)1 << 30) + 1, BAD_COUNT, "budget is 1073741825")                        \
     X(TREE, s->sink = -1, BAD_COUNT, "sink is -1")                                                        \
     X(TREE, s->window = -1, BAD_COUNT, "window is -1")                                                    \
+    X(TREE, s->dense_below = -1, BAD_COUNT, "dense_below is -1")                                          \
+    X(TREE, s->reserved = 1, BAD_FLAGS, "reserved is 1")                                                \
+    X(TREE, s->rope = 4, BAD_SELECTOR, "rope is 4")                                                       \
+    X(MINMAX, s->rope = CLATTN_ROPE_RELATIVE, BAD_SELECTOR, "rope is 1, which method 2 cannot")           \
+    X(STREAMING, s->rope = CLATTN_ROPE_INFLLM, BAD_SELECTOR, "rope is 3, which method 6 cannot")          \
+    X(TREE, s->rope_positions = 1, BAD_COUNT, "rope_positions is 1")                                      \
+    X(TREE, (s->rope = CLATTN_ROPE_RELATIVE, s->rope_positions = 257), BAD_COUNT, "it is 258 or more")    \
+    X(MINMAX, (s->rope = CLATTN_ROPE_INFLLM, s->rope_positions = 256), BAD_COUNT, "it is 257 or more")    \
+    X(TREE, (s->rope = CLATTN_ROPE_CHUNKS, s->rope_positions = 384), BAD_COUNT, "it is 385 or more")      \
+    X(STAGED, (s->rope = CLATTN_ROPE_CHUNKS, s->rope_positions = 1280), BAD_COUNT, "it is 1281 or more")  \
+    X(TREE, (s->rope = CLATTN_ROPE_INFLLM, s->rope_positions = 257, a->dim = 15), BAD_DIM, "dim is 15")   \
+    X(TREE, (s->rope = CLATTN_ROPE_CHUNKS, s->rope_positions = 999, s->window = 0, a->pattern = clattn_full()), BAD_CORNER, "rope by chunks") \
     X(TREE, s->n_stages = 1, BAD_COUNT, "n_stages is 1; with this method 0 to 0")                         \
     X(TREE, a->pattern = clattn_full(), BAD_CORNER, "no corner")                                          \
     X(TREE, a->heads = 0, BAD_HEADS, "heads is 0")                                                        \
@@ -145,6 +157,41 @@ START_TEST(windows_need_positions)
 }
 END_TEST
 
+/* A number for every method, more for few rows; of stages more if none is kept. */
+START_TEST(measured_lengths)
+{
+    int64_t tokens, of_few, of_all;
+    for (int32_t method = CLATTN_TREE; method <= CLATTN_STREAMING; method++) {
+        clattn_select s = selection(method);
+        clattn_attention a = problem();
+        ck_assert_int_eq(clattn_select_dense_below(&s, &a, &tokens), CLATTN_OK);
+        ck_assert_int_ge(tokens, 2 * (s.budget + s.sink + s.window));
+        a.q_len = 1;
+        ck_assert_int_eq(clattn_select_dense_below(&s, &a, &of_few), CLATTN_OK);
+        ck_assert_int_ge(of_few, method == CLATTN_STREAMING ? tokens : 2 * (s.budget + s.sink + s.window));
+        s.flags = CLATTN_KEEP_STAGES;
+        ck_assert_int_eq(clattn_select_dense_below(&s, &a, &of_all), CLATTN_OK);
+        ck_assert(method == CLATTN_STAGED ? of_all < of_few : of_all == of_few);
+        s.method = 99;
+        ck_assert_int_eq(clattn_select_dense_below(&s, &a, &of_all), CLATTN_BAD_SELECTOR);
+        ck_assert_int_eq(clattn_select_dense_below(&s, &a, NULL), CLATTN_NULL_ARGUMENT);
+    }
+}
+END_TEST
+
+/* Rows of short entries see what the pattern lets see, whatever is listed. */
+START_TEST(short_entries_are_dense)
+{
+    clattn_select s = selection(CLATTN_TREE);
+    s.dense_below = 1000;
+    clattn_pattern p = clattn_selected(&s, CLATTN_TOP_LEFT);
+    ck_assert_int_eq(p.error, 0);
+    ck_assert_str_eq(p.text, "listed | k < 16 | q - k < 256 & k - q < 256 | k_len < 1000");
+    s.dense_below = -1;
+    ck_assert_int_eq(clattn_selected(&s, CLATTN_TOP_LEFT).error, CLATTN_BAD_COUNT);
+}
+END_TEST
+
 /* ---- words ---- */
 static const char problem_text[] = "attn:f32:h8/2:q100:k100000:d16:causal-br";
 
@@ -161,6 +208,11 @@ START_TEST(words_of_selections)
         {"mean=512:margin=12.5:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center", "mean=512:margin=12.500"},
         {"scores=8:mass=1:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center", "scores=8:mass=#3ff0000000000000"},
         {"tree=512:ratio=#3fb999999999999b:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center", "tree=512:ratio=#3fb999999999999b"},
+        {"tree=100:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center:rope=chunks/999", "tree=100:rope=chunks/999"},
+        {"staged=8.8:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center:rope=relative/258", "staged=8.8:rope=relative/258"},
+        {"mean=100:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center:rope=infllm/257", "mean=100:rope=infllm/257"},
+        {"tree=100:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center:dense=99", "tree=100:dense=99"},
+        {"tree=100:bq=64/2:bk=8/1:sink=0:near=9:scope=group:rep=center:dense=654", "tree=100:dense=measured:sink=0:near=9"},
         {"streaming:bq=64/2:bk=8/1:sink=16:near=5:scope=group:rep=center", "streaming:near=5"},
         {"streaming:bq=64/1:bk=8/1:sink=4:near=1020:scope=all:rep=center", "streaming-llm"},
     };
@@ -189,7 +241,8 @@ START_TEST(words_refused)
         {":staged=8.8/8.8/8.8/8.8/8.8", "column 42"},
         {":mass=0.5", "column 50"}, {":minmax=8:mass=", "column 51"}, {":minmax=8:mass=0.", "column 51"}, {":minmax=8:mass=0x1", "column 51"},
         {":minmax=8:mass=#3ff", "column 51"}, {":minmax=8:mass=1.5", "budget_value is 1.5"}, {":minmax=8:margin=-1", "column 51"},
-        {":tree=8:certify", "of the methods MINMAX"}, {":tree=8:margin=1", "MINMAX, POOL_MEAN and EXTERNAL_SCORE"}};
+        {":tree=8:certify", "of the methods MINMAX"}, {":tree=8:margin=1", "MINMAX, POOL_MEAN and EXTERNAL_SCORE"},
+        {":tree=8:rope=chunks", "column 49"}, {":tree=8:rope=infllm/1", "rope_positions is 1"}};
     for (size_t i = 0; i < LEN(wrong); i++) {
         char text[300], message[600] = "";
         clattn_select s = CLATTN_SELECT_INIT;
@@ -225,6 +278,8 @@ int main(void)
     tcase_add_test(checks, mistakes);
     tcase_add_test(checks, every_method_has_a_list);
     tcase_add_test(checks, windows_need_positions);
+    tcase_add_test(checks, measured_lengths);
+    tcase_add_test(checks, short_entries_are_dense);
     tcase_add_test(checks, words_of_selections);
     tcase_add_test(checks, words_refused);
     tcase_add_test(checks, presets_have_names);

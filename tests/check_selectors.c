@@ -395,6 +395,68 @@ START_TEST(at_34_a_million_keys)
 }
 END_TEST
 
+/* ---- rotation ---- */
+/* Every kind by every method that has it; blocks of many sizes, and heads that share a list. */
+START_TEST(rope_lists)
+{
+    for (int n = 0; n < 24; n++) {
+        char what[80];
+        const int32_t rope = 1 + n % 3, method = rope == CLATTN_ROPE_INFLLM ? methods[2 + n / 3 % 2] : searches[n / 3 % 2];
+        struct select_trial t = select_trial_new(4, 2, 20 + n, 200 + select_below(200), 6);
+        t.a.scale = n % 5 ? 0.0 : -1.0;
+        draw_selection(&t, method);
+        select_trial_rope(&t, rope, 800); /* more than is asked for; with fewer positions the last serves */
+        snprintf(what, sizeof what, "rope %d, method %d, case %d", (int)rope, (int)method, n);
+        once(&t, n % 4 == 0, what);
+    }
+}
+END_TEST
+
+/* Groups of 16 items and columns that a device would load by fours, lengths, f16. */
+START_TEST(rope_groups)
+{
+    pretend_groups(16);
+    for (int n = 0; n < 6; n++) {
+        struct select_trial t = select_trial_new(4, 2, 20, 400, 20);
+        t.a.batch = 2;
+        t.a.type_k = CLATTN_F16;
+        t.a.flags |= CLATTN_KEY_LENGTHS;
+        t.key_lengths = calloc(2, sizeof *t.key_lengths);
+        for (int b = 0; b < 2; b++)
+            t.key_lengths[b] = (int32_t)select_below(401);
+        draw_selection(&t, searches[n % 2]);
+        select_trial_rope(&t, 1 + n % 2, 800);
+        once(&t, false, "16 items");
+    }
+}
+END_TEST
+
+/* ---- AT-32: short entries ---- */
+/* Of entries whose lengths are about the threshold, those below it have empty lists. */
+START_TEST(at_32_short_entries)
+{
+    for (int n = 0; n < 8; n++) {
+        struct select_trial t = select_trial_new(4, 2, 20, 160, 3);
+        t.a.batch = 8;
+        t.a.flags |= CLATTN_KEY_LENGTHS;
+        t.key_lengths = calloc(8, sizeof *t.key_lengths);
+        for (int b = 0; b < 8; b++)
+            t.key_lengths[b] = 96 + b;
+        draw_selection(&t, methods[1 + n % 2]);
+        t.s.block_k = 4;
+        t.s.stride_k = 1;
+        t.s.sink = t.s.window = n < 4 ? 0 : 7;
+        select_trial_method(&t, methods[1 + n % 2], 16);
+        t.s.dense_below = 100;
+        select_trial_fill(&t, false);
+        select_trial_check(&t, "short entries");
+        for (int64_t r = 0; r < 8 * t.list.scopes * t.list.q_blocks; r++)
+            ck_assert_int_eq(t.lists[t.list.counts_at / 4 + r], r / (t.list.scopes * t.list.q_blocks) < 4 ? 0 : 4);
+        select_trial_free(&t);
+    }
+}
+END_TEST
+
 /* ---- misuse ---- */
 static clattn_select_plan *misused;
 static cl_command_queue misused_queue;
@@ -425,6 +487,8 @@ static clattn_select_io good_io(void)
     X(io.scores = scarce, UNUSED_BUFFER, "io.scores")                                                     \
     X(io.bounds = scarce, UNUSED_BUFFER, "io.bounds")                                                     \
     X(io.given = scarce, UNUSED_BUFFER, "io.given")                                                       \
+    X(io.rope_cos = scarce, UNUSED_BUFFER, "io.rope_cos")                                                 \
+    X(io.rope_sin = scarce, UNUSED_BUFFER, "io.rope_sin")                                                 \
     X(io.counters = scarce, UNUSED_BUFFER, "io.counters")                                                 \
     X(io.key_lengths = scarce, UNUSED_BUFFER, "io.key_lengths")                                           \
     X(io.arrays[7] = scarce, UNUSED_BUFFER, "io.arrays[7]")                                               \
@@ -535,5 +599,11 @@ int main(void)
     tcase_add_test(device, wrong_lists_are_found);
     tcase_add_loop_test(device, at_34_a_million_keys, 0, 2);
     suite_add_tcase(suite, device);
+    TCase *rope = tcase_create("rope and lengths");
+    tcase_add_checked_fixture(rope, select_trial_set_up, select_trial_tear_down);
+    tcase_add_test(rope, rope_lists);
+    tcase_add_test(rope, rope_groups);
+    tcase_add_test(rope, at_32_short_entries);
+    suite_add_tcase(suite, rope);
     return run_suite(suite);
 }

@@ -231,6 +231,12 @@ mistake 'given lists come from files' run $chosen:given=64
 mistake 'nothing selects given lists' verify $chosen:given=64
 expect 0 '2 passed, 0 failed' verify --problems 2 $chosen:tree=64$listed
 expect 0 '^visited .* keys a row' explain $chosen:tree=64$listed
+expect 0 '^delta .*distance from dense attention 0.0000, before 1' run --delta 1 $chosen:tree=64$listed
+expect 0 '^rope .*attention turns nothing' select --check --explain $chosen:tree=64$listed:rope=relative/22
+expect 0 '^lists *2, of 0.0 blocks' select --check $chosen:tree=64$listed:dense=301
+mistake 'goes with a selection' run --delta 4 $chosen
+mistake 'correct each batch entry' run --delta 4 attn:f32:b2:h2:q100:k300:d8:causal-br:packed:qtotal=150:ktotal=400:tree=64
+mistake 'whole number of 1 or more' run --delta 0 $chosen:tree=64$listed
 mistake 'is not N or N/N' bench --refresh 4/x $chosen:tree=64$listed
 expect 2 'given lists come from files' select $chosen:given=64
 expect 0 'soft_cap(c)' rules
@@ -280,7 +286,7 @@ else
 fi
 
 # ---- the baseline: a number or a word
-expect 0 'of peak' bench --csv "$tmp/b.csv" --json "$tmp/b.json" $small attn:f16:b2:h6/2:q33:k65:d40/24:causal-br \
+expect 0 'of peak' bench --delta 9 --csv "$tmp/b.csv" --json "$tmp/b.json" $small attn:f16:b2:h6/2:q33:k65:d40/24:causal-br \
     attn:bf16-f32:h4/2:q64:k64:d64:prefix20-tl:layout=bthd attn:f16:h3:q70:k30:d16:prefix5-br attn:f32:h2:q9:k9:d8:window4-causal-tl \
     attn:f32:b2:h2:q9:k9:d8:keylens attn:f32:h1:q40000:k40000:d1 $chosen:tree=64$listed
 cp "$tmp/out" "$tmp/table"
@@ -320,6 +326,8 @@ for record, row, line in zip(records, rows, table):
         assert abs(float(line[9].rstrip("x")) - times) <= 0.051 + 1e-3 * times, line
     assert record["error"] <= record["bound"] and record["runs"] > 0
     pruned = "tree=" in record["problem"]
+    for key in ("delta_seconds", "delta_distance", "delta_distance_before"):
+        assert (record[key] is not None) == pruned, (key, record[key])
     for key in ("select_seconds", "visited", "kept_mass", "kept_mass_least", "dense_engine", "dense_seconds", "dense_times"):
         assert (record[key] is not None) == pruned, (key, record[key])
     assert not pruned or 0 < record["kept_mass_least"] <= record["kept_mass"] < 1 and 0 < record["visited"] < 1, record

@@ -143,9 +143,41 @@ static bool matters(const struct view *w, int64_t h, int64_t i, int64_t t)
     return ref_visible(&w->p->rules, &at) && !ref_near(w->s, &at);
 }
 
+/* Where a search stands: which key's position, of how many chunks. */
+struct turn {
+    int64_t key, chunks;
+};
+static const struct turn no_turn = {0, 0};
+
+static int64_t row_position(const struct view *w, int64_t i, struct turn turn)
+{
+    struct ref_point at = ref_point_of(w->p, w->b, 0, i, 0);
+    if (w->s->rope != REF_ROPE_CHUNKS)
+        return w->s->window + (w->s->rope == REF_ROPE_RELATIVE ? 1 : 0);
+    return least(at.q, turn.chunks + w->s->window);
+}
+
+/* Column d of a row at x, turned by a position. */
+static double turned(const struct view *w, const struct ref_tensor *x, int64_t row, int64_t d, int64_t position)
+{
+    int64_t half = w->p->dim / 2, last = w->s->rope_positions - 1, pair = d < half ? d : d - half;
+    int64_t at = (position < 0 ? 0 : least(position, last)) * half + pair;
+    double own = ref_widen(x->type, x->data, row + d), other = ref_widen(x->type, x->data, row + (d < half ? d + half : pair));
+    double product = add_product(w->s->arithmetic, 0, other, w->s->rope_sin[at]);
+    return add_product(w->s->arithmetic, d < half ? -product : product, own, w->s->rope_cos[at]);
+}
+
+static double q_turned(const struct view *w, int64_t h, int64_t i, int64_t d, struct turn turn)
+{
+    int64_t row = ref_row_at(&w->p->q, w->p->q_offsets, w->b, h, i);
+    if (w->s->rope == REF_ROPE_NONE)
+        return ref_widen(w->p->q.type, w->p->q.data, row + d);
+    return turned(w, &w->p->q, row, d, row_position(w, i, turn));
+}
+
 static double q_element(const struct view *w, int64_t h, int64_t i, int64_t d)
 {
-    return ref_widen(w->p->q.type, w->p->q.data, ref_row_at(&w->p->q, w->p->q_offsets, w->b, h, i) + d);
+    return q_turned(w, h, i, d, no_turn);
 }
 
 static double k_element(const struct view *w, int64_t h, int64_t t, int64_t d)
@@ -154,11 +186,19 @@ static double k_element(const struct view *w, int64_t h, int64_t t, int64_t d)
     return ref_widen(w->p->k.type, w->p->k.data, ref_row_at(&w->p->k, w->p->k_offsets, w->b, g, t) + d);
 }
 
-static double dot(const struct view *w, int64_t h, int64_t i, int64_t t)
+static double k_turned(const struct view *w, int64_t h, int64_t t, int64_t d, struct turn turn)
+{
+    int64_t g = h / (w->p->heads / w->p->kv_heads);
+    if (w->s->rope != REF_ROPE_RELATIVE && w->s->rope != REF_ROPE_CHUNKS)
+        return k_element(w, h, t, d);
+    return turned(w, &w->p->k, ref_row_at(&w->p->k, w->p->k_offsets, w->b, g, t), d, turn.key);
+}
+
+static double dot(const struct view *w, int64_t h, int64_t i, int64_t t, struct turn turn)
 {
     double sum = 0;
     for (int64_t d = 0; d < w->p->dim; d++)
-        sum = add_product(w->s->arithmetic, sum, q_element(w, h, i, d), k_element(w, h, t, d));
+        sum = add_product(w->s->arithmetic, sum, q_turned(w, h, i, d, turn), k_turned(w, h, t, d, turn));
     return signed_by(w->p->scale, sum);
 }
 
@@ -206,17 +246,21 @@ static void find_candidates(struct view *w)
     }
 }
 
+static double key_score(const struct view *w, int64_t h, int64_t t, struct turn turn)
+{
+    struct top top = {false, 0};
+    for (int64_t i = 0; i < w->n_sampled; i++)
+        if (matters(w, w->head0 + h, w->sampled[i], t))
+            raise_top(&top, dot(w, w->head0 + h, w->sampled[i], t, turn));
+    return top_value(&top);
+}
+
 static void find_scores(struct view *w)
 {
     w->scores = allocate(w->heads * w->k_len, sizeof *w->scores);
-    for (int64_t h = 0; h < w->heads; h++)
-        for (int64_t t = 0; t < w->k_len; t++) {
-            struct top top = {false, 0};
-            for (int64_t i = 0; i < w->n_sampled; i++)
-                if (matters(w, w->head0 + h, w->sampled[i], t))
-                    raise_top(&top, dot(w, w->head0 + h, w->sampled[i], t));
-            w->scores[h * w->k_len + t] = top_value(&top);
-        }
+    for (int64_t h = 0; h < w->heads && w->s->rope == REF_ROPE_NONE; h++)
+        for (int64_t t = 0; t < w->k_len; t++)
+            w->scores[h * w->k_len + t] = key_score(w, h, t, no_turn);
 }
 
 static struct view open_view(const struct ref_problem *p, const struct ref_select *s, int64_t b,
@@ -239,28 +283,29 @@ static void close_view(struct view *w)
 }
 
 /* S(t) of one head, and the cost of asking for it. */
-static double ask(const struct view *w, int64_t h, int64_t t)
+static double ask(const struct view *w, int64_t h, int64_t t, struct turn turn)
 {
     w->trace->dots += w->n_sampled;
     if (w->trace->probed)
         w->trace->probed[t] = 1;
-    return w->scores[h * w->k_len + t];
+    return w->s->rope == REF_ROPE_NONE ? w->scores[h * w->k_len + t] : key_score(w, h, t, turn);
 }
 
 /* The score of a block: of its sampled keys, for all heads of the scope. */
-static double block_score(const struct view *w, int64_t candidate)
+static double block_score(const struct view *w, int64_t candidate, struct turn turn)
 {
     struct top top = {false, 0};
     int64_t first = w->blocks[candidate] * w->s->block_k, last = least(first + w->s->block_k, w->k_len);
     for (int64_t h = 0; h < w->heads; h++)
         for (int64_t t = first + w->s->stride_k - 1; t < last; t += w->s->stride_k)
-            raise_top(&top, ask(w, h, t));
+            raise_top(&top, ask(w, h, t, turn));
     return top_value(&top);
 }
 
 /* ---- methods: each writes the numbers of the candidates that it keeps, rising ---- */
 struct node {
     int64_t start, size;
+    bool right; /* half of a node that had two */
 };
 
 /* The halves of every node that is more than one block. */
@@ -270,8 +315,8 @@ static int64_t halve(const struct node *nodes, int64_t n, struct node *halves)
     for (int64_t i = 0; i < n; i++) {
         int64_t left = nodes[i].size / 2;
         if (left > 0)
-            halves[count++] = (struct node){nodes[i].start, left};
-        halves[count++] = (struct node){nodes[i].start + left, nodes[i].size - left};
+            halves[count++] = (struct node){nodes[i].start, left, false};
+        halves[count++] = (struct node){nodes[i].start + left, nodes[i].size - left, left > 0};
     }
     return count;
 }
@@ -287,8 +332,10 @@ static int64_t keep_nodes(const struct view *w, const struct node *halves, int64
 {
     struct ranked *ranked = allocate(count, sizeof *ranked);
     int64_t n = 0;
-    for (int64_t i = 0; i < count; i++)
-        ranked[i] = (struct ranked){block_score(w, representative(w, halves[i])), i, false};
+    for (int64_t i = 0; i < count; i++) {
+        struct turn turn = {w->s->rope == REF_ROPE_RELATIVE ? halves[i].right : i, 2 * keep};
+        ranked[i] = (struct ranked){block_score(w, representative(w, halves[i]), turn), i, false};
+    }
     keep_best(ranked, count, keep);
     for (int64_t i = 0; i < count; i++)
         if (ranked[i].kept)
@@ -309,7 +356,7 @@ static int64_t tree(const struct view *w, int64_t keep, int64_t *kept)
 {
     struct node *nodes = allocate(keep, sizeof *nodes), *halves = allocate(2 * keep, sizeof *halves);
     for (int64_t i = 0; i < keep; i++)
-        nodes[i] = (struct node){i * w->n / keep, (i + 1) * w->n / keep - i * w->n / keep};
+        nodes[i] = (struct node){i * w->n / keep, (i + 1) * w->n / keep - i * w->n / keep, false};
     w->trace->rounds = tree_rounds(w->n, keep);
     for (int64_t round = 0; round < w->trace->rounds; round++)
         keep_nodes(w, halves, halve(nodes, keep, halves), keep, nodes);
@@ -321,21 +368,27 @@ static int64_t tree(const struct view *w, int64_t keep, int64_t *kept)
 }
 
 /* S of the key with this number among the candidates' keys. */
-static double ask_number(const struct view *w, int64_t h, int64_t number)
+static double ask_number(const struct view *w, int64_t h, int64_t number, struct turn turn)
 {
     int64_t t = w->blocks[number / w->s->block_k] * w->s->block_k + number % w->s->block_k;
-    return t < w->k_len ? ask(w, h, t) : -INFINITY;
+    return t < w->k_len ? ask(w, h, t, turn) : -INFINITY;
 }
 
 /* The largest score met on the way to one key of a chunk: the half whose middle is better is cut again. */
-static double search_chunk(const struct view *w, int64_t h, int64_t left, int64_t right)
+static double search_chunk(const struct view *w, int64_t h, int64_t left, int64_t right, struct turn turn)
 {
     struct top top = {false, 0};
+    struct turn of_right = turn;
+    if (w->s->rope == REF_ROPE_RELATIVE) {
+        turn.key = 0;
+        of_right.key = 1;
+    }
     if (right - left == 1)
-        raise_top(&top, ask_number(w, h, left));
+        raise_top(&top, ask_number(w, h, left, turn));
     while (right - left > 1) {
         int64_t middle = (left + right) / 2;
-        double a = ask_number(w, h, (left + middle) / 2), b = ask_number(w, h, (middle + right) / 2);
+        double a = ask_number(w, h, (left + middle) / 2, turn);
+        double b = ask_number(w, h, (middle + right) / 2, of_right);
         raise_top(&top, a);
         raise_top(&top, b);
         if (is_above(b, a))
@@ -356,7 +409,7 @@ static int64_t keep_chunks(const struct view *w, int64_t *chunks, int64_t n, int
     for (int64_t i = 0; i < n; i++) {
         struct top top = {false, 0};
         for (int64_t h = 0; h < w->heads; h++)
-            raise_top(&top, search_chunk(w, h, chunks[i], least(chunks[i] + size, w->end)));
+            raise_top(&top, search_chunk(w, h, chunks[i], least(chunks[i] + size, w->end), (struct turn){i, n}));
         ranked[i] = (struct ranked){top_value(&top), i, false};
     }
     keep_best(ranked, n, keep);
@@ -537,7 +590,7 @@ static int64_t best_of_all(const struct view *w, int64_t keep, int64_t *kept)
     struct ranked *ranked = allocate(w->n, sizeof *ranked);
     int64_t n = 0;
     for (int64_t j = 0; j < w->n; j++) {
-        double score = w->s->method == REF_BEST             ? block_score(w, j)
+        double score = w->s->method == REF_BEST             ? block_score(w, j, no_turn)
                        : w->s->method == REF_EXTERNAL_SCORE ? external_score(w, j)
                                                             : summary_score(w, j);
         ranked[j] = (struct ranked){score, j, false};
@@ -633,7 +686,7 @@ int64_t ref_block_scores(const struct ref_problem *p, const struct ref_select *s
     int64_t n = w.n;
     for (int64_t j = 0; j < n; j++) {
         blocks[j] = (int32_t)w.blocks[j];
-        scores[j] = block_score(&w, j);
+        scores[j] = block_score(&w, j, no_turn);
     }
     close_view(&w);
     return n;
@@ -747,7 +800,7 @@ void ref_list_free(struct ref_list *list)
 /* ---- attention over what is kept ---- */
 bool ref_near(const struct ref_select *s, const struct ref_point *at)
 {
-    return at->k < s->sink || llabs(at->q - at->k) < s->window;
+    return at->k < s->sink || llabs(at->q - at->k) < s->window || at->k_len < s->dense_below;
 }
 
 void ref_kept_pairs(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list,

@@ -41,6 +41,14 @@ enum ref_scope { REF_HEAD, REF_KV_GROUP, REF_ALL_HEADS };
  * sums. */
 enum ref_arithmetic { REF_DOUBLE, REF_FMA, REF_MULTIPLY_ADD };
 
+/* Rotation by positions that are not a key's own, of q and k stored without: pairs of columns d, d + dim / 2 by tables.  Window w,
+ * the row's position p, n chunks in a stage (TREE: 2 K halves in a round):
+ *
+ *     REF_ROPE_RELATIVE   row w + 1, key 0 in a left half or a whole, 1 in a right one
+ *     REF_ROPE_CHUNKS     row min(p, n + w), key the number of its chunk or half
+ *     REF_ROPE_INFLLM     row w, key as it is */
+enum ref_rope { REF_ROPE_NONE, REF_ROPE_RELATIVE, REF_ROPE_CHUNKS, REF_ROPE_INFLLM };
+
 #define REF_MAX_STAGES 4
 struct ref_select {
     int method, representative, scope, arithmetic;
@@ -48,12 +56,15 @@ struct ref_select {
     int budget_mode;
     double budget_value;
     int64_t budget;                               /* keys; a list holds ceil(budget / block_k) blocks at most */
-    int64_t sink, window;
+    int64_t sink, window, dense_below; /* all pairs of fewer than dense_below keys are near */
     int n_stages; /* STAGED: the last chunk is block_k, each divides the one before; the last keep is the budget */
     struct {
         int64_t chunk, keep;
     } stages[REF_MAX_STAGES];
     const float *scores; /* EXTERNAL_SCORE: [batch][scopes][q_blocks][k_blocks] */
+    int rope;
+    int64_t rope_positions;
+    const float *rope_cos, *rope_sin; /* [rope_positions][dim / 2] */
 };
 
 /* Sizes of a problem's lists, by its largest lengths. */

@@ -60,7 +60,8 @@ struct select_trial select_trial_new(int64_t heads, int64_t kv_heads, int64_t q_
 
 void select_trial_free(struct select_trial *t)
 {
-    void *all[] = {t->q, t->k, t->scores, t->given, t->q_offsets, t->k_offsets, t->key_lengths, t->lists, t->certified};
+    void *all[] = {t->q, t->k, t->scores, t->given, t->q_offsets, t->k_offsets, t->key_lengths, t->lists, t->certified,
+                   t->rope_cos, t->rope_sin};
     for (size_t i = 0; i < CLATTN__LEN(all); i++)
         free(all[i]);
 }
@@ -73,6 +74,20 @@ void select_trial_method(struct select_trial *t, int32_t method, int64_t budget)
     t->s.n_stages = method == CLATTN_STAGED ? 3 : 0;
     for (int i = 0; i < t->s.n_stages; i++)
         t->s.stages[i] = (clattn_stage){block << (2 - i), (blocks * block) << (2 - i)};
+}
+
+void select_trial_rope(struct select_trial *t, int32_t rope, int64_t positions)
+{
+    const int64_t pairs = t->a.dim / 2, n = positions * pairs;
+    t->s.rope = rope;
+    t->s.rope_positions = positions;
+    t->rope_cos = allocate(n, sizeof *t->rope_cos);
+    t->rope_sin = allocate(n, sizeof *t->rope_sin);
+    for (int64_t i = 0; i < n; i++) {
+        const double angle = (double)(i / pairs) * pow(10000, -(double)(i % pairs) / (double)pairs);
+        t->rope_cos[i] = (float)cos(angle);
+        t->rope_sin[i] = (float)sin(angle);
+    }
 }
 
 void select_trial_mask(struct select_trial *t, const char *mask, clattn_corner corner)
@@ -200,6 +215,8 @@ static clattn_select_io make_io(const struct select_trial *t, const clattn_selec
     io.key_lengths = buffer_if(t->key_lengths, lengths - 4);
     io.scores = buffer_if(t->scores, 4 * t->list.batch * t->list.scopes * t->list.q_blocks * t->list.k_blocks);
     io.given = buffer_if(t->given, (int64_t)bytes);
+    io.rope_cos = buffer_if(t->rope_cos, t->s.rope_positions * t->a.dim * 2);
+    io.rope_sin = buffer_if(t->rope_sin, t->s.rope_positions * t->a.dim * 2);
     io.list = buffer(NULL, (int64_t)bytes);
     io.bounds = bounds > 0 ? buffer(NULL, (int64_t)bounds) : NULL;
     io.workspace = buffer(NULL, (int64_t)workspace);
@@ -295,8 +312,10 @@ struct ref_select select_trial_selection(const struct select_trial *t)
     struct ref_select s = {.method = methods[t->s.method], .representative = representatives[t->s.representative],
                            .scope = t->s.scope, .arithmetic = select_ctx->facts.has_fma ? REF_FMA : REF_MULTIPLY_ADD,
                            .block_q = t->s.block_q, .stride_q = t->s.stride_q, .block_k = t->s.block_k, .stride_k = t->s.stride_k,
-                           .budget = t->s.budget, .budget_mode = t->s.budget_mode, .budget_value = t->s.budget_value, .sink = t->s.sink, .window = t->s.window, .n_stages = t->s.n_stages,
-                           .scores = t->scores};
+                           .budget = t->s.budget, .budget_mode = t->s.budget_mode, .budget_value = t->s.budget_value, .sink = t->s.sink,
+                           .window = t->s.window, .dense_below = t->s.dense_below, .n_stages = t->s.n_stages,
+                           .scores = t->scores, .rope = t->s.rope, .rope_positions = t->s.rope_positions,
+                           .rope_cos = t->rope_cos, .rope_sin = t->rope_sin};
     for (int i = 0; i < s.n_stages; i++) {
         s.stages[i].chunk = t->s.stages[i].chunk;
         s.stages[i].keep = t->s.stages[i].keep;

@@ -27,6 +27,7 @@ struct select_trial {
     int32_t *lists;      /* what the device wrote */
     int32_t *certified;  /* CLATTN_CERTIFY: one of each list */
     uint64_t counters[2];
+    float *rope_cos, *rope_sin;
 };
 
 /* f32 tensors of one batch entry, a causal mask of the last query, TREE. */
@@ -37,6 +38,8 @@ void select_trial_method(struct select_trial *t, int32_t method, int64_t budget)
 void select_trial_mask(struct select_trial *t, const char *mask, clattn_corner corner);
 /* Make the tensors, and scores: numbers of 24 bits from -2 to 2, or whole ones from -4 to 4, of which many scores are equal. */
 void select_trial_fill(struct select_trial *t, bool whole);
+/* Before it is filled: rotation, with tables of a model's angles for so many positions. */
+void select_trial_rope(struct select_trial *t, int32_t rope, int64_t positions);
 void select_trial_put(struct select_trial *t, bool of_k, int64_t index, double value);
 
 /* Blocks and near keys of all kinds; 16 rows of which every fourth is scored. */

@@ -1,9 +1,29 @@
 /* SPDX-License-Identifier: MIT
  * select_rows.cl - the sampled rows of q, widened and transposed: rows.clh.  A group a list and set, an item a row. */
 #define SPACE __global
+#if ROPE
+#define OWN_PARAMS , __global const STORED(T_Q) *restrict q ROPE_PARAMS
+#else
 #define OWN_PARAMS , __global const STORED(T_Q) *restrict q
+#endif
 #include "select.clh"
+#include "candidates.clh"
+#include "chunks.clh"
+#include "rope.clh"
 #include "rows.clh"
+
+#if ROPE
+#define LOAD_COLUMN(from, d) TURNED(T_Q, from, d, rope_cos + turn, rope_sin + turn)
+/* The position by which a row turns; chunks are of the stage at work, or the most halves of a round. */
+static inline int row_position(const struct select_args *a, const struct list_place *p, int token, __global uint *kept)
+{
+    const struct candidates c = find_candidates(a, p, kept);
+    const int n = ROPE != 2 ? 0 : a->chunk > 0 ? chunk_count(a, &c, chunk_list(a, p, a->chunks_at, a->chunk_words, kept)) : 2 * a->keep;
+    return ROPE == 1 ? a->window + 1 : ROPE == 3 ? a->window : min(token + p->q_shift, n + a->window);
+}
+#else
+#define LOAD_COLUMN(from, d) LOAD1(T_Q, from, d)
+#endif
 
 KERNEL rows(SELECT_PARAMS)
 {
@@ -16,8 +36,11 @@ KERNEL rows(SELECT_PARAMS)
         const int2 row = row_of(&a, &p, set, r);
         __global const STORED(T_Q) *from =
             q + a.q_at[0] + p.batch * a.q_at[1] + row.x * a.q_at[2] + (p.q_first + row.y) * a.q_at[3];
+#if ROPE
+        const long turn = turn_of(&a, row_position(&a, &p, row.y, kept));
+#endif
         for (int d = 0; d < DIM; d++) {
-            const float x = LOAD1(T_Q, from, d);
+            const float x = LOAD_COLUMN(from, d);
             to[d * ROWS + r] = a.negative ? -x : x;
         }
     }

@@ -10,7 +10,7 @@
 #define SPACE __global
 #define T_S T_K
 #define BOUNDS 0
-#define OWN_PARAMS , __global const STORED(T_K) *restrict k
+#define OWN_PARAMS , __global const STORED(T_K) *restrict k KEY_ROPE_PARAMS
 #include "select.clh"
 #include "order.clh"
 #include "candidates.clh"
@@ -22,6 +22,7 @@
 
 /* CHUNKS searches on their way: what is left of each, and the best key met. */
 struct search {
+    int number; /* of the first chunk; the others follow */
     int left[CHUNKS], right[CHUNKS];
     uint best[CHUNKS];
     int n; /* of them chunks of their own */
@@ -43,7 +44,7 @@ static inline struct unit unit_of(const struct select_args *a, const struct list
  * counts once. */
 static inline uint step_search(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
                                const struct rule_env *env, __global const float *rows, __global const STORED(T_K) *k,
-                               struct search *s, int first)
+                               struct search *s, int first KEY_ROPE_PARAMS)
 {
     struct unit units[KEYS];
     uint keys[KEYS], asked = 0u;
@@ -51,8 +52,10 @@ static inline uint step_search(const struct select_args *a, const struct list_pl
         const int middle = (s->left[i] + s->right[i]) / 2;
         units[2 * i] = unit_of(a, p, c, env, set_head(a, p, set), (s->left[i] + middle) / 2);
         units[2 * i + 1] = unit_of(a, p, c, env, set_head(a, p, set), (middle + s->right[i]) / 2);
+        TURN_UNIT(units[2 * i], a, ROPE == 1 ? 0 : s->number + i);
+        TURN_UNIT(units[2 * i + 1], a, ROPE == 1 ? 1 : s->number + i);
     }
-    score_units(a, p, set, env, rows, k, units, keys);
+    score_units(a, p, set, env, rows, k, units, keys KEY_ROPE_ARGS);
     for (int i = 0; i < CHUNKS; i++) {
         const int middle = (s->left[i] + s->right[i]) / 2, one = s->right[i] - s->left[i] == 1;
         const int right = keys[2 * i + 1] > keys[2 * i];
@@ -79,9 +82,10 @@ static inline int longest(const struct search *s)
 static inline uint search_chunks(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
                                  const struct rule_env *env, __global const float *rows,
                                  __global const STORED(T_K) *k, __global const int *chunks, int i, int n,
-                                 __global uint *keys)
+                                 __global uint *keys KEY_ROPE_PARAMS)
 {
     struct search s;
+    s.number = i;
     for (int j = 0; j < CHUNKS; j++) {
         s.left[j] = chunk_begin(a, c, chunks, min(i + j, n - 1));
         s.right[j] = min(s.left[j] + a->chunk, c->end);
@@ -91,7 +95,7 @@ static inline uint search_chunks(const struct select_args *a, const struct list_
     int first = 1;
     s.n = min(CHUNKS, n - i);
     do {
-        asked += step_search(a, p, set, c, env, rows, k, &s, first);
+        asked += step_search(a, p, set, c, env, rows, k, &s, first KEY_ROPE_ARGS);
         first = 0;
     } while (longest(&s) > 1);
     for (int j = 0; j < s.n; j++)
@@ -120,7 +124,7 @@ KERNEL scan_chunks(SELECT_PARAMS)
         __global const float *rows = (__global const float *)workspace + rows_place(&a, &p, set);
         __global const STORED(T_K) *from = k + a.k_at[0] + p.batch * a.k_at[1] + kv_head * a.k_at[2] + p.k_first * a.k_at[3];
         for (int i = strip * STRIP + (int)get_local_id(0) * CHUNKS; i < end; i += GROUP * CHUNKS)
-            asked += search_chunks(&a, &p, set, &c, &env, rows, from, chunks, i, n, keys);
+            asked += search_chunks(&a, &p, set, &c, &env, rows, from, chunks, i, n, keys KEY_ROPE_ARGS);
     }
     COUNT_DOTS(asked * (uint)p.sampled);
 }

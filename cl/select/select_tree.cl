@@ -22,13 +22,16 @@
 #endif
 #define T_S T_K
 #define BOUNDS 0
-#define OWN_PARAMS , __global const STORED(T_K) *restrict k, __global int *restrict list SCRATCH_PARAM
+#define OWN_PARAMS , __global const STORED(T_K) *restrict k KEY_ROPE_PARAMS, __global int *restrict list SCRATCH_PARAM
 #include "select.clh"
 #include "order.clh"
 #include "candidates.clh"
 #include "budget.clh"
 #include "emit_list.clh"
 #include "scores.clh"
+
+/* Set in the size of a right half whose keys turn by another position than a left one's. */
+#define RIGHT_HALF (ROPE == 1 ? 1u << 31 : 0u)
 
 struct nodes {
     SPACE uint *start, *size;           /* of keep nodes */
@@ -68,7 +71,7 @@ static inline int halve_nodes(const struct nodes *nodes, int keep, __local uint 
             nodes->half_size[to++] = left;
         }
         nodes->half_start[to] = start + left;
-        nodes->half_size[to++] = size - left;
+        nodes->half_size[to++] = (size - left) | (left > 0u ? RIGHT_HALF : 0u);
     }
     BARRIER(NODE_FENCE);
     return (int)total;
@@ -81,7 +84,7 @@ static inline void keep_halves(const struct nodes *nodes, int halves, int keep, 
     for (int i = k.begin; i < k.end; i++)
         if (keeps(&k, nodes->key[i])) {
             nodes->start[k.place] = nodes->half_start[i];
-            nodes->size[k.place++] = nodes->half_size[i];
+            nodes->size[k.place++] = nodes->half_size[i] & ~RIGHT_HALF;
         }
     BARRIER(NODE_FENCE);
 }
@@ -136,13 +139,13 @@ static inline struct deal deal_halves(const struct select_args *a)
  * any counts as one key that no row sees.  Returns how many keys were looked at. */
 static inline uint score_halves(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
                                 const struct rule_env *env, const struct nodes *nodes, const struct deal *deal, int j, int n,
-                                int from, __global const float *rows, __global const STORED(T_K) *k)
+                                int from, __global const float *rows, __global const STORED(T_K) *k KEY_ROPE_PARAMS)
 {
     int block[KEYS], class[KEYS], count[KEYS];
     struct unit units[KEYS];
     uint keys[KEYS], looked = 0u;
     for (int i = 0; i < n; i++) {
-        block[i] = representative(a, c, nodes->half_start[j + i], nodes->half_size[j + i]);
+        block[i] = representative(a, c, nodes->half_start[j + i], nodes->half_size[j + i] & ~RIGHT_HALF);
         class[i] = class_of_block(a, p, set, c, env, block[i]);
         count[i] = sampled_keys(a, p, block[i]);
     }
@@ -151,9 +154,10 @@ static inline uint score_halves(const struct select_args *a, const struct list_p
         units[i].k0 = units[i].k1 = block[which] * a->block_k + (has ? (number + 1) * a->stride_k - 1 : 0);
         units[i].class = has ? class[which] : 0;
         units[i].at = units[i].k0 * a->k_at[3];
+        TURN_UNIT(units[i], a, ROPE == 1 ? (nodes->half_size[j + which] & RIGHT_HALF) != 0u : j + which);
         looked += has ? 1u : 0u;
     }
-    score_units(a, p, set, env, rows, k, units, keys);
+    score_units(a, p, set, env, rows, k, units, keys KEY_ROPE_ARGS);
     for (int i = 0; i < KEYS; i++) {
         const int which = min(i / deal->each, n - 1), number = from + i - which * deal->each;
         if (number < max(1, count[which]))
@@ -193,7 +197,7 @@ KERNEL tree(SELECT_PARAMS)
                 for (int i = (int)get_local_id(0); i < deals; i += GROUP) {
                     const int j = i / deal.parts * deal.at_once;
                     dots += score_halves(&a, &p, set, &c, &env, &nodes, &deal, j, min(deal.at_once, halves - j),
-                                         i % deal.parts * KEYS, rows, keys);
+                                         i % deal.parts * KEYS, rows, keys KEY_ROPE_ARGS);
                 }
             }
             BARRIER(NODE_FENCE);

@@ -47,10 +47,12 @@ typedef struct clattn_refresh {
     uint32_t flags;   /* 0 or CLATTN_LATE_LISTS */
     int32_t n_stages; /* STAGED: as many as the selection has; else 1 */
     int32_t intervals[CLATTN_MAX_STAGES]; /* steps, 1 or more */
+    int64_t dense_below; /* tokens, the selection's: a sequence of fewer keys begins
+                            nowhere, and at stage 0 as soon as it has as many */
 } clattn_refresh;
 #define CLATTN_REFRESH_INIT                                                                               \
     {                                                                                                     \
-        sizeof(clattn_refresh), 0, 3, {16, 8, 4}                                                          \
+        sizeof(clattn_refresh), 0, 3, {16, 8, 4}, 0                                                          \
     }
 
 /* Of one sequence and layer.  {0}: nothing has been selected. */
@@ -79,7 +81,7 @@ typedef struct clattn_refresh_report {
 
 CLATTN_BEGIN
 /* Check a schedule for a selection.  On failure the sentence goes to text (size bytes; may be NULL, 0).
- * NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_FLAGS, BAD_COUNT (intervals; stages that the selection has not). */
+ * NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_FLAGS, BAD_COUNT (intervals; stages or dense_below that the selection has not). */
 CLATTN_API clattn_status clattn_refresh_check(const clattn_refresh *refresh, const clattn_select *select,
                                               char *text, size_t size);
 

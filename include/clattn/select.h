@@ -53,6 +53,26 @@
  * 4 (dim + 2) 2^-24 times the largest sum_d |q_d| max |k_d|, twice what bounds the rounding errors of two sums.  A tie
  * proves nothing.  Of a list of all candidates every block counts; of another none, where a key or a sum is infinite.
  *
+ * Short contexts: finding keys takes time, and reading all of few is faster.  So an entry of fewer than
+ * dense_below keys has no candidates: nothing is searched, its lists are empty, and its rows see what the
+ * pattern lets see, by the word k_len in clattn_selected.  As lengths stand on the device, one plan and one
+ * problem serve short and long entries together.  Attention that is ready for lists takes a tenth longer than
+ * without, so where all entries are known to be short a plan of its own is best.
+ *
+ * Context extension: keys are stored without rotation, and the search alone turns rows and keys, each by a
+ * position that is not its own, so that no distance is longer than a model was trained for.  Pairs of columns
+ * d, d + dim / 2 turn by the caller's tables; with w = window, p the row's position, n the chunks of a stage:
+ *
+ *     rope                   row                key
+ *     CLATTN_ROPE_RELATIVE   w + 1              0 in a left half (or what is not halved), 1 in a right one
+ *     CLATTN_ROPE_CHUNKS     min(p, n + w)      number of the chunk in its stage; TREE: of the half in its round, n = 2 K
+ *     CLATTN_ROPE_INFLLM     w                  none: also for MINMAX, POOL_MEAN, whose metadata are of keys as stored
+ *
+ * Attention knows nothing of it: it multiplies q and k as they are.  So a caller who extends the context
+ * turns both for it, keys of the window by their own positions; all others may take one distance, w, in a
+ * second problem without the window, whose q is turned by w and k not at all, and clattn/merge.h joins the
+ * two.
+ *
  * What holds: lists rise, have min(candidates, K) blocks with TOP_K and RATIO, and depend only on the keys looked at.
  * STAGED: a smaller last budget lists a part of what a larger one does; so does any smaller budget or budget_value of
  * methods that score every candidate.  What does not: a larger budget of TREE may lose blocks that a smaller one kept,
@@ -61,7 +81,8 @@
  * Sources: HiP, Lee et al. 2024, arXiv 2406.09827 (TREE, sinks and window); InfiniteHiP, Lee et al. 2025, 2502.08910
  * (STAGED); Quest, Tang et al. 2024, 2406.10774 (MINMAX); SpargeAttn, Zhang et al. 2025, 2502.18137 (POOL_MEAN);
  * StreamingLLM, Xiao et al. 2023, 2309.17453 (STREAMING); Twilight, Lin et al. 2025, 2502.02770, and XAttention, Xu et
- * al. 2025, 2503.16428 (MASS).
+ * al. 2025, 2503.16428 (MASS); RoFormer, Su et al. 2021, 2104.09864 (rotation); InfLLM, Xiao et al. 2024, 2402.04617 (one distance
+ * for all).
  */
 #ifndef CLATTN_SELECT_H
 #define CLATTN_SELECT_H
@@ -93,6 +114,13 @@ typedef enum clattn_budget {
     CLATTN_MARGIN = 2, /* how far a scaled score may be below the best: 0 or more; e^-margin is the ratio of weights */
     CLATTN_RATIO = 3   /* a share of the candidates, above 0 to 1 */
 } clattn_budget;
+/* How a search turns rows and keys that are stored without rotation. */
+typedef enum clattn_rope {
+    CLATTN_ROPE_NONE = 0,
+    CLATTN_ROPE_RELATIVE = 1,
+    CLATTN_ROPE_CHUNKS = 2,
+    CLATTN_ROPE_INFLLM = 3
+} clattn_rope;
 
 /* flags of a selection */
 #define CLATTN_COUNT_PROBES 0x1u /* add what TREE and STAGED looked at to io.counters (for tests and reports) */
@@ -121,10 +149,16 @@ typedef struct clattn_select {
     int32_t n_stages;       /* STAGED: 1 to 4; else 0 */
     int32_t budget_mode;    /* clattn_budget */
     double budget_value;    /* as budget_mode says */
+    int32_t rope;           /* clattn_rope; else than NONE an even dim */
+    int32_t reserved;       /* 0 */
+    int64_t rope_positions; /* rows of io's tables, as many as positions are named above; without rope 0 */
+    int64_t dense_below;    /* tokens: a batch entry of fewer keys is not pruned, and its lists are empty; 0: never;
+                               clattn_select_dense_below has a measured number */
 } clattn_select;
 #define CLATTN_SELECT_INIT                                                                                \
     {                                                                                                     \
-        sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_GROUP, CLATTN_CENTER, 64, 2, 8, 1, 512, 16, 256, {{0, 0}}, 0, 0, 0 \
+        sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_GROUP, CLATTN_CENTER, 64, 2, 8, 1, 512, 16, 256, {{0, 0}}, 0, \
+            CLATTN_TOP_K, 0, CLATTN_ROPE_NONE, 0, 0, 0                                                    \
     }
 
 /* The buffers of one selection, all of the plan's cl_context, borrowed until the work is done; those that the method
@@ -147,20 +181,22 @@ typedef struct clattn_select_io {
                               again, or CLATTN_REUSE; stages above 0 need CLATTN_KEEP_STAGES, and an enqueue from
                               0 before; NULL: 0 for all */
     cl_mem certified;      /* CLATTN_CERTIFY: out, int32 [batch][scopes][q_blocks], kept as lists are */
+    cl_mem rope_cos, rope_sin; /* rope: f32 [rope_positions][dim / 2], cosines and sines of each pair's angle */
 } clattn_select_io;
 #define CLATTN_SELECT_IO_INIT                                                                             \
     {                                                                                                     \
-        sizeof(clattn_select_io), NULL, NULL, NULL, NULL, NULL, {NULL}, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, 0, NULL, NULL \
+        sizeof(clattn_select_io), NULL, NULL, NULL, NULL, NULL, {NULL}, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, 0, NULL, \
+            NULL, NULL, NULL                                                                              \
     }
 
 typedef struct clattn_select_plan clattn_select_plan;
 
 CLATTN_BEGIN
 /* Check a selection for a problem, without a device.  On failure the sentence goes to text (size bytes; may be NULL,
- * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative, budget_mode), BAD_BLOCK (blocks,
- * strides, stages), BAD_COUNT (budget, sink, window; a budget_mode or value that the method has not), BAD_CORNER (a window
- * without positions), BAD_FLAGS (CLATTN_CERTIFY of another method than MINMAX, too), and the statuses of
- * clattn_attention_check. */
+ * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative, budget_mode, rope), BAD_DIM (odd,
+ * with rope), BAD_BLOCK (blocks, strides, stages), BAD_COUNT (budget, sink, window, rope_positions, dense_below; a
+ * budget_mode or value that the method has not), BAD_CORNER (a window, or rope, without positions), BAD_FLAGS
+ * (CLATTN_CERTIFY of another method than MINMAX, too), and those of clattn_attention_check. */
 CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const clattn_attention *problem, char *text,
                                              size_t size);
 
@@ -181,8 +217,14 @@ CLATTN_API clattn_status clattn_select_parse(clattn_select *select, clattn_atten
                                              char *message, size_t size);
 CLATTN_API clattn_status clattn_select_print(const clattn_select *select, char *text, size_t size);
 
-/* listed | k < sink | q - k < window & k - q < window: what a selection lets a row see, to be joined with the problem's
- * own pattern by clattn_both.  CLATTN_GROW_WINDOW: q - k < window + age[b], of an i32 array `age' of [batch] that the
+/* In *tokens: a number for dense_below, so many keys that the selection pays; for 16 queries and fewer with a
+ * search at each step, of STAGED with CLATTN_KEEP_STAGES by a schedule.  From measurements on a CPU
+ * (doc/pruning.md); not yet of GPUs.  The statuses of clattn_select_check. */
+CLATTN_API clattn_status clattn_select_dense_below(const clattn_select *select, const clattn_attention *problem,
+                                                   int64_t *tokens);
+
+/* listed | k < sink | q - k < window & k - q < window | k_len < dense_below: what a selection lets a row see, to
+ * be joined with the problem's own pattern by clattn_both.  CLATTN_GROW_WINDOW: q - k < window + age[b], of an i32 array `age' of [batch] that the
  * problem declares.  BAD_STRUCT_SIZE, BAD_COUNT are kept in the pattern. */
 CLATTN_API clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner);
 
@@ -205,7 +247,7 @@ CLATTN_API clattn_status clattn_select_kept_size(const clattn_select_plan *plan,
 /* Enqueue: writes every count and id, tails included, of the batch entries that do not reuse theirs.  Wherever
  * entries begin, they share the launch of a stage; one that none needs is left out.  Never compiles, blocks or
  * allocates.  As clattn_enqueue_forward; also LIST_TOO_SMALL, SCORES_TOO_SMALL, BOUNDS_TOO_SMALL, KEPT_TOO_SMALL,
- * CERTIFIED_TOO_SMALL, BAD_COUNT (a start). */
+ * CERTIFIED_TOO_SMALL, ROPE_TOO_SMALL, BAD_COUNT (a start). */
 CLATTN_API clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue queue,
                                                const clattn_select_io *io, cl_uint n_wait, const cl_event *wait,
                                                cl_event *event);

@@ -51,7 +51,7 @@
     X(BAD_ARRAY, -10062, "an array's type or dimensions are not ones that expressions have")             \
     X(BAD_BLOCK, -10063, "a size of blocks, a stride or a stage of a selection is not one that fits the others") \
     X(BAD_LIST, -10064, "a list of blocks does not rise, is too long, or names a block that is not there") \
-    X(BAD_SELECTOR, -10065, "a selection's method, scope or representative is not known")                \
+    X(BAD_SELECTOR, -10065, "a selection's method, scope, representative or rope is not known, or not for it") \
     /* expressions and names */                                                                          \
     X(EXPR_SYNTAX, -10070, "the expression does not parse")                                              \
     X(EXPR_TYPE, -10071, "the expression mixes numbers and conditions")                                  \
@@ -96,6 +96,7 @@
     X(BOUNDS_TOO_SMALL, -10132, "the buffer of bounds is smaller than clattn_select_bounds_size says")  \
     X(KEPT_TOO_SMALL, -10133, "the buffer of kept stages is smaller than clattn_select_kept_size says")  \
     X(CERTIFIED_TOO_SMALL, -10134, "the buffer of certificates is smaller than an int32 for each list") \
+    X(ROPE_TOO_SMALL, -10136, "a table of cosines or sines is smaller than rope_positions rows of dim / 2") \
     /* the machine */                                                                                    \
     X(OUT_OF_HOST_MEMORY, -10150, "the host is out of memory")                                           \
     X(OUT_OF_DEVICE_MEMORY, -10151, "the device is out of memory")                                       \

@@ -8,8 +8,8 @@
 
 static clattn_status check_choices(const clattn_select *s, char *text, size_t size)
 {
-    if (s->flags & ~(CLATTN_COUNT_PROBES | CLATTN_KEEP_STAGES | CLATTN_GROW_WINDOW | CLATTN_CERTIFY))
-        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags is 0x%x", (unsigned)s->flags);
+    if (s->flags & ~(CLATTN_COUNT_PROBES | CLATTN_KEEP_STAGES | CLATTN_GROW_WINDOW | CLATTN_CERTIFY) || s->reserved)
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags is 0x%x, reserved is %d", (unsigned)s->flags, (int)s->reserved);
     if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING)
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "method is %d", (int)s->method);
     if (s->scope < CLATTN_SCOPE_HEAD || s->scope > CLATTN_SCOPE_ALL)
@@ -42,6 +42,10 @@ static clattn_status check_budget(const clattn_select *s, char *text, size_t siz
                               mode == CLATTN_TOP_K    ? "it is 0"
                               : mode == CLATTN_MARGIN ? "it is 0 or more, and finite"
                                                       : "it is above 0, and 1 at most");
+    if (s->rope < CLATTN_ROPE_NONE || s->rope > CLATTN_ROPE_INFLLM)
+        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "rope is %d", (int)s->rope);
+    if (s->rope && s->method > (s->rope == CLATTN_ROPE_INFLLM ? CLATTN_POOL_MEAN : CLATTN_STAGED))
+        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "rope is %d, which method %d cannot", (int)s->rope, (int)s->method);
     return CLATTN_OK;
 }
 
@@ -65,6 +69,7 @@ static clattn_status check_counts(const clattn_select *s, char *text, size_t siz
         {"budget", s->budget, s->method != CLATTN_STREAMING, s->method == CLATTN_STREAMING ? 0 : MAX_TOKENS},
         {"sink", s->sink, 0, MAX_TOKENS},
         {"window", s->window, 0, MAX_TOKENS},
+        {"dense_below", s->dense_below, 0, MAX_TOKENS},
         {"n_stages", s->n_stages, s->method == CLATTN_STAGED,
          s->method == CLATTN_STAGED ? CLATTN_MAX_STAGES : 0},
     };
@@ -103,6 +108,33 @@ static clattn_status check_stages(const clattn_select *s, char *text, size_t siz
     return CLATTN_OK;
 }
 
+/* Chunks of a stage, or halves of a round, at most. */
+static int64_t most_chunks(const clattn_select *s, const clattn_attention *problem)
+{
+    int64_t most = 2 * clattn__ceil_div(s->budget, s->block_k);
+    if (s->n_stages > 0)
+        most = clattn__ceil_div(clattn__ceil_div(problem->kv_len, s->block_k) * s->block_k, s->stages[0].chunk);
+    for (int i = 1; i < s->n_stages; i++)
+        if (s->stages[i - 1].keep / s->stages[i].chunk > most)
+            most = s->stages[i - 1].keep / s->stages[i].chunk;
+    return most;
+}
+
+/* Tables have every position that may be asked of them. */
+static clattn_status check_rope(const clattn_select *s, const clattn_attention *problem, char *text, size_t size)
+{
+    const int64_t least = s->rope == CLATTN_ROPE_NONE       ? 0
+                          : s->rope == CLATTN_ROPE_RELATIVE ? s->window + 2
+                          : s->rope == CLATTN_ROPE_INFLLM   ? s->window + 1
+                                                            : most_chunks(s, problem) + s->window + 1;
+    if (s->rope_positions < least || s->rope_positions > (s->rope ? MAX_TOKENS : 0))
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "rope_positions is %lld; with rope %d it is %lld or more, without 0",
+                              (long long)s->rope_positions, (int)s->rope, (long long)least);
+    if (s->rope && problem->dim % 2)
+        return clattn__refuse(text, size, CLATTN_BAD_DIM, "dim is %lld; rope turns pairs of columns", (long long)problem->dim);
+    return CLATTN_OK;
+}
+
 clattn_status clattn_select_check(const clattn_select *s, const clattn_attention *problem, char *text,
                                   size_t size)
 {
@@ -126,10 +158,12 @@ clattn_status clattn_select_check(const clattn_select *s, const clattn_attention
         status = check_budget(s, text, size);
     if (!status)
         status = check_stages(s, text, size);
-    if (!status && s->window > 0 && problem->pattern.corner == CLATTN_NO_CORNER &&
+    if (!status)
+        status = check_rope(s, problem, text, size);
+    if (!status && (s->window > 0 || s->rope == CLATTN_ROPE_CHUNKS) && problem->pattern.corner == CLATTN_NO_CORNER &&
         problem->q_len != problem->kv_len)
         status = clattn__refuse(text, size, CLATTN_BAD_CORNER,
-                                "a window speaks of positions, and the pattern has no corner");
+                                "a window, and rope by chunks, speak of positions, and the pattern has no corner");
     return status;
 }
 

@@ -49,6 +49,16 @@ static void explain_budget(const clattn_select *s, struct clattn__text *out)
         clattn__text_add(out, "certified  blocks with a product above the bounds of all that are not listed\n");
 }
 
+static void explain_rope(const clattn_select_plan *plan, struct clattn__text *out)
+{
+    static const char *const words[] = {"", "rows at window + 1, keys at 0 and 1",
+                                        "rows at the number of chunks + window or before, keys at their chunk's number",
+                                        "rows at window, keys as they are"};
+    if (plan->select.rope)
+        clattn__text_add(out, "rope       %s; tables of %lld positions; attention turns nothing\n", words[plan->select.rope],
+                         (long long)plan->select.rope_positions);
+}
+
 static void explain_method(const clattn_select_plan *plan, struct clattn__text *out)
 {
     if (plan->select.method == CLATTN_TREE)
@@ -84,6 +94,10 @@ clattn_status clattn_select_plan_explain(const clattn_select_plan *plan, char *t
     clattn__text_add(&out, "selection  %s:%s\ncandidates %s%s\ndevice     %s\n", problem, words, rule[0] ? rule : "every key",
                      plan->shape.by_head ? ", head by head" : "", plan->ctx->facts.name);
     explain_method(plan, &out);
+    explain_rope(plan, &out);
+    if (plan->select.dense_below > 0)
+        clattn__text_add(&out, "dense      entries of fewer than %lld keys: nothing is searched, and no key left out\n",
+                         (long long)plan->select.dense_below);
     clattn__text_add(&out, "launch     %lld of %lld query blocks of all batch entries at a time, groups of %d and %d items\n",
                      (long long)plan->tile, (long long)plan->pairs, (int)plan->shape.group_list, (int)plan->shape.group_strip);
     clattn__text_add(&out, "workspace  %lld bytes", (long long)plan->workspace_bytes);

@@ -15,12 +15,20 @@ struct view {
     int64_t scope, block, list, q_len, k_len, row0, rows, sampled;
     int64_t blocks[CLATTN__TINY_BLOCKS]; /* candidates */
     int64_t n, end;
+    int64_t chunks, position; /* rope: of the stage; of the key asked for */
 };
 
 double clattn__tiny_value(int of_k, int64_t index)
 {
     uint32_t hash = ((uint32_t)index + 977u * (uint32_t)of_k) * 2654435761u;
     return (double)((int)(hash >> 20) % 5 - 2);
+}
+
+/* A pair turns by 1, 2 or 3 quarters from position to position. */
+double clattn__tiny_turn(bool sine, int64_t position, int64_t pair)
+{
+    static const double cosines[] = {1, 0, -1, 0};
+    return cosines[(position * (1 + pair % 3) + (sine ? 3 : 0)) % 4];
 }
 
 static double least(double a, double b)
@@ -65,16 +73,29 @@ static void find_candidates(struct view *v)
 }
 
 /* ---- scores; -inf where no row sees ---- */
+/* Column d of row number `row' of q or k, turned by a position. */
+static double turned(const struct view *v, int of_k, int64_t row, int64_t d, int64_t position)
+{
+    const int64_t dim = v->a->dim, half = dim / 2, pair = d % (half > 0 ? half : 1), other = d < half ? d + half : d - half;
+    const double x = clattn__tiny_value(of_k, row * dim + d);
+    if (v->s->rope == CLATTN_ROPE_NONE || (of_k && v->s->rope == CLATTN_ROPE_INFLLM))
+        return x;
+    const double y = clattn__tiny_value(of_k, row * dim + other), sine = clattn__tiny_turn(true, position, pair);
+    return x * clattn__tiny_turn(false, position, pair) + (d < half ? -y : y) * sine;
+}
+
 static double q_value(const struct view *v, int64_t h, int64_t i, int64_t d)
 {
-    const double x = clattn__tiny_value(0, (h * v->a->q_len + i) * v->a->dim + d);
+    const int64_t w = v->s->window, p = i + (v->t->plan.problem.bottom_right ? v->k_len - v->q_len : 0);
+    const int64_t position = v->s->rope != CLATTN_ROPE_CHUNKS ? w + (v->s->rope == CLATTN_ROPE_RELATIVE) : p < v->chunks + w ? p : v->chunks + w;
+    const double x = turned(v, 0, h * v->a->q_len + i, d, position);
     return v->a->scale < 0 ? -x : x;
 }
 
 static double k_value(const struct view *v, int64_t h, int64_t k, int64_t d)
 {
     const int64_t g = h / (v->a->heads / v->a->kv_heads);
-    return clattn__tiny_value(1, (g * v->a->kv_len + k) * v->a->dim + d);
+    return turned(v, 1, g * v->a->kv_len + k, d, v->position);
 }
 
 /* What a column of keys k0 to k1 adds to the score of a row: their product, the larger one of their bounds', or their mean's. */
@@ -135,11 +156,12 @@ static void mark_best(const double *scores, int64_t n, int64_t keep, bool *kept)
 }
 
 /* ---- methods: each leaves the numbers of candidates; returns how many ---- */
-static int64_t tree(const struct view *v, int64_t keep, int64_t *out)
+static int64_t tree(struct view *v, int64_t keep, int64_t *out)
 {
     int64_t start[CLATTN__TINY_BLOCKS], size[CLATTN__TINY_BLOCKS], half[2 * CLATTN__TINY_BLOCKS], width[2 * CLATTN__TINY_BLOCKS];
     double scores[2 * CLATTN__TINY_BLOCKS] = {0};
     bool kept[2 * CLATTN__TINY_BLOCKS];
+    v->chunks = 2 * keep;
     for (int64_t i = 0; i < keep; i++) {
         start[i] = i * v->n / keep;
         size[i] = (i + 1) * v->n / keep - start[i];
@@ -151,6 +173,7 @@ static int64_t tree(const struct view *v, int64_t keep, int64_t *out)
                 half[n] = start[i] + right * (size[i] / 2);
                 width[n] = right ? size[i] - size[i] / 2 : size[i] / 2;
                 const int64_t stands = v->s->representative == CLATTN_CENTER ? width[n] / 2 : v->s->representative == CLATTN_FIRST ? 0 : width[n] - 1;
+                v->position = v->s->rope == CLATTN_ROPE_RELATIVE ? right && size[i] > 1 : n;
                 scores[n] = candidate_score(v, half[n] + stands);
             }
         mark_best(scores, n, keep, kept);
@@ -164,16 +187,17 @@ static int64_t tree(const struct view *v, int64_t keep, int64_t *out)
     return keep;
 }
 
-static double search(const struct view *v, int64_t h, int64_t left, int64_t right)
+static double search(struct view *v, int64_t h, int64_t left, int64_t right, int64_t number)
 {
     double top = -INFINITY;
     const int64_t block = v->s->block_k;
     bool one = right - left == 1;
     while (one || right - left > 1) {
         const int64_t middle = (left + right) / 2, at[2] = {(left + middle) / 2, (middle + right) / 2};
-        double score[2];
-        for (int i = 0; i < 2; i++) {
+        double score[2] = {0, 0};
+        for (int i = 0; i < (one ? 1 : 2); i++) {
             const int64_t k = v->blocks[at[i] / block] * block + at[i] % block;
+            v->position = v->s->rope == CLATTN_ROPE_RELATIVE ? i : number;
             score[i] = k < v->k_len ? head_score(v, h, k, k) : -INFINITY;
             top = score[i] > top ? score[i] : top;
         }
@@ -185,7 +209,7 @@ static double search(const struct view *v, int64_t h, int64_t left, int64_t righ
     return top;
 }
 
-static int64_t staged(const struct view *v, int64_t keep, int64_t *out)
+static int64_t staged(struct view *v, int64_t keep, int64_t *out)
 {
     int64_t chunks[CLATTN__TINY_BLOCKS] = {0}, n = 0, size = v->s->stages[0].chunk;
     for (int64_t at = 0; at < v->end; at += size)
@@ -198,10 +222,11 @@ static int64_t staged(const struct view *v, int64_t keep, int64_t *out)
         for (int64_t j = 0; j < n; j++)
             for (int64_t at = chunks[j]; at < chunks[j] + size && at < v->end; at += smaller)
                 cut[m++] = at;
+        v->chunks = m;
         for (int64_t j = 0; j < m; j++) {
             scores[j] = -INFINITY;
             for (int64_t h = v->scope * heads_of(v); h < (v->scope + 1) * heads_of(v); h++)
-                scores[j] = fmax(scores[j], search(v, h, cut[j], cut[j] + smaller < v->end ? cut[j] + smaller : v->end));
+                scores[j] = fmax(scores[j], search(v, h, cut[j], cut[j] + smaller < v->end ? cut[j] + smaller : v->end, j));
         }
         mark_best(scores, m, i == v->s->n_stages - 1 ? keep : v->s->stages[i].keep / smaller, kept);
         n = 0;
@@ -290,7 +315,7 @@ static int64_t given(const struct view *v, int64_t *out)
     return n;
 }
 
-static int64_t keep_some(const struct view *v, int64_t *out)
+static int64_t keep_some(struct view *v, int64_t *out)
 {
     const int64_t share = clattn__ceil_div(v->n * v->t->plan.args.share, (int64_t)1 << 32), most = v->t->plan.list.capacity;
     const int64_t keep = v->s->budget_mode == CLATTN_RATIO && share < most ? share : most;

@@ -2,17 +2,29 @@
  * launch.c - the kernels of a selection, a tile of query blocks after the other, with their arguments; checks nothing. */
 #include "select/select.h"
 
+/* Tables for a kernel that turns rows, or keys. */
+static void set_rope(struct clattn__setter *s, const struct clattn__select_run *run, bool turns)
+{
+    if (!turns)
+        return;
+    clattn__set_buffer(s, run->io->rope_cos);
+    clattn__set_buffer(s, run->io->rope_sin);
+}
+
 /* A kernel's own arguments. */
 static void set_own(struct clattn__setter *s, const struct clattn__select_run *run, enum clattn__select_kernel kernel)
 {
     const clattn_select_io *io = run->io;
     const struct clattn__select_shape *shape = &run->plan->shape;
+    const int32_t rope = run->plan->select.rope;
     if (kernel == CLATTN__ROWS)
         clattn__set_buffer(s, io->q);
     if (kernel == CLATTN__CERTIFY)
         clattn__set_buffer(s, io->bounds);
     if (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN || kernel == CLATTN__CERTIFY || kernel == CLATTN__BOUNDS)
         clattn__set_either(s, io->k, io->list);
+    set_rope(s, run, (kernel == CLATTN__ROWS && rope) ||
+                         ((kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN) && rope && rope != CLATTN_ROPE_INFLLM));
     if (kernel == CLATTN__BLOCKS)
         clattn__set_either(s, run->plan->select.method == CLATTN_EXTERNAL_SCORE ? io->scores : io->bounds, io->list);
     if (kernel == CLATTN__BOUNDS)
@@ -103,7 +115,10 @@ static cl_int launch_stages(struct clattn__chain *c, const struct clattn__select
         args->smaller = last ? args->chunk : (cl_int)select->stages[i + 1].chunk;
         args->keep_chunks = (cl_int)(select->stages[i].keep / select->stages[i].chunk);
         args->strips = (cl_int)clattn__ceil_div(clattn__stage_chunks(select, &run->plan->list, i), run->plan->shape.strip);
-        code = launch(c, run, CLATTN__SCAN, args, lists * (size_t)args->strips);
+        if (select->rope == CLATTN_ROPE_CHUNKS) /* rows turn by the number of chunks */
+            code = launch(c, run, CLATTN__ROWS, args, lists * (size_t)args->sets);
+        if (code == CL_SUCCESS)
+            code = launch(c, run, CLATTN__SCAN, args, lists * (size_t)args->strips);
         if (code == CL_SUCCESS)
             code = launch(c, run, last ? CLATTN__TOP : CLATTN__CUT, args, lists);
     }
@@ -116,7 +131,7 @@ static cl_int launch_method(struct clattn__chain *c, const struct clattn__select
     const clattn_select_plan *plan = run->plan;
     const size_t items = (size_t)plan->shape.group_strip, groups = lists < plan->tree_groups ? lists : plan->tree_groups;
     cl_int code = CL_SUCCESS;
-    if (plan->shape.scored)
+    if (plan->shape.scored && !(plan->select.rope == CLATTN_ROPE_CHUNKS && plan->select.method == CLATTN_STAGED))
         code = launch(c, run, CLATTN__ROWS, args, lists * (size_t)args->sets);
     if (code != CL_SUCCESS)
         return code;

@@ -67,6 +67,8 @@ static void fill_sizes(struct select_args *args, const clattn_select_plan *plan)
     args->scratch = (cl_int)shape->scratch;
     args->representative = s->representative;
     fill_budget(args, s, a->scale);
+    args->window = (cl_int)s->window;
+    args->rope_positions = (cl_int)s->rope_positions;
 }
 
 /* A part of the workspace, or of what is kept: words for each pair. */

@@ -11,7 +11,8 @@ clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner
         failed.error = select ? CLATTN_BAD_STRUCT_SIZE : CLATTN_NULL_ARGUMENT;
         return failed;
     }
-    if (select->sink < 0 || select->sink > INT32_MAX || select->window < 0 || select->window > INT32_MAX) {
+    if (select->sink < 0 || select->sink > INT32_MAX || select->window < 0 || select->window > INT32_MAX || select->dense_below < 0 ||
+        select->dense_below > INT32_MAX) {
         failed.error = CLATTN_BAD_COUNT;
         return failed;
     }
@@ -23,5 +24,7 @@ clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner
                          (int)(select->window > 0 ? select->window : 1));
     else if (select->window > 0)
         clattn__text_add(&out, " | q - k < %d & k - q < %d", (int)select->window, (int)select->window);
+    if (select->dense_below > 0)
+        clattn__text_add(&out, " | k_len < %lld", (long long)select->dense_below);
     return clattn_mask(text, corner);
 }

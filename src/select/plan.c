@@ -59,9 +59,12 @@ clattn_pattern clattn__select_pattern(const clattn_select *s, const clattn_patte
 {
     char text[128] = "";
     struct clattn__text out = clattn__text_into(text, sizeof text);
-    if (s->sink > 0 || s->window > 0)
+    const bool near = s->sink > 0 || s->window > 0;
+    if (near)
         clattn__text_add(&out, "k >= %lld", (long long)s->sink);
-    if (text[0] && (pattern->corner != CLATTN_NO_CORNER || s->window > 0))
+    if (s->dense_below > 0)
+        clattn__text_add(&out, "%sk_len >= %lld", near ? " & " : "", (long long)s->dense_below);
+    if (near && (pattern->corner != CLATTN_NO_CORNER || s->window > 0))
         clattn__text_add(&out, " & (q - k >= %lld | k - q >= %lld)", (long long)s->window, (long long)s->window);
     return clattn_both(*pattern, clattn_mask(text, (clattn_corner)pattern->corner));
 }
@@ -112,7 +115,7 @@ static void write_options(const clattn_select_plan *plan, enum clattn__select_ke
     if (kernel == CLATTN__CANDIDATES)
         clattn__text_add(out, " -DWORDS=%d -DNEEDS_END=%d", (int)s->words, plan->select.method == CLATTN_STAGED);
     if (kernel >= CLATTN__ROWS && kernel <= CLATTN__CERTIFY)
-        clattn__text_add(out, " -DROWS=%d", (int)s->rows);
+        clattn__text_add(out, " -DROWS=%d -DROPE=%d", (int)s->rows, (int)plan->select.rope);
     if (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__CERTIFY)
         clattn__text_add(out, " -DLANES=%d -DVECTORS=%d -DKEYS=%d -DALIGNED=%d -DSTRIP=%d", (int)s->lanes, (int)s->vectors,
                          (int)s->keys, s->aligned, (int)s->strip);

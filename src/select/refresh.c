@@ -16,6 +16,8 @@ static clattn_status check_schedule(const clattn_refresh *r, char *text, size_t 
         if (r->intervals[i] < 1)
             return clattn__refuse(text, size, CLATTN_BAD_COUNT, "intervals[%d] is %d; it must be 1 or more",
                                   i, (int)r->intervals[i]);
+    if (r->dense_below < 0)
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "dense_below is %lld", (long long)r->dense_below);
     return CLATTN_OK;
 }
 
@@ -31,12 +33,17 @@ clattn_status clattn_refresh_check(const clattn_refresh *refresh, const clattn_s
     if (!status && refresh->n_stages != stages)
         status = clattn__refuse(text, size, CLATTN_BAD_COUNT, "n_stages is %d, and the selection has %d",
                                 (int)refresh->n_stages, (int)stages);
+    if (!status && refresh->dense_below != select->dense_below)
+        status = clattn__refuse(text, size, CLATTN_BAD_COUNT, "dense_below is %lld, and the selection's is %lld",
+                                (long long)refresh->dense_below, (long long)select->dense_below);
     return status;
 }
 
 /* ---- a step ---- */
-static int32_t find_start(const clattn_refresh *r, const clattn_refresh_state *s)
+static int32_t find_start(const clattn_refresh *r, const clattn_refresh_state *s, int32_t length)
 {
+    if (length < r->dense_below)
+        return CLATTN_REUSE;
     if (s->steps == 0 || s->stale)
         return 0;
     for (int32_t i = 0; i < r->n_stages; i++)
@@ -89,11 +96,12 @@ clattn_status clattn_refresh_step(const clattn_refresh *refresh, clattn_refresh_
         return status;
     for (int64_t b = 0; b < n; b++) {
         clattn_refresh_state *s = &states[b];
-        const int32_t start = find_start(refresh, s);
+        const int32_t start = find_start(refresh, s, lengths[b]);
         const int32_t take =
             start == CLATTN_REUSE ? 0 : use_list(s, refresh->flags & CLATTN_LATE_LISTS, lengths[b], start);
         starts[b] = start;
-        ages[b] = age_of(s, lengths[b]);
+        ages[b] = lengths[b] < refresh->dense_below ? 0 : age_of(s, lengths[b]);
+        s->stale |= lengths[b] < refresh->dense_below; /* what is listed is of another time, or nothing */
         if (takes)
             takes[b] = take;
         s->began[start]++;
@@ -119,6 +127,8 @@ static int64_t count_uncovered(const clattn_refresh_state *s, const clattn_selec
 {
     const int64_t end = length - select->window, candidates_end = s->used_at - select->window;
     const int64_t begin = candidates_end > select->sink ? candidates_end : select->sink;
+    if (length < select->dense_below)
+        return 0;
     return s->steps > 0 && end > begin && !(select->flags & CLATTN_GROW_WINDOW) ? end - begin : 0;
 }
 
@@ -131,7 +141,7 @@ clattn_status clattn_refresh_describe(const clattn_refresh_state *state, const c
     for (int i = 0; i <= CLATTN_MAX_STAGES; i++)
         report->began[i] = state->began[i];
     report->list_age = state->steps > 0 ? state->steps - 1 - state->used : 0;
-    report->age = age_of(state, length);
+    report->age = length < select->dense_below ? 0 : age_of(state, length);
     report->uncovered = count_uncovered(state, select, length);
     return CLATTN_OK;
 }

@@ -36,6 +36,7 @@ static int32_t at_most(int32_t x, int32_t most)
 /* Smaller blocks, budget and near keys; stages that halve. */
 static void shrink_select(clattn_select *s)
 {
+    s->dense_below = s->dense_below > 0; /* the same text, and always pruned */
     s->block_q = at_most(s->block_q, 16);
     s->stride_q = at_most(s->stride_q, s->block_q);
     s->block_k = s->block_k >= 4 ? 4 : s->block_k >= 2 ? 2 : 1;
@@ -44,6 +45,7 @@ static void shrink_select(clattn_select *s)
     s->budget = tiny_kept(s) * s->block_k;
     s->sink = s->sink < 3 ? s->sink : 3;
     s->window = s->window < 5 ? s->window : 5;
+    s->rope_positions = s->rope ? CLATTN__TINY_POSITIONS : 0;
     for (int i = 0; i < s->n_stages; i++) {
         s->stages[i].chunk = (int64_t)s->block_k << (s->n_stages - 1 - i);
         s->stages[i].keep = tiny_kept(s) * s->stages[i].chunk;
@@ -123,6 +125,20 @@ static cl_mem make_tensor(const clattn_select_plan *plan, int of_k, cl_int *code
     return mem;
 }
 
+/* Cosines or sines of quarter turns. */
+static cl_mem make_table(const clattn_select_plan *plan, bool sine, cl_int *code)
+{
+    const int64_t pairs = plan->problem.a.dim / 2, n = plan->select.rope_positions * pairs;
+    float *data = calloc((size_t)n + 1, sizeof *data);
+    for (int64_t i = 0; data && i < n; i++)
+        data[i] = (float)clattn__tiny_turn(sine, i / pairs, i % pairs);
+    if (!data && *code == CL_SUCCESS)
+        *code = CL_OUT_OF_HOST_MEMORY;
+    cl_mem mem = make_buffer(plan, data, n * (int64_t)sizeof *data, code);
+    free(data);
+    return mem;
+}
+
 static void make_lengths(const struct tiny *t, clattn_select_io *io, cl_int *code)
 {
     const clattn_attention *a = &t->host.plan.problem.a;
@@ -166,6 +182,8 @@ static cl_int make_buffers(struct tiny *t)
     *io = none;
     io->q = make_tensor(plan, 0, &code);
     io->k = make_tensor(plan, 1, &code);
+    io->rope_cos = make_table(plan, false, &code);
+    io->rope_sin = make_table(plan, true, &code);
     make_lengths(t, io, &code);
     for (int i = 0; i < plan->problem.a.n_arrays; i++)
         if (clattn__expr_uses_array(plan->problem.rules, i))
@@ -185,7 +203,7 @@ static cl_int make_buffers(struct tiny *t)
 static void release_tiny(struct tiny *t)
 {
     cl_mem all[] = {t->io.q, t->io.k, t->io.q_offsets, t->io.k_offsets, t->io.key_lengths, t->io.bounds, t->io.scores, t->io.given,
-                    t->io.list, t->io.counters, t->io.certified, t->workspace};
+                    t->io.list, t->io.counters, t->io.certified, t->io.rope_cos, t->io.rope_sin, t->workspace};
     for (size_t i = 0; i < CLATTN__LEN(all); i++)
         if (all[i])
             clReleaseMemObject(all[i]);

@@ -4,7 +4,8 @@
  *     METHOD   tree=N minmax=N mean=N scores=N given=N, N tokens of a list; staged=CHUNK.KEEP/CHUNK.KEEP...; streaming;
  *              or the name of a preset, which the words after it change
  *     mass=X  margin=X  ratio=X: a budget_mode and its value
- *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last  count  keep  grow  certify */
+ *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last  count  keep  grow  certify
+ *     rope=relative|chunks|infllm/N  N rows of the tables;  dense=N, dense=measured */
 #include "select/select.h"
 
 #include <stdio.h>
@@ -14,28 +15,29 @@
 #define STAGES_3K {{256, 32768}, {32, 8192}, {8, 2048}}, 3
 #define STAGES_5K {{64, 32768}, {32, 16384}, {16, 4096}}, 3
 #define STAGES_16K {{32, 16384}}, 1
+#define USUAL CLATTN_TOP_K, 0, CLATTN_ROPE_NONE, 0, 0, 0 /* what presets do not speak of */
 static const struct {
     const char *name, *meaning;
     clattn_select select;
 } presets[] = {
     {"hip", "HiP: a tree search for 512 keys in blocks of 2",
-     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 1, 512, 16, 256, {{0, 0}}, 0, 0, 0}},
+     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 1, 512, 16, 256, {{0, 0}}, 0, USUAL}},
     {"hip-ruler", "HiP as measured on long retrieval: 2048 keys, wider sinks and window",
-     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 1, 2048, 128, 1024, {{0, 0}}, 0, 0, 0}},
+     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 1, 2048, 128, 1024, {{0, 0}}, 0, USUAL}},
     {"pairs-192", "a tree search over pairs of keys for 192; on doc/examples/bytelm better than dense attention (doc/pruning.md)",
-     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 1, 2, 2, 192, 32, 64, {{0, 0}}, 0, 0, 0}},
+     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 1, 2, 2, 192, 32, 64, {{0, 0}}, 0, USUAL}},
     {"pairs-256", "the same for 256 keys by every second query, which is faster",
-     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 2, 256, 32, 64, {{0, 0}}, 0, 0, 0}},
+     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 2, 256, 32, 64, {{0, 0}}, 0, USUAL}},
     {"infinitehip-3k", "InfiniteHiP: three stages, 2048 keys in blocks of 8 for all heads",
-     {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 8, 1, 2048, 256, 1024, STAGES_3K, 0, 0}},
+     {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 8, 1, 2048, 256, 1024, STAGES_3K, USUAL}},
     {"infinitehip-5k", "InfiniteHiP: three stages, 4096 keys in blocks of 16 for all heads",
-     {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 16, 1, 4096, 256, 1024, STAGES_5K, 0, 0}},
+     {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 16, 1, 4096, 256, 1024, STAGES_5K, USUAL}},
     {"infinitehip-16k-shallow", "InfiniteHiP: one stage, 16384 keys in blocks of 32 for all heads",
-     {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 32, 1, 16384, 256, 1024, STAGES_16K, 0, 0}},
+     {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 32, 1, 16384, 256, 1024, STAGES_16K, USUAL}},
     {"quest", "Quest: bounds of pages of 16 keys, 4096 keys a group, for decoding",
-     {sizeof(clattn_select), 0, CLATTN_MINMAX, CLATTN_SCOPE_GROUP, CLATTN_CENTER, 1, 1, 16, 1, 4096, 0, 0, {{0, 0}}, 0, 0, 0}},
+     {sizeof(clattn_select), 0, CLATTN_MINMAX, CLATTN_SCOPE_GROUP, CLATTN_CENTER, 1, 1, 16, 1, 4096, 0, 0, {{0, 0}}, 0, USUAL}},
     {"streaming-llm", "StreamingLLM: 4 sinks and a window of 1020, and no list",
-     {sizeof(clattn_select), 0, CLATTN_STREAMING, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 1, 8, 1, 0, 4, 1020, {{0, 0}}, 0, 0, 0}},
+     {sizeof(clattn_select), 0, CLATTN_STREAMING, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 1, 8, 1, 0, 4, 1020, {{0, 0}}, 0, USUAL}},
 };
 
 clattn_status clattn_select_preset(clattn_select *select, const char *name)
@@ -143,6 +145,7 @@ static bool read_block(const char **at, int32_t *block, int32_t *stride)
     return true;
 }
 
+/* One of three words; *choice: its number. */
 static bool read_choice(const char **at, const char *const words[3], int32_t *choice)
 {
     for (int32_t i = 0; i < 3; i++)
@@ -153,13 +156,24 @@ static bool read_choice(const char **at, const char *const words[3], int32_t *ch
     return false;
 }
 
-static const char *const scope_words[] = {"head", "group", "all"}, *const representative_words[] = {"center", "first", "last"};
+static const char *const scope_words[] = {"head", "group", "all"}, *const representative_words[] = {"center", "first", "last"},
+                  *const rope_words[] = {"relative/", "chunks/", "infllm/"}; /* from CLATTN_ROPE_RELATIVE on */
+
+static bool read_rope(const char **at, clattn_select *s)
+{
+    if (!read_choice(at, rope_words, &s->rope) || !read_number(at, INT32_MAX, &s->rope_positions))
+        return false;
+    s->rope += CLATTN_ROPE_RELATIVE;
+    return true;
+}
 
 static const struct {
     const char *word;
     uint32_t flag;
 } flag_words[] = {{"count", CLATTN_COUNT_PROBES}, {"keep", CLATTN_KEEP_STAGES}, {"grow", CLATTN_GROW_WINDOW}, {"certify", CLATTN_CERTIFY}};
 static const char *const budget_words[] = {"", "mass=", "margin=", "ratio="};
+
+#define MEASURED (-1) /* dense_below, until all words are read */
 
 static bool read_field(const char **at, clattn_select *s)
 {
@@ -180,6 +194,14 @@ static bool read_field(const char **at, clattn_select *s)
             s->budget_mode = mode;
             return clattn__read_decimal(at, &s->budget_value);
         }
+    if (read_word(at, "rope="))
+        return read_rope(at, s);
+    if (read_word(at, "dense=measured")) {
+        s->dense_below = MEASURED;
+        return true;
+    }
+    if (read_word(at, "dense="))
+        return read_number(at, INT32_MAX, &s->dense_below);
     for (size_t i = 0; i < CLATTN__LEN(flag_words); i++)
         if (read_word(at, flag_words[i].word)) {
             s->flags |= flag_words[i].flag;
@@ -193,7 +215,8 @@ static clattn_status syntax(const char *text, const char *at, char *message, siz
     return clattn__refuse(message, size, CLATTN_PROBLEM_SYNTAX,
                           "column %d: expected a word of a selection: tree=N staged=CHUNK.KEEP/... minmax=N mean=N scores=N given=N "
                           "streaming, a preset, mass=X margin=X ratio=X bq=N/N bk=N/N sink=N near=N scope=head|group|all "
-                          "rep=center|first|last count keep grow certify",
+                          "rep=center|first|last count keep grow certify "
+                          "rope=relative|chunks|infllm/N dense=N|measured",
                           (int)(at - text) + 1);
 }
 
@@ -239,6 +262,10 @@ clattn_status clattn_select_parse(clattn_select *select, clattn_attention *probl
         if (!read_field(&at, select) || !at_end(at))
             return syntax(text, field, message, size);
     }
+    if (!status && select->dense_below == MEASURED) {
+        select->dense_below = 0;
+        clattn_select_dense_below(select, problem, &select->dense_below);
+    }
     return status ? status : clattn_select_check(select, problem, message, size);
 }
 
@@ -264,7 +291,7 @@ clattn_status clattn_select_print(const clattn_select *s, char *text, size_t siz
         return CLATTN_BAD_STRUCT_SIZE;
     if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING || s->scope < 0 || s->scope > CLATTN_SCOPE_ALL ||
         s->representative < 0 || s->representative > CLATTN_LAST || s->n_stages < 0 || s->n_stages > CLATTN_MAX_STAGES ||
-        s->budget_mode < CLATTN_TOP_K || s->budget_mode > CLATTN_RATIO)
+        s->budget_mode < CLATTN_TOP_K || s->budget_mode > CLATTN_RATIO || s->rope < 0 || s->rope > CLATTN_ROPE_INFLLM)
         return CLATTN_BAD_SELECTOR;
     struct clattn__text out = clattn__text_into(text, size);
     print_method(&out, s);
@@ -274,5 +301,9 @@ clattn_status clattn_select_print(const clattn_select *s, char *text, size_t siz
     for (size_t i = 0; i < CLATTN__LEN(flag_words); i++)
         if (s->flags & flag_words[i].flag)
             clattn__text_add(&out, ":%s", flag_words[i].word);
+    if (s->rope)
+        clattn__text_add(&out, ":rope=%s%lld", rope_words[s->rope - CLATTN_ROPE_RELATIVE], (long long)s->rope_positions);
+    if (s->dense_below)
+        clattn__text_add(&out, ":dense=%lld", (long long)s->dense_below);
     return out.cut ? CLATTN_BUFFER_TOO_SHORT : CLATTN_OK;
 }

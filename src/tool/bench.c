@@ -141,6 +141,7 @@ static const char help[] =
     "  --seconds S        time a problem for S seconds (1)\n"
     "  --no-baseline      leave out the unfused pipeline, and the dense problem beside a pruned one\n"
     "  --refresh N[/N...] selections of one query: steps between selections, from each stage on (1)\n"
+    "  --delta N          correct pruned attention by dense attention of every N-th row; its time and distance\n"
     "  --csv F --json F   write the results to files\n"
     "  --data DIR         folder of the real tensors (tests/data)\n" HELP_HELP
     "\nExit status: 0, 1 if a problem failed, 2 after a mistake in the call or an error.\n";
@@ -162,6 +163,7 @@ static int take_option(struct bench *b, int c)
     case 's': return read_count("--seconds", optarg, 1, &b->seconds);
     case 'n': b->no_baseline = true; return 0;
     case 'r': b->refresh = optarg; return read_refresh(optarg, &ignored);
+    case 'N': return read_count("--delta", optarg, 1, &b->delta);
     case 'c': b->csv = optarg; return 0;
     case 'j': b->json = optarg; return 0;
     case 'D': b->data = optarg; return 0;
@@ -176,7 +178,7 @@ int command_bench(int argc, char **argv)
         {"device", required_argument, NULL, 'd'},  {"seconds", required_argument, NULL, 's'},
         {"no-baseline", no_argument, NULL, 'n'},   {"csv", required_argument, NULL, 'c'},
         {"json", required_argument, NULL, 'j'},    {"data", required_argument, NULL, 'D'},
-        {"refresh", required_argument, NULL, 'r'}, PROBLEM_OPTIONS, {0}};
+        {"refresh", required_argument, NULL, 'r'}, {"delta", required_argument, NULL, 'N'}, PROBLEM_OPTIONS, {0}};
     struct bench b = {.seconds = 1, .progress = isatty(2)};
     for (int c; (c = next_option(argc, argv, options)) != -1;) {
         if (c == OPTION_HELP)

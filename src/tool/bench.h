@@ -3,6 +3,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include "tool/delta.h"
 #include "tool/selection.h"
 
 #define BENCH_DEVICES 16
@@ -50,6 +51,7 @@ struct pruned {
     const char *dense_engine;
     double dense_seconds; /* 0: not measured */
     double dense_times;   /* how many times as long it takes as selection and attention */
+    struct delta delta;   /* with --delta */
 };
 /* Steps between selections, "N" or "N/N..." from each stage on: 0, or EXIT_MISTAKE after a sentence. */
 int read_refresh(const char *text, clattn_refresh *refresh);
@@ -77,6 +79,7 @@ struct bench {
     int n_selectors;
     long long seconds;
     const char *refresh; /* as given, or NULL */
+    long long delta;     /* 0: not given */
     bool no_baseline, progress;
     const struct bench_line *lines; /* the same for every device */
     size_t n_lines;

@@ -41,6 +41,7 @@ static clattn_status fit_schedule(clattn_refresh *refresh, const char *text, con
         refresh->intervals[refresh->n_stages] = refresh->intervals[refresh->n_stages - 1];
         refresh->n_stages++;
     }
+    refresh->dense_below = s->dense_below;
     return clattn_refresh_check(refresh, s, why, 512);
 }
 
@@ -146,9 +147,11 @@ static clattn_status measure_parts(const struct bench *b, struct peak *peak, con
         return status;
     p->mass = selection_kept_mass(x);
     p->certified = selection_certified(x);
-    if (!b->no_baseline)
+    if (b->delta)
+        status = apply_delta(x->ctx, x->w, &x->dense, b->delta, &p->delta, result->why);
+    if (!status && !b->no_baseline) /* last: it has the same o */
         measure_dense(b, x->ctx, peak, line, &x->dense, flops, result);
-    return CLATTN_OK;
+    return status;
 }
 
 void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *peak,

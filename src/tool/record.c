@@ -50,6 +50,10 @@ static void add_pruned(const struct result *r, json_t *o)
     json_object_set_new(o, "dense_engine", text(p->dense_engine));
     json_object_set_new(o, "dense_seconds", number(dense, p->dense_seconds));
     json_object_set_new(o, "dense_times", number(dense, p->dense_times));
+    const bool delta = good && p->delta.rows > 0;
+    json_object_set_new(o, "delta_seconds", number(delta, p->delta.anchor_seconds + p->delta.seconds));
+    json_object_set_new(o, "delta_distance", number(delta, p->delta.after));
+    json_object_set_new(o, "delta_distance_before", number(delta, p->delta.before));
 }
 
 /* The columns, in their order. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * run.c - clattn run: one problem on files or random input, its result to files or compared with expected
  * ones. */
+#include "tool/delta.h"
 #include "tool/selection.h"
 
 #include <math.h>
@@ -8,7 +9,7 @@
 struct run_options {
     struct problem_options problem;
     const char *q, *k, *v, *o, *lse, *key_lengths, *check, *check_lse, *device, *list, *list_out;
-    long long seed, repeat;
+    long long seed, repeat, delta;
     bool explain;
     double plan_seconds;     /* out: how long the plan took */
     double select_seconds;   /* out: the best selection, or INFINITY */
@@ -78,6 +79,18 @@ static void print_run(const struct run_options *o, clattn_context *ctx, const cl
     printf("\n");
 }
 
+static int run_delta(const struct run_options *o, clattn_context *ctx, struct workload *w)
+{
+    struct delta d;
+    char why[512];
+    clattn_status status = apply_delta(ctx, w, &o->pruned.dense, o->delta, &d, why);
+    if (status)
+        return why[0] ? mistake("--delta: %s", why) : failed(ctx, status, "--delta");
+    printf("delta    every %lld rows: %lld dense rows of each head %.3f ms, correction %.3f ms; distance from dense attention %.4f, "
+           "before %.4f\n", o->delta, (long long)d.rows, d.anchor_seconds * 1e3, d.seconds * 1e3, d.after, d.before);
+    return 0;
+}
+
 static int run_plan(const struct run_options *o, clattn_context *ctx, clattn_plan *plan, struct workload *w)
 {
     char text[4096];
@@ -92,6 +105,8 @@ static int run_plan(const struct run_options *o, clattn_context *ctx, clattn_pla
     }
     print_selection(o);
     print_run(o, ctx, plan, w, best);
+    if (o->delta && run_delta(o, ctx, w))
+        return EXIT_MISTAKE;
     if (save_tensor(o->o, w, 'o') || save_tensor(o->lse, w, 'l'))
         return EXIT_MISTAKE;
     int code = check(o->check, w, 'o'), code_lse = check(o->check_lse, w, 'l');
@@ -147,6 +162,10 @@ static int check_options(const struct run_options *o, const clattn_select *s)
 {
     if (s->size == 0 && (o->list || o->list_out))
         return mistake("--list and --list-out go with a selection behind the problem, as tree=256 or the name of a preset");
+    if (s->size == 0 && o->delta)
+        return mistake("--delta corrects pruned attention: it goes with a selection behind the problem, as tree=256 or the name of a preset");
+    if (o->delta && (o->lse || o->check_lse))
+        return mistake("--lse: rows that --delta corrects have none");
     return o->list && o->list_out ? mistake("--list-out would write the lists that --list reads") : 0;
 }
 
@@ -185,6 +204,7 @@ static const char help[] =
     "  --check-lse F      the same for lse\n"
     "  --key-lengths F    int32 .npy, with the problem's option keylens; random without it\n"
     "  --list STEM        take the lists from STEM-starts.npy and STEM-ids.npy instead of selecting\n"
+    "  --delta N          correct pruned attention by dense attention of every N-th row\n"
     "  --list-out STEM    write the lists that were selected, as clattn select --out does\n"
     "  --device S         number, cpu, gpu, accelerator, or part of a name\n" PROBLEM_HELP
     "  --seed N           of the random input (0)\n"
@@ -208,6 +228,7 @@ static int take_option(struct run_options *o, int c)
     case 'd': o->device = optarg; return 0;
     case 'S': return read_count("--seed", optarg, 0, &o->seed);
     case 'n': return read_count("--repeat", optarg, 1, &o->repeat);
+    case 'D': return read_count("--delta", optarg, 1, &o->delta);
     case 'x': o->explain = true; return 0;
     default: return take_problem_option(&o->problem, c);
     }
@@ -223,7 +244,7 @@ int command_run(int argc, char **argv)
         {"device", required_argument, NULL, 'd'},    {"seed", required_argument, NULL, 'S'},
         {"repeat", required_argument, NULL, 'n'},    {"explain", no_argument, NULL, 'x'},
         {"list", required_argument, NULL, 'L'},      {"list-out", required_argument, NULL, 'w'},
-        PROBLEM_OPTIONS, {0}};
+        {"delta", required_argument, NULL, 'D'},     PROBLEM_OPTIONS, {0}};
     struct run_options o = {.repeat = 1, .select_seconds = INFINITY};
     for (int c; (c = next_option(argc, argv, options)) != -1;) {
         if (c == OPTION_HELP) {

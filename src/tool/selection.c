@@ -2,6 +2,7 @@
  * selection.c - the lists of a workload: shaped, made on a device, read back. */
 #include "tool/selection.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 /* ---- reading ---- */
@@ -52,6 +53,26 @@ int64_t selection_lists(const struct selection *x)
     return x->list.batch * x->list.scopes * x->list.q_blocks;
 }
 
+static int64_t table_count(const struct selection *x)
+{
+    return x->s.rope_positions * (x->w->problem.dim / 2);
+}
+
+static bool make_tables(struct selection *x)
+{
+    const int64_t pairs = x->w->problem.dim / 2, n = table_count(x);
+    if (x->s.rope == CLATTN_ROPE_NONE)
+        return true;
+    x->rope_cos = malloc((size_t)n * sizeof *x->rope_cos);
+    x->rope_sin = malloc((size_t)n * sizeof *x->rope_sin);
+    for (int64_t i = 0; x->rope_cos && x->rope_sin && i < n; i++) {
+        const double angle = (double)(i / pairs) * pow(10000, -(double)(i % pairs) / (double)pairs);
+        x->rope_cos[i] = (float)cos(angle);
+        x->rope_sin[i] = (float)sin(angle);
+    }
+    return x->rope_cos && x->rope_sin;
+}
+
 static int64_t score_count(const struct selection *x)
 {
     return selection_lists(x) * x->list.k_blocks;
@@ -67,7 +88,7 @@ static clattn_status make_input(struct selection *x)
         x->certified = calloc((size_t)selection_lists(x) + 1, sizeof *x->certified);
     if (x->scores)
         fill_scores(x->scores, score_count(x), x->w->seed);
-    return (x->s.method == CLATTN_EXTERNAL_LIST && !x->given) ||
+    return !make_tables(x) || (x->s.method == CLATTN_EXTERNAL_LIST && !x->given) ||
                    (x->s.method == CLATTN_EXTERNAL_SCORE && !x->scores) || (x->s.flags & CLATTN_CERTIFY && !x->certified)
                ? CLATTN_OUT_OF_HOST_MEMORY
                : CLATTN_OK;
@@ -108,6 +129,10 @@ static void make_inputs(struct selection *x, cl_int *code)
     x->io.key_lengths = buffer(x, w->key_lengths, w->key_lengths ? lengths - 4 : 0, code);
     for (int i = 0; i < a->n_arrays; i++)
         x->io.arrays[i] = buffer(x, w->arrays[i], (uint64_t)workload_array_bytes(&a->arrays[i]), code);
+    if (x->rope_cos) {
+        x->io.rope_cos = buffer(x, x->rope_cos, 4 * (uint64_t)table_count(x), code);
+        x->io.rope_sin = buffer(x, x->rope_sin, 4 * (uint64_t)table_count(x), code);
+    }
     if (x->scores)
         x->io.scores = buffer(x, x->scores, 4 * (uint64_t)score_count(x), code);
     if (x->given)
@@ -135,7 +160,8 @@ static void release_buffers(struct selection *x)
 {
     cl_mem all[] = {x->io.q,           x->io.k,        x->io.q_offsets, x->io.k_offsets,
                     x->io.key_lengths, x->io.bounds,   x->io.scores,    x->io.given,
-                    x->io.list,        x->io.counters, x->io.kept,      x->io.certified};
+                    x->io.list,        x->io.counters, x->io.kept,      x->io.certified,
+                    x->io.rope_cos,    x->io.rope_sin};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (all[i])
             clReleaseMemObject(all[i]);
@@ -216,6 +242,8 @@ void selection_free(struct selection *x)
     free(x->scores);
     free(x->given);
     free(x->certified);
+    free(x->rope_cos);
+    free(x->rope_sin);
     *x = (struct selection){.w = NULL};
 }
 

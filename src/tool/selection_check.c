@@ -34,8 +34,13 @@ static struct ref_select reference(const struct selection *x)
                            .budget_value = s->budget_value,
                            .sink = s->sink,
                            .window = s->window,
+                           .dense_below = s->dense_below,
                            .n_stages = s->n_stages,
-                           .scores = x->scores};
+                           .scores = x->scores,
+                           .rope = s->rope,
+                           .rope_positions = s->rope_positions,
+                           .rope_cos = x->rope_cos,
+                           .rope_sin = x->rope_sin};
     for (int i = 0; i < s->n_stages; i++) {
         r.stages[i].chunk = s->stages[i].chunk;
         r.stages[i].keep = s->stages[i].keep;

@@ -121,6 +121,9 @@ static void print_pruned(const struct result *r)
     if (p->certified >= 0)
         printf(", %.1f%% of the listed blocks certified", 100 * p->certified);
     printf("\n");
+    if (p->delta.rows > 0)
+        printf("    correction %.3f ms, its %lld dense rows %.3f ms; distance from dense attention %.4f, before %.4f\n",
+               p->delta.seconds * 1e3, (long long)p->delta.rows, p->delta.anchor_seconds * 1e3, p->delta.after, p->delta.before);
 }
 
 void print_result(const struct bench *b, const struct result *r)

@@ -58,6 +58,7 @@ struct fixture {
     clattn_context *new_ctx;
     clattn_plan *new_plan;
     clattn_merge_plan *new_merge;
+    clattn_delta_plan *delta, *new_delta;
     cl_event event;
 };
 
@@ -363,6 +364,33 @@ static bool merge_right(struct fixture *f)
     return !clWaitForEvents(1, &f->event) && device_numbers_right(f, f->merged);
 }
 
+/* Right numbers as anchors of every row. */
+static clattn_status act_delta_plan(struct fixture *f)
+{
+    clattn_attention a;
+    describe(&a, 1);
+    f->new_delta = (clattn_delta_plan *)f;
+    return clattn_delta_plan_create(&f->new_delta, f->ctx, &a, 1);
+}
+static bool made_delta(const struct fixture *f)
+{
+    return f->new_delta != NULL;
+}
+static void after_delta(struct fixture *f)
+{
+    clattn_delta_plan_destroy(f->new_delta);
+}
+static bool delta_plan_right(struct fixture *f)
+{
+    poison(f, f->merged);
+    return !clattn_enqueue_delta(f->new_delta, f->queue, f->part_o, f->merged, 0, NULL, NULL) &&
+           device_numbers_right(f, f->merged);
+}
+static clattn_status act_delta(struct fixture *f)
+{
+    return clattn_enqueue_delta(f->delta, f->queue, f->part_o, f->merged, 1, &f->gate, &f->event);
+}
+
 /* Right numbers in the shape of lists: counts, then ids, of as many entries. */
 static clattn_status act_copy_lists(struct fixture *f)
 {
@@ -454,6 +482,8 @@ static const struct stage stages[] = {
     {"run on host memory", NULL, act_run, NULL, run_right, NULL, false},
     {"merge plan create", NULL, act_merge_plan, made_merge, merge_plan_right, after_merge, false},
     {"enqueue merge", before_merge, act_merge, made_event, merge_right, after_event, false},
+    {"delta plan create", NULL, act_delta_plan, made_delta, delta_plan_right, after_delta, false},
+    {"enqueue delta", before_merge, act_delta, made_event, merge_right, after_event, false},
     {"copy lists", before_merge, act_copy_lists, made_event, merge_right, after_event, false},
     {"enqueue select", before_select, act_select, made_event, select_right, after_event, false},
     {"enqueue certified", before_select, act_certify, made_event, certify_right, after_event, false},
@@ -673,6 +703,7 @@ static void make_fixture(struct fixture *f)
     f->certified = device_copy(f, sizeof f->host_lists, NULL);
     for (int i = 0; i < SELECTIONS; i++)
         make_selection(f, i);
+    must(!clattn_delta_plan_create(&f->delta, f->ctx, &a, 1), "making the delta plan failed without a fault");
 }
 
 static void free_fixture(struct fixture *f)
@@ -686,6 +717,7 @@ static void free_fixture(struct fixture *f)
     clattn_merge_plan_destroy(f->merge);
     for (int i = 0; i < SELECTIONS; i++)
         clattn_select_plan_destroy(f->select[i]);
+    clattn_delta_plan_destroy(f->delta);
     clReleaseEvent(f->gate);
     clReleaseCommandQueue(f->queue);
     clattn_context_close(f->ctx);
