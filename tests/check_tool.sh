@@ -292,7 +292,7 @@ if command -v python3 > /dev/null; then
     python3 - "$tmp" <<'PYTHON' || fail "CSV or JSON"
 import csv, json, sys
 folder = sys.argv[1]
-records = json.load(open(folder + "/b.json"))
+records = json.load(open(folder + "/b.json"))["lines"]
 rows = list(csv.DictReader(open(folder + "/b.csv")))
 table = [l.split() for l in open(folder + "/table") if l.startswith("attn:")]
 assert len(records) == len(rows) == len(table) >= 7, (len(records), len(rows), len(table))

@@ -107,7 +107,7 @@ class Clattn:
             subprocess.run([self.options.clattn, "bench", "--device", self.options.device, "--no-baseline", "--seconds",
                             str(max(1, round(self.options.seconds))), "--json", path] + arguments, check=True, stdout=subprocess.DEVNULL)
             with open(path) as file:
-                row = json.load(file)[0]
+                row = json.load(file)["lines"][0]
         if row["failed"]:
             raise RuntimeError(row["failed"])
         return row["median_seconds"]

@@ -8,7 +8,9 @@
  * M" and "[fault] builds B".
  *
  * FAULT_GUISE=DRIVER in the environment makes every device say that it is a GPU of NVIDIA's with wgmma and a driver of that
- * version: engines are tried whose kernels cannot work there. */
+ * version: engines are tried whose kernels cannot work there.
+ *
+ * FAULT_DIE=abort:BYTES or hang:BYTES makes the driver abort, or never return, when a buffer of so many bytes is made. */
 #define CL_TARGET_OPENCL_VERSION 300
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include <CL/cl_layer.h>
@@ -20,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static cl_icd_dispatch ours;
 static const cl_icd_dispatch *next;
@@ -319,6 +322,19 @@ static cl_int CL_API_CALL layer_clGetDeviceInfo(cl_device_id device, cl_device_i
     return next->clGetDeviceInfo(device, what, size, value, size_ret);
 }
 
+/* ---- a driver that dies ---- */
+static cl_mem CL_API_CALL dying_clCreateBuffer(cl_context context, cl_mem_flags flags, size_t size, void *host, cl_int *status)
+{
+    const char *how = getenv("FAULT_DIE"), *bytes = strchr(how, ':');
+    if (bytes && size == strtoull(bytes + 1, NULL, 10)) {
+        if (!strncmp(how, "abort", 5))
+            abort();
+        for (;;)
+            pause();
+    }
+    return layer_clCreateBuffer(context, flags, size, host, status);
+}
+
 /* ---- the layer itself ---- */
 
 #define WRAPPED(X)                                                                                           \
@@ -373,6 +389,8 @@ EXPORT cl_int CL_API_CALL clInitLayer(cl_uint n_entries, const cl_icd_dispatch *
 #define WRAP(name) ours.name = layer_##name;
     WRAPPED(WRAP)
 #undef WRAP
+    if (getenv("FAULT_DIE"))
+        ours.clCreateBuffer = dying_clCreateBuffer;
     atexit(report);
     *n_ret = (cl_uint)known;
     *layer = &ours;
