@@ -86,6 +86,15 @@ def check_markdown(report, path):
         assert abs(float(row[2]) - 1e3 * line["median_seconds"]) <= 1e-3 + 1e-3 * float(row[2])
 
 
+def check_devices(report, selector):
+    report = load(report)
+    numbers = {"thread": [1], "turned": [1, 0]}.get(selector, [0, 1])
+    assert [d["device"] for d in report["devices"]] == [l["device"] for l in report["lines"]] == numbers, selector
+    for device, line in zip(report["devices"], report["lines"]):
+        assert line["device_name"] == f"{device['name']} ({device['platform']})" and line["driver"] == device["driver"]
+        assert device["type"] == "cpu" and device["peak_gflops"] > 0 and device["peak_gflops_after"] > 0
+
+
 def check_failures(report, count):
     lines = load(report)["lines"]
     assert sum(line["failed"] is not None for line in lines) == int(count) < len(lines)

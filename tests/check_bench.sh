@@ -51,6 +51,27 @@ judge schema "$tmp/schema.json" "$tmp/a.json"
 judge csv "$tmp/a.json" "$tmp/a.csv"
 judge markdown "$tmp/a.json" "$tmp/a.md"
 
+# ---- every problem of every preset is one, before a device is looked for
+for preset in $("$clattn" bench --list | awk 'NF > 1 && $2 ~ /^attn:/ {print $1}' | sort -u) full; do
+    expect 2 'no OpenCL device' --device no-such-device --preset "$preset"
+done
+
+# ---- devices by number, type, name, vendor and platform: all that answer, each once
+POCL_DEVICES="basic pthread"
+export POCL_DEVICES
+if [ "$("$clattn" devices | grep -c '^device')" -eq 2 ]; then
+    few="--no-baseline attn:f32:h1:q5:k7:d8"
+    for selector in cpu pOcl thread; do
+        expect 0 '^device 1' --json "$tmp/d.json" --device "$selector" --device 1 $few
+        judge devices "$tmp/d.json" "$selector"
+    done
+    expect 0 'fastest device' --device 1 --device 0 --json "$tmp/d.json" $few
+    judge devices "$tmp/d.json" turned
+else
+    echo "skipped: several devices, which this runtime has not"
+fi
+unset POCL_DEVICES
+
 # ---- a driver that crashes or hangs costs the line it was at; 77 x 8 f32 of q are 2464 bytes
 layer=$top_builddir/tests/fault/.libs/faultlayer.so
 if [ -r "$layer" ]; then

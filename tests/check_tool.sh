@@ -132,7 +132,7 @@ mistake 'whole number of 0 or more' run --seed -1 $small
 mistake 'go with a problem' verify --mask 'k <= q' --corner tl
 mistake 'go with a problem' bench --scalar w=3
 mistake 'takes NAME=TYPE\[dims\]' verify --array n=file.npy $small
-mistake 'takes attention, cpu, quick or standard' bench --preset huge
+mistake 'takes quick, standard, full, chat' bench --preset huge
 mistake 'exclude each other' bench --preset quick $small
 mistake 'with --data' bench --preset attention --no-baseline --data "$tmp/nowhere"
 OCL_ICD_VENDORS=$tmp mistake 'no OpenCL platform' devices

@@ -100,7 +100,7 @@ static int read_lines(struct bench *b, struct bench_line *lines, int n_texts, ch
     b->n_lines = n_texts ? (size_t)n_texts : preset_lines(b->preset, lines, BENCH_LINES);
     b->lines = lines;
     if (b->n_lines == 0)
-        return mistake("--preset takes attention, cpu, quick or standard, not '%s'", b->preset);
+        return mistake("--preset takes quick, standard, full, chat, encoder, vision, long, training, attention or cpu, not '%s'", b->preset);
     if (n_texts == 0 && options_need_problem(&b->options))
         return mistake("--mechanism, --mask, --scalar and the like go with a problem, and none is given");
     for (size_t i = 0; i < b->n_lines; i++)
@@ -130,8 +130,9 @@ static const char help[] =
     "usage: clattn bench [OPTIONS] [PROBLEM[:SELECTION]...]\n\n"
     "Measures problems on every device, beside the device's own peak and an unfused pipeline; those with a selection\n"
     "behind them beside the dense problem, and what they keep of its softmax.\n\n"
-    "  --preset P         without PROBLEM: quick (the default), standard (quick and more), attention\n"
-    "                     (real), cpu (what decides the speed of CPUs: some minutes)\n"
+    "  --preset P         without PROBLEM: quick (the default, a minute), standard (quick and more), full (that and these),\n"
+    "                     chat, encoder, vision, long, training (by use), attention (real tensors), cpu (what decides the\n"
+    "                     speed of CPUs: some minutes)\n"
     "  --list             print the presets' problems\n"
     "  --device S         only these devices: number, cpu, gpu, accelerator, part of a name, vendor or platform; may be\n"
     "                     repeated\n" PROBLEM_HELP

@@ -15,6 +15,7 @@
 #define LEAST_REPETITIONS 6 /* fewer have no interval of 95 % */
 #define REPETITION_SECONDS 0.05
 #define SURE 0.02 /* the interval is sought to be the median by this part, up or down */
+#define UNSURE 0.1 /* a warning says so */
 #define LONGER 3  /* for so many times the time asked for at most */
 
 /* ---- a plan with its buffers ---- */
@@ -191,8 +192,9 @@ static void warn(struct result *r, const struct summary *s)
     if (has_drifted(s))
         snprintf(r->warning, sizeof r->warning, "drift: the second half of its runs took %.2f times as long as the first: the clock or a neighbour changed",
                  1 + s->drift);
-    else if (!(uncertainty(s) <= 5 * SURE))
-        snprintf(r->warning, sizeof r->warning, "noisy: %d repetitions do not tell the median to %.0f%%", (int)r->repetitions, 500 * SURE);
+    else if (uncertainty(s) > UNSURE)
+        snprintf(r->warning, sizeof r->warning, "noisy: after %d repetitions the median may still be off by %.0f%%", (int)r->repetitions,
+                 100 * uncertainty(s));
 }
 
 static void fill_times(struct result *r, const struct series *s)
