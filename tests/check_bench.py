@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """check_bench.py WHAT FILES - what clattn bench writes, read by Python's own parsers."""
+import copy
 import csv
+import html.parser
 import json
 import sys
+import xml.etree.ElementTree
 
 
 def load(path):
@@ -84,6 +87,124 @@ def check_markdown(report, path):
     for line, row in zip(lines, rows):
         assert row[0].replace("\\", "") == line["problem"] and row[1] == line["engine"]
         assert abs(float(row[2]) - 1e3 * line["median_seconds"]) <= 1e-3 + 1e-3 * float(row[2])
+
+
+class Page(html.parser.HTMLParser):
+    """Every element closed in its order, nothing from elsewhere, the words of the cells, the pictures as XML."""
+    VOID = {"meta", "br"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.cells, self.count = [], [], {}
+        self.feed(text)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.count[tag] = self.count.get(tag, 0) + 1
+        assert tag not in ("script", "link", "img", "iframe", "object"), tag
+        assert not any(name in ("src", "href", "xlink:href") or name.startswith("on") for name, _ in attributes), attributes
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"{tag} is closed, open are {self.open}"
+
+    def handle_data(self, data):
+        if "td" in self.open:
+            self.cells[-1] += data
+
+
+def check_html(report, path):
+    report = load(report)
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    assert "url(" not in text and "@import" not in text and "http" not in text
+    page = Page(text)
+    pictures = text.split("<svg")[1:]
+    for picture in pictures:
+        xml.etree.ElementTree.fromstring("<svg" + picture.split("</svg>")[0] + "</svg>")
+        assert "nan" not in picture and "inf" not in picture.replace("infini", "")
+    assert len(pictures) >= 2 + 2 * len(report["devices"]) and page.count["table"] == len(report["devices"])
+    for number, line in enumerate(report["lines"], 1):
+        words = line["problem"] + (" " + line["options"] if line["options"] else "") + (line["note"] or "")
+        at = [i for i, cell in enumerate(page.cells) if cell == str(number) and page.cells[i + 1] == words]
+        assert len(at) == 1, (number, words)
+        if line["failed"]:
+            assert page.cells[at[0] + 2] == "FAILED: " + line["failed"]
+        else:
+            assert page.cells[at[0] + 2] == line["engine"]
+            assert abs(float(page.cells[at[0] + 3]) - 1e3 * line["median_seconds"]) <= 1e-3 + 1e-3 * float(page.cells[at[0] + 3])
+
+
+def save(folder, name, report):
+    with open(f"{folder}/{name}.json", "w", encoding="utf-8") as file:
+        if isinstance(report, str):
+            file.write(report)
+        else:
+            json.dump(report, file)
+
+
+def times(report, line, factor):
+    report = copy.deepcopy(report)
+    for name in ("median_seconds", "median_low", "median_high"):
+        report["lines"][line][name] *= factor
+    return report
+
+
+def planted(report, change):
+    report = copy.deepcopy(report)
+    change(report)
+    return report
+
+
+def check_plant(path, folder):
+    """Reports with changes whose judgement is known: times are steady to 3 %, or in noisy ones to 30 %."""
+    report = load(path)
+    assert len(report["lines"]) == 3
+    noisy = copy.deepcopy(report)
+    for given, spread in ((report, 0.03), (noisy, 0.3)):
+        for line in given["lines"]:
+            line["spread"] = spread
+            line["median_low"] = line["median_seconds"] * (1 - spread / 3)
+            line["median_high"] = line["median_seconds"] * (1 + spread / 3)
+    save(folder, "quiet", report)
+    save(folder, "one-percent", times(report, 1, 1.01))
+    save(folder, "ten-percent", times(report, 1, 1.1))
+    save(folder, "noisy", noisy)
+    save(folder, "noisy-ten-percent", times(noisy, 1, 1.1))
+    throttled = times(report, 1, 1.11)
+    throttled["lines"][1]["peak_gflops"] *= 0.9
+    save(folder, "throttled", throttled)
+    failure = dict.fromkeys(("median_seconds", "median_low", "median_high", "spread"), None) | {"failed": "for the test"}
+    save(folder, "broken", planted(report, lambda r: r["lines"][0].update(failure)))
+    save(folder, "fewer", planted(report, lambda r: r["lines"].pop()))
+
+    text = json.dumps(report)
+    save(folder, "bad-empty", "")
+    save(folder, "bad-cut", text[:-10])
+    save(folder, "bad-list", "[1, 2]")
+    save(folder, "bad-deep", "[" * 100000)
+    save(folder, "bad-twice", text.replace('"schema":', '"schema": "x", "schema":', 1))
+    for name, change in {
+            "version": lambda r: r.update(schema_version=2), "schema": lambda r: r.update(schema="other"),
+            "no-lines": lambda r: r.pop("lines"), "lines-object": lambda r: r.update(lines={}),
+            "many-devices": lambda r: r.update(devices=r["devices"] * 17), "many-lines": lambda r: r.update(lines=r["lines"] * 1400),
+            "extra": lambda r: r.update(extra=1), "unknown-column": lambda r: r["lines"][0].update(speed=1),
+            "missing-column": lambda r: r["lines"][2].pop("spread"), "text-as-number": lambda r: r["lines"][0].update(runs="7"),
+            "number-as-text": lambda r: r["lines"][0].update(problem=7), "negative": lambda r: r["lines"][0].update(runs=-7),
+            "long": lambda r: r["lines"][0].update(problem="x" * 5000), "zero": lambda r: r["lines"][0].update(note="a\0b"),
+            "line-null": lambda r: r["lines"].append(None), "device": lambda r: r["devices"][0].update(device=-1)}.items():
+        save(folder, "bad-" + name, planted(report, change))
+    save(folder, "bad-infinite", text.replace('"spread": 0.03', '"spread": 1e999', 1))
+    save(folder, "bad-nan", text.replace('"spread": 0.03', '"spread": NaN', 1))
+    for name, change in {"problem": {"problem": "attn:f32; rm -rf ~"}, "option": {"options": "--json '/tmp/x'"},
+                         "shell": {"options": "--mask '$(id)'"}, "quote": {"options": "--mask 'k <= q"},
+                         "word": {"options": "id"}, "device": {"device": 7}, "tensors": {"tensors": "../../etc"},
+                         "refresh": {"refresh": "x"}}.items():
+        save(folder, "line-" + name, planted(report, lambda r: r["lines"][0].update(change)))
 
 
 def check_devices(report, selector):

@@ -22,7 +22,7 @@ expect() { # status, words that the output must hold, arguments
     count=$((count + 1))
     "$clattn" bench "$@" > "$tmp/out" 2> "$tmp/err" < /dev/null
     got=$?
-    if [ $got -ne "$want" ] || ! cat "$tmp/out" "$tmp/err" | grep -q -e "$words"; then
+    if [ $got -ne "$want" ] || { [ -n "$words" ] && ! cat "$tmp/out" "$tmp/err" | grep -q -e "$words"; }; then
         fail "clattn bench $* gave $got, wanted $want and '$words'; it said:"
         cat "$tmp/out" "$tmp/err"
     fi
@@ -30,6 +30,10 @@ expect() { # status, words that the output must hold, arguments
 
 holds() { # words that the last output must hold too
     grep -q -e "$1" "$tmp/out" || { fail "no '$1' in:"; cat "$tmp/out"; }
+}
+
+one_sentence() { # the file that it is about
+    [ "$(grep -c -v '^    ' "$tmp/err")" -eq 1 ] || { fail "$1: not one sentence:"; cat "$tmp/err"; }
 }
 
 if command -v python3 > /dev/null; then
@@ -50,6 +54,56 @@ expect 0 'of peak' --json "$tmp/a.json" --csv "$tmp/a.csv" --markdown "$tmp/a.md
 judge schema "$tmp/schema.json" "$tmp/a.json"
 judge csv "$tmp/a.json" "$tmp/a.csv"
 judge markdown "$tmp/a.json" "$tmp/a.md"
+judge html "$tmp/a.json" "$tmp/a.html"
+
+# ---- text of others stays text; a line's call gives the line again
+expect 0 'of peak' --no-baseline --json "$tmp/o.json" --html "$tmp/o.html" --markdown "$tmp/o.md" --mask 'k <= q & q - k < w' --corner tl \
+    --scalar w=3 attn:f32:h2:q5:k7:d8
+judge html "$tmp/o.json" "$tmp/o.html"
+expect 0 "^clattn bench --device .* --mask 'k <= q & q - k < w' --corner 'tl' --scalar 'w=3' attn:f32:h2:q5:k7:d8\$" --no-baseline \
+    --reproduce 1 "$tmp/o.json"
+holds '^then [0-9.]* ms, now [0-9.]* ms: '
+expect 0 'of peak' --no-baseline --data "$top_srcdir/tests/data" --json "$tmp/t.json" --tensors causal \
+    attn:f16-f32:h6/2:q512:k512:d64:causal-tl:lse
+expect 0 '^clattn bench --device .* --tensors causal attn:' --no-baseline --data "$top_srcdir/tests/data" --reproduce 1 "$tmp/t.json"
+
+# ---- what was kept, again in every format, and with that of another sitting
+expect 0 '^| attn:f32:h2:q64:k64:d8 |' --read "$tmp/a.json"
+expect 0 '' --read "$tmp/a.json" --json "$tmp/again.json" --csv "$tmp/again.csv" --html "$tmp/again.html"
+cmp -s "$tmp/a.json" "$tmp/again.json" || fail "a report is not the same after reading and writing"
+cmp -s "$tmp/a.html" "$tmp/again.html" || fail "nor is its page"
+expect 0 '' --read "$tmp/a.json" --read "$tmp/o.json" --json "$tmp/both.json" --html "$tmp/both.html"
+judge schema "$tmp/schema.json" "$tmp/both.json"
+judge html "$tmp/both.json" "$tmp/both.html"
+
+# ---- comparison on planted changes, and files that nobody should believe
+if command -v python3 > /dev/null; then
+    judge plant "$tmp/a.json" "$tmp"
+    expect 0 '^0 faster, 0 slower, 3 within noise, 0 failed now' --compare "$tmp/quiet.json" "$tmp/quiet.json"
+    expect 0 '^0 faster, 0 slower, 3 within noise' --compare "$tmp/quiet.json" "$tmp/one-percent.json"
+    expect 1 '^0 faster, 1 slower, 2 within noise' --compare "$tmp/quiet.json" "$tmp/ten-percent.json"
+    holds 'h2:q128.* 1.100 .*SLOWER$'
+    expect 0 '^1 faster, 0 slower, 2 within noise' --compare "$tmp/ten-percent.json" "$tmp/quiet.json"
+    expect 0 '^0 faster, 0 slower, 3 within noise' --compare "$tmp/noisy.json" "$tmp/noisy-ten-percent.json"
+    expect 1 'own peak is 0.90 times' --compare "$tmp/quiet.json" "$tmp/throttled.json"
+    expect 1 '1 failed now' --compare "$tmp/quiet.json" "$tmp/broken.json"
+    expect 0 '1 failed before' --compare "$tmp/broken.json" "$tmp/quiet.json"
+    expect 0 '1 in one alone' --compare "$tmp/quiet.json" "$tmp/fewer.json"
+    for file in "$tmp"/bad-*.json; do
+        expect 2 "^clattn: $file" --compare "$tmp/quiet.json" "$file"
+        one_sentence "$file"
+        expect 2 "^clattn: $file" --read "$file"
+    done
+    for file in "$tmp"/line-*.json; do
+        expect 2 '^clattn: ' --reproduce 1 "$file"
+        one_sentence "$file"
+    done
+fi
+expect 2 'has 3 lines' --reproduce 4 "$tmp/a.json"
+expect 2 'No such file' --compare "$tmp/a.json" "$tmp/none.json"
+expect 2 'two files' --compare "$tmp/a.json"
+expect 2 'exclude each other' --compare --preset quick "$tmp/a.json" "$tmp/a.json"
+expect 2 'goes with a problem' --tensors causal
 
 # ---- every problem of every preset is one, before a device is looked for
 for preset in $("$clattn" bench --list | awk 'NF > 1 && $2 ~ /^attn:/ {print $1}' | sort -u) full; do

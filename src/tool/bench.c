@@ -73,6 +73,18 @@ static bool any_failed(const struct report *report)
     return false;
 }
 
+static void print_reproduced(const struct bench *b)
+{
+    if (!b->reproduced || b->report.n_lines == 0)
+        return;
+    const struct change c = judge(b->reproduced, &b->report.lines[0]);
+    cell then, now;
+    put_number(then, line_seconds(b->reproduced) * 1e3, 3);
+    put_number(now, line_seconds(&b->report.lines[0]) * 1e3, 3);
+    printf("then %s ms, now %s ms: ", then, now);
+    print_change(&c, b->colour);
+}
+
 static int bench_devices(struct bench *b)
 {
     int code = EXIT_GOOD;
@@ -82,6 +94,7 @@ static int bench_devices(struct bench *b)
         return code;
     print_comparison(b);
     print_legend(b);
+    print_reproduced(b);
     if (b->report.warning[0])
         printf("WARNING: %s\n", b->report.warning);
     code = write_files(b);
@@ -89,30 +102,28 @@ static int bench_devices(struct bench *b)
 }
 
 /* The problems, and that each of them is one before the first is measured. */
-static int read_lines(struct bench *b, struct bench_line *lines, int n_texts, char **texts)
+static int read_lines(struct bench *b, int n_texts, char **texts)
 {
     clattn_attention problem;
     clattn_select select;
     if (n_texts > BENCH_LINES)
         return mistake("bench takes %d problems at most", BENCH_LINES);
     for (int i = 0; i < n_texts; i++)
-        lines[i] = (struct bench_line){texts[i], NULL, ""};
-    b->n_lines = n_texts ? (size_t)n_texts : preset_lines(b->preset, lines, BENCH_LINES);
-    b->lines = lines;
+        b->lines[i] = (struct bench_line){texts[i], b->tensors, ""};
+    b->n_lines = n_texts ? (size_t)n_texts : preset_lines(b->preset, b->lines, BENCH_LINES);
     if (b->n_lines == 0)
         return mistake("--preset takes quick, standard, full, chat, encoder, vision, long, training, attention or cpu, not '%s'", b->preset);
     if (n_texts == 0 && options_need_problem(&b->options))
         return mistake("--mechanism, --mask, --scalar and the like go with a problem, and none is given");
     for (size_t i = 0; i < b->n_lines; i++)
-        if (read_selector(&problem, &select, lines[i].problem, &b->options))
+        if (read_selector(&problem, &select, b->lines[i].problem, &b->options))
             return EXIT_MISTAKE;
     return 0;
 }
 
 static int bench(struct bench *b, const char *worker, int n_texts, char **texts)
 {
-    struct bench_line lines[BENCH_LINES];
-    if (read_lines(b, lines, n_texts, texts))
+    if (read_lines(b, n_texts, texts))
         return EXIT_MISTAKE;
     if (worker)
         return run_worker(b, worker);
@@ -122,6 +133,20 @@ static int bench(struct bench *b, const char *worker, int n_texts, char **texts)
         return EXIT_MISTAKE;
     b->report.lines = calloc(b->n_lines * b->report.n_devices + 1, sizeof *b->report.lines);
     int code = b->report.lines ? bench_devices(b) : mistake("out of memory");
+    free(b->report.lines);
+    return code;
+}
+
+/* The formats of what was measured before. */
+static int convert(struct bench *b)
+{
+    int code = read_reports(&b->report, b->stored, b->n_stored);
+    if (!code)
+        code = open_files(b);
+    if (!code && !(b->paths[FORMAT_CSV] || b->paths[FORMAT_JSON] || b->paths[FORMAT_MARKDOWN] || b->paths[FORMAT_HTML]))
+        write_markdown(stdout, &b->report);
+    if (!code)
+        code = write_files(b);
     free(b->report.lines);
     return code;
 }
@@ -142,8 +167,12 @@ static const char help[] =
     "  --refresh N[/N...] selections of one query: steps between selections, from each stage on (1)\n"
     "  --csv F --json F --markdown F --html F\n"
     "                     write the results to files\n"
+    "  --read F           measure nothing: write what --json F has kept in these formats, or as Markdown here; may be repeated\n"
+    "  --compare F G      measure nothing: what is faster, slower or neither in G beside F, both from --json\n"
+    "  --reproduce N F    print the call of line N of F, from --json, measure it, and compare\n"
     "  --schema           print the schema of the JSON\n"
-    "  --data DIR         folder of the real tensors (tests/data)\n" HELP_HELP
+    "  --tensors NAME     the real tensors of this folder for the problems, as causal; random ones without\n"
+    "  --data DIR         where that folder is (tests/data)\n" HELP_HELP
     "\nExit status: 0, 1 if a problem failed, 2 after a mistake in the call or an error.\n";
 
 static int add_device(struct bench *b)
@@ -151,6 +180,14 @@ static int add_device(struct bench *b)
     if (b->n_selectors == REPORT_DEVICES)
         return mistake("--device may be given %d times at most", REPORT_DEVICES);
     b->selectors[b->n_selectors++] = optarg;
+    return 0;
+}
+
+static int add_stored(struct bench *b)
+{
+    if (b->n_stored == REPORT_DEVICES)
+        return mistake("--read may be given %d times at most", REPORT_DEVICES);
+    b->stored[b->n_stored++] = optarg;
     return 0;
 }
 
@@ -168,6 +205,10 @@ static int take_option(struct bench *b, int c)
     case 'j': b->paths[FORMAT_JSON] = optarg; return 0;
     case 'm': b->paths[FORMAT_MARKDOWN] = optarg; return 0;
     case 'h': b->paths[FORMAT_HTML] = optarg; return 0;
+    case 'R': return add_stored(b);
+    case 'T': b->tensors = optarg; return 0;
+    case 'C': b->compares = true; return 0;
+    case 'N': return read_count("--reproduce", optarg, 1, &b->reproduce);
     case 'D': b->data = optarg; return 0;
     default: return take_problem_option(&b->options, c);
     }
@@ -185,6 +226,45 @@ static bool print_and_end(int c)
     return c == OPTION_HELP || c == 'l' || c == 'S';
 }
 
+static int reproduce(struct bench *b, const char *worker, int n_texts, char **texts)
+{
+    struct report *kept = calloc(1, sizeof *kept);
+    if (!kept)
+        return mistake("out of memory");
+    int code = n_texts == 1 ? take_stored_line(b, b->reproduce, texts[0], kept)
+                            : mistake("--reproduce takes the number of a line and one file of --json");
+    if (!code && !worker)
+        print_call(b, b->reproduced);
+    if (!code) {
+        char *problem = kept->lines[b->reproduce - 1].problem;
+        code = bench(b, worker, 1, &problem);
+    }
+    free(kept->lines);
+    free(kept);
+    return code;
+}
+
+/* What the options ask for, of the words behind them. */
+static int act(struct bench *b, const char *worker, int n_texts, char **texts)
+{
+    const int modes = b->compares + (b->reproduce > 0) + (b->n_stored > 0);
+    if (modes > 1 || (modes && b->preset))
+        return mistake("--compare, --reproduce, --read and --preset exclude each other");
+    if (b->compares)
+        return n_texts == 2 ? compare_files(texts[0], texts[1], b->colour) : mistake("--compare takes two files of --json");
+    if (b->reproduce)
+        return reproduce(b, worker, n_texts, texts);
+    if (b->n_stored)
+        return n_texts ? mistake("--read measures nothing, and '%s' is given", texts[0]) : convert(b);
+    if (b->preset && n_texts)
+        return mistake("--preset and problems exclude each other, and '%s' is given", texts[0]);
+    if (b->tensors && !n_texts)
+        return mistake("--tensors goes with a problem, and none is given");
+    if (!b->preset && !n_texts)
+        b->preset = "quick";
+    return bench(b, worker, n_texts, texts);
+}
+
 int command_bench(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -194,7 +274,9 @@ int command_bench(int argc, char **argv)
         {"json", required_argument, NULL, 'j'},     {"data", required_argument, NULL, 'D'},
         {"refresh", required_argument, NULL, 'r'},  {"limit", required_argument, NULL, 'L'},
         {"markdown", required_argument, NULL, 'm'}, {"html", required_argument, NULL, 'h'},
-        {"schema", no_argument, NULL, 'S'},         {"worker", required_argument, NULL, 'w'}, /* isolate.c's: in no help */
+        {"read", required_argument, NULL, 'R'},     {"compare", no_argument, NULL, 'C'},
+        {"reproduce", required_argument, NULL, 'N'}, {"tensors", required_argument, NULL, 'T'}, {"schema", no_argument, NULL, 'S'},
+               {"worker", required_argument, NULL, 'w'}, /* isolate.c's: in no help */
         PROBLEM_OPTIONS, {0}};
     struct bench b = {.seconds = 1, .limit = 600, .progress = isatty(2), .colour = isatty(1), .n_words = argc};
     const char *worker = NULL;
@@ -211,12 +293,8 @@ int command_bench(int argc, char **argv)
         else if (take_option(&b, c))
             code = EXIT_MISTAKE;
     }
-    if (code < 0 && b.preset && optind < argc)
-        code = mistake("--preset and problems exclude each other, and '%s' is given", argv[optind]);
-    if (!b.preset && optind == argc)
-        b.preset = "quick";
     if (code < 0)
-        code = bench(&b, worker, argc - optind, argv + optind);
+        code = act(&b, worker, argc - optind, argv + optind);
     free(b.words);
     return code;
 }

@@ -56,9 +56,14 @@ struct bench {
     long long seconds, limit; /* limit: seconds that a device may be silent */
     const char *refresh; /* as given, or NULL */
     bool no_baseline, progress, colour;
-    const struct bench_line *lines; /* the same for every device */
+    struct bench_line lines[BENCH_LINES]; /* the same for every device */
     size_t n_lines;
     const char *paths[FORMATS]; /* NULL: not asked for */
+    const char *stored[REPORT_DEVICES]; /* files to read instead of measuring */
+    int n_stored;
+    bool compares;
+    long long reproduce; /* the number of a line of a file, or 0 */
+    const struct result *reproduced; /* the line that is measured again, or NULL */
     FILE *files[FORMATS];
     char **words; /* of the call, from the command's name on: a device's process is called with the same */
     int n_words;
@@ -94,6 +99,26 @@ void print_device_foot(const struct report_device *device); /* its warning */
 void print_result(const struct bench *b, const struct result *r);
 void print_comparison(const struct bench *b); /* device by problem, if there are several devices */
 void print_legend(const struct bench *b);
+
+/* ---- compare.c: two results of one problem ---- */
+struct change {
+    enum change_kind {
+        CHANGE_NONE, CHANGE_FASTER, CHANGE_SLOWER, CHANGE_BROKEN, CHANGE_MENDED, CHANGE_STILL_FAILED, CHANGE_UNKNOWN, CHANGES
+    } kind;
+    double ratio; /* now over then, with the selection if there is one */
+    double noise; /* by which it may be off 1 for nothing */
+    double rate;  /* of the device's own peak */
+};
+struct change judge(const struct result *then, const struct result *now);
+void print_change(const struct change *change, bool colour); /* a word, and the end of the line */
+/* Prints both: EXIT_CHECK_FAILED if anything is slower or fails now; EXIT_MISTAKE after a sentence. */
+int compare_files(const char *then, const char *now, bool colour);
+
+/* ---- reproduce.c ---- */
+/* Makes line number of a file the call of b, which borrows from kept: 0, or EXIT_MISTAKE after a sentence.  The caller frees
+ * kept->lines. */
+int take_stored_line(struct bench *b, long long number, const char *path, struct report *kept);
+void print_call(const struct bench *b, const struct result *r);
 
 /* ---- files.c: for programs and for reading later ---- */
 int open_files(struct bench *b); /* before anything is measured; 0, or EXIT_MISTAKE after a sentence */

@@ -184,6 +184,11 @@ bool line_pruned(const struct result *r)
     return isfinite(r->visited);
 }
 
+double line_seconds(const struct result *r)
+{
+    return isfinite(r->select_seconds) ? r->seconds + r->select_seconds : r->seconds;
+}
+
 const struct report_device *device_of(const struct report *report, const struct result *r)
 {
     for (size_t i = 0; i < report->n_devices; i++)

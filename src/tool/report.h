@@ -69,6 +69,7 @@ struct report {
 };
 
 bool line_pruned(const struct result *r); /* measured with a selection */
+double line_seconds(const struct result *r); /* of a run, with its selection if there is one */
 /* The device of a line, NULL if the report has none of its number. */
 const struct report_device *device_of(const struct report *report, const struct result *r);
 
@@ -99,6 +100,8 @@ void write_json(FILE *file, const struct report *report);
 void write_schema(FILE *file);
 /* A report from a file that nobody vouches for: 0, or EXIT_MISTAKE after a sentence.  The caller frees report->lines. */
 int read_report(const char *path, struct report *report);
+/* stored.c: several as one; devices of the second and later ones get numbers of their own. */
+int read_reports(struct report *report, const char *const *paths, int n);
 /* One record as one line of text, and back: false if it is none. */
 void send_record(FILE *to, const char *kind, const void *record, const struct column *columns, size_t n);
 struct message {
