@@ -216,6 +216,15 @@ def check_devices(report, selector):
         assert device["type"] == "cpu" and device["peak_gflops"] > 0 and device["peak_gflops_after"] > 0
 
 
+def check_energy(report, least, most="0"):
+    line = load(report)["lines"][0]
+    if least == "none":
+        assert line["joules"] is None and line["watts"] is None
+    else:
+        assert float(least) <= line["watts"] <= float(most), line["watts"]
+        assert 0.5 < line["joules"] / line["watts"] / line["median_seconds"] < 2
+
+
 def check_failures(report, count):
     lines = load(report)["lines"]
     assert sum(line["failed"] is not None for line in lines) == int(count) < len(lines)

@@ -126,6 +126,36 @@ else
 fi
 unset POCL_DEVICES
 
+# ---- energy and clock, where the system tells: counters that turn over at 1000 J, some 20 W; and a GPU's library
+mkdir -p "$tmp/cap/intel-rapl:0" "$tmp/cap/intel-rapl:0:0"
+for f in "$tmp/cap/intel-rapl:0" "$tmp/cap/intel-rapl:0:0"; do echo 1000000000 | tee "$f/max_energy_range_uj" > "$f/energy_uj"; done
+echo package-0 > "$tmp/cap/intel-rapl:0/name"
+echo core > "$tmp/cap/intel-rapl:0:0/name"
+(
+    joules=999900000
+    for i in $(seq 1 3000); do
+        joules=$(((joules + 200000) % 1000000000))
+        echo $joules > "$tmp/cap/next" && mv "$tmp/cap/next" "$tmp/cap/intel-rapl:0/energy_uj"
+        sleep 0.01
+    done
+) 2> /dev/null &
+counter=$!
+expect 0 '^    [0-9.e-]* J, [0-9]* W' --no-baseline --powercap "$tmp/cap" --json "$tmp/e.json" attn:f32:h2:q64:k64:d8
+judge energy "$tmp/e.json" 1 40
+kill $counter
+expect 0 'of peak' --no-baseline --powercap "$tmp/none" --json "$tmp/e.json" attn:f32:h2:q64:k64:d8
+judge energy "$tmp/e.json" none
+if [ -r "$top_builddir/tests/fault/.libs/nvml.so" ]; then
+    mkdir "$tmp/nvml"
+    ln -s "$top_builddir/tests/fault/.libs/nvml.so" "$tmp/nvml/libnvidia-ml.so.1"
+    LD_LIBRARY_PATH=$tmp/nvml${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} OPENCL_LAYERS=$top_builddir/tests/fault/.libs/faultlayer.so \
+        FAULT_GUISE=580.1 CLATTN_CACHE_DIR='' expect 0 ' W at 1755 MHz' --no-baseline --engine portable --json "$tmp/e.json" \
+        attn:f32:h2:q64:k64:d8
+    judge energy "$tmp/e.json" 240 260
+else
+    echo "skipped: a GPU's energy, for want of the stand-in"
+fi
+
 # ---- a driver that crashes or hangs costs the line it was at; 77 x 8 f32 of q are 2464 bytes
 layer=$top_builddir/tests/fault/.libs/faultlayer.so
 if [ -r "$layer" ]; then

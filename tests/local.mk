@@ -74,10 +74,14 @@ check_LTLIBRARIES += tests/fault/faultlayer.la
 tests_fault_faultlayer_la_SOURCES = tests/fault/faultlayer.c tests/fault/fault.h
 tests_fault_faultlayer_la_LDFLAGS = -module -avoid-version -shared -rpath $(abs_top_builddir)/tests/fault
 tests_fault_faultlayer_la_LIBADD = $(PTHREAD_LIBS)
+check_LTLIBRARIES += tests/fault/nvml.la
+tests_fault_nvml_la_SOURCES = tests/fault/nvml.c
+tests_fault_nvml_la_LDFLAGS = -module -avoid-version -shared -rpath $(abs_top_builddir)/tests/fault
+tests_fault_nvml_la_LIBADD =
 check_PROGRAMS += tests/fault/fault_driver
 tests_fault_fault_driver_SOURCES = tests/fault/fault_driver.c tests/fault/fault.h
 tests_fault_fault_driver_LDADD = $(LDADD)
 TESTS += tests/check_faults.sh tests/check_remembered.sh
 else
-EXTRA_DIST += tests/fault/faultlayer.c tests/fault/fault_driver.c tests/fault/fault.h
+EXTRA_DIST += tests/fault/faultlayer.c tests/fault/nvml.c tests/fault/fault_driver.c tests/fault/fault.h
 endif

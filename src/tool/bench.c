@@ -172,6 +172,7 @@ static const char help[] =
     "  --reproduce N F    print the call of line N of F, from --json, measure it, and compare\n"
     "  --schema           print the schema of the JSON\n"
     "  --tensors NAME     the real tensors of this folder for the problems, as causal; random ones without\n"
+    "  --powercap DIR     folder of Linux' counters of energy (/sys/class/powercap)\n"
     "  --data DIR         where that folder is (tests/data)\n" HELP_HELP
     "\nExit status: 0, 1 if a problem failed, 2 after a mistake in the call or an error.\n";
 
@@ -209,6 +210,7 @@ static int take_option(struct bench *b, int c)
     case 'T': b->tensors = optarg; return 0;
     case 'C': b->compares = true; return 0;
     case 'N': return read_count("--reproduce", optarg, 1, &b->reproduce);
+    case 'P': b->powercap = optarg; return 0;
     case 'D': b->data = optarg; return 0;
     default: return take_problem_option(&b->options, c);
     }
@@ -275,10 +277,11 @@ int command_bench(int argc, char **argv)
         {"refresh", required_argument, NULL, 'r'},  {"limit", required_argument, NULL, 'L'},
         {"markdown", required_argument, NULL, 'm'}, {"html", required_argument, NULL, 'h'},
         {"read", required_argument, NULL, 'R'},     {"compare", no_argument, NULL, 'C'},
-        {"reproduce", required_argument, NULL, 'N'}, {"tensors", required_argument, NULL, 'T'}, {"schema", no_argument, NULL, 'S'},
+        {"reproduce", required_argument, NULL, 'N'}, {"tensors", required_argument, NULL, 'T'},
+        {"powercap", required_argument, NULL, 'P'}, {"schema", no_argument, NULL, 'S'},
                {"worker", required_argument, NULL, 'w'}, /* isolate.c's: in no help */
         PROBLEM_OPTIONS, {0}};
-    struct bench b = {.seconds = 1, .limit = 600, .progress = isatty(2), .colour = isatty(1), .n_words = argc};
+    struct bench b = {.seconds = 1, .limit = 600, .powercap = "/sys/class/powercap", .progress = isatty(2), .colour = isatty(1), .n_words = argc};
     const char *worker = NULL;
     b.words = malloc((size_t)argc * sizeof *b.words); /* getopt_long moves those of argv */
     if (!b.words)

@@ -3,6 +3,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include "tool/meter.h"
 #include "tool/report.h"
 #include "tool/selection.h"
 #include "tool/statistics.h"
@@ -50,7 +51,7 @@ int read_refresh(const char *text, clattn_refresh *refresh);
 enum { FORMAT_CSV, FORMAT_JSON, FORMAT_MARKDOWN, FORMAT_HTML, FORMATS };
 struct bench {
     struct problem_options options;
-    const char *preset, *data, *tensors;
+    const char *preset, *data, *tensors, *powercap;
     const char *selectors[REPORT_DEVICES];
     int n_selectors;
     long long seconds, limit; /* limit: seconds that a device may be silent */
@@ -67,6 +68,7 @@ struct bench {
     FILE *files[FORMATS];
     char **words; /* of the call, from the command's name on: a device's process is called with the same */
     int n_words;
+    struct meter *meter; /* of the device, in a worker; or NULL */
     struct report report;
 };
 /* 0, or EXIT_MISTAKE after a sentence; a failure of the device or of a comparison is a result. */
@@ -84,7 +86,7 @@ void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *pea
 
 /* ---- worker.c: the process in which one device is measured, or in which devices are listed ---- */
 /* text: "FD:list", or "FD:DEVICE:FIRST" for the lines from number FIRST on; messages go to that descriptor. */
-int run_worker(const struct bench *b, const char *text);
+int run_worker(struct bench *b, const char *text);
 
 /* ---- isolate.c: what starts such processes, and outlives them ---- */
 /* The devices that were asked for into the report, without rates: 0, or EXIT_MISTAKE after a sentence. */

@@ -26,6 +26,7 @@ struct device_run {
     clattn_io io;
     cl_mem mems[10 + CLATTN_MAX_ARRAYS];
     int n_mems;
+    struct meter *meter;
 };
 
 static cl_mem upload(struct device_run *r, const void *data, size_t bytes, clattn_status *status)
@@ -137,14 +138,19 @@ static double time_events(struct device_run *r)
 struct series {
     int n;
     double times[MAX_REPETITIONS], of_peak[MAX_REPETITIONS], of_read[MAX_REPETITIONS], peaks[MAX_REPETITIONS], reads[MAX_REPETITIONS],
-        launches[MAX_REPETITIONS], events[MAX_REPETITIONS];
+        launches[MAX_REPETITIONS], events[MAX_REPETITIONS], clocks[MAX_REPETITIONS];
+    double joules; /* of all runs: a counter may move in steps longer than one of them */
 };
 
 static bool repeat(struct device_run *r, struct peak *peak, int inner, double flops, double bytes,
                    struct series *s)
 {
-    double before = peak_flops(peak), read = peak_bytes(peak), launch = peak_launch(peak, inner), t = time_runs(r, inner),
-           after = peak_flops(peak);
+    double before = peak_flops(peak), read = peak_bytes(peak), launch = peak_launch(peak, inner);
+    const double joules = meter_joules(r->meter);
+    const double t = time_runs(r, inner);
+    s->clocks[s->n] = meter_mhz(r->meter);
+    s->joules += meter_joules(r->meter) - joules;
+    const double after = peak_flops(peak);
     if (t <= 0)
         return false;
     s->times[s->n] = t;
@@ -197,22 +203,40 @@ static void warn(struct result *r, const struct summary *s)
                  100 * uncertainty(s));
 }
 
+/* The median of those that are told; NAN if none is. */
+static double median_of_told(const double *values, int n)
+{
+    double told[MAX_REPETITIONS];
+    int count = 0;
+    for (int i = 0; i < n; i++)
+        if (values[i] > 0)
+            told[count++] = values[i];
+    return count ? quantile(told, count, 0.5) : NAN;
+}
+
 static void fill_times(struct result *r, const struct series *s)
 {
     const struct summary all = summarise(s->times, s->n);
-    double events[MAX_REPETITIONS];
-    int n = 0;
-    for (int i = 0; i < s->n; i++)
-        if (s->events[i] > 0)
-            events[n++] = s->events[i];
     r->repetitions = s->n;
     r->seconds = all.median;
     r->low = all.low;
     r->high = all.high;
     r->spread = all.spread;
     r->drift = all.drift;
-    r->event_seconds = n ? quantile(events, n, 0.5) : NAN;
+    r->event_seconds = median_of_told(s->events, s->n);
+    r->mhz = median_of_told(s->clocks, s->n);
     warn(r, &all);
+}
+
+static void fill_energy(struct result *r, const struct series *s)
+{
+    double seconds = 0;
+    for (int i = 0; i < s->n; i++)
+        seconds += s->times[i] * (double)r->runs / s->n;
+    if (s->joules > 0) {
+        r->joules = s->joules / (double)r->runs;
+        r->watts = s->joules / seconds;
+    }
 }
 
 /* more: what the device's products of pairs reach, as a multiple of its multiply-adds, of a problem that they could serve. */
@@ -245,6 +269,7 @@ static clattn_status measure(struct device_run *r, struct peak *peak, const stru
     result->operations = flops;
     result->bytes = bytes > 0 ? bytes : NAN;
     fill_times(result, &s);
+    fill_energy(result, &s);
     fill_rates(result, &s, in_pairs(&w->problem) ? peak_pair_factor(peak) : 1);
     return CLATTN_OK;
 }
@@ -290,7 +315,7 @@ static void take_tile(struct result *result, const clattn_plan *plan)
 void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
                       struct workload *w, double flops, struct result *result)
 {
-    struct device_run r = {.ctx = ctx};
+    struct device_run r = {.ctx = ctx, .meter = b->meter};
     clattn_status status = clattn_plan_create(&r.plan, ctx, &w->problem);
     if (!status) {
         PUT_TEXT(result->engine, clattn_plan_engine(r.plan));

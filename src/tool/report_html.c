@@ -168,6 +168,14 @@ static void write_extra(FILE *to, const struct result *r)
         }
         fprintf(to, "%.2f %% of its pairs visited, kept mass %.4f</td></tr>\n", r->visited * 100, r->kept_mass);
     }
+    if (isfinite(r->joules) || isfinite(r->mhz)) {
+        fputs("<tr><td></td><td class=\"w s quiet\" colspan=\"11\">", to);
+        if (isfinite(r->joules))
+            fprintf(to, "%.3g J a run, %.0f W ", r->joules, r->watts);
+        if (isfinite(r->mhz))
+            fprintf(to, "at %.0f MHz", r->mhz);
+        fputs("</td></tr>\n", to);
+    }
     if (r->warning[0]) {
         fputs("<tr><td></td><td class=\"w s warn\" colspan=\"11\">", to);
         svg_text(to, r->warning);

@@ -169,7 +169,7 @@ static int measure_lines(const struct bench *b, size_t first, clattn_context *ct
     return code;
 }
 
-static int measure(const struct bench *b, const char *device, size_t first, FILE *to)
+static int measure(struct bench *b, const char *device, size_t first, FILE *to)
 {
     clattn_context *ctx;
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
@@ -179,12 +179,14 @@ static int measure(const struct bench *b, const char *device, size_t first, FILE
         return failed(NULL, status, device);
     clattn_device_describe(clattn_context_device(ctx), &facts);
     describe(&d, &facts, strtoll(device, NULL, 10));
+    b->meter = meter_open(clattn_context_device(ctx), &facts, b->powercap);
     int code = measure_lines(b, first, ctx, &d, to);
+    meter_close(b->meter);
     clattn_context_close(ctx);
     return code;
 }
 
-int run_worker(const struct bench *b, const char *text)
+int run_worker(struct bench *b, const char *text)
 {
     int fd, n = 0;
     unsigned device, first;

@@ -281,6 +281,8 @@ static cl_int CL_API_CALL layer_clBuildProgram(cl_program program, cl_uint n, co
 /* ---- questions, and answers in disguise ---- */
 #define CAPABILITY_MAJOR 0x4000 /* CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV, _MINOR_ */
 #define CAPABILITY_MINOR 0x4001
+#define PCI_BUS 0x4008 /* CL_DEVICE_PCI_BUS_ID_NV, and 0 for _SLOT_ and _DOMAIN_ */
+#define PCI_DOMAIN 0x400A
 
 static cl_int answer(const void *data, size_t bytes, size_t size, void *value, size_t *size_ret)
 {
@@ -308,7 +310,7 @@ static cl_int CL_API_CALL layer_clGetPlatformInfo(cl_platform_id platform, cl_pl
 static cl_int CL_API_CALL layer_clGetDeviceInfo(cl_device_id device, cl_device_info what, size_t size, void *value, size_t *size_ret)
 {
     static const cl_device_type type = CL_DEVICE_TYPE_GPU;
-    static const cl_uint major = 9, minor = 0;
+    static const cl_uint major = 9, minor = 0, bus = 0x17, slot = 0;
     const char *driver = getenv("FAULT_GUISE");
     cl_int failure;
     if (hit("clGetDeviceInfo", &failure))
@@ -317,6 +319,8 @@ static cl_int CL_API_CALL layer_clGetDeviceInfo(cl_device_id device, cl_device_i
         return answer(driver, strlen(driver) + 1, size, value, size_ret);
     if (driver && what == CL_DEVICE_TYPE)
         return answer(&type, sizeof type, size, value, size_ret);
+    if (driver && what >= PCI_BUS && what <= PCI_DOMAIN)
+        return answer(what == PCI_BUS ? &bus : &slot, sizeof bus, size, value, size_ret);
     if (driver && (what == CAPABILITY_MAJOR || what == CAPABILITY_MINOR))
         return answer(what == CAPABILITY_MAJOR ? &major : &minor, sizeof major, size, value, size_ret);
     return next->clGetDeviceInfo(device, what, size, value, size_ret);
