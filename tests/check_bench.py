@@ -225,6 +225,16 @@ def check_energy(report, least, most="0"):
         assert 0.5 < line["joules"] / line["watts"] / line["median_seconds"] < 2
 
 
+def check_peers(report, name):
+    plain, window = load(report)["lines"]
+    assert window["peer"] is None and window["failed"] is None and plain["failed"] is None
+    if name == "none":
+        assert plain["peer"] is None and plain["peer_seconds"] is None
+    else:
+        assert plain["peer"].startswith(name) and 0.02 <= plain["peer_seconds"] < 0.04
+        assert abs(plain["peer_times"] - plain["peer_seconds"] / plain["median_seconds"]) < 1e-6 * plain["peer_times"]
+
+
 def check_failures(report, count):
     lines = load(report)["lines"]
     assert sum(line["failed"] is not None for line in lines) == int(count) < len(lines)

@@ -156,6 +156,33 @@ else
     echo "skipped: a GPU's energy, for want of the stand-in"
 fi
 
+# ---- other libraries: a stand-in for PyTorch that takes 20 ms, one that dies, and no Python
+if command -v python3 > /dev/null; then
+    cat > "$tmp/torch.py" << 'PYTHON'
+import contextlib, os, time
+__version__ = "9.9+test"
+float32 = float16 = bfloat16 = 0
+class Tensor:
+    def to(self, kind): return self
+class nn:
+    class functional:
+        @staticmethod
+        def scaled_dot_product_attention(q, k, v, is_causal):
+            os._exit(1) if os.environ.get("TORCH_DIES") else time.sleep(0.02)
+def randn(*sizes): return Tensor()
+def set_num_threads(n): pass
+def inference_mode(): return contextlib.nullcontext()
+PYTHON
+    set -- --no-baseline --peers --json "$tmp/p.json" attn:f16:h2:q64:k64:d8:causal-tl attn:f16:h2:q64:k64:d8:window4-tl
+    PYTHONPATH=$tmp expect 0 '^    PyTorch 9.9: 2[0-9.]* ms' "$@"
+    holds '^peers PyTorch 9.9'
+    judge peers "$tmp/p.json" "PyTorch 9.9"
+    TORCH_DIES=1 PYTHONPATH=$tmp expect 0 '^peers PyTorch 9.9' "$@"
+    judge peers "$tmp/p.json" none
+fi
+(PATH=$tmp/none && export PATH && "$clattn" bench --no-baseline --peers attn:f32:h2:q64:k64:d8 > "$tmp/out" 2>&1)
+holds '^peers left out: all; python3 does not start'
+
 # ---- a driver that crashes or hangs costs the line it was at; 77 x 8 f32 of q are 2464 bytes
 layer=$top_builddir/tests/fault/.libs/faultlayer.so
 if [ -r "$layer" ]; then

@@ -164,6 +164,7 @@ static const char help[] =
     "  --seconds S        time a problem for S seconds (1), up to three times as long if that leaves its median unsure\n"
     "  --limit S          end a device's process that says nothing for S seconds (600)\n"
     "  --no-baseline      leave out the unfused pipeline, and the dense problem beside a pruned one\n"
+    "  --peers            on CPUs also PyTorch, ONNX Runtime and OpenBLAS, those of them that Python has\n"
     "  --refresh N[/N...] selections of one query: steps between selections, from each stage on (1)\n"
     "  --csv F --json F --markdown F --html F\n"
     "                     write the results to files\n"
@@ -199,6 +200,7 @@ static int take_option(struct bench *b, int c)
     case 'p': b->preset = optarg; return 0;
     case 'd': return add_device(b);
     case 's': return read_count("--seconds", optarg, 1, &b->seconds);
+    case 'E': b->with_peers = true; return 0;
     case 'n': b->no_baseline = true; return 0;
     case 'r': b->refresh = optarg; return read_refresh(optarg, &ignored);
     case 'L': return read_count("--limit", optarg, 1, &b->limit);
@@ -278,7 +280,7 @@ int command_bench(int argc, char **argv)
         {"markdown", required_argument, NULL, 'm'}, {"html", required_argument, NULL, 'h'},
         {"read", required_argument, NULL, 'R'},     {"compare", no_argument, NULL, 'C'},
         {"reproduce", required_argument, NULL, 'N'}, {"tensors", required_argument, NULL, 'T'},
-        {"powercap", required_argument, NULL, 'P'}, {"schema", no_argument, NULL, 'S'},
+        {"peers", no_argument, NULL, 'E'}, {"powercap", required_argument, NULL, 'P'}, {"schema", no_argument, NULL, 'S'},
                {"worker", required_argument, NULL, 'w'}, /* isolate.c's: in no help */
         PROBLEM_OPTIONS, {0}};
     struct bench b = {.seconds = 1, .limit = 600, .powercap = "/sys/class/powercap", .progress = isatty(2), .colour = isatty(1), .n_words = argc};

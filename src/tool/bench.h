@@ -4,6 +4,7 @@
 #define BENCH_H
 
 #include "tool/meter.h"
+#include "tool/peers.h"
 #include "tool/report.h"
 #include "tool/selection.h"
 #include "tool/statistics.h"
@@ -56,7 +57,7 @@ struct bench {
     int n_selectors;
     long long seconds, limit; /* limit: seconds that a device may be silent */
     const char *refresh; /* as given, or NULL */
-    bool no_baseline, progress, colour;
+    bool no_baseline, with_peers, progress, colour;
     struct bench_line lines[BENCH_LINES]; /* the same for every device */
     size_t n_lines;
     const char *paths[FORMATS]; /* NULL: not asked for */
@@ -69,6 +70,7 @@ struct bench {
     char **words; /* of the call, from the command's name on: a device's process is called with the same */
     int n_words;
     struct meter *meter; /* of the device, in a worker; or NULL */
+    struct peers *peers; /* the same */
     struct report report;
 };
 /* 0, or EXIT_MISTAKE after a sentence; a failure of the device or of a comparison is a result. */

@@ -33,6 +33,7 @@ const struct column device_columns[] = {
     DEVICE(NUMBER, METRIC, "read_gbytes", read_gbytes, "reading, 10^9 B/s"),
     DEVICE(NUMBER, METRIC, "launch_seconds", launch_seconds, "an empty kernel, from enqueue to finish"),
     DEVICE(NUMBER, METRIC, "peak_gflops_after", peak_gflops_after, "peak_gflops again, after the last line"),
+    DEVICE(TEXT, SETTING, "peers", peers, "other libraries that were there, and those left out"),
     DEVICE(TEXT, METRIC, "warning", warning, "what the device did in between"),
 };
 const size_t n_device_columns = sizeof device_columns / sizeof device_columns[0];
@@ -77,6 +78,9 @@ const struct column line_columns[] = {
     LINE(NUMBER, METRIC, "baseline_times", baseline_times, "how many times as long they take"),
     LINE(COUNT, METRIC, "baseline_runs", baseline_runs, ""),
     LINE(TEXT, METRIC, "no_baseline", no_baseline, "why there is none"),
+    LINE(TEXT, METRIC, "peer", peer, "the fastest of the other libraries"),
+    LINE(NUMBER, METRIC, "peer_seconds", peer_seconds, "its time by its own clock"),
+    LINE(NUMBER, METRIC, "peer_times", peer_times, "how many times as long it takes"),
     LINE(TEXT, KEY, "refresh", refresh, "steps between selections"),
     LINE(NUMBER, METRIC, "select_seconds", select_seconds, "of a step, apart from attention"),
     LINE(NUMBER, METRIC, "visited", visited, "pairs, part of the dense problem's"),

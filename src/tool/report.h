@@ -23,6 +23,7 @@ struct report_device {
     double peak_gflops, pair_gflops; /* multiply-adds counted twice; pair: of bf16 products of pairs */
     double read_gbytes, launch_seconds; /* of an empty kernel */
     double peak_gflops_after; /* measured again after the device's last line */
+    char peers[512]; /* which were there, and which were left out */
     char warning[256];
 };
 
@@ -51,6 +52,8 @@ struct result {
     double baseline_seconds, baseline_times;
     int64_t baseline_runs;
     char no_baseline[32]; /* a word or two: why there is none */
+    char peer[64]; /* the fastest of the other libraries */
+    double peer_seconds, peer_times;
     /* of a problem with a selection: of a step; parts; of the same problem without lists */
     char refresh[64];
     double select_seconds, visited, kept_mass, kept_mass_least;

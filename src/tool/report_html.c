@@ -95,6 +95,11 @@ static void write_device(FILE *to, const struct report_device *d)
     } else
         fputs("its peak was not measured", to);
     fputs("</p>\n", to);
+    if (d->peers[0]) {
+        fputs("<p class=\"quiet\">peers ", to);
+        svg_text(to, d->peers);
+        fputs("</p>\n", to);
+    }
     write_warning(to, d->warning);
     fputs("</div>\n", to);
 }
@@ -167,6 +172,13 @@ static void write_extra(FILE *to, const struct result *r)
             fprintf(to, "dense %s ms: %s as long; ", c[1], c[2]);
         }
         fprintf(to, "%.2f %% of its pairs visited, kept mass %.4f</td></tr>\n", r->visited * 100, r->kept_mass);
+    }
+    if (r->peer[0]) {
+        put_number(c[0], r->peer_seconds * 1e3, 3);
+        put_times(c[1], r->peer_times);
+        fputs("<tr><td></td><td class=\"w s quiet\" colspan=\"11\">", to);
+        svg_text(to, r->peer);
+        fprintf(to, ": %s ms, %s as long</td></tr>\n", c[0], c[1]);
     }
     if (isfinite(r->joules) || isfinite(r->mhz)) {
         fputs("<tr><td></td><td class=\"w s quiet\" colspan=\"11\">", to);

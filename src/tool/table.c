@@ -53,6 +53,8 @@ void print_device_head(const struct bench *b, const struct report_device *d)
         print_rates(d);
     else
         printf("its peak is not measured: its compiler would take minutes for it, or failed\n");
+    if (d->peers[0])
+        printf("peers %s\n", d->peers);
     if (options_need_problem(&b->options) || b->options.engine) {
         printf("options");
         print_problem_options(stdout, &b->options);
@@ -82,6 +84,15 @@ static void print_note(const struct bench *b, const struct result *r)
     printf("\n");
     if (r->warning[0])
         printf("    WARNING: %s\n", r->warning);
+}
+
+static void print_peer(const struct result *r)
+{
+    cell ms, times;
+    put_number(ms, r->peer_seconds * 1e3, 3);
+    put_times(times, r->peer_times);
+    if (r->peer[0])
+        printf("    %s: %s ms, %s\n", r->peer, ms, times);
 }
 
 /* What the system tells of the device's work, below the line. */
@@ -151,6 +162,7 @@ void print_result(const struct bench *b, const struct result *r)
     if (b->colour)
         print_bar(r);
     print_note(b, r);
+    print_peer(r);
     print_power(r);
     if (line_pruned(r))
         print_pruned(r);

@@ -159,6 +159,8 @@ static int measure_lines(const struct bench *b, size_t first, clattn_context *ct
         begin_line(&r, &b->lines[i], b, d);
         code = measure_line(b, ctx, peak, &b->lines[i], &r);
         if (!code)
+            peers_measure(b->peers, &r);
+        if (!code)
             send_record(to, "line", &r, line_columns, n_line_columns);
     }
     if (!code && !r.failed[0] && peak) {
@@ -179,9 +181,14 @@ static int measure(struct bench *b, const char *device, size_t first, FILE *to)
         return failed(NULL, status, device);
     clattn_device_describe(clattn_context_device(ctx), &facts);
     describe(&d, &facts, strtoll(device, NULL, 10));
+    if (b->with_peers && facts.type & CL_DEVICE_TYPE_CPU)
+        b->peers = peers_open(d.peers, sizeof d.peers);
+    else if (b->with_peers)
+        PUT_TEXT(d.peers, "left out: all; bench/peers/peers.py --gpu is for GPUs");
     b->meter = meter_open(clattn_context_device(ctx), &facts, b->powercap);
     int code = measure_lines(b, first, ctx, &d, to);
     meter_close(b->meter);
+    peers_close(b->peers);
     clattn_context_close(ctx);
     return code;
 }
