@@ -76,6 +76,24 @@ expect 0 '' --read "$tmp/a.json" --read "$tmp/o.json" --json "$tmp/both.json" --
 judge schema "$tmp/schema.json" "$tmp/both.json"
 judge html "$tmp/both.json" "$tmp/both.html"
 
+# ---- a browser has nothing to say of the page, on a phone in the dark and on a desk
+look() { # width, scheme (0 dark, 1 light)
+    count=$((count + 1))
+    timeout 60 "$browser" --headless --no-sandbox --disable-gpu --user-data-dir="$tmp/browser" --enable-logging=stderr \
+        --window-size="$1,900" --blink-settings="preferredColorScheme=$2" --screenshot="$tmp/$1.png" "file://$tmp/both.html" \
+        > "$tmp/out" 2>&1
+    if [ ! -s "$tmp/$1.png" ] || grep -q CONSOLE "$tmp/out"; then
+        fail "the page at a width of $1:"
+        cat "$tmp/out"
+    fi
+}
+if browser=$(command -v chromium || command -v google-chrome); then
+    look 500 0
+    look 1200 1
+else
+    echo "skipped: the page in a browser, for want of chromium"
+fi
+
 # ---- comparison on planted changes, and files that nobody should believe
 if command -v python3 > /dev/null; then
     judge plant "$tmp/a.json" "$tmp"

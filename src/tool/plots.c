@@ -13,6 +13,12 @@
 
 static const char *const classes[SVG_COLOURS] = {"s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"};
 
+/* Whether a value from a file of anyone's is one that something could have been measured as. */
+static bool plottable(double value)
+{
+    return value > 1e-12 && value < 1e15;
+}
+
 /* ---- roofline ---- */
 static const char *const storages[] = {"f32", "f16", "bf16", "mixed"};
 #define STORAGES 4
@@ -30,7 +36,7 @@ static int storage_of(const char *problem)
 
 static bool has_place(const struct result *r, int64_t device)
 {
-    return r->device == device && !r->failed[0] && r->operations > 0 && r->bytes > 0 && r->gflops > 0;
+    return r->device == device && !r->failed[0] && plottable(r->operations / r->bytes) && plottable(r->gflops);
 }
 
 static void widen(double range[2], double value)
@@ -66,7 +72,7 @@ static void draw_places(struct svg_chart *c, const struct report *report, int64_
 bool plot_roofline(FILE *to, const struct report *report, const struct report_device *d, double width)
 {
     const double peak = isfinite(d->pair_gflops) ? d->pair_gflops : d->peak_gflops;
-    if (!(d->peak_gflops > 0) || !(d->read_gbytes > 0))
+    if (!plottable(d->peak_gflops) || !plottable(peak) || !plottable(d->read_gbytes))
         return false;
     double x[2] = {d->peak_gflops / d->read_gbytes, peak / d->read_gbytes}, y[2] = {peak, peak};
     for (size_t i = 0; i < report->n_lines; i++)
@@ -167,7 +173,7 @@ static void add_to_series(struct series *all, int *n, int capacity, const struct
     char name[256];
     double length;
     int i = 0;
-    if (r->failed[0] || !(r->seconds > 0) || r->options[0] || !series_of(r->problem, name, sizeof name, &length) || length <= 0)
+    if (r->failed[0] || !plottable(line_seconds(r)) || r->options[0] || !series_of(r->problem, name, sizeof name, &length) || length <= 0)
         return;
     while (i < *n && (strcmp(all[i].name, name) || all[i].device != r->device))
         i++;
@@ -310,10 +316,15 @@ static void draw_bar(FILE *to, double width, double y, int colour, double length
     fputs("</text>\n", to);
 }
 
+static bool has_time(const struct result *r)
+{
+    return r && !r->failed[0] && plottable(line_seconds(r));
+}
+
 static void bar_text(char *text, size_t size, const struct result *r, double fastest)
 {
     cell ms;
-    if (!r || r->failed[0]) {
+    if (!has_time(r)) {
         snprintf(text, size, r ? "FAILED" : "not measured");
         return;
     }
@@ -334,12 +345,12 @@ static void draw_problem(FILE *to, const struct report *report, size_t line, dou
     fputs("</text>\n", to);
     for (size_t i = 0; i < report->n_devices; i++) {
         const struct result *r = twin(report, line, report->devices[i].device);
-        if (r && !r->failed[0])
+        if (has_time(r))
             fastest = fmin(fastest, line_seconds(r));
     }
     for (size_t i = 0; i < report->n_devices; i++) {
         const struct result *r = twin(report, line, report->devices[i].device);
-        double length = r && !r->failed[0] ? fastest / line_seconds(r) : 0;
+        double length = has_time(r) ? fastest / line_seconds(r) : 0;
         bar_text(text, sizeof text, r, fastest);
         if (report->n_devices == 1 && length > 0) {
             length = fmin(1, fmax(0, fmax(r->of_peak, r->of_read)));

@@ -103,6 +103,7 @@ void write_json(FILE *file, const struct report *report);
 void write_schema(FILE *file);
 /* A report from a file that nobody vouches for: 0, or EXIT_MISTAKE after a sentence.  The caller frees report->lines. */
 int read_report(const char *path, struct report *report);
+int read_report_text(const char *name, const char *text, size_t size, struct report *report); /* the same of text in memory */
 /* stored.c: several as one; devices of the second and later ones get numbers of their own. */
 int read_reports(struct report *report, const char *const *paths, int n);
 /* One record as one line of text, and back: false if it is none. */

@@ -233,22 +233,26 @@ static char *read_file(const char *path, size_t *size)
     return whole ? text : NULL;
 }
 
-int read_report(const char *path, struct report *report)
+int read_report_text(const char *name, const char *text, size_t size, struct report *report)
 {
     json_error_t error;
-    size_t size;
     blank_report(report);
-    char *text = read_file(path, &size);
-    if (!text)
-        return EXIT_MISTAKE;
     json_t *all = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
-    free(text);
-    int code = all ? take_report(path, report, all) : mistake("%s: line %d: %s", path, error.line, error.text);
+    int code = all ? take_report(name, report, all) : mistake("%s: line %d: %s", name, error.line, error.text);
     json_decref(all);
     if (code) {
         free(report->lines);
         report->lines = NULL;
     }
+    return code;
+}
+
+int read_report(const char *path, struct report *report)
+{
+    size_t size;
+    char *text = read_file(path, &size);
+    int code = text ? read_report_text(path, text, size, report) : EXIT_MISTAKE;
+    free(text);
     return code;
 }
 
