@@ -53,6 +53,7 @@ tests_check_selectors_LDADD = libworkload.la $(INNER_LDADD)
 tests_check_selectors_SOURCES = tests/check_selectors.c tests/select_trial.c tests/select_trial.h
 tests_check_refresh_LDADD = libworkload.la $(INNER_LDADD)
 tests_check_refresh_SOURCES = tests/check_refresh.c tests/select_trial.c tests/select_trial.h
+tests_check_statistics_SOURCES = tests/check_statistics.c src/tool/statistics.c
 tests_check_listed_SOURCES = tests/check_listed.c tests/trial.c tests/trial.h
 tests_check_mechanisms_SOURCES = tests/check_mechanisms.c tests/trial.c tests/trial.h
 tests_check_mechanism_traps_SOURCES = tests/check_mechanism_traps.c tests/trial.c tests/trial.h
