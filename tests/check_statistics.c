@@ -69,14 +69,14 @@ START_TEST(interval_holds_the_median)
 }
 END_TEST
 
-/* How many of random series of n with noise of some 3 % have drifted, when the last times are as much longer. */
-static int drifted(int n, double step, double slope)
+/* How many of random series of n have drifted, when noise is so wide and the last times are as much longer. */
+static int drifted(int n, double noise, double step, double slope)
 {
     double values[64];
     int count = 0;
     for (int i = 0; i < SERIES; i++) {
         for (int k = 0; k < n; k++)
-            values[k] = (0.97 + 0.06 * uniform()) * (1 + (k >= n / 2 ? step : 0) + slope * k / n);
+            values[k] = (1 + noise * (uniform() - 0.5)) * (1 + (k >= n / 2 ? step : 0) + slope * k / n);
         const struct summary s = summarise(values, n);
         count += has_drifted(&s);
     }
@@ -85,10 +85,13 @@ static int drifted(int n, double step, double slope)
 
 START_TEST(drift_is_seen)
 {
+    for (double noise = 0.06; noise < 0.6; noise *= 2)
+        for (int n = 6; n <= 40; n = n * 3 / 2)
+            ck_assert_msg(drifted(n, noise, 0, 0) < SERIES * 2 / 100, "n = %d: of steady series with %g", n, noise);
     for (int n = 10; n <= 40; n *= 2) {
-        ck_assert_msg(drifted(n, 0, 0) < SERIES / 100, "n = %d: of steady series %d have drifted", n, drifted(n, 0, 0));
-        ck_assert_msg(drifted(n, 0.15, 0) > SERIES * 95 / 100, "n = %d: of steps %d", n, drifted(n, 0.15, 0));
-        ck_assert_msg(drifted(n, 0, 0.3) > SERIES * 90 / 100, "n = %d: of slopes %d", n, drifted(n, 0, 0.3));
+        ck_assert_msg(drifted(n, 0.06, 0.15, 0) > SERIES * 95 / 100, "n = %d: of steps %d", n, drifted(n, 0.06, 0.15, 0));
+        /* of ten times all of the second half have to be above all of the first, which this slope's are in five of six series */
+        ck_assert_msg(drifted(n, 0.06, 0, 0.3) > SERIES * (n < 20 ? 80 : 95) / 100, "n = %d: of slopes %d", n, drifted(n, 0.06, 0, 0.3));
     }
 }
 END_TEST

@@ -10,7 +10,7 @@
 #define LEAST_FOR_INTERVAL 6  /* 2 / 2^6 < 1 - CONFIDENCE: the smallest and the largest of six are an interval */
 #define CONFIDENCE 0.95
 #define LEAST_DRIFT 0.05 /* less is not worth a warning */
-#define DRIFT_NOISE 1.5  /* halves of a steady series differ by less than so many spreads: 3 sigma at 10 values */
+#define CHANCE 2.5 /* standard deviations: steady halves are as far apart in one series of 80 */
 
 static int compare_doubles(const void *a, const void *b)
 {
@@ -24,7 +24,7 @@ double quantile(double *values, int n, double at)
     return values[(int)(at * (n - 1) + 0.5)];
 }
 
-/* The number of a value is below the median is binomial with p = 1/2, whatever the distribution: the k-th smallest and the
+/* How many of n values are below the median is binomial with p = 1/2, whatever the distribution: the k-th smallest and the
  * k-th largest hold the median but for twice the chance of fewer than k.  The largest k whose chance is small enough. */
 static int interval_rank(int n)
 {
@@ -38,6 +38,17 @@ static int interval_rank(int n)
     return k;
 }
 
+/* How far apart two halves are by Mann and Whitney: pairs in which the second's is the larger, in standard deviations from a half of
+ * them; less 1/2 for its steps. */
+static double separation(const double *first, const double *second, int n)
+{
+    double larger = 0, pairs = (double)n * n;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < n; k++)
+            larger += second[k] > first[i] ? 1 : second[k] == first[i] ? 0.5 : 0;
+    return fmax(0, fabs(larger - pairs / 2) - 0.5) / sqrt(pairs * (2 * n + 1) / 12);
+}
+
 static double relative_spread(double *values, int n)
 {
     return (quantile(values, n, 0.75) - quantile(values, n, 0.25)) / quantile(values, n, 0.5);
@@ -45,15 +56,15 @@ static double relative_spread(double *values, int n)
 
 struct summary summarise(const double *times, int n)
 {
-    struct summary s = {.low = NAN, .high = NAN, .drift = NAN, .noise = NAN};
+    struct summary s = {.low = NAN, .high = NAN, .drift = NAN, .separation = NAN};
     double values[MOST];
     n = n > MOST ? MOST : n;
     memcpy(values, times, (size_t)n * sizeof *values);
     if (n >= LEAST_FOR_INTERVAL) {
         const int half = n / 2; /* the one in the middle is in neither */
         double *second = values + (n - half);
+        s.separation = separation(values, second, half);
         s.drift = quantile(second, half, 0.5) / quantile(values, half, 0.5) - 1;
-        s.noise = (relative_spread(values, half) + relative_spread(second, half)) / 2;
     }
     s.median = quantile(values, n, 0.5);
     s.spread = relative_spread(values, n);
@@ -67,7 +78,7 @@ struct summary summarise(const double *times, int n)
 
 int has_drifted(const struct summary *s)
 {
-    return fabs(s->drift) > fmax(LEAST_DRIFT, DRIFT_NOISE * s->noise);
+    return fabs(s->drift) > LEAST_DRIFT && s->separation > CHANCE;
 }
 
 double uncertainty(const struct summary *s)

@@ -11,7 +11,7 @@ struct summary {
     double low, high; /* hold the true median with 95 % confidence; NAN below 6 values, where no two of them do */
     double spread;    /* distance of the quartiles as a part of the median */
     double drift;     /* the second half's median over the first's, less 1; NAN below 6 values */
-    double noise;     /* spread within a half: what drift is judged by */
+    double separation; /* of the halves, in standard deviations of chance */
 };
 struct summary summarise(const double *times, int n);
 /* Whether the second half is slower or faster than chance makes it. */
