@@ -98,11 +98,15 @@ fi
 if command -v python3 > /dev/null; then
     judge plant "$tmp/a.json" "$tmp"
     expect 0 '^0 faster, 0 slower, 3 within noise, 0 failed now' --compare "$tmp/quiet.json" "$tmp/quiet.json"
-    expect 0 '^0 faster, 0 slower, 3 within noise' --compare "$tmp/quiet.json" "$tmp/one-percent.json"
-    expect 1 '^0 faster, 1 slower, 2 within noise' --compare "$tmp/quiet.json" "$tmp/ten-percent.json"
-    holds 'h2:q128.* 1.100 .*SLOWER$'
-    expect 0 '^1 faster, 0 slower, 2 within noise' --compare "$tmp/ten-percent.json" "$tmp/quiet.json"
-    expect 0 '^0 faster, 0 slower, 3 within noise' --compare "$tmp/noisy.json" "$tmp/noisy-ten-percent.json"
+    for times in quiet steady; do
+        expect 0 '^0 faster, 0 slower, 3 within noise' --compare "$tmp/$times.json" "$tmp/$times-one-percent.json"
+        expect 1 '^0 faster, 1 slower, 2 within noise' --compare "$tmp/$times.json" "$tmp/$times-ten-percent.json"
+        holds 'h2:q128.* 1.100 .*SLOWER$'
+        expect 0 '^1 faster, 0 slower, 2 within noise' --compare "$tmp/$times-ten-percent.json" "$tmp/$times.json"
+    done
+    for times in noisy wide broad; do
+        expect 0 '^0 faster, 0 slower, 3 within noise' --compare "$tmp/$times.json" "$tmp/$times-ten-percent.json"
+    done
     expect 1 'own peak is 0.90 times' --compare "$tmp/quiet.json" "$tmp/throttled.json"
     expect 1 '1 failed now' --compare "$tmp/quiet.json" "$tmp/broken.json"
     expect 0 '1 failed before' --compare "$tmp/broken.json" "$tmp/quiet.json"
