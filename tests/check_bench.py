@@ -239,5 +239,26 @@ def check_failures(report, count):
     assert sum(line["failed"] is not None for line in lines) == int(count) < len(lines)
 
 
+def check_terminal(program):
+    """Colours, bars and progress on a terminal; none with NO_COLOR."""
+    import os
+    import pty
+    import subprocess
+    call = [program, "bench", "--no-baseline", "attn:f32:h2:q64:k64:d64", "attn:f32:h40000:q100000:k100000:d512"]
+    for plain in (False, True):
+        master, slave = pty.openpty()
+        environment = os.environ | {"NO_COLOR": "1"} if plain else {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+        with subprocess.Popen(call, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave, env=environment) as process:
+            os.close(slave)
+            text = b""
+            try:
+                while True:
+                    text += os.read(master, 4096)
+            except OSError:
+                os.close(master)
+        assert process.returncode == 1 and b"problem 2 of 2" in text and b" s to go on it" in text
+        assert (b"\033[31;1mFAILED" in text) != plain and ("\u2588".encode() in text or "\u258f".encode() in text or plain)
+
+
 if __name__ == "__main__":
     globals()["check_" + sys.argv[1]](*sys.argv[2:])

@@ -56,6 +56,8 @@ judge csv "$tmp/a.json" "$tmp/a.csv"
 judge markdown "$tmp/a.json" "$tmp/a.md"
 judge html "$tmp/a.json" "$tmp/a.html"
 
+judge terminal "$clattn"
+
 # ---- text of others stays text; a line's call gives the line again
 expect 0 'of peak' --no-baseline --json "$tmp/o.json" --html "$tmp/o.html" --markdown "$tmp/o.md" --mask 'k <= q & q - k < w' --corner tl \
     --scalar w=3 attn:f32:h2:q5:k7:d8

@@ -283,7 +283,7 @@ int command_bench(int argc, char **argv)
         {"peers", no_argument, NULL, 'E'}, {"powercap", required_argument, NULL, 'P'}, {"schema", no_argument, NULL, 'S'},
                {"worker", required_argument, NULL, 'w'}, /* isolate.c's: in no help */
         PROBLEM_OPTIONS, {0}};
-    struct bench b = {.seconds = 1, .limit = 600, .powercap = "/sys/class/powercap", .progress = isatty(2), .colour = isatty(1), .n_words = argc};
+    struct bench b = {.seconds = 1, .limit = 600, .powercap = "/sys/class/powercap", .progress = isatty(2), .colour = isatty(1) && !getenv("NO_COLOR"), .n_words = argc};
     const char *worker = NULL;
     b.words = malloc((size_t)argc * sizeof *b.words); /* getopt_long moves those of argv */
     if (!b.words)
