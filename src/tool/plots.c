@@ -22,6 +22,7 @@ static bool plottable(double value)
 /* ---- roofline ---- */
 static const char *const storages[] = {"f32", "f16", "bf16", "mixed"};
 #define STORAGES 4
+#define BF16 2
 
 /* By the word after the first colon. */
 static int storage_of(const char *problem)
@@ -43,6 +44,21 @@ static void widen(double range[2], double value)
 {
     range[0] = fmin(range[0], value);
     range[1] = fmax(range[1], value);
+}
+
+/* The best that was ever seen of the device's rates: they are measured again around each line, and a moment may be a bad one. */
+static void best_rates(const struct report *report, const struct report_device *d, double *peak, double *read)
+{
+    *peak = fmax(d->peak_gflops, d->peak_gflops_after);
+    *read = d->read_gbytes;
+    for (size_t i = 0; i < report->n_lines; i++) {
+        const struct result *r = &report->lines[i];
+        if (r->device != d->device || r->failed[0])
+            continue;
+        *read = fmax(*read, r->read_gbytes);
+        if (storage_of(r->problem) != BF16) /* whose peak may be that of pairs */
+            *peak = fmax(*peak, r->peak_gflops);
+    }
 }
 
 static void draw_roof(struct svg_chart *c, const char *class, double peak, double read)
@@ -71,10 +87,12 @@ static void draw_places(struct svg_chart *c, const struct report *report, int64_
 
 bool plot_roofline(FILE *to, const struct report *report, const struct report_device *d, double width)
 {
-    const double peak = isfinite(d->pair_gflops) ? d->pair_gflops : d->peak_gflops;
-    if (!plottable(d->peak_gflops) || !plottable(peak) || !plottable(d->read_gbytes))
+    double peak, read;
+    best_rates(report, d, &peak, &read);
+    const double pairs = isfinite(d->pair_gflops) ? peak * d->pair_gflops / d->peak_gflops : peak;
+    if (!plottable(peak) || !plottable(pairs) || !plottable(read))
         return false;
-    double x[2] = {d->peak_gflops / d->read_gbytes, peak / d->read_gbytes}, y[2] = {peak, peak};
+    double x[2] = {peak / read, pairs / read}, y[2] = {peak, pairs};
     for (size_t i = 0; i < report->n_lines; i++)
         if (has_place(&report->lines[i], d->device)) {
             widen(x, report->lines[i].operations / report->lines[i].bytes);
@@ -86,9 +104,9 @@ bool plot_roofline(FILE *to, const struct report *report, const struct report_de
     svg_range(&c.y, y[0] / 1.3, y[1]);
     svg_begin(to, c.width, c.height, "Roofline", "Operations a second of each problem by its operations per byte, under the device's rates");
     svg_frame(&c);
-    draw_roof(&c, "roof", d->peak_gflops, d->read_gbytes);
-    if (isfinite(d->pair_gflops))
-        draw_roof(&c, "roof pairs", d->pair_gflops, d->read_gbytes);
+    draw_roof(&c, "roof", peak, read);
+    if (pairs > peak)
+        draw_roof(&c, "roof pairs", pairs, read);
     draw_places(&c, report, d->device);
     svg_end(to);
     return true;

@@ -23,7 +23,7 @@ static const char style[] =
     "h3{font-size:1em;margin:1.2em 0 .3em}\n"
     "p{margin:.4em 0}.quiet{color:var(--quiet)}.warn{color:var(--warn)}.bad{color:var(--bad)}code{font:.92em ui-monospace,\"DejaVu Sans Mono\","
     "monospace;overflow-wrap:anywhere}\n"
-    ".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.9em;width:100%}th,td{padding:.25em .5em;text-align:right;"
+    ".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.85em;width:100%}th,td{padding:.25em .45em;text-align:right;"
     "white-space:nowrap;border-bottom:1px solid var(--grid);vertical-align:top}th{font-weight:600;color:var(--quiet)}"
     "td.w,th.w{text-align:left}td.s{white-space:normal;min-width:16em}\n"
     ".cards{display:flex;flex-wrap:wrap;gap:12px}.card{background:var(--card);border-radius:8px;padding:10px 14px;flex:1 1 300px}"
@@ -31,8 +31,8 @@ static const char style[] =
     "svg{max-width:100%;height:auto;font:12px system-ui,\"DejaVu Sans\",sans-serif;display:block}svg text{fill:var(--ink)}svg .t{fill:var(--quiet)}"
     "svg .n{font-size:10px}svg .small{font-size:9px}.g{stroke:var(--grid);fill:none}.l{fill:none;stroke-width:2}.m{stroke:var(--paper);stroke-width:1}"
     ".roof{stroke:var(--quiet);stroke-width:1.5}.pairs{stroke-dasharray:6 4}\n"
-    ".narrow{display:none}@media(max-width:700px){.wide{display:none}.narrow{display:block}.narrow svg{width:100%}td.w{white-space:normal;"
-    "min-width:7.5em}}\n"
+    ".narrow{display:none}@media(max-width:700px){.wide{display:none}.narrow{display:block}.narrow svg{width:100%}td.w{white-space:normal}"
+    "td.w code{display:inline-block;min-width:10em}}\n"
     ".keys{list-style:none;display:flex;flex-wrap:wrap;gap:2px 16px;padding:0;margin:.3em 0;font-size:.85em}.keys svg{display:inline-block}\n";
 
 static void write_style(FILE *to)
@@ -253,8 +253,8 @@ static void write_table(FILE *to, const struct report *report, const struct repo
     svg_text(to, d->name);
     fputs("</h2>\n", to);
     if (d->peak_gflops > 0 && d->read_gbytes > 0) {
-        fputs("<p class=\"quiet\">Each number is a problem of the table below; the line is what the device can do, as measured in the same "
-              "process.</p>\n",
+        fputs("<p class=\"quiet\">Each number is a problem of the table below; the line is what the device can do, at the best of the times that "
+              "this was measured.</p>\n",
               to);
         write_picture(to, report, d, NULL);
         plot_storage_legend(to, report, d);
