@@ -29,7 +29,7 @@ WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_
 	tests/ref_rule.c tests/ref_select.c
 TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
 	src/tool/tensors.c src/tool/bench.c src/tool/presets.c src/tool/measure.c src/tool/table.c src/tool/files.c src/tool/stored.c src/tool/compare.c src/tool/reproduce.c src/tool/columns.c src/tool/statistics.c \
-	src/tool/report_json.c src/tool/report_csv.c src/tool/report_markdown.c src/tool/report_html.c src/tool/svg.c src/tool/plots.c src/tool/meter.c src/tool/peers.c src/tool/worker.c src/tool/isolate.c \
+	src/tool/report_json.c src/tool/report_csv.c src/tool/report_markdown.c src/tool/report_html.c src/tool/report_style.c src/tool/svg.c src/tool/plots.c src/tool/meter.c src/tool/peers.c src/tool/worker.c src/tool/isolate.c \
 	src/tool/peak.c src/tool/baseline.c src/tool/explain.c src/tool/names.c src/tool/select.c src/tool/selection.c \
 	src/tool/selection_check.c src/tool/list_files.c src/tool/pruned.c
 

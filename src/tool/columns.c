@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * columns.c - the fields of clattn bench's results by name: what every format writes, and what is read back. */
+ * columns.c - the fields of clattn bench's results by name: what every format writes, and what is read back.
+ */
 #include "tool/report.h"
 
 #include <math.h>
 #include <string.h>
 
 #define FIELD(record, kind, role, name, field, what)                                                         \
-    {name, COLUMN_##kind, COLUMN_##role, offsetof(struct record, field), sizeof(((struct record *)0)->field), what}
+    {                                                                                                        \
+        name, COLUMN_##kind, COLUMN_##role, offsetof(struct record, field),                                  \
+            sizeof(((struct record *)0)->field), what                                                        \
+    }
 
 const struct column report_columns[] = {
     FIELD(report, TEXT, SETTING, "clattn", version, "version of clattn"),
@@ -52,7 +56,8 @@ const struct column line_columns[] = {
     LINE(TEXT, METRIC, "failed", failed, "the sentence; blank: measured"),
     LINE(TEXT, METRIC, "warning", warning, "why the times are not to be trusted as they stand"),
     LINE(COUNT, METRIC, "runs", runs, "timed"),
-    LINE(COUNT, METRIC, "repetitions", repetitions, "series of runs, between measurements of the device's rates"),
+    LINE(COUNT, METRIC, "repetitions", repetitions,
+         "series of runs, between measurements of the device's rates"),
     LINE(NUMBER, METRIC, "median_seconds", seconds, "a run, by the wall clock"),
     LINE(NUMBER, METRIC, "median_low", low, "the median's interval, 95 % confidence"),
     LINE(NUMBER, METRIC, "median_high", high, ""),
@@ -64,11 +69,13 @@ const struct column line_columns[] = {
     LINE(NUMBER, METRIC, "gflops", gflops, "10^9 operations/s"),
     LINE(NUMBER, METRIC, "gbytes", gbytes, "10^9 B/s"),
     LINE(NUMBER, METRIC, "fraction_of_peak", of_peak, "of peak_gflops"),
-    LINE(NUMBER, METRIC, "peak_gflops", peak_gflops, "of the device around the line; of bf16 problems that of bf16"),
+    LINE(NUMBER, METRIC, "peak_gflops", peak_gflops,
+         "of the device around the line; of bf16 problems that of bf16"),
     LINE(NUMBER, METRIC, "fraction_of_read", of_read, "of read_gbytes"),
     LINE(NUMBER, METRIC, "read_gbytes", read_gbytes, "of the device around the line"),
     LINE(NUMBER, METRIC, "launch_seconds", launch_seconds, "an empty kernel, from enqueue to finish"),
-    LINE(NUMBER, METRIC, "fraction_of_floor", of_floor, "launch and the slower of arithmetic and reading, by the time"),
+    LINE(NUMBER, METRIC, "fraction_of_floor", of_floor,
+         "launch and the slower of arithmetic and reading, by the time"),
     LINE(NUMBER, METRIC, "error", error, "largest difference from double precision"),
     LINE(NUMBER, METRIC, "bound", bound, "what it may be"),
     LINE(NUMBER, METRIC, "joules", joules, "of a run"),
@@ -128,7 +135,8 @@ static void blank(void *record, const struct column *columns, size_t n)
         if (columns[i].kind == COLUMN_TEXT)
             *at = 0;
         else
-            memcpy(at, columns[i].kind == COLUMN_COUNT ? (const void *)&none : (const void *)&nan, columns[i].size);
+            memcpy(at, columns[i].kind == COLUMN_COUNT ? (const void *)&none : (const void *)&nan,
+                   columns[i].size);
     }
 }
 
@@ -150,7 +158,8 @@ void blank_line(struct result *line)
     blank(line, line_columns, n_line_columns);
 }
 
-/* Bytes of the UTF-8 letter that begins here, 0 if it is none or a control; shortest forms alone, no halves of pairs. */
+/* Bytes of the UTF-8 letter that begins here, 0 if it is none or a control; shortest forms alone, no halves
+ * of pairs. */
 static int letter_bytes(const unsigned char *p)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};

@@ -1,28 +1,31 @@
 /* SPDX-License-Identifier: MIT
  * compare.c - two reports of clattn bench: what got faster, slower, or neither for all that the times tell.
  *
- * Two medians differ if their ratio is further from 1 than LEAST, than what the intervals of both leave open, and
- * than the mean of both spreads: what is within a spread of its neighbours is noise of the machine. */
+ * Two medians differ if their ratio is further from 1 than LEAST, than what the intervals of both leave open,
+ * and than the mean of both spreads: what is within a spread of its neighbours is noise of the machine. */
 #include "tool/bench.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAST 0.02 /* two sittings of the same machine differ by as much */
+#define LEAST        0.02 /* two sittings of the same machine differ by as much */
 #define RATE_CHANGED 0.05
 
 struct change judge(const struct result *a, const struct result *b)
 {
     struct change c = {.kind = CHANGE_NONE, .ratio = NAN, .noise = NAN, .rate = NAN};
     if (a->failed[0] || b->failed[0]) {
-        c.kind = a->failed[0] && b->failed[0] ? CHANGE_STILL_FAILED : a->failed[0] ? CHANGE_MENDED : CHANGE_BROKEN;
+        c.kind = a->failed[0] && b->failed[0] ? CHANGE_STILL_FAILED
+                 : a->failed[0]               ? CHANGE_MENDED
+                                              : CHANGE_BROKEN;
         return c;
     }
     const double half_a = (a->high - a->low) / 2 / a->seconds, half_b = (b->high - b->low) / 2 / b->seconds;
     c.ratio = line_seconds(b) / line_seconds(a);
     c.rate = b->peak_gflops / a->peak_gflops;
-    c.noise = fmax(fmax(LEAST, hypot(half_a, half_b)), (a->spread + b->spread) / 2); /* fmax passes a blank over */
+    c.noise =
+        fmax(fmax(LEAST, hypot(half_a, half_b)), (a->spread + b->spread) / 2); /* fmax passes a blank over */
     if (!isfinite(c.ratio))
         c.kind = CHANGE_UNKNOWN;
     else if (fabs(log(c.ratio)) > log1p(c.noise))
@@ -32,9 +35,11 @@ struct change judge(const struct result *a, const struct result *b)
 
 void print_change(const struct change *c, bool colour)
 {
-    static const char *const words[] = {[CHANGE_NONE] = "within noise", [CHANGE_FASTER] = "faster", [CHANGE_SLOWER] = "SLOWER",
-                                        [CHANGE_BROKEN] = "FAILED now", [CHANGE_MENDED] = "failed before",
-                                        [CHANGE_STILL_FAILED] = "failed in both", [CHANGE_UNKNOWN] = "no times"};
+    static const char *const words[] = {
+        [CHANGE_NONE] = "within noise",    [CHANGE_FASTER] = "faster",
+        [CHANGE_SLOWER] = "SLOWER",        [CHANGE_BROKEN] = "FAILED now",
+        [CHANGE_MENDED] = "failed before", [CHANGE_STILL_FAILED] = "failed in both",
+        [CHANGE_UNKNOWN] = "no times"};
     const bool bad = c->kind == CHANGE_SLOWER || c->kind == CHANGE_BROKEN;
     const char *paint = !colour ? "" : bad ? "\033[31;1m" : c->kind == CHANGE_FASTER ? "\033[32m" : "";
     printf("%s%s%s", paint, words[c->kind], paint[0] ? "\033[0m" : "");
@@ -56,18 +61,19 @@ static int occurrence(const struct report *r, const struct result *line)
 
 static bool same_problem(const struct result *a, const struct result *b)
 {
-    return !strcmp(a->problem, b->problem) && !strcmp(a->options, b->options) && !strcmp(a->tensors, b->tensors) &&
-           !strcmp(a->refresh, b->refresh);
+    return !strcmp(a->problem, b->problem) && !strcmp(a->options, b->options) &&
+           !strcmp(a->tensors, b->tensors) && !strcmp(a->refresh, b->refresh);
 }
 
 /* Where both have one device, these are meant, whatever their names. */
-static const struct result *counterpart(const struct report *from, const struct result *line, const struct report *to)
+static const struct result *counterpart(const struct report *from, const struct result *line,
+                                        const struct report *to)
 {
     const bool any_device = from->n_devices == 1 && to->n_devices == 1;
     for (size_t i = 0; i < to->n_lines; i++) {
         const struct result *other = &to->lines[i];
-        if (same_problem(line, other) &&
-            (any_device || (!strcmp(line->device_name, other->device_name) && occurrence(from, line) == occurrence(to, other))))
+        if (same_problem(line, other) && (any_device || (!strcmp(line->device_name, other->device_name) &&
+                                                         occurrence(from, line) == occurrence(to, other))))
             return other;
     }
     return NULL;
@@ -95,7 +101,8 @@ static void put_ms(cell to, const struct result *r)
         put_number(to, line_seconds(r) * 1e3, 3);
 }
 
-static void print_pair(const struct result *a, const struct result *b, int width, bool colour, struct tally *tally)
+static void print_pair(const struct result *a, const struct result *b, int width, bool colour,
+                       struct tally *tally)
 {
     const struct change c = judge(a, b);
     cell before, after, ratio = "-", noise = "-";
@@ -114,12 +121,13 @@ static void print_pair(const struct result *a, const struct result *b, int width
         printf("    %s\n", b->failed);
 }
 
-static void print_missing(const struct report *from, const struct report *to, const char *where, struct tally *tally)
+static void print_missing(const struct report *from, const struct report *to, const char *where,
+                          struct tally *tally)
 {
     for (size_t i = 0; i < from->n_lines; i++)
         if (!counterpart(from, &from->lines[i], to)) {
-            printf("%s only: %s%s%s, on %s\n", where, from->lines[i].problem, from->lines[i].options[0] ? " " : "", from->lines[i].options,
-                   from->lines[i].device_name);
+            printf("%s only: %s%s%s, on %s\n", where, from->lines[i].problem,
+                   from->lines[i].options[0] ? " " : "", from->lines[i].options, from->lines[i].device_name);
             tally->missing++;
         }
 }
@@ -128,10 +136,12 @@ static void print_pairs(const struct report *a, const struct report *b, bool col
 {
     const int width = widest_problem(a);
     for (size_t d = 0; d < a->n_devices; d++) {
-        printf("%sdevice %d: %s (%s)\n%-*s  %8s  %8s  %6s  %5s\n", d ? "\n" : "", (int)a->devices[d].device, a->devices[d].name,
-               a->devices[d].platform, width, "problem", "ms then", "ms now", "ratio", "noise");
+        printf("%sdevice %d: %s (%s)\n%-*s  %8s  %8s  %6s  %5s\n", d ? "\n" : "", (int)a->devices[d].device,
+               a->devices[d].name, a->devices[d].platform, width, "problem", "ms then", "ms now", "ratio",
+               "noise");
         for (size_t i = 0; i < a->n_lines; i++) {
-            const struct result *other = device_of(a, &a->lines[i]) == &a->devices[d] ? counterpart(a, &a->lines[i], b) : NULL;
+            const struct result *other =
+                device_of(a, &a->lines[i]) == &a->devices[d] ? counterpart(a, &a->lines[i], b) : NULL;
             if (other)
                 print_pair(&a->lines[i], other, width, colour, tally);
         }
@@ -141,9 +151,10 @@ static void print_pairs(const struct report *a, const struct report *b, bool col
 
 static void print_tally(const struct tally *t)
 {
-    printf("%d faster, %d slower, %d within noise, %d failed now, %d failed before, %d failed in both, %d in one alone", t->of[CHANGE_FASTER],
-           t->of[CHANGE_SLOWER], t->of[CHANGE_NONE] + t->of[CHANGE_UNKNOWN], t->of[CHANGE_BROKEN], t->of[CHANGE_MENDED],
-           t->of[CHANGE_STILL_FAILED], t->missing);
+    printf("%d faster, %d slower, %d within noise, %d failed now, %d failed before, %d failed in both, %d in "
+           "one alone",
+           t->of[CHANGE_FASTER], t->of[CHANGE_SLOWER], t->of[CHANGE_NONE] + t->of[CHANGE_UNKNOWN],
+           t->of[CHANGE_BROKEN], t->of[CHANGE_MENDED], t->of[CHANGE_STILL_FAILED], t->missing);
     if (t->ratios)
         printf("; geometric mean of the ratios %.3f", exp(t->logs / t->ratios));
     printf("\n");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * files.c - the files that clattn bench writes: opened before anything is measured, written after all of it. */
+ * files.c - the files that clattn bench writes: opened before anything is measured, written after all of it.
+ */
 #include "tool/bench.h"
 
 #include <errno.h>
@@ -15,7 +16,8 @@ int open_files(struct bench *b)
 
 int write_files(struct bench *b)
 {
-    static void (*const write[FORMATS])(FILE *, const struct report *) = {write_csv, write_json, write_markdown, write_html};
+    static void (*const write[FORMATS])(FILE *, const struct report *) = {write_csv, write_json,
+                                                                          write_markdown, write_html};
     int code = 0;
     for (int i = 0; i < FORMATS; i++)
         if (b->files[i]) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * isolate.c - a process for each device (worker.c), and what becomes of the report when one crashes or is silent.
+ * isolate.c - a process for each device (worker.c), and what becomes of the report when one crashes or is
+ * silent.
  *
- * This process never calls OpenCL: no driver can take it down.  A worker is the same program with the same words, called
- * anew rather than forked, because an OpenCL runtime does not survive fork. */
+ * This process never calls OpenCL: no driver can take it down.  A worker is the same program with the same
+ * words, called anew rather than forked, because an OpenCL runtime does not survive fork. */
 #include "tool/bench.h"
 
 #include <errno.h>
@@ -14,8 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHANNEL 3 /* the worker's descriptor for records */
-#define MOST_TEXT ((size_t)1 << 20)
+#define CHANNEL      3 /* the worker's descriptor for records */
+#define MOST_TEXT    ((size_t)1 << 20)
 #define KILL_SECONDS 10
 
 extern char **environ;
@@ -90,7 +91,9 @@ static bool next_text(struct worker *w, long long limit, char *line)
         if (ready < 0 && errno == EINTR)
             continue;
         w->silent = ready == 0;
-        const ssize_t n = ready > 0 && w->used < MOST_TEXT - 1 ? read(w->fd, w->text + w->used, MOST_TEXT - 1 - w->used) : 0;
+        const ssize_t n = ready > 0 && w->used < MOST_TEXT - 1
+                              ? read(w->fd, w->text + w->used, MOST_TEXT - 1 - w->used)
+                              : 0;
         if (n <= 0)
             return false;
         w->used += (size_t)n;
@@ -133,7 +136,8 @@ static int close_worker(struct worker *w, long long limit, char *why, size_t siz
     if (w->silent)
         snprintf(why, size, "nothing came from its process for %lld s (--limit), and it was ended", limit);
     else if (status >= 0 && WIFSIGNALED(status))
-        snprintf(why, size, "its process ended by signal %d: %s", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        snprintf(why, size, "its process ended by signal %d: %s", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
     else if (status < 0 || WEXITSTATUS(status) > EXIT_MISTAKE)
         snprintf(why, size, "its process ended with status %d", status < 0 ? -1 : WEXITSTATUS(status));
     else
@@ -181,7 +185,8 @@ static void show_progress(const struct bench *b, const struct progress *p)
     const double gone = now_seconds() - p->begin;
     if (!b->progress)
         return;
-    fprintf(stderr, "\033[2K\rclattn bench: device %d, problem %zu of %zu", (int)p->device->device, p->next + 1, b->n_lines);
+    fprintf(stderr, "\033[2K\rclattn bench: device %d, problem %zu of %zu", (int)p->device->device,
+            p->next + 1, b->n_lines);
     if (p->next)
         fprintf(stderr, ", %.0f s to go on it", gone / (double)p->next * (double)(b->n_lines - p->next));
     fprintf(stderr, " ...\r");

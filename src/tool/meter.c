@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * meter.c - energy and clock: of a CPU by Linux' files (RAPL's counters, cpufreq), of an NVIDIA GPU by its management library, which
- * is opened if it is there. */
+ * meter.c - energy and clock: of a CPU by Linux' files (RAPL's counters, cpufreq), of an NVIDIA GPU by its
+ * management library, which is opened if it is there. */
 #include "tool/meter.h"
 
 #include <dirent.h>
@@ -12,13 +12,13 @@
 #include <string.h>
 
 #define MOST_PACKAGES 16
-#define MOST_CPUS 512
+#define MOST_CPUS     512
 
 /* CL_DEVICE_PCI_BUS_ID_NV and the two behind it: cl_nv_device_attribute_query */
-#define PCI_BUS_NV 0x4008
-#define PCI_SLOT_NV 0x4009
+#define PCI_BUS_NV    0x4008
+#define PCI_SLOT_NV   0x4009
 #define PCI_DOMAIN_NV 0x400A
-#define CLOCK_SM 1 /* NVML_CLOCK_SM */
+#define CLOCK_SM      1 /* NVML_CLOCK_SM */
 
 struct nvml {
     void *library, *device;
@@ -31,7 +31,8 @@ struct meter {
     int n_packages;
     struct package {
         char path[512]; /* of its counter */
-        double range, before, wrapped; /* microjoules: the counter's end, its last value, what its turns add */
+        double range, before,
+            wrapped; /* microjoules: the counter's end, its last value, what its turns add */
     } packages[MOST_PACKAGES];
     struct nvml nvml;
 };
@@ -69,7 +70,8 @@ static void find_packages(struct meter *m, const char *folder)
     for (struct dirent *entry; m->n_packages < MOST_PACKAGES && (entry = readdir(all));) {
         struct package *p = &m->packages[m->n_packages];
         char range[512];
-        if (entry->d_name[0] == '.' || strlen(folder) + strlen(entry->d_name) > 400 || !is_package(folder, entry->d_name))
+        if (entry->d_name[0] == '.' || strlen(folder) + strlen(entry->d_name) > 400 ||
+            !is_package(folder, entry->d_name))
             continue;
         snprintf(p->path, sizeof p->path, "%s/%s/energy_uj", folder, entry->d_name);
         snprintf(range, sizeof range, "%s/%s/max_energy_range_uj", folder, entry->d_name);
@@ -131,7 +133,8 @@ static void open_nvml(struct nvml *n, cl_device_id device)
     char address[32];
     n->library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
     if (n->library && pci_address(device, address) && find(n, "nvmlInit_v2", &init) &&
-        find(n, "nvmlDeviceGetHandleByPciBusId_v2", &by_address) && find(n, "nvmlDeviceGetTotalEnergyConsumption", &n->energy) &&
+        find(n, "nvmlDeviceGetHandleByPciBusId_v2", &by_address) &&
+        find(n, "nvmlDeviceGetTotalEnergyConsumption", &n->energy) &&
         find(n, "nvmlDeviceGetClockInfo", &n->clock) && init() == 0 && by_address(address, &n->device) == 0)
         return;
     if (n->library)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * peers.c - other libraries on the same problem: bench/peers/peers.py answers a problem a line with the seconds of each.
+ * peers.c - other libraries on the same problem: bench/peers/peers.py answers a problem a line with the
+ * seconds of each.
  *
- * A worker asks right after its own measurement, so that both meet the same machine.  What does not answer in time is
- * ended, and the lines that follow have no peer. */
+ * A worker asks right after its own measurement, so that both meet the same machine.  What does not answer in
+ * time is ended, and the lines that follow have no peer. */
 #include "tool/peers.h"
 #include "tool/tool.h"
 
@@ -17,7 +18,7 @@
 #include <unistd.h>
 
 #define ANSWER_SECONDS 120 /* importing PyTorch may take half of them */
-#define MOST_ANSWER 4096
+#define MOST_ANSWER    4096
 
 extern char **environ;
 
@@ -26,7 +27,8 @@ struct peers {
     int to, from;
 };
 
-/* As installed, or beside the build folder that this program lies in: never one of the folder where it is called, which may be anyone's. */
+/* As installed, or beside the build folder that this program lies in: never one of the folder where it is
+ * called, which may be anyone's. */
 static bool find_script(char *path, size_t size)
 {
     static const char *const ups[] = {"../../bench", "../bench"};
@@ -93,13 +95,16 @@ static bool answer(struct peers *p, char text[MOST_ANSWER])
 static void list_names(FILE *to, const json_t *names)
 {
     for (size_t i = 0; i < json_array_size(names); i++)
-        fprintf(to, "%s%s", i ? "; " : "", json_string_value(json_array_get(names, i)) ? json_string_value(json_array_get(names, i)) : "");
+        fprintf(to, "%s%s", i ? "; " : "",
+                json_string_value(json_array_get(names, i)) ? json_string_value(json_array_get(names, i))
+                                                            : "");
 }
 
 /* "OpenBLAS 0.3.21, unfused; left out: PyTorch (No module named 'torch')" */
 static bool read_greeting(const char *text, char *what, size_t size)
 {
-    json_t *all = json_loads(text, 0, NULL), *there = json_object_get(all, "peers"), *missing = json_object_get(all, "left_out");
+    json_t *all = json_loads(text, 0, NULL), *there = json_object_get(all, "peers"),
+           *missing = json_object_get(all, "left_out");
     const bool any = json_array_size(there) > 0;
     char *words = NULL;
     size_t n = 0;
@@ -151,12 +156,13 @@ void peers_measure(struct peers *p, struct result *r)
         return;
     }
     json_t *all = json_loads(text, 0, NULL);
-    json_object_foreach(all, name, value)
-        if (json_number_value(value) > 0 && !(r->peer_seconds <= json_number_value(value))) {
-            r->peer_seconds = json_number_value(value);
-            r->peer_times = r->peer_seconds / r->seconds;
-            PUT_TEXT(r->peer, name);
-        }
+    json_object_foreach(all, name, value) if (json_number_value(value) > 0 &&
+                                              !(r->peer_seconds <= json_number_value(value)))
+    {
+        r->peer_seconds = json_number_value(value);
+        r->peer_times = r->peer_seconds / r->seconds;
+        PUT_TEXT(r->peer, name);
+    }
     json_decref(all);
 }
 

@@ -6,7 +6,8 @@
 #include "tool/report.h"
 
 struct peers;
-/* Starts the program that answers; what: which peers are there and which are left out, or why there are none (then NULL). */
+/* Starts the program that answers; what: which peers are there and which are left out, or why there are none
+ * (then NULL). */
 struct peers *peers_open(char *what, size_t size);
 /* The fastest peer on a plain problem goes into the line; blank where none can do it. */
 void peers_measure(struct peers *peers, struct result *line);

@@ -9,7 +9,7 @@
 
 #define MOST_SERIES 8
 #define MOST_POINTS 32
-#define GOLDEN 0.5 /* height of a chart by its width, but for room below */
+#define GOLDEN      0.5 /* height of a chart by its width, but for room below */
 
 static const char *const classes[SVG_COLOURS] = {"s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"};
 
@@ -22,7 +22,7 @@ static bool plottable(double value)
 /* ---- roofline ---- */
 static const char *const storages[] = {"f32", "f16", "bf16", "mixed"};
 #define STORAGES 4
-#define BF16 2
+#define BF16     2
 
 /* By the word after the first colon. */
 static int storage_of(const char *problem)
@@ -37,7 +37,8 @@ static int storage_of(const char *problem)
 
 static bool has_place(const struct result *r, int64_t device)
 {
-    return r->device == device && !r->failed[0] && plottable(r->operations / r->bytes) && plottable(r->gflops);
+    return r->device == device && !r->failed[0] && plottable(r->operations / r->bytes) &&
+           plottable(r->gflops);
 }
 
 static void widen(double range[2], double value)
@@ -46,7 +47,8 @@ static void widen(double range[2], double value)
     range[1] = fmax(range[1], value);
 }
 
-/* The best that was ever seen of the device's rates: they are measured again around each line, and a moment may be a bad one. */
+/* The best that was ever seen of the device's rates: they are measured again around each line, and a moment
+ * may be a bad one. */
 static void best_rates(const struct report *report, const struct report_device *d, double *peak, double *read)
 {
     *peak = fmax(d->peak_gflops, d->peak_gflops_after);
@@ -76,7 +78,8 @@ static void draw_places(struct svg_chart *c, const struct report *report, int64_
         if (!has_place(r, device))
             continue;
         snprintf(text, sizeof text, "%zu: %s, %.1f GFLOP/s", i + 1, r->problem, r->gflops);
-        svg_mark(c, classes[storage_of(r->problem)], storage_of(r->problem), r->operations / r->bytes, r->gflops, text);
+        svg_mark(c, classes[storage_of(r->problem)], storage_of(r->problem), r->operations / r->bytes,
+                 r->gflops, text);
     }
     for (size_t i = 0; i < report->n_lines; i++)
         if (has_place(&report->lines[i], device)) {
@@ -98,11 +101,19 @@ bool plot_roofline(FILE *to, const struct report *report, const struct report_de
             widen(x, report->lines[i].operations / report->lines[i].bytes);
             widen(y, report->lines[i].gflops);
         }
-    struct svg_chart c = {.to = to, .width = width, .height = width * GOLDEN + 40, .left = 46, .right = 8, .top = 28, .bottom = 36,
-                          .x = {.title = "operations per byte", .log = true}, .y = {.title = "GFLOP/s", .log = true}};
+    struct svg_chart c = {.to = to,
+                          .width = width,
+                          .height = width * GOLDEN + 40,
+                          .left = 46,
+                          .right = 8,
+                          .top = 28,
+                          .bottom = 36,
+                          .x = {.title = "operations per byte", .log = true},
+                          .y = {.title = "GFLOP/s", .log = true}};
     svg_range(&c.x, x[0] / 2, x[1]);
     svg_range(&c.y, y[0] / 1.3, y[1]);
-    svg_begin(to, c.width, c.height, "Roofline", "Operations a second of each problem by its operations per byte, under the device's rates");
+    svg_begin(to, c.width, c.height, "Roofline",
+              "Operations a second of each problem by its operations per byte, under the device's rates");
     svg_frame(&c);
     draw_roof(&c, "roof", peak, read);
     if (pairs > peak)
@@ -191,7 +202,8 @@ static void add_to_series(struct series *all, int *n, int capacity, const struct
     char name[256];
     double length;
     int i = 0;
-    if (r->failed[0] || !plottable(line_seconds(r)) || r->options[0] || !series_of(r->problem, name, sizeof name, &length) || length <= 0)
+    if (r->failed[0] || !plottable(line_seconds(r)) || r->options[0] ||
+        !series_of(r->problem, name, sizeof name, &length) || length <= 0)
         return;
     while (i < *n && (strcmp(all[i].name, name) || all[i].device != r->device))
         i++;
@@ -219,7 +231,8 @@ static int find_series(const struct report *report, struct series **found)
     return kept;
 }
 
-/* The number of a series' name among the names, and of its device among the devices: its colour and its shape. */
+/* The number of a series' name among the names, and of its device among the devices: its colour and its
+ * shape. */
 static int colour_of(const struct series *all, int i)
 {
     int colour = 0;
@@ -251,7 +264,8 @@ static void draw_series(struct svg_chart *c, const struct report *report, const 
             continue;
         svg_line(c, classes[colour], all[i].x, all[i].y, all[i].n);
         for (int k = 0; k < all[i].n; k++) {
-            snprintf(tip, sizeof tip, "device %d, %s, N = %.0f: %.3g ms", (int)all[i].device, all[i].name, all[i].x[k], all[i].y[k]);
+            snprintf(tip, sizeof tip, "device %d, %s, N = %.0f: %.3g ms", (int)all[i].device, all[i].name,
+                     all[i].x[k], all[i].y[k]);
             svg_mark(c, classes[colour], place_of(report, all[i].device), all[i].x[k], all[i].y[k], tip);
         }
     }
@@ -268,11 +282,19 @@ bool plot_lengths(FILE *to, const struct report *report, double width)
             widen(y, all[i].y[k]);
         }
     if (n > 0) {
-        struct svg_chart c = {.to = to, .width = width, .height = width * GOLDEN + 40, .left = 46, .right = 8, .top = 28, .bottom = 36,
-                              .x = {.title = "keys N", .log = true, .binary = true}, .y = {.title = "ms", .log = true}};
+        struct svg_chart c = {.to = to,
+                              .width = width,
+                              .height = width * GOLDEN + 40,
+                              .left = 46,
+                              .right = 8,
+                              .top = 28,
+                              .bottom = 36,
+                              .x = {.title = "keys N", .log = true, .binary = true},
+                              .y = {.title = "ms", .log = true}};
         svg_range(&c.x, x[0], x[1]);
         svg_range(&c.y, y[0], y[1]);
-        svg_begin(to, c.width, c.height, "Time against length", "Milliseconds of problems that differ in their lengths alone");
+        svg_begin(to, c.width, c.height, "Time against length",
+                  "Milliseconds of problems that differ in their lengths alone");
         svg_frame(&c);
         draw_series(&c, report, all, n);
         svg_end(to);
@@ -304,7 +326,8 @@ void plot_lengths_legend(FILE *to, const struct report *report)
 
 static bool same_problem(const struct result *a, const struct result *b)
 {
-    return !strcmp(a->problem, b->problem) && !strcmp(a->options, b->options) && !strcmp(a->tensors, b->tensors);
+    return !strcmp(a->problem, b->problem) && !strcmp(a->options, b->options) &&
+           !strcmp(a->tensors, b->tensors);
 }
 
 /* The same problem as line i, on a device; NULL if it was not measured there. */
@@ -328,8 +351,8 @@ static bool is_first(const struct report *report, size_t i)
 static void draw_bar(FILE *to, double width, double y, int colour, double length, const char *text)
 {
     const double most = width - 96;
-    fprintf(to, "<path class=\"b %s\" d=\"M0 %.1fh%.1fv12h-%.1fz\"/><text class=\"t\" x=\"%.1f\" y=\"%.1f\">", classes[colour % SVG_COLOURS], y,
-            most * length, most * length, most * length + 6, y + 10);
+    fprintf(to, "<path class=\"b %s\" d=\"M0 %.1fh%.1fv12h-%.1fz\"/><text class=\"t\" x=\"%.1f\" y=\"%.1f\">",
+            classes[colour % SVG_COLOURS], y, most * length, most * length, most * length + 6, y + 10);
     svg_text(to, text);
     fputs("</text>\n", to);
 }
@@ -358,7 +381,8 @@ static void draw_problem(FILE *to, const struct report *report, size_t line, dou
     const struct result *first = &report->lines[line];
     double fastest = HUGE_VAL;
     char text[64];
-    fprintf(to, "<text x=\"0\" y=\"%.1f\"%s>%zu: ", y + 11, strlen(first->problem) * 7.0 > width - 24 ? " class=\"small\"" : "", line + 1);
+    fprintf(to, "<text x=\"0\" y=\"%.1f\"%s>%zu: ", y + 11,
+            strlen(first->problem) * 7.0 > width - 24 ? " class=\"small\"" : "", line + 1);
     svg_text(to, first->problem);
     fputs("</text>\n", to);
     for (size_t i = 0; i < report->n_devices; i++) {
@@ -372,7 +396,8 @@ static void draw_problem(FILE *to, const struct report *report, size_t line, dou
         bar_text(text, sizeof text, r, fastest);
         if (report->n_devices == 1 && length > 0) {
             length = fmin(1, fmax(0, fmax(r->of_peak, r->of_read)));
-            snprintf(text, sizeof text, "%.2f of %s", fmax(r->of_peak, r->of_read), r->of_read > r->of_peak ? "read" : "peak");
+            snprintf(text, sizeof text, "%.2f of %s", fmax(r->of_peak, r->of_read),
+                     r->of_read > r->of_peak ? "read" : "peak");
         }
         draw_bar(to, width, y + ROW * (double)(i + 1), (int)i, length, text);
     }
@@ -387,7 +412,8 @@ bool plot_devices(FILE *to, const struct report *report, double width)
     if (n == 0 || report->n_devices == 0)
         return false;
     svg_begin(to, width, height * (double)n, "Devices side by side",
-              report->n_devices > 1 ? "Speed of each problem on each device, as a part of the fastest" : "How near each problem comes to the device's limit");
+              report->n_devices > 1 ? "Speed of each problem on each device, as a part of the fastest"
+                                    : "How near each problem comes to the device's limit");
     for (size_t i = 0, row = 0; i < report->n_lines; i++)
         if (is_first(report, i))
             draw_problem(to, report, i, width, height * (double)row++);

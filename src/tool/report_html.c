@@ -1,43 +1,21 @@
 /* SPDX-License-Identifier: MIT
- * report_html.c - clattn bench's results as one page that needs nothing else: no script, no other file, light or dark as
- * the reader's system is, for a phone and for a desk.
+ * report_html.c - clattn bench's results as one page that needs nothing else: no script, no other file, light
+ * or dark as the reader's system is, for a phone and for a desk.
  *
- * Each picture is drawn twice, wide and narrow, and the page shows the one that fits: letters keep their size. */
+ * Each picture is drawn twice, wide and narrow, and the page shows the one that fits: letters keep their
+ * size. */
 #include "tool/plots.h"
 #include "tool/svg.h"
 
 #include <math.h>
 #include <string.h>
 
-#define WIDE 968
+#define WIDE   968
 #define NARROW 400
-
-static const char style[] =
-    ":root{color-scheme:light dark;--ink:#1b1f24;--quiet:#5b6470;--paper:#fff;--card:#f5f6f8;--grid:#dfe3e8;--bad:#b3261e;--warn:#8a5a00;"
-    "--s0:#0b63b5;--s1:#c2560c;--s2:#1c7c54;--s3:#8e3a9d;--s4:#0e7f8c;--s5:#a6761d;--s6:#b5316b;--s7:#4d5562}\n"
-    "@media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--quiet:#a2abb8;--paper:#14171c;--card:#1d2128;--grid:#333a44;--bad:#ff8a80;"
-    "--warn:#f0b866;--s0:#6cb6ff;--s1:#ffa15e;--s2:#5fd19c;--s3:#d79be3;--s4:#56cfdd;--s5:#e3bd6a;--s6:#ff8fb9;--s7:#b3bcc9}}\n"
-    "*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,-apple-system,\"Segoe UI\","
-    "Roboto,\"DejaVu Sans\",sans-serif}\n"
-    "main{max-width:1000px;margin:0 auto;padding:16px}h1{font-size:1.6em;margin:.3em 0}h2{font-size:1.2em;margin:1.8em 0 .4em}"
-    "h3{font-size:1em;margin:1.2em 0 .3em}\n"
-    "p{margin:.4em 0}.quiet{color:var(--quiet)}.warn{color:var(--warn)}.bad{color:var(--bad)}code{font:.92em ui-monospace,\"DejaVu Sans Mono\","
-    "monospace;overflow-wrap:anywhere}\n"
-    ".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.85em;width:100%}th,td{padding:.25em .45em;text-align:right;"
-    "white-space:nowrap;border-bottom:1px solid var(--grid);vertical-align:top}th{font-weight:600;color:var(--quiet)}"
-    "td.w,th.w{text-align:left}td.s{white-space:normal;min-width:16em}\n"
-    ".cards{display:flex;flex-wrap:wrap;gap:12px}.card{background:var(--card);border-radius:8px;padding:10px 14px;flex:1 1 300px}"
-    ".card h3{margin:.1em 0}\n"
-    "svg{max-width:100%;height:auto;font:12px system-ui,\"DejaVu Sans\",sans-serif;display:block}svg text{fill:var(--ink)}svg .t{fill:var(--quiet)}"
-    "svg .n{font-size:10px}svg .small{font-size:9px}.g{stroke:var(--grid);fill:none}.l{fill:none;stroke-width:2}.m{stroke:var(--paper);stroke-width:1}"
-    ".roof{stroke:var(--quiet);stroke-width:1.5}.pairs{stroke-dasharray:6 4}\n"
-    ".narrow{display:none}@media(max-width:700px){.wide{display:none}.narrow{display:block}.narrow svg{width:100%}td.w{white-space:normal}"
-    "td.w code{display:inline-block;min-width:10em}}\n"
-    ".keys{list-style:none;display:flex;flex-wrap:wrap;gap:2px 16px;padding:0;margin:.3em 0;font-size:.85em}.keys svg{display:inline-block}\n";
 
 static void write_style(FILE *to)
 {
-    fprintf(to, "<style>\n%s", style);
+    fprintf(to, "<style>\n%s", report_style);
     for (int i = 0; i < SVG_COLOURS; i++)
         fprintf(to, ".m.s%d,.b.s%d{fill:var(--s%d)}.l.s%d{stroke:var(--s%d)}\n", i, i, i, i, i);
     fputs(".m.t{fill:var(--quiet)}\n</style>\n", to);
@@ -91,7 +69,8 @@ static void write_device(FILE *to, const struct report_device *d)
         fprintf(to, "multiply-add peak %.1f GFLOP/s", d->peak_gflops);
         if (isfinite(d->pair_gflops))
             fprintf(to, ", of bf16 pairs %.1f", d->pair_gflops);
-        fprintf(to, "; read %.1f GB/s; launch of an empty kernel %.1f µs", d->read_gbytes, d->launch_seconds * 1e6);
+        fprintf(to, "; read %.1f GB/s; launch of an empty kernel %.1f µs", d->read_gbytes,
+                d->launch_seconds * 1e6);
     } else
         fputs("its peak was not measured", to);
     fputs("</p>\n", to);
@@ -129,7 +108,8 @@ static bool any_series(const struct report *report)
     for (size_t i = 0; i < report->n_lines; i++)
         for (size_t j = 0; j < i; j++)
             if (series_of(report->lines[i].problem, name[0], sizeof name[0], &length[0]) &&
-                series_of(report->lines[j].problem, name[1], sizeof name[1], &length[1]) && !strcmp(name[0], name[1]) && length[0] != length[1])
+                series_of(report->lines[j].problem, name[1], sizeof name[1], &length[1]) &&
+                !strcmp(name[0], name[1]) && length[0] != length[1])
                 return true;
     return false;
 }
@@ -137,11 +117,13 @@ static bool any_series(const struct report *report)
 static void write_pictures(FILE *to, const struct report *report)
 {
     if (report->n_devices > 1)
-        fputs("<h2>Devices side by side</h2>\n<p class=\"quiet\">The longer, the faster: a bar's length is the speed as a part of the fastest "
+        fputs("<h2>Devices side by side</h2>\n<p class=\"quiet\">The longer, the faster: a bar's length is "
+              "the speed as a part of the fastest "
               "device's.</p>\n",
               to);
     else
-        fputs("<h2>How near to the device's limit</h2>\n<p class=\"quiet\">A part of its multiply-add peak, or of its rate of reading where that is the "
+        fputs("<h2>How near to the device's limit</h2>\n<p class=\"quiet\">A part of its multiply-add peak, "
+              "or of its rate of reading where that is the "
               "nearer.</p>\n",
               to);
     write_picture(to, report, NULL, plot_devices);
@@ -171,7 +153,8 @@ static void write_extra(FILE *to, const struct result *r)
             put_times(c[2], r->dense_times);
             fprintf(to, "dense %s ms: %s as long; ", c[1], c[2]);
         }
-        fprintf(to, "%.2f %% of its pairs visited, kept mass %.4f</td></tr>\n", r->visited * 100, r->kept_mass);
+        fprintf(to, "%.2f %% of its pairs visited, kept mass %.4f</td></tr>\n", r->visited * 100,
+                r->kept_mass);
     }
     if (r->peer[0]) {
         put_number(c[0], r->peer_seconds * 1e3, 3);
@@ -253,15 +236,18 @@ static void write_table(FILE *to, const struct report *report, const struct repo
     svg_text(to, d->name);
     fputs("</h2>\n", to);
     if (d->peak_gflops > 0 && d->read_gbytes > 0) {
-        fputs("<p class=\"quiet\">Each number is a problem of the table below; the line is what the device can do, at the best of the times that "
+        fputs("<p class=\"quiet\">Each number is a problem of the table below; the line is what the device "
+              "can do, at the best of the times that "
               "this was measured.</p>\n",
               to);
         write_picture(to, report, d, NULL);
         plot_storage_legend(to, report, d);
     }
-    fputs("<div class=\"scroll\"><table>\n<tr><th></th><th class=\"w\">problem</th><th class=\"w\">engine</th><th>ms</th><th>±</th><th>spread</th>"
-          "<th>GFLOP/s</th><th>GB/s</th><th>of peak</th><th>of read</th><th>error</th><th>unfused</th></tr>\n",
-          to);
+    fputs(
+        "<div class=\"scroll\"><table>\n<tr><th></th><th class=\"w\">problem</th><th "
+        "class=\"w\">engine</th><th>ms</th><th>±</th><th>spread</th>"
+        "<th>GFLOP/s</th><th>GB/s</th><th>of peak</th><th>of read</th><th>error</th><th>unfused</th></tr>\n",
+        to);
     for (size_t i = 0; i < report->n_lines; i++)
         if (report->lines[i].device == d->device)
             write_line(to, &report->lines[i], i + 1);
@@ -269,10 +255,14 @@ static void write_table(FILE *to, const struct report *report, const struct repo
 }
 
 static const char legend[] =
-    "<h2>What the columns are</h2>\n<p class=\"quiet\">ms: median from enqueue to finish; ±: half of the interval that holds it with 95 % confidence; "
-    "spread: the distance of the quartiles; both as parts of the median. GFLOP/s: two operations for each multiply-add of the two products over visible "
-    "pairs; GB/s: queries, keys, values and results each moved once; of peak, of read: these over the device's own rates, measured around each "
-    "repetition. error: the largest difference from double precision on sampled rows. unfused: how many times as long two CLBlast products with "
+    "<h2>What the columns are</h2>\n<p class=\"quiet\">ms: median from enqueue to finish; ±: half of the "
+    "interval that holds it with 95 % confidence; "
+    "spread: the distance of the quartiles; both as parts of the median. GFLOP/s: two operations for each "
+    "multiply-add of the two products over visible "
+    "pairs; GB/s: queries, keys, values and results each moved once; of peak, of read: these over the "
+    "device's own rates, measured around each "
+    "repetition. error: the largest difference from double precision on sampled rows. unfused: how many "
+    "times as long two CLBlast products with "
     "a softmax between take. A line that could not be measured, or was wrong, says FAILED and why.</p>\n";
 
 void write_html(FILE *to, const struct report *report)

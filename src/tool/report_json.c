@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * report_json.c - clattn bench's results as JSON: the file, its schema, its way back, and one record as one line for
- * a pipe.
+ * report_json.c - clattn bench's results as JSON: the file, its schema, its way back, and one record as one
+ * line for a pipe.
  *
- * A file is read strictly: what is not as the schema says is an error, so that no comparison rests on a guess. */
+ * A file is read strictly: what is not as the schema says is an error, so that no comparison rests on a
+ * guess. */
 #include "tool/report.h"
 #include "tool/tool.h"
 
@@ -38,7 +39,8 @@ static json_t *object_of(const void *record, const struct column *columns, size_
 void write_json(FILE *file, const struct report *report)
 {
     json_t *all = json_pack("{s:s, s:i}", "schema", REPORT_SCHEMA, "schema_version", REPORT_VERSION);
-    json_t *rest = object_of(report, report_columns, n_report_columns), *devices = json_array(), *lines = json_array();
+    json_t *rest = object_of(report, report_columns, n_report_columns), *devices = json_array(),
+           *lines = json_array();
     for (size_t i = 0; i < report->n_devices; i++)
         json_array_append_new(devices, object_of(&report->devices[i], device_columns, n_device_columns));
     for (size_t i = 0; i < report->n_lines; i++)
@@ -93,10 +95,12 @@ void write_schema(FILE *file)
     json_t *properties = json_object_get(top, "properties"), *required = json_object_get(top, "required");
     json_object_set_new(properties, "schema", json_pack("{s:s}", "const", REPORT_SCHEMA));
     json_object_set_new(properties, "schema_version", json_pack("{s:i}", "const", REPORT_VERSION));
-    json_object_set_new(properties, "devices", list_of(schema_of(device_columns, n_device_columns), REPORT_DEVICES));
+    json_object_set_new(properties, "devices",
+                        list_of(schema_of(device_columns, n_device_columns), REPORT_DEVICES));
     json_object_set_new(properties, "lines", list_of(schema_of(line_columns, n_line_columns), REPORT_LINES));
     for (int i = 0; i < 4; i++)
-        json_array_append_new(required, json_string(((const char *[]){"schema", "schema_version", "devices", "lines"})[i]));
+        json_array_append_new(
+            required, json_string(((const char *[]){"schema", "schema_version", "devices", "lines"})[i]));
     json_object_update(all, top);
     json_dumpf(all, file, JSON_INDENT(2));
     fputc('\n', file);
@@ -111,7 +115,8 @@ static bool take_value(void *record, const struct column *c, const json_t *value
     if (json_is_null(value))
         return true;
     if (c->kind == COLUMN_TEXT) {
-        if (!json_is_string(value) || json_string_length(value) >= c->size || strlen(json_string_value(value)) != json_string_length(value))
+        if (!json_is_string(value) || json_string_length(value) >= c->size ||
+            strlen(json_string_value(value)) != json_string_length(value))
             return false;
         put_text(at, c->size, json_string_value(value));
     } else if (c->kind == COLUMN_COUNT) {
@@ -128,9 +133,10 @@ static bool take_value(void *record, const struct column *c, const json_t *value
     return true;
 }
 
-/* The name of the first column that is missing or not as it should be, or of the one that is not known; NULL: all are good.
- * known: how many more names the object may have. */
-static const char *take_object(void *record, const struct column *columns, size_t n, const json_t *object, size_t known)
+/* The name of the first column that is missing or not as it should be, or of the one that is not known; NULL:
+ * all are good. known: how many more names the object may have. */
+static const char *take_object(void *record, const struct column *columns, size_t n, const json_t *object,
+                               size_t known)
 {
     const char *key;
     json_t *value;
@@ -141,7 +147,8 @@ static const char *take_object(void *record, const struct column *columns, size_
     }
     if (json_object_size(object) == n + known)
         return NULL;
-    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
         size_t i = 0;
         while (i < n && strcmp(columns[i].name, key))
             i++;
@@ -155,7 +162,8 @@ static int refuse_column(const char *path, const char *what, size_t number, cons
 {
     char plain[64];
     PUT_TEXT(plain, column);
-    return mistake("%s: %s %zu: '%s' is missing or not as `clattn bench --schema' says", path, what, number, plain);
+    return mistake("%s: %s %zu: '%s' is missing or not as `clattn bench --schema' says", path, what, number,
+                   plain);
 }
 
 static int take_devices(const char *path, struct report *report, const json_t *devices)
@@ -164,7 +172,8 @@ static int take_devices(const char *path, struct report *report, const json_t *d
         return mistake("%s: devices is no list of %d or fewer", path, REPORT_DEVICES);
     for (size_t i = 0; i < json_array_size(devices); i++, report->n_devices++) {
         blank_device(&report->devices[i]);
-        const char *column = take_object(&report->devices[i], device_columns, n_device_columns, json_array_get(devices, i), 0);
+        const char *column =
+            take_object(&report->devices[i], device_columns, n_device_columns, json_array_get(devices, i), 0);
         if (column)
             return refuse_column(path, "device", i, column);
     }
@@ -180,7 +189,8 @@ static int take_lines(const char *path, struct report *report, const json_t *lin
         return mistake("out of memory");
     for (size_t i = 0; i < json_array_size(lines); i++, report->n_lines++) {
         blank_line(&report->lines[i]);
-        const char *column = take_object(&report->lines[i], line_columns, n_line_columns, json_array_get(lines, i), 0);
+        const char *column =
+            take_object(&report->lines[i], line_columns, n_line_columns, json_array_get(lines, i), 0);
         if (column)
             return refuse_column(path, "line", i + 1, column);
     }
@@ -194,11 +204,13 @@ static int take_report(const char *path, struct report *report, const json_t *al
     if (!schema || strcmp(schema, REPORT_SCHEMA))
         return mistake("%s is not from `clattn bench --json': its schema is not " REPORT_SCHEMA, path);
     if (!json_is_integer(version) || json_integer_value(version) != REPORT_VERSION)
-        return mistake("%s has another version of the schema than %d, which this clattn reads", path, REPORT_VERSION);
+        return mistake("%s has another version of the schema than %d, which this clattn reads", path,
+                       REPORT_VERSION);
     const char *column = take_object(report, report_columns, n_report_columns, all, 4);
     if (column)
         return refuse_column(path, "report", 1, column);
-    return take_devices(path, report, json_object_get(all, "devices")) || take_lines(path, report, json_object_get(all, "lines"))
+    return take_devices(path, report, json_object_get(all, "devices")) ||
+                   take_lines(path, report, json_object_get(all, "lines"))
                ? EXIT_MISTAKE
                : 0;
 }
@@ -224,7 +236,8 @@ static char *read_file(const char *path, size_t *size)
     }
     const bool whole = text && feof(file) && !ferror(file);
     if (!whole)
-        mistake("%s: %s", path, ferror(file) ? strerror(errno) : "it is longer than any result of clattn bench");
+        mistake("%s: %s", path,
+                ferror(file) ? strerror(errno) : "it is longer than any result of clattn bench");
     fclose(file);
     if (whole)
         text[*size] = 0;
@@ -238,7 +251,8 @@ int read_report_text(const char *name, const char *text, size_t size, struct rep
     json_error_t error;
     blank_report(report);
     json_t *all = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
-    int code = all ? take_report(name, report, all) : mistake("%s: line %d: %s", name, error.line, error.text);
+    int code =
+        all ? take_report(name, report, all) : mistake("%s: line %d: %s", name, error.line, error.text);
     json_decref(all);
     if (code) {
         free(report->lines);
@@ -263,11 +277,14 @@ void receive_message(const char *text, struct message *m)
     m->kind = MESSAGE_BAD;
     blank_device(&m->device);
     blank_line(&m->line);
-    if ((inner = json_object_get(all, "line")) && !take_object(&m->line, line_columns, n_line_columns, inner, 0))
+    if ((inner = json_object_get(all, "line")) &&
+        !take_object(&m->line, line_columns, n_line_columns, inner, 0))
         m->kind = MESSAGE_LINE;
-    else if ((inner = json_object_get(all, "device")) && !take_object(&m->device, device_columns, n_device_columns, inner, 0))
+    else if ((inner = json_object_get(all, "device")) &&
+             !take_object(&m->device, device_columns, n_device_columns, inner, 0))
         m->kind = MESSAGE_DEVICE;
-    else if ((inner = json_object_get(all, "end")) && !take_object(&m->device, device_columns, n_device_columns, inner, 0))
+    else if ((inner = json_object_get(all, "end")) &&
+             !take_object(&m->device, device_columns, n_device_columns, inner, 0))
         m->kind = MESSAGE_END;
     else if (json_is_integer(inner = json_object_get(all, "begin"))) {
         m->number = json_integer_value(inner);

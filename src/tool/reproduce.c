@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * reproduce.c - a line of a report measured again: its call, made from the record by the same checks as a call that is
- * typed, and never by a shell. */
+ * reproduce.c - a line of a report measured again: its call, made from the record by the same checks as a
+ * call that is typed, and never by a shell. */
 #include "tool/bench.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* The next of words as print_problem_options quotes them, cut off in place; NULL at the end or if it is none.  *text goes on
- * behind it. */
+/* The next of words as print_problem_options quotes them, cut off in place; NULL at the end or if it is none.
+ * *text goes on behind it. */
 static char *next_word(char **text)
 {
     char *from = *text + strspn(*text, " "), *to = from, *word = from;

@@ -7,10 +7,11 @@
 #include <string.h>
 
 #define MOST 256
-#define LEAST_FOR_INTERVAL 6  /* 2 / 2^6 < 1 - CONFIDENCE: the smallest and the largest of six are an interval */
-#define CONFIDENCE 0.95
+#define LEAST_FOR_INTERVAL                                                                                   \
+    6 /* 2 / 2^6 < 1 - CONFIDENCE: the smallest and the largest of six are an interval */
+#define CONFIDENCE  0.95
 #define LEAST_DRIFT 0.05 /* less is not worth a warning */
-#define CHANCE 2.5 /* standard deviations: steady halves are as far apart in one series of 80 */
+#define CHANCE      2.5  /* standard deviations: steady halves are as far apart in one series of 80 */
 
 static int compare_doubles(const void *a, const void *b)
 {
@@ -24,8 +25,9 @@ double quantile(double *values, int n, double at)
     return values[(int)(at * (n - 1) + 0.5)];
 }
 
-/* How many of n values are below the median is binomial with p = 1/2, whatever the distribution: the k-th smallest and the
- * k-th largest hold the median but for twice the chance of fewer than k.  The largest k whose chance is small enough. */
+/* How many of n values are below the median is binomial with p = 1/2, whatever the distribution: the k-th
+ * smallest and the k-th largest hold the median but for twice the chance of fewer than k.  The largest k
+ * whose chance is small enough. */
 static int interval_rank(int n)
 {
     double chance = pow(0.5, n), below = 0;
@@ -38,8 +40,8 @@ static int interval_rank(int n)
     return k;
 }
 
-/* How far apart two halves are by Mann and Whitney: pairs in which the second's is the larger, in standard deviations from a half of
- * them; less 1/2 for its steps. */
+/* How far apart two halves are by Mann and Whitney: pairs in which the second's is the larger, in standard
+ * deviations from a half of them; less 1/2 for its steps. */
 static double separation(const double *first, const double *second, int n)
 {
     double larger = 0, pairs = (double)n * n;

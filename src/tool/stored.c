@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * stored.c - results that were measured before: several files as one report, to write it in other formats or to put machines side by
- * side. */
+ * stored.c - results that were measured before: several files as one report, to write it in other formats or
+ * to put machines side by side. */
 #include "tool/bench.h"
 
 #include <stdlib.h>
@@ -29,8 +29,10 @@ static int join(struct report *report, const struct report *more, const char *pa
     struct result *lines = realloc(report->lines, (report->n_lines + more->n_lines + 1) * sizeof *lines);
     if (lines)
         report->lines = lines;
-    if (!lines || report->n_lines + more->n_lines > REPORT_LINES || report->n_devices + more->n_devices > REPORT_DEVICES)
-        return mistake("%s: with it there are more than %d devices or %d lines", path, REPORT_DEVICES, REPORT_LINES);
+    if (!lines || report->n_lines + more->n_lines > REPORT_LINES ||
+        report->n_devices + more->n_devices > REPORT_DEVICES)
+        return mistake("%s: with it there are more than %d devices or %d lines", path, REPORT_DEVICES,
+                       REPORT_LINES);
     memcpy(report->devices + report->n_devices, more->devices, more->n_devices * sizeof *more->devices);
     memcpy(report->lines + report->n_lines, more->lines, more->n_lines * sizeof *more->lines);
     report->n_devices += more->n_devices;

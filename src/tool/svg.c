@@ -5,24 +5,34 @@
 #include <math.h>
 #include <string.h>
 
-#define DIGIT 6.2   /* width of a figure at the size of labels */
+#define DIGIT  6.2  /* width of a figure at the size of labels */
 #define LETTER 11.0 /* their height */
 
 void svg_text(FILE *to, const char *text)
 {
     for (; *text; text++)
         switch (*text) {
-        case '<': fputs("&lt;", to); break;
-        case '>': fputs("&gt;", to); break;
-        case '&': fputs("&amp;", to); break;
-        case '"': fputs("&quot;", to); break;
-        default: fputc(*text, to);
+        case '<':
+            fputs("&lt;", to);
+            break;
+        case '>':
+            fputs("&gt;", to);
+            break;
+        case '&':
+            fputs("&amp;", to);
+            break;
+        case '"':
+            fputs("&quot;", to);
+            break;
+        default:
+            fputc(*text, to);
         }
 }
 
 void svg_begin(FILE *to, double width, double height, const char *title, const char *what)
 {
-    fprintf(to, "<svg viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\" role=\"img\"><title>", width, height, width, height);
+    fprintf(to, "<svg viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\" role=\"img\"><title>", width,
+            height, width, height);
     svg_text(to, title);
     fputs("</title><desc>", to);
     svg_text(to, what);
@@ -43,7 +53,8 @@ void svg_range(struct svg_axis *axis, double low, double high)
 
 static double part(const struct svg_axis *axis, double value)
 {
-    return axis->log ? log(value / axis->low) / log(axis->high / axis->low) : (value - axis->low) / (axis->high - axis->low);
+    return axis->log ? log(value / axis->low) / log(axis->high / axis->low)
+                     : (value - axis->low) / (axis->high - axis->low);
 }
 
 double svg_x(const struct svg_chart *c, double value)
@@ -59,7 +70,8 @@ double svg_y(const struct svg_chart *c, double value)
 /* Powers of two, every second or third where they are many. */
 static int binary_ticks(const struct svg_axis *axis, double *ticks, int capacity)
 {
-    const int first = (int)ceil(log2(axis->low)), last = (int)floor(log2(axis->high)), step = (last - first) / 7 + 1;
+    const int first = (int)ceil(log2(axis->low)), last = (int)floor(log2(axis->high)),
+              step = (last - first) / 7 + 1;
     int n = 0;
     for (int power = first; power <= last && n < capacity; power += step)
         ticks[n++] = exp2(power);
@@ -85,7 +97,10 @@ static int log_ticks(const struct svg_axis *axis, double *ticks, int capacity)
 static int linear_ticks(const struct svg_axis *axis, double *ticks, int capacity)
 {
     const double rough = (axis->high - axis->low) / 5, power = pow(10, floor(log10(rough)));
-    const double step = power * (rough / power < 1.5 ? 1 : rough / power < 3.5 ? 2 : rough / power < 7.5 ? 5 : 10);
+    const double step = power * (rough / power < 1.5   ? 1
+                                 : rough / power < 3.5 ? 2
+                                 : rough / power < 7.5 ? 5
+                                                       : 10);
     int n = 0;
     for (double tick = ceil(axis->low / step) * step; tick <= axis->high && n < capacity; tick += step)
         ticks[n++] = tick;
@@ -110,12 +125,16 @@ static void draw_tick(struct svg_chart *c, bool vertical, double value)
     const double right = c->width - c->right, bottom = c->height - c->bottom;
     if (vertical) {
         const double y = svg_y(c, value);
-        fprintf(c->to, "<path class=\"g\" d=\"M%.1f %.1fH%.1f\"/><text class=\"t\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", c->left, y,
-                right, c->left - 6, y + 4);
+        fprintf(c->to,
+                "<path class=\"g\" d=\"M%.1f %.1fH%.1f\"/><text class=\"t\" x=\"%.1f\" y=\"%.1f\" "
+                "text-anchor=\"end\">",
+                c->left, y, right, c->left - 6, y + 4);
     } else {
         const double x = svg_x(c, value);
-        fprintf(c->to, "<path class=\"g\" d=\"M%.1f %.1fV%.1f\"/><text class=\"t\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", x, c->top,
-                bottom, x, bottom + 15);
+        fprintf(c->to,
+                "<path class=\"g\" d=\"M%.1f %.1fV%.1f\"/><text class=\"t\" x=\"%.1f\" y=\"%.1f\" "
+                "text-anchor=\"middle\">",
+                x, c->top, bottom, x, bottom + 15);
     }
     print_tick(c->to, vertical ? &c->y : &c->x, value);
     fputs("</text>\n", c->to);
@@ -126,7 +145,9 @@ void svg_frame(struct svg_chart *c)
     double ticks[32];
     for (int vertical = 0; vertical < 2; vertical++) {
         const struct svg_axis *axis = vertical ? &c->y : &c->x;
-        const int n = axis->binary ? binary_ticks(axis, ticks, 32) : axis->log ? log_ticks(axis, ticks, 32) : linear_ticks(axis, ticks, 32);
+        const int n = axis->binary ? binary_ticks(axis, ticks, 32)
+                      : axis->log  ? log_ticks(axis, ticks, 32)
+                                   : linear_ticks(axis, ticks, 32);
         for (int i = 0; i < n; i++)
             draw_tick(c, vertical, ticks[i]);
     }
@@ -155,7 +176,8 @@ static void occupy(struct svg_chart *c, struct svg_box box)
 void svg_mark(struct svg_chart *c, const char *class, int shape, double x, double y, const char *tip)
 {
     const double at_x = svg_x(c, x), at_y = svg_y(c, y);
-    static const char *const shapes[] = {"m-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", "m-4 -4h8v8h-8", "m0 -5l5 9h-10", "m0 -5l5 5l-5 5l-5 -5"};
+    static const char *const shapes[] = {"m-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", "m-4 -4h8v8h-8",
+                                         "m0 -5l5 9h-10", "m0 -5l5 5l-5 5l-5 -5"};
     fprintf(c->to, "<path class=\"m %s\" d=\"M%.1f %.1f%sz\"><title>", class, at_x, at_y, shapes[shape % 4]);
     svg_text(c->to, tip);
     fputs("</title></path>\n", c->to);
@@ -164,11 +186,13 @@ void svg_mark(struct svg_chart *c, const char *class, int shape, double x, doubl
 
 static bool overlaps(const struct svg_chart *c, const struct svg_box *box)
 {
-    if (box->left < c->left || box->right > c->width - 1 || box->top < 18 || box->bottom > c->height - c->bottom)
+    if (box->left < c->left || box->right > c->width - 1 || box->top < 18 ||
+        box->bottom > c->height - c->bottom)
         return true;
     for (int i = 0; i < c->n_labels; i++) {
         const struct svg_box *other = &c->labels[i];
-        if (box->left < other->right && other->left < box->right && box->top < other->bottom && other->top < box->bottom)
+        if (box->left < other->right && other->left < box->right && box->top < other->bottom &&
+            other->top < box->bottom)
             return true;
     }
     return false;
@@ -190,7 +214,8 @@ void svg_label(struct svg_chart *c, double x, double y, const char *text)
             }
         }
     occupy(c, box);
-    fprintf(c->to, "<text class=\"n\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", (box.left + box.right) / 2, box.bottom - 1);
+    fprintf(c->to, "<text class=\"n\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">",
+            (box.left + box.right) / 2, box.bottom - 1);
     svg_text(c->to, text);
     fputs("</text>\n", c->to);
 }

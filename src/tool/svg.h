@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #define SVG_COLOURS 8
-#define SVG_LABELS 256
+#define SVG_LABELS  256
 
 struct svg_axis {
     const char *title;

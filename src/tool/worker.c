@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * worker.c - the process in which one device is measured, so that a driver that crashes or hangs costs one line and
- * not the report.
+ * worker.c - the process in which one device is measured, so that a driver that crashes or hangs costs one
+ * line and not the report.
  *
- * It says what it does as records, one a line, on a descriptor of their own: the device with its rates, the number of the
- * line that begins, the line, the device again at the end.  After a line that failed it ends, and the next begins
- * in a new process: what is left of a context after a failed call is the driver's secret. */
+ * It says what it does as records, one a line, on a descriptor of their own: the device with its rates, the
+ * number of the line that begins, the line, the device again at the end.  After a line that failed it ends,
+ * and the next begins in a new process: what is left of a context after a failed call is the driver's secret.
+ */
 #include "tool/bench.h"
 
 #include <ctype.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 #define MAX_LISTED 64
-#define LAUNCHES 1000
+#define LAUNCHES   1000
 #define PEAK_DRIFT 0.05
 
 /* ---- devices by selector: their number, type, or a part of their name, vendor or platform ---- */
@@ -45,8 +46,8 @@ static bool answers(const clattn_device_facts *facts, size_t index, const char *
         return !strcmp(number, selector);
     if (!strcmp(selector, "cpu") || !strcmp(selector, "gpu") || !strcmp(selector, "accelerator"))
         return !strcmp(type_word(facts->type), selector);
-    return contains(facts->name, selector) || contains(facts->vendor, selector) || contains(facts->platform, selector) ||
-           contains(facts->platform_version, selector);
+    return contains(facts->name, selector) || contains(facts->vendor, selector) ||
+           contains(facts->platform, selector) || contains(facts->platform_version, selector);
 }
 
 static void describe(struct report_device *d, const clattn_device_facts *facts, int64_t index)
@@ -81,7 +82,8 @@ static int list(const struct bench *b, FILE *to)
         for (size_t i = 0; i < count && i < MAX_LISTED; i++) {
             clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
             struct report_device d;
-            if (clattn_device_describe(devices[i], &facts) || (b->n_selectors && !answers(&facts, i, b->selectors[s])))
+            if (clattn_device_describe(devices[i], &facts) ||
+                (b->n_selectors && !answers(&facts, i, b->selectors[s])))
                 continue;
             describe(&d, &facts, (int64_t)i);
             if (!sent[i])
@@ -120,11 +122,13 @@ static void measure_rates_again(struct report_device *d, struct peak *peak)
     const double change = d->peak_gflops_after / d->peak_gflops - 1;
     if (fabs(change) > PEAK_DRIFT)
         snprintf(d->warning, sizeof d->warning,
-                 "the multiply-add peak is %.1f GFLOP/s after the last line (%+.0f%%): its clock changed, or something else runs on it",
+                 "the multiply-add peak is %.1f GFLOP/s after the last line (%+.0f%%): its clock changed, or "
+                 "something else runs on it",
                  d->peak_gflops_after, change * 100);
 }
 
-static void begin_line(struct result *r, const struct bench_line *line, const struct bench *b, const struct report_device *d)
+static void begin_line(struct result *r, const struct bench_line *line, const struct bench *b,
+                       const struct report_device *d)
 {
     char *words = NULL;
     size_t size = 0;
@@ -144,7 +148,8 @@ static void begin_line(struct result *r, const struct bench_line *line, const st
     free(words);
 }
 
-static int measure_lines(const struct bench *b, size_t first, clattn_context *ctx, struct report_device *d, FILE *to)
+static int measure_lines(const struct bench *b, size_t first, clattn_context *ctx, struct report_device *d,
+                         FILE *to)
 {
     struct peak *peak;
     struct result r;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * nvml.c - stands in for NVIDIA's management library: a GPU at 00000000:17:00.0 that takes 250 W at 1755 MHz. */
+ * nvml.c - stands in for NVIDIA's management library: a GPU at 00000000:17:00.0 that takes 250 W at 1755 MHz.
+ */
 #include <string.h>
 #include <time.h>
 

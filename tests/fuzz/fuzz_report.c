@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: MIT
- * fuzz_report.c - a libFuzzer target: whatever is in a file of results, clattn bench refuses it or has a report that it can write in
- * every format, that is the same after reading again, and whose text has no controls.
+ * fuzz_report.c - a libFuzzer target: whatever is in a file of results, clattn bench refuses it or has a
+ * report that it can write in every format, that is the same after reading again, and whose text has no
+ * controls.
  *
- * An input that begins with 'J' is the file.  Any other is edits of a good file: of a record's number, a column's, that of a value from
- * a list or the length of a text that follows, which takes the value's place. */
+ * An input that begins with 'J' is the file.  Any other is edits of a good file: of a record's number, a
+ * column's, that of a value from a list or the length of a text that follows, which takes the value's place.
+ */
 #include "tool/report.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MUST(condition)                                                              \
-    do {                                                                             \
-        if (!(condition)) {                                                          \
-            fprintf(stderr, "fuzz_report.c:%d: not so: %s\n", __LINE__, #condition); \
-            abort();                                                                 \
-        }                                                                            \
+#define MUST(condition)                                                                                      \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, "fuzz_report.c:%d: not so: %s\n", __LINE__, #condition);                         \
+            abort();                                                                                         \
+        }                                                                                                    \
     } while (0)
-#define RECORDS 4 /* the report, a device, two lines */
+#define RECORDS      4 /* the report, a device, two lines */
 #define MOST_COLUMNS 80
-#define MOST_VALUE 64
+#define MOST_VALUE   64
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int mistake(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -40,11 +42,15 @@ struct edits {
     char values[RECORDS][MOST_COLUMNS][MOST_VALUE];
 };
 
-static void put_record(FILE *to, const struct edits *edits, int record, const struct column *columns, size_t n)
+static void put_record(FILE *to, const struct edits *edits, int record, const struct column *columns,
+                       size_t n)
 {
     static const char *const good[] = {"\"attn:f32:h8:q512:k512:d64\"", "7", "0.25"};
     for (size_t i = 0; i < n; i++) {
-        const char *edit = edits->values[record][i], *value = edit[0] ? edit : i == 0 && columns[i].kind == COLUMN_COUNT ? "0" : good[columns[i].kind];
+        const char *edit = edits->values[record][i], *value = edit[0] ? edit
+                                                              : i == 0 && columns[i].kind == COLUMN_COUNT
+                                                                  ? "0"
+                                                                  : good[columns[i].kind];
         /* most fields are shorter than that problem */
         if (!edit[0] && columns[i].kind == COLUMN_TEXT && columns[i].size < 64)
             value = strcmp(columns[i].name, "failed") ? "\"word\"" : "null";
@@ -55,10 +61,36 @@ static void put_record(FILE *to, const struct edits *edits, int record, const st
 }
 
 /* What has broken readers of numbers and of text, and good values that numbers and picture meet rarely. */
-static const char *const known[] = {"null", "0", "1", "-1", "0.5", "1e308", "1e-308", "-1e308", "1e999", "1e15", "1e-12", "9223372036854775807",
-                                    "9223372036854775808", "true", "[]", "{}", "\"\"", "\"x\"", "\"\\u0000\"", "\"\\u0007\"", "\"\\u009b\"",
-                                    "\"\\ud800\"", "\"<script>\"", "\"|`*&<>\\\"'\"", "\"attn:f32:q1:k9:d8\"", "\"attn:bf16:q99:k99:d8\"",
-                                    "\"attn:f16:q999999999:k999999999\"", "\":::::q:k\"", "1e3", "7e-5"};
+static const char *const known[] = {"null",
+                                    "0",
+                                    "1",
+                                    "-1",
+                                    "0.5",
+                                    "1e308",
+                                    "1e-308",
+                                    "-1e308",
+                                    "1e999",
+                                    "1e15",
+                                    "1e-12",
+                                    "9223372036854775807",
+                                    "9223372036854775808",
+                                    "true",
+                                    "[]",
+                                    "{}",
+                                    "\"\"",
+                                    "\"x\"",
+                                    "\"\\u0000\"",
+                                    "\"\\u0007\"",
+                                    "\"\\u009b\"",
+                                    "\"\\ud800\"",
+                                    "\"<script>\"",
+                                    "\"|`*&<>\\\"'\"",
+                                    "\"attn:f32:q1:k9:d8\"",
+                                    "\"attn:bf16:q99:k99:d8\"",
+                                    "\"attn:f16:q999999999:k999999999\"",
+                                    "\":::::q:k\"",
+                                    "1e3",
+                                    "7e-5"};
 #define KNOWN (sizeof known / sizeof known[0])
 
 static char *edited(const uint8_t *data, size_t size, size_t *length)

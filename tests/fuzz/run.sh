@@ -31,7 +31,7 @@ if [ "$target" = report ]; then
     # shellcheck disable=SC2046
     "$clang" -std=c11 -g -O2 -D_GNU_SOURCE -fno-sanitize-recover=all -fsanitize=$sanitizers $(pkg-config --cflags jansson) \
         -I"$out/include" -Iinclude -Isrc -I. tests/fuzz/fuzz_report.c src/tool/report_json.c src/tool/report_csv.c \
-        src/tool/report_markdown.c src/tool/report_html.c src/tool/columns.c src/tool/plots.c src/tool/svg.c \
+        src/tool/report_markdown.c src/tool/report_html.c src/tool/report_style.c src/tool/columns.c src/tool/plots.c src/tool/svg.c \
         $(pkg-config --libs jansson) -lm -o "$out/fuzz_report"
     cd "$out"
     exec ./fuzz_report -max_total_time="$seconds" -max_len=8192 -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 "$@" corpus-report
