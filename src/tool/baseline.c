@@ -223,7 +223,8 @@ static double run_once(struct pipeline *p)
                                           dv, n, 1.0f, p->s, 0, n, m * n, p->v, 0, dv, n * dv, 0.0f, p->o, 0,
                                           dv, m * dv, p->products, &p->queue, NULL);
     if (code != CLBlastSuccess || clFinish(p->queue) != CL_SUCCESS ||
-        clEnqueueReadBuffer(p->queue, p->o, CL_TRUE, 0, 1, &byte, 0, NULL, NULL) != CL_SUCCESS) /* as time_runs in measure.c */
+        clEnqueueReadBuffer(p->queue, p->o, CL_TRUE, 0, 1, &byte, 0, NULL, NULL) !=
+            CL_SUCCESS) /* as time_runs in measure.c */
         return 0;
     return now_seconds() - begin;
 }
@@ -296,7 +297,8 @@ static struct baseline time_pipeline(struct pipeline *p, struct peak *peak)
 {
     struct baseline b = {.runs = 0};
     double times[MOST_RUNS], operations[MOST_RUNS], begin = now_seconds();
-    while (b.runs < MOST_RUNS && now_seconds() - begin < (b.runs < LEAST_RUNS ? LONGEST_SECONDS : BUDGET_SECONDS)) {
+    while (b.runs < MOST_RUNS &&
+           now_seconds() - begin < (b.runs < LEAST_RUNS ? LONGEST_SECONDS : BUDGET_SECONDS)) {
         double before = peak_flops(peak);
         times[b.runs] = run_once(p);
         operations[b.runs] = times[b.runs] * (before + peak_flops(peak)) / 2;

@@ -112,7 +112,9 @@ static int read_lines(struct bench *b, int n_texts, char **texts)
         b->lines[i] = (struct bench_line){texts[i], b->tensors, ""};
     b->n_lines = n_texts ? (size_t)n_texts : preset_lines(b->preset, b->lines, BENCH_LINES);
     if (b->n_lines == 0)
-        return mistake("--preset takes quick, standard, full, chat, encoder, vision, long, training, attention or cpu, not '%s'", b->preset);
+        return mistake("--preset takes quick, standard, full, chat, encoder, vision, long, training, "
+                       "attention or cpu, not '%s'",
+                       b->preset);
     if (n_texts == 0 && options_need_problem(&b->options))
         return mistake("--mechanism, --mask, --scalar and the like go with a problem, and none is given");
     for (size_t i = 0; i < b->n_lines; i++)
@@ -143,7 +145,8 @@ static int convert(struct bench *b)
     int code = read_reports(&b->report, b->stored, b->n_stored);
     if (!code)
         code = open_files(b);
-    if (!code && !(b->paths[FORMAT_CSV] || b->paths[FORMAT_JSON] || b->paths[FORMAT_MARKDOWN] || b->paths[FORMAT_HTML]))
+    if (!code && !(b->paths[FORMAT_CSV] || b->paths[FORMAT_JSON] || b->paths[FORMAT_MARKDOWN] ||
+                   b->paths[FORMAT_HTML]))
         write_markdown(stdout, &b->report);
     if (!code)
         code = write_files(b);
@@ -255,7 +258,8 @@ static int act(struct bench *b, const char *worker, int n_texts, char **texts)
     if (modes > 1 || (modes && b->preset))
         return mistake("--compare, --reproduce, --read and --preset exclude each other");
     if (b->compares)
-        return n_texts == 2 ? compare_files(texts[0], texts[1], b->colour) : mistake("--compare takes two files of --json");
+        return n_texts == 2 ? compare_files(texts[0], texts[1], b->colour)
+                            : mistake("--compare takes two files of --json");
     if (b->reproduce)
         return reproduce(b, worker, n_texts, texts);
     if (b->n_stored)
@@ -269,21 +273,38 @@ static int act(struct bench *b, const char *worker, int n_texts, char **texts)
     return bench(b, worker, n_texts, texts);
 }
 
+static const struct option options[] = {
+    {"preset", required_argument, NULL, 'p'},
+    {"list", no_argument, NULL, 'l'},
+    {"device", required_argument, NULL, 'd'},
+    {"seconds", required_argument, NULL, 's'},
+    {"no-baseline", no_argument, NULL, 'n'},
+    {"csv", required_argument, NULL, 'c'},
+    {"json", required_argument, NULL, 'j'},
+    {"data", required_argument, NULL, 'D'},
+    {"refresh", required_argument, NULL, 'r'},
+    {"limit", required_argument, NULL, 'L'},
+    {"markdown", required_argument, NULL, 'm'},
+    {"html", required_argument, NULL, 'h'},
+    {"read", required_argument, NULL, 'R'},
+    {"compare", no_argument, NULL, 'C'},
+    {"reproduce", required_argument, NULL, 'N'},
+    {"tensors", required_argument, NULL, 'T'},
+    {"peers", no_argument, NULL, 'E'},
+    {"powercap", required_argument, NULL, 'P'},
+    {"schema", no_argument, NULL, 'S'},
+    {"worker", required_argument, NULL, 'w'}, /* isolate.c's: in no help */
+    PROBLEM_OPTIONS,
+    {0}};
+
 int command_bench(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"preset", required_argument, NULL, 'p'},   {"list", no_argument, NULL, 'l'},
-        {"device", required_argument, NULL, 'd'},   {"seconds", required_argument, NULL, 's'},
-        {"no-baseline", no_argument, NULL, 'n'},    {"csv", required_argument, NULL, 'c'},
-        {"json", required_argument, NULL, 'j'},     {"data", required_argument, NULL, 'D'},
-        {"refresh", required_argument, NULL, 'r'},  {"limit", required_argument, NULL, 'L'},
-        {"markdown", required_argument, NULL, 'm'}, {"html", required_argument, NULL, 'h'},
-        {"read", required_argument, NULL, 'R'},     {"compare", no_argument, NULL, 'C'},
-        {"reproduce", required_argument, NULL, 'N'}, {"tensors", required_argument, NULL, 'T'},
-        {"peers", no_argument, NULL, 'E'}, {"powercap", required_argument, NULL, 'P'}, {"schema", no_argument, NULL, 'S'},
-               {"worker", required_argument, NULL, 'w'}, /* isolate.c's: in no help */
-        PROBLEM_OPTIONS, {0}};
-    struct bench b = {.seconds = 1, .limit = 600, .powercap = "/sys/class/powercap", .progress = isatty(2), .colour = isatty(1) && !getenv("NO_COLOR"), .n_words = argc};
+    struct bench b = {.seconds = 1,
+                      .limit = 600,
+                      .powercap = "/sys/class/powercap",
+                      .progress = isatty(2),
+                      .colour = isatty(1) && !getenv("NO_COLOR"),
+                      .n_words = argc};
     const char *worker = NULL;
     b.words = malloc((size_t)argc * sizeof *b.words); /* getopt_long moves those of argv */
     if (!b.words)

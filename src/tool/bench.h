@@ -87,14 +87,15 @@ void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *pea
                     const clattn_select *select, struct workload *w, struct result *result);
 
 /* ---- worker.c: the process in which one device is measured, or in which devices are listed ---- */
-/* text: "FD:list", or "FD:DEVICE:FIRST" for the lines from number FIRST on; messages go to that descriptor. */
+/* text: "FD:list", or "FD:DEVICE:FIRST" for the lines from number FIRST on; messages go to that descriptor.
+ */
 int run_worker(struct bench *b, const char *text);
 
 /* ---- isolate.c: what starts such processes, and outlives them ---- */
 /* The devices that were asked for into the report, without rates: 0, or EXIT_MISTAKE after a sentence. */
 int find_devices(struct bench *b);
-/* One of them: its lines join the report and are printed as they come.  A process that crashes or is silent for too long
- * costs the line that it was at. */
+/* One of them: its lines join the report and are printed as they come.  A process that crashes or is silent
+ * for too long costs the line that it was at. */
 int measure_device(struct bench *b, struct report_device *device);
 
 /* ---- table.c: for people ---- */
@@ -107,7 +108,14 @@ void print_legend(const struct bench *b);
 /* ---- compare.c: two results of one problem ---- */
 struct change {
     enum change_kind {
-        CHANGE_NONE, CHANGE_FASTER, CHANGE_SLOWER, CHANGE_BROKEN, CHANGE_MENDED, CHANGE_STILL_FAILED, CHANGE_UNKNOWN, CHANGES
+        CHANGE_NONE,
+        CHANGE_FASTER,
+        CHANGE_SLOWER,
+        CHANGE_BROKEN,
+        CHANGE_MENDED,
+        CHANGE_STILL_FAILED,
+        CHANGE_UNKNOWN,
+        CHANGES
     } kind;
     double ratio; /* now over then, with the selection if there is one */
     double noise; /* by which it may be off 1 for nothing */
@@ -119,8 +127,8 @@ void print_change(const struct change *change, bool colour); /* a word, and the 
 int compare_files(const char *then, const char *now, bool colour);
 
 /* ---- reproduce.c ---- */
-/* Makes line number of a file the call of b, which borrows from kept: 0, or EXIT_MISTAKE after a sentence.  The caller frees
- * kept->lines. */
+/* Makes line number of a file the call of b, which borrows from kept: 0, or EXIT_MISTAKE after a sentence.
+ * The caller frees kept->lines. */
 int take_stored_line(struct bench *b, long long number, const char *path, struct report *kept);
 void print_call(const struct bench *b, const struct result *r);
 

@@ -3,8 +3,9 @@
  *
  * A repetition is: peak, problem (as often as 50 ms take), peak.  Its fraction is the problem's rate over the
  * mean of the two peaks: a machine whose clock or neighbours change between repetitions shows it in the peaks
- * too.  The median of the fractions is printed.  Times are wall clock from enqueue to finish; a run more in each
- * repetition is timed by the device's own clock, on a queue of its own, so that this costs the others nothing. */
+ * too.  The median of the fractions is printed.  Times are wall clock from enqueue to finish; a run more in
+ * each repetition is timed by the device's own clock, on a queue of its own, so that this costs the others
+ * nothing. */
 #include "tool/bench.h"
 
 #include <math.h>
@@ -83,7 +84,8 @@ static clattn_status open_run(struct device_run *r, const struct workload *w)
     r->queue = clCreateCommandQueue(clattn_context_cl(r->ctx), clattn_context_device(r->ctx), 0, &code);
     if (code != CL_SUCCESS)
         return CLATTN_OPENCL_FAILED;
-    r->profiled = clCreateCommandQueue(clattn_context_cl(r->ctx), clattn_context_device(r->ctx), CL_QUEUE_PROFILING_ENABLE, &code);
+    r->profiled = clCreateCommandQueue(clattn_context_cl(r->ctx), clattn_context_device(r->ctx),
+                                       CL_QUEUE_PROFILING_ENABLE, &code);
     return CLATTN_OK;
 }
 
@@ -98,8 +100,8 @@ static void close_run(struct device_run *r)
     clattn_plan_destroy(r->plan);
 }
 
-/* Seconds of one of n enqueues, each finished; 0 on failure.  A byte of the last result is read, because some drivers' clFinish is
- * done before the kernels are (rusticl of Mesa 22.3). */
+/* Seconds of one of n enqueues, each finished; 0 on failure.  A byte of the last result is read, because some
+ * drivers' clFinish is done before the kernels are (rusticl of Mesa 22.3). */
 static double time_runs(struct device_run *r, int n)
 {
     char byte;
@@ -118,7 +120,8 @@ static double between(cl_event begin, cl_event end)
 {
     cl_ulong first = 0, last = 0;
     if (clGetEventProfilingInfo(begin, CL_PROFILING_COMMAND_END, sizeof first, &first, NULL) != CL_SUCCESS ||
-        clGetEventProfilingInfo(end, CL_PROFILING_COMMAND_END, sizeof last, &last, NULL) != CL_SUCCESS || last <= first)
+        clGetEventProfilingInfo(end, CL_PROFILING_COMMAND_END, sizeof last, &last, NULL) != CL_SUCCESS ||
+        last <= first)
         return NAN;
     return (double)(last - first) * 1e-9;
 }
@@ -130,7 +133,8 @@ static double time_events(struct device_run *r)
     double seconds = NAN;
     if (!r->profiled || clEnqueueMarkerWithWaitList(r->profiled, 0, NULL, &begin) != CL_SUCCESS)
         return NAN;
-    if (!clattn_enqueue_forward(r->plan, r->profiled, &r->io, 0, NULL, &end) && clFinish(r->profiled) == CL_SUCCESS)
+    if (!clattn_enqueue_forward(r->plan, r->profiled, &r->io, 0, NULL, &end) &&
+        clFinish(r->profiled) == CL_SUCCESS)
         seconds = between(begin, end);
     clReleaseEvent(begin);
     if (end)
@@ -141,8 +145,8 @@ static double time_events(struct device_run *r)
 /* ---- repetitions ---- */
 struct series {
     int n;
-    double times[MAX_REPETITIONS], of_peak[MAX_REPETITIONS], of_read[MAX_REPETITIONS], peaks[MAX_REPETITIONS], reads[MAX_REPETITIONS],
-        launches[MAX_REPETITIONS], events[MAX_REPETITIONS], clocks[MAX_REPETITIONS];
+    double times[MAX_REPETITIONS], of_peak[MAX_REPETITIONS], of_read[MAX_REPETITIONS], peaks[MAX_REPETITIONS],
+        reads[MAX_REPETITIONS], launches[MAX_REPETITIONS], events[MAX_REPETITIONS], clocks[MAX_REPETITIONS];
     double joules; /* of all runs: a counter may move in steps longer than one of them */
 };
 
@@ -200,10 +204,13 @@ static bool in_pairs(const clattn_attention *a)
 static void warn(struct result *r, const struct summary *s)
 {
     if (has_drifted(s))
-        snprintf(r->warning, sizeof r->warning, "drift: the second half of its runs took %.2f times as long as the first: the clock or a neighbour changed",
+        snprintf(r->warning, sizeof r->warning,
+                 "drift: the second half of its runs took %.2f times as long as the first: the clock or a "
+                 "neighbour changed",
                  1 + s->drift);
     else if (uncertainty(s) > UNSURE)
-        snprintf(r->warning, sizeof r->warning, "noisy: after %d repetitions the median may still be off by %.0f%%", (int)r->repetitions,
+        snprintf(r->warning, sizeof r->warning,
+                 "noisy: after %d repetitions the median may still be off by %.0f%%", (int)r->repetitions,
                  100 * uncertainty(s));
 }
 
@@ -243,7 +250,8 @@ static void fill_energy(struct result *r, const struct series *s)
     }
 }
 
-/* more: what the device's products of pairs reach, as a multiple of its multiply-adds, of a problem that they could serve. */
+/* more: what the device's products of pairs reach, as a multiple of its multiply-adds, of a problem that they
+ * could serve. */
 static void fill_rates(struct result *r, struct series *s, double more)
 {
     r->gflops = r->operations / r->seconds * 1e-9;
@@ -260,7 +268,8 @@ static clattn_status measure(struct device_run *r, struct peak *peak, const stru
                              double seconds, struct result *result)
 {
     struct series s = {.n = 0};
-    const double bytes = w->list ? 0 : clattn_problem_bytes(&w->problem); /* which keys lists leave unread is not known */
+    const double bytes =
+        w->list ? 0 : clattn_problem_bytes(&w->problem);     /* which keys lists leave unread is not known */
     double once = time_runs(r, 1) > 0 ? time_runs(r, 1) : 0; /* the first warms up */
     if (once <= 0)
         return CLATTN_OPENCL_FAILED;
@@ -358,7 +367,8 @@ static void measure_plain(const struct bench *b, clattn_context *ctx, struct pea
     if (baseline.seconds > 0) {
         result->baseline_runs = baseline.runs;
         result->baseline_seconds = baseline.seconds;
-        result->baseline_times = compare_baseline(result, &baseline, in_pairs(&w->problem) ? peak_pair_factor(peak) : 1);
+        result->baseline_times =
+            compare_baseline(result, &baseline, in_pairs(&w->problem) ? peak_pair_factor(peak) : 1);
     }
 }
 

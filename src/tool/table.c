@@ -119,7 +119,8 @@ static void print_pruned(const struct result *r)
         put_times(c[1], r->dense_times);
         printf(", dense %s ms by %s: %s", c[0], r->dense_engine, c[1]);
     }
-    printf("; %.2f%% of its pairs visited, kept mass %.4f, least head %.4f\n", 100 * r->visited, r->kept_mass, r->kept_mass_least);
+    printf("; %.2f%% of its pairs visited, kept mass %.4f, least head %.4f\n", 100 * r->visited, r->kept_mass,
+           r->kept_mass_least);
 }
 
 #define BAR 10
@@ -186,7 +187,8 @@ void print_comparison(const struct bench *b)
         return;
     printf("\nms, and how many times as long as on the fastest device\n%-*s", problem_width(b), "problem");
     for (size_t i = 0; i < report->n_lines; i += b->n_lines)
-        printf("  %*s %d", columns[MS].width + (report->lines[i].device < 10 ? 6 : 5), "device", (int)report->lines[i].device);
+        printf("  %*s %d", columns[MS].width + (report->lines[i].device < 10 ? 6 : 5), "device",
+               (int)report->lines[i].device);
     printf("\n");
     for (size_t line = 0; line < b->n_lines; line++) {
         printf("%-*s", problem_width(b), b->lines[line].problem);
