@@ -219,6 +219,12 @@ if [ -r "$layer" ]; then
     judge failures "$tmp/f.json" 1
     FAULT_DIE=hang:2464 expect 1 'q77.*FAILED: nothing came from its process for 15 s' --limit 15 "$@"
     holds '^attn:f32:h1:q6:k7:d8  *[a-z]*  *[0-9]'
+    FAULT_DIE=fail:2464 expect 1 'q77.*FAILED: ' "$@"
+    holds '^attn:f32:h1:q6:k7:d8  *[a-z]*  *[0-9]'
+    FAULT_DIE=leave:2464 expect 0 '^WARNING: after its last line its process ended by signal 6' "$@"
+    judge failures "$tmp/f.json" 0
+    FAULT_DIE=fail:0 expect 1 'q77.*FAILED: the device could not be opened' "$@"
+    [ "$(grep -c FAILED "$tmp/out")" -eq 3 ] || fail "a device that cannot be opened has no three failed lines"
     # the buffer that the read rate is measured on: no line has begun
     FAULT_DIE=abort:268435456 expect 1 'q5.*FAILED: its process ended by signal 6' "$@"
     [ "$(grep -c FAILED "$tmp/out")" -eq 3 ] || fail "not all lines failed"

@@ -227,8 +227,10 @@ static void take_message(struct bench *b, struct progress *p, const struct messa
         show_progress(b, p);
     } else if (m->kind == MESSAGE_LINE && p->begun)
         add_result(b, p, &m->line);
-    else if (m->kind == MESSAGE_END)
-        *p->device = m->device;
+    else if (m->kind == MESSAGE_END) { /* the rates before are those of the first process */
+        p->device->peak_gflops_after = m->device.peak_gflops_after;
+        PUT_TEXT(p->device->warning, m->device.warning);
+    }
 }
 
 /* One worker, from the next line on; 0, or EXIT_MISTAKE. */
@@ -243,15 +245,19 @@ static int run_once(struct bench *b, struct progress *p, struct message *m)
     while (next_message(&w, b->limit, m))
         take_message(b, p, m);
     const int code = close_worker(&w, b->limit, why, sizeof why);
-    if (code > 0)
+    if (code == EXIT_MISTAKE)
         return EXIT_MISTAKE; /* after its own sentence */
-    if (code == 0 && p->next == before)
+    if (code == EXIT_CHECK_FAILED)
+        snprintf(why, sizeof why, "the device could not be opened");
+    else if (code == EXIT_GOOD && p->next == before)
         snprintf(why, sizeof why, "its process ended without a result");
-    if ((code == 0 && p->next > before) || p->next >= b->n_lines)
+    else if (code == EXIT_GOOD)
         return 0;
-    if (p->begun)
+    if (p->next >= b->n_lines)
+        snprintf(p->device->warning, sizeof p->device->warning, "after its last line %.200s", why);
+    else if (p->begun)
         add_failed(b, p, why);
-    else /* not even opened: the others would fare no better */
+    else if (p->next == before) /* not even opened: the others would fare no better */
         while (p->next < b->n_lines)
             add_failed(b, p, why);
     return 0;

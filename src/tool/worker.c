@@ -182,8 +182,10 @@ static int measure(struct bench *b, const char *device, size_t first, FILE *to)
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
     struct report_device d;
     clattn_status status = clattn_context_open(&ctx, device);
-    if (status)
-        return failed(NULL, status, device);
+    if (status) { /* the report has the other devices yet */
+        failed(NULL, status, device);
+        return EXIT_CHECK_FAILED;
+    }
     clattn_device_describe(clattn_context_device(ctx), &facts);
     describe(&d, &facts, strtoll(device, NULL, 10));
     if (b->with_peers && facts.type & CL_DEVICE_TYPE_CPU)

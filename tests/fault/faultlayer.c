@@ -10,7 +10,8 @@
  * FAULT_GUISE=DRIVER in the environment makes every device say that it is a GPU of NVIDIA's with wgmma and a driver of that
  * version: engines are tried whose kernels cannot work there.
  *
- * FAULT_DIE=abort:BYTES or hang:BYTES makes the driver abort, or never return, when a buffer of so many bytes is made. */
+ * FAULT_DIE=abort:BYTES, hang:BYTES or fail:BYTES makes the driver abort, never return, or refuse, when a buffer of so many bytes is
+ * made; fail:0 when a context is; leave:BYTES makes it abort when the program ends after such a buffer. */
 #define CL_TARGET_OPENCL_VERSION 300
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include <CL/cl_layer.h>
@@ -327,16 +328,37 @@ static cl_int CL_API_CALL layer_clGetDeviceInfo(cl_device_id device, cl_device_i
 }
 
 /* ---- a driver that dies ---- */
+static bool left;
+
+static void leave(void)
+{
+    if (left)
+        abort();
+}
+
 static cl_mem CL_API_CALL dying_clCreateBuffer(cl_context context, cl_mem_flags flags, size_t size, void *host, cl_int *status)
 {
     const char *how = getenv("FAULT_DIE"), *bytes = strchr(how, ':');
-    if (bytes && size == strtoull(bytes + 1, NULL, 10)) {
-        if (!strncmp(how, "abort", 5))
-            abort();
-        for (;;)
-            pause();
-    }
-    return layer_clCreateBuffer(context, flags, size, host, status);
+    if (!bytes || size != strtoull(bytes + 1, NULL, 10))
+        return layer_clCreateBuffer(context, flags, size, host, status);
+    if (!strncmp(how, "abort", 5))
+        abort();
+    while (!strncmp(how, "hang", 4))
+        pause();
+    left = !strncmp(how, "leave", 5);
+    if (left)
+        return layer_clCreateBuffer(context, flags, size, host, status);
+    *status = CL_OUT_OF_RESOURCES;
+    return NULL;
+}
+
+static cl_context CL_API_CALL dying_clCreateContext(const cl_context_properties *properties, cl_uint n, const cl_device_id *devices,
+                                                    context_notify notify, void *data, cl_int *status)
+{
+    if (strcmp(getenv("FAULT_DIE"), "fail:0"))
+        return layer_clCreateContext(properties, n, devices, notify, data, status);
+    *status = CL_OUT_OF_RESOURCES;
+    return NULL;
 }
 
 /* ---- the layer itself ---- */
@@ -393,8 +415,11 @@ EXPORT cl_int CL_API_CALL clInitLayer(cl_uint n_entries, const cl_icd_dispatch *
 #define WRAP(name) ours.name = layer_##name;
     WRAPPED(WRAP)
 #undef WRAP
-    if (getenv("FAULT_DIE"))
+    if (getenv("FAULT_DIE")) {
         ours.clCreateBuffer = dying_clCreateBuffer;
+        ours.clCreateContext = dying_clCreateContext;
+        atexit(leave);
+    }
     atexit(report);
     *n_ret = (cl_uint)known;
     *layer = &ours;
