@@ -13,7 +13,9 @@ DATA_FILES = \
 	tests/data/bytelm/model.safetensors tests/data/bytelm/sample.txt tests/data/bytelm/README.md \
 	tests/data/bytelm/LICENSE-sample.txt
 
-EXTRA_DIST += bench/disassemble.sh bench/gpu.sh bench/registers.py bench/accuracy.py bench/peers/peers.py bench/peers/gpu_peers.py
+EXTRA_DIST += bench/disassemble.sh bench/gpu.sh bench/registers.py bench/accuracy.py
+peersdir = $(pkgdatadir)/peers
+dist_peers_DATA = bench/peers/peers.py bench/peers/gpu_peers.py
 
 install-data-hook:
 	for f in $(DATA_FILES); do \

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 noinst_HEADERS += src/core/core.h src/expr/expr.h src/expr/tree.h src/expr/reader.h src/engine/engine.h src/attention/attention.h src/select/select.h src/select/host.h \
-	src/tool/workload.h src/tool/npy.h src/tool/tool.h src/tool/bench.h src/tool/selection.h src/tool/delta.h
+	src/tool/workload.h src/tool/npy.h src/tool/tool.h src/tool/bench.h src/tool/report.h src/tool/statistics.h src/tool/svg.h src/tool/plots.h src/tool/meter.h src/tool/peers.h src/tool/selection.h src/tool/delta.h
 
 # The objects of the library; the tests of hidden functions link them directly.
 noinst_LTLIBRARIES += libclattn_core.la
@@ -22,4 +22,4 @@ bin_PROGRAMS += clattn
 clattn_SOURCES = $(TOOL_SRCS)
 nodist_clattn_SOURCES = $(TOOL_CL_GEN)
 clattn_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(CLBLAST_CFLAGS) -DPRESET_DIR='"$(pkgdatadir)"'
-clattn_LDADD = libworkload.la libclattn.la $(JANSSON_LIBS) $(CLBLAST_LIBS) $(OPENCL_LIBS) -lm
+clattn_LDADD = libworkload.la libclattn.la $(JANSSON_LIBS) $(CLBLAST_LIBS) $(OPENCL_LIBS) $(DL_LIBS) -lm

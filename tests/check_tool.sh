@@ -132,7 +132,7 @@ mistake 'whole number of 0 or more' run --seed -1 $small
 mistake 'go with a problem' verify --mask 'k <= q' --corner tl
 mistake 'go with a problem' bench --scalar w=3
 mistake 'takes NAME=TYPE\[dims\]' verify --array n=file.npy $small
-mistake 'takes attention, cpu, quick or standard' bench --preset huge
+mistake 'takes quick, standard, full, chat' bench --preset huge
 mistake 'exclude each other' bench --preset quick $small
 mistake 'with --data' bench --preset attention --no-baseline --data "$tmp/nowhere"
 OCL_ICD_VENDORS=$tmp mistake 'no OpenCL platform' devices
@@ -305,7 +305,7 @@ if command -v python3 > /dev/null; then
     python3 - "$tmp" <<'PYTHON' || fail "CSV or JSON"
 import csv, json, sys
 folder = sys.argv[1]
-records = json.load(open(folder + "/b.json"))
+records = json.load(open(folder + "/b.json"))["lines"]
 rows = list(csv.DictReader(open(folder + "/b.csv")))
 table = [l.split() for l in open(folder + "/table") if l.startswith("attn:")]
 assert len(records) == len(rows) == len(table) >= 7, (len(records), len(rows), len(table))

@@ -17,8 +17,8 @@ AM_TESTS_ENVIRONMENT = \
 	{ echo "CLATTN_TEST_RUNTIME: $$why" >&2; exit 99; };
 
 noinst_HEADERS += tests/ref.h tests/ref_select.h tests/suite.h tests/draw.h tests/engines.h
-EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words $(SCRIPT_CHECKS) \
-	tests/check_faults.sh tests/check_remembered.sh tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices tests/ptx
+EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/fuzz_report.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words $(SCRIPT_CHECKS) \
+	tests/check_faults.sh tests/check_remembered.sh tests/check_bench.py tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices tests/ptx
 CLEAN_DIRS += fuzz tests/pocl-cache tests/pocl-cache-avx2 tests/pocl-cache-sse tests/cache tests/vendors
 
 TESTS += $(SCRIPT_CHECKS)
@@ -55,6 +55,7 @@ tests_check_budgets_LDADD = libworkload.la $(INNER_LDADD)
 tests_check_budgets_SOURCES = tests/check_budgets.c tests/select_trial.c tests/select_trial.h
 tests_check_refresh_LDADD = libworkload.la $(INNER_LDADD)
 tests_check_refresh_SOURCES = tests/check_refresh.c tests/select_trial.c tests/select_trial.h
+tests_check_statistics_SOURCES = tests/check_statistics.c src/tool/statistics.c
 tests_check_listed_SOURCES = tests/check_listed.c tests/trial.c tests/trial.h
 tests_check_mechanisms_SOURCES = tests/check_mechanisms.c tests/trial.c tests/trial.h
 tests_check_mechanism_traps_SOURCES = tests/check_mechanism_traps.c tests/trial.c tests/trial.h
@@ -76,10 +77,14 @@ check_LTLIBRARIES += tests/fault/faultlayer.la
 tests_fault_faultlayer_la_SOURCES = tests/fault/faultlayer.c tests/fault/fault.h
 tests_fault_faultlayer_la_LDFLAGS = -module -avoid-version -shared -rpath $(abs_top_builddir)/tests/fault
 tests_fault_faultlayer_la_LIBADD = $(PTHREAD_LIBS)
+check_LTLIBRARIES += tests/fault/nvml.la
+tests_fault_nvml_la_SOURCES = tests/fault/nvml.c
+tests_fault_nvml_la_LDFLAGS = -module -avoid-version -shared -rpath $(abs_top_builddir)/tests/fault
+tests_fault_nvml_la_LIBADD =
 check_PROGRAMS += tests/fault/fault_driver
 tests_fault_fault_driver_SOURCES = tests/fault/fault_driver.c tests/fault/fault.h
 tests_fault_fault_driver_LDADD = $(LDADD)
 TESTS += tests/check_faults.sh tests/check_remembered.sh
 else
-EXTRA_DIST += tests/fault/faultlayer.c tests/fault/fault_driver.c tests/fault/fault.h
+EXTRA_DIST += tests/fault/faultlayer.c tests/fault/nvml.c tests/fault/fault_driver.c tests/fault/fault.h
 endif

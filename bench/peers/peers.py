@@ -5,13 +5,15 @@ with --gpu (and --device gpu) beside what PyTorch has for NVIDIA's GPUs, cuDNN, 
 
 Every round measures each shape with each program in turn, so that a machine whose clock or neighbours change is the same for
 all; medians over the rounds are printed, and how many times as fast clattn is as the better peer.  A peer that is not
-installed (pip install torch onnxruntime onnx numpy) is left out by name.  GFLOP/s by 4 B H S^2 d, halved for causal; of decode GB/s of keys
+installed (pip install torch onnxruntime onnx numpy) is left out by name.  With --serve it answers `clattn bench --peers': a problem a line
+in, seconds by program out, as JSON.  GFLOP/s by 4 B H S^2 d, halved for causal; of decode GB/s of keys
 and values.
 """
 import argparse
 import csv
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -107,7 +109,7 @@ class Clattn:
             subprocess.run([self.options.clattn, "bench", "--device", self.options.device, "--no-baseline", "--seconds",
                             str(max(1, round(self.options.seconds))), "--json", path] + arguments, check=True, stdout=subprocess.DEVNULL)
             with open(path) as file:
-                row = json.load(file)[0]
+                row = json.load(file)["lines"][0]
         if row["failed"]:
             raise RuntimeError(row["failed"])
         return row["median_seconds"]
@@ -195,8 +197,54 @@ class OpenBlas:
         return median_time(attend, self.options.seconds)
 
 
+CPU_PEERS = {"PyTorch": PyTorch, "ONNX Runtime": OnnxRuntime, "OpenBLAS": OpenBlas}
+
+
+def shape_of(problem):
+    """The shape of a problem that the peers can do: one storage, full or causal square; None of any other."""
+    words = problem.split(":")
+    sizes = {"b": "1", "h": "1"}
+    for word in words[2:]:
+        match = re.fullmatch(r"([bhqkd])(\d+(?:/\d+)?)", word)
+        if match:
+            sizes[match[1]] = match[2]
+        elif word not in ("causal-tl", "causal-br"):
+            return None
+    causal = any(word.startswith("causal") for word in words[2:])
+    if words[0] != "attn" or words[1:2] not in (["f32"], ["f16"], ["bf16"]) or not sizes.keys() >= {"q", "k", "d"} or "/" in sizes["d"]:
+        return None
+    if causal and sizes["q"] != sizes["k"]:
+        return None
+    heads, _, kv_heads = sizes["h"].partition("/")
+    kv_heads = int(kv_heads or heads)
+    group = int(heads) // kv_heads
+    if group > 1 and causal:
+        return None  # rows of a group are one matrix to the peers, which is no longer square
+    return Shape(int(sizes["b"]), kv_heads, int(sizes["q"]), int(sizes["k"]), int(sizes["d"]), causal, words[1], group)
+
+
+def serve(options):
+    """First what is there; then for each line of standard input an object."""
+    programs, left_out = [], []
+    for name, make in CPU_PEERS.items():
+        try:
+            programs.append(make(options))
+        except ImportError as error:
+            left_out.append(f"{name} ({error})")
+    print(json.dumps({"peers": [p.name for p in programs], "left_out": left_out}), flush=True)
+    for line in sys.stdin:
+        shape = shape_of(line.strip())
+        seconds = {}
+        for program in programs if shape else []:
+            try:
+                seconds[program.name] = program.seconds(shape)
+            except (RuntimeError, MemoryError, ValueError) as error:
+                print(f"peers.py: {program.name}: {error}", file=sys.stderr)
+        print(json.dumps({name: value for name, value in seconds.items() if value}), flush=True)
+
+
 def open_programs(options):
-    on_cpu = {"PyTorch": PyTorch, "ONNX Runtime": OnnxRuntime, "OpenBLAS": OpenBlas}
+    on_cpu = CPU_PEERS
     on_gpu = {"cuDNN": lambda o: gpu_peers.TorchGpu(o, "cuDNN", "CUDNN_ATTENTION"),
               "FlashAttention-2": lambda o: gpu_peers.TorchGpu(o, "FlashAttention-2", "FLASH_ATTENTION")}
     programs = [Clattn(options)]
@@ -251,7 +299,11 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.6, help="a program's share of a round")
     parser.add_argument("--only", default="", help="shapes whose problem holds this text; 'rules': those of FlexAttention alone")
     parser.add_argument("--csv")
+    parser.add_argument("--serve", action="store_true")
     options = parser.parse_args()
+    if options.serve:
+        serve(options)
+        return
     programs = open_programs(options)
     meter = gpu_peers.Meter() if options.gpu else None
     shapes = [shape for shape in (GPU_SHAPES if options.gpu else SHAPES) if options.only in shape.problem()]

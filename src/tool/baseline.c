@@ -28,6 +28,7 @@ struct baseline measure_baseline(clattn_context *ctx, struct peak *peak, const s
 #define LEAST_RUNS 3
 #define MOST_RUNS 9
 #define BUDGET_SECONDS 0.8 /* further runs begin while this lasts */
+#define LONGEST_SECONDS 2  /* and those that are least while this does: long runs are steadier */
 #define SLOWEST_SECONDS 5  /* a run that takes longer is not repeated */
 
 extern const char clattn__cl_softmax_rows[];
@@ -210,6 +211,7 @@ static cl_int softmax(struct pipeline *p)
 static double run_once(struct pipeline *p)
 {
     size_t m = p->rows, n = p->keys, dk = p->dim, dv = p->dim_v;
+    char byte;
     double begin = now_seconds();
     CLBlastStatusCode code = CLBlastSgemmStridedBatched(
         CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeYes, m, n, dk, p->scale, p->q, 0, dk,
@@ -220,7 +222,9 @@ static double run_once(struct pipeline *p)
         code = CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeNo, m,
                                           dv, n, 1.0f, p->s, 0, n, m * n, p->v, 0, dv, n * dv, 0.0f, p->o, 0,
                                           dv, m * dv, p->products, &p->queue, NULL);
-    if (code != CLBlastSuccess || clFinish(p->queue) != CL_SUCCESS)
+    if (code != CLBlastSuccess || clFinish(p->queue) != CL_SUCCESS ||
+        clEnqueueReadBuffer(p->queue, p->o, CL_TRUE, 0, 1, &byte, 0, NULL, NULL) !=
+            CL_SUCCESS) /* as time_runs in measure.c */
         return 0;
     return now_seconds() - begin;
 }
@@ -293,7 +297,8 @@ static struct baseline time_pipeline(struct pipeline *p, struct peak *peak)
 {
     struct baseline b = {.runs = 0};
     double times[MOST_RUNS], operations[MOST_RUNS], begin = now_seconds();
-    while (b.runs < LEAST_RUNS || (b.runs < MOST_RUNS && now_seconds() - begin < BUDGET_SECONDS)) {
+    while (b.runs < MOST_RUNS &&
+           now_seconds() - begin < (b.runs < LEAST_RUNS ? LONGEST_SECONDS : BUDGET_SECONDS)) {
         double before = peak_flops(peak);
         times[b.runs] = run_once(p);
         operations[b.runs] = times[b.runs] * (before + peak_flops(peak)) / 2;
@@ -315,9 +320,10 @@ struct baseline measure_baseline(clattn_context *ctx, struct peak *peak, const s
     const char *why = refusal(&w->problem, &p.rule);
     if (why)
         return (struct baseline){.why = why};
-    if (open_pipeline(&p, ctx, w) == CL_SUCCESS && run_once(&p) > 0) { /* the first compiles */
-        b.why = "wrong";
-        if (agrees(&p, w))
+    const double first = open_pipeline(&p, ctx, w) == CL_SUCCESS ? run_once(&p) : 0; /* it compiles */
+    if (first > 0) {
+        b.why = !agrees(&p, w) ? "wrong" : first > 2 * SLOWEST_SECONDS ? "over 5 s" : NULL;
+        if (!b.why)
             b = time_pipeline(&p, peak);
     }
     close_pipeline(&p);

@@ -4,9 +4,13 @@
 #define BENCH_H
 
 #include "tool/delta.h"
+#include "tool/meter.h"
+#include "tool/peers.h"
+#include "tool/report.h"
 #include "tool/selection.h"
+#include "tool/statistics.h"
 
-#define BENCH_DEVICES 16
+#define BENCH_LINES 96
 #define SAMPLE_ROWS 24 /* rows compared with the double reference */
 
 /* ---- presets.c: which problems ---- */
@@ -42,55 +46,38 @@ struct baseline {
 struct baseline measure_baseline(clattn_context *ctx, struct peak *peak, const struct workload *w);
 
 /* ---- pruned.c: a problem with a selection, beside the dense one ---- */
-struct pruned {
-    const char *refresh;   /* the schedule of a problem of one query, or NULL */
-    double select_seconds; /* of a step, metadata of its keys included; 0: nothing is selected */
-    double visited;        /* pairs, as a part of the dense problem's */
-    struct kept_mass mass;
-    double certified;      /* a part of the listed blocks; below 0: not asked */
-    const char *dense_engine;
-    double dense_seconds; /* 0: not measured */
-    double dense_times;   /* how many times as long it takes as selection and attention */
-    struct delta delta;   /* with --delta */
-};
 /* Steps between selections, "N" or "N/N..." from each stage on: 0, or EXIT_MISTAKE after a sentence. */
 int read_refresh(const char *text, clattn_refresh *refresh);
 
 /* ---- measure.c ---- */
-struct result {
-    int device; /* its number in `clattn devices' */
-    const char *device_name, *problem, *engine, *note;
-    char why[512]; /* "": measured; else a sentence */
-    int runs;
-    double seconds, spread, gflops, gbytes, error, bound;
-    double of_peak, peak_gflops, of_read; /* 0: the device's peak is not known; of bf16 problems that of bf16 */
-    double launch_seconds; /* of an empty kernel */
-    double of_floor; /* that, and the slower of the arithmetic at the peak and the bytes at the rate of reading, by the time */
-    double of_fma; /* of the multiply-add peak, whatever the storage */
-    struct baseline baseline;
-    double baseline_times; /* how many times as long the baseline takes; 0: there is none */
-    bool is_pruned;
-    struct pruned pruned;
-};
+enum { FORMAT_CSV, FORMAT_JSON, FORMAT_MARKDOWN, FORMAT_HTML, FORMATS };
 struct bench {
     struct problem_options options;
-    const char *preset, *csv, *json, *data;
-    const char *selectors[BENCH_DEVICES];
+    const char *preset, *data, *tensors, *powercap;
+    const char *selectors[REPORT_DEVICES];
     int n_selectors;
-    long long seconds;
+    long long seconds, limit; /* limit: seconds that a device may be silent */
     const char *refresh; /* as given, or NULL */
     long long delta;     /* 0: not given */
-    bool no_baseline, progress;
-    const struct bench_line *lines; /* the same for every device */
+    bool no_baseline, with_peers, progress, colour;
+    struct bench_line lines[BENCH_LINES]; /* the same for every device */
     size_t n_lines;
-    struct result *results; /* n_lines of each device, one device after the other */
-    size_t n_results;
-    FILE *csv_file, *json_file;
+    const char *paths[FORMATS]; /* NULL: not asked for */
+    const char *stored[REPORT_DEVICES]; /* files to read instead of measuring */
+    int n_stored;
+    bool compares;
+    long long reproduce; /* the number of a line of a file, or 0 */
+    const struct result *reproduced; /* the line that is measured again, or NULL */
+    FILE *files[FORMATS];
+    char **words; /* of the call, from the command's name on: a device's process is called with the same */
+    int n_words;
+    struct meter *meter; /* of the device, in a worker; or NULL */
+    struct peers *peers; /* the same */
+    struct report report;
 };
 /* 0, or EXIT_MISTAKE after a sentence; a failure of the device or of a comparison is a result. */
 int measure_line(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
                  struct result *result);
-double quantile(double *values, int n, double at); /* sorts them */
 /* Whether n repetitions that took so long are enough. */
 bool enough(int n, double gone, double seconds);
 /* The parts of a line: its problem alone, checked and timed; why it has no result. */
@@ -101,14 +88,54 @@ void refuse(struct result *result, const clattn_context *ctx, clattn_status stat
 void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
                     const clattn_select *select, struct workload *w, struct result *result);
 
+/* ---- worker.c: the process in which one device is measured, or in which devices are listed ---- */
+/* text: "FD:list", or "FD:DEVICE:FIRST" for the lines from number FIRST on; messages go to that descriptor.
+ */
+int run_worker(struct bench *b, const char *text);
+
+/* ---- isolate.c: what starts such processes, and outlives them ---- */
+/* The devices that were asked for into the report, without rates: 0, or EXIT_MISTAKE after a sentence. */
+int find_devices(struct bench *b);
+/* One of them: its lines join the report and are printed as they come.  A process that crashes or is silent
+ * for too long costs the line that it was at. */
+int measure_device(struct bench *b, struct report_device *device);
+
 /* ---- table.c: for people ---- */
-void print_device_head(const struct bench *b, int device, const char *name, struct peak *peak);
+void print_device_head(const struct bench *b, const struct report_device *device);
+void print_device_foot(const struct report_device *device); /* its warning */
 void print_result(const struct bench *b, const struct result *r);
 void print_comparison(const struct bench *b); /* device by problem, if there are several devices */
 void print_legend(const struct bench *b);
 
-/* ---- record.c: for programs ---- */
-int open_records(struct bench *b); /* before anything is measured; 0, or EXIT_MISTAKE after a sentence */
-int write_records(struct bench *b);
+/* ---- compare.c: two results of one problem ---- */
+struct change {
+    enum change_kind {
+        CHANGE_NONE,
+        CHANGE_FASTER,
+        CHANGE_SLOWER,
+        CHANGE_BROKEN,
+        CHANGE_MENDED,
+        CHANGE_STILL_FAILED,
+        CHANGE_UNKNOWN,
+        CHANGES
+    } kind;
+    double ratio; /* now over then, with the selection if there is one */
+    double noise; /* by which it may be off 1 for nothing */
+    double rate;  /* of the device's own peak */
+};
+struct change judge(const struct result *then, const struct result *now);
+void print_change(const struct change *change, bool colour); /* a word, and the end of the line */
+/* Prints both: EXIT_CHECK_FAILED if anything is slower or fails now; EXIT_MISTAKE after a sentence. */
+int compare_files(const char *then, const char *now, bool colour);
+
+/* ---- reproduce.c ---- */
+/* Makes line number of a file the call of b, which borrows from kept: 0, or EXIT_MISTAKE after a sentence.
+ * The caller frees kept->lines. */
+int take_stored_line(struct bench *b, long long number, const char *path, struct report *kept);
+void print_call(const struct bench *b, const struct result *r);
+
+/* ---- files.c: for programs and for reading later ---- */
+int open_files(struct bench *b); /* before anything is measured; 0, or EXIT_MISTAKE after a sentence */
+int write_files(struct bench *b);
 
 #endif

@@ -81,15 +81,30 @@ bool options_need_problem(const struct problem_options *o)
     return o->mechanism || o->mask || o->corner || o->score || o->weight || o->normaliser || o->n_scalars || o->n_arrays;
 }
 
-static void print_option(FILE *to, const char *name, const char *value)
+static void print_quoted(FILE *to, const char *value)
 {
-    fprintf(to, " %s '", name);
+    fputs(" '", to);
     for (; *value; value++)
         if (*value == '\'')
             fputs("'\\''", to);
         else
             fputc(*value, to);
     fputc('\'', to);
+}
+
+void print_word(FILE *to, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=,+@%";
+    if (word[0] && strspn(word, plain) == strlen(word))
+        fprintf(to, " %s", word);
+    else
+        print_quoted(to, word);
+}
+
+static void print_option(FILE *to, const char *name, const char *value)
+{
+    fprintf(to, " %s", name);
+    print_quoted(to, value);
 }
 
 void print_problem_options(FILE *to, const struct problem_options *o)

@@ -16,6 +16,8 @@ static const struct {
     {"attention", {"attn:f16-f32:h6/2:q548:k1500:d64:lse", "cross", "queries of one text, keys of another"}},
     {"attention", {"attn:f32:h8:q2048:k2048:d64", NULL, "random numbers"}},
     {"attention", {"attn:f32:h32/8:q1:k8192:d128", NULL, "one token of generation, random numbers"}},
+    {"quick", {"attn:f32:h8:q512:k512:d64:causal-tl", NULL, ""}},
+    {"quick", {"attn:f32:h8:q1024:k1024:d64:causal-tl", NULL, ""}},
     {"quick", {"attn:f32:h8:q2048:k2048:d64", NULL, ""}},
     {"quick", {"attn:f32:h8:q2048:k2048:d64:causal-tl", NULL, ""}},
     {"quick", {"attn:f32:h8:q2048:k2048:d128", NULL, ""}},
@@ -32,6 +34,35 @@ static const struct {
     {"standard", {"attn:f32:h1:q64:k64:d64", NULL, ""}},
     {"standard", {"attn:f16:h32/8:q1:k8192:d128", NULL, ""}},
     {"standard", {"attn:f32:h32/8:q4:k8192:d128:causal-br", NULL, ""}},
+    {"chat", {"attn:f16:h32/8:q512:k512:d128:causal-br", NULL, "Llama 3 8B reads 512 tokens"}},
+    {"chat", {"attn:f16:h32/8:q2048:k2048:d128:causal-br", NULL, "2048 tokens"}},
+    {"chat", {"attn:f16:h32/8:q256:k4096:d128:causal-br", NULL, "a chunk of 256 after 3840"}},
+    {"chat", {"attn:f16:h32/8:q1:k2048:d128", NULL, "writes a token after 2048"}},
+    {"chat", {"attn:f16:h32/8:q1:k8192:d128", NULL, "after 8192"}},
+    {"chat", {"attn:f16:h32/8:q1:k32768:d128", NULL, "after 32768"}},
+    {"chat", {"attn:f16:b8:h32/8:q1:k2048:d128", NULL, "a token of each of 8 conversations"}},
+    {"chat", {"attn:f16:h32/8:q4:k8192:d128:causal-br", NULL, "4 guessed tokens judged at once"}},
+    {"chat", {"attn:bf16:h14/2:q1024:k1024:d64:causal-br", NULL, "Qwen2.5 0.5B reads"}},
+    {"chat", {"attn:bf16:h14/2:q1:k8192:d64", NULL, "and writes"}},
+    {"encoder", {"attn:f32:b16:h12:q128:k128:d64", NULL, "BERT base, 16 sentences"}},
+    {"encoder", {"attn:f32:b4:h12:q512:k512:d64", NULL, "BERT base, 4 pages"}},
+    {"encoder", {"attn:f32:b32:h12:q128:k128:d32", NULL, "MiniLM, 32 sentences"}},
+    {"encoder", {"attn:f16:h8:q1500:k1500:d64", NULL, "Whisper base hears 30 s"}},
+    {"encoder", {"attn:f16:h8:q1:k1500:d64", NULL, "and writes a token of it"}},
+    {"vision", {"attn:f16:b8:h12:q197:k197:d64", NULL, "ViT-B/16, 8 pictures of 224 x 224"}},
+    {"vision", {"attn:f16:h16:q577:k577:d64", NULL, "ViT-L/14, one of 336 x 336"}},
+    {"vision", {"attn:f16:b2:h8:q1024:k1024:d80", NULL, "Stable Diffusion 1.5, 32 x 32"}},
+    {"vision", {"attn:f16:b2:h8:q4096:k4096:d40", NULL, "64 x 64"}},
+    {"vision", {"attn:f16:b2:h8:q4096:k77:d40", NULL, "64 x 64, with its words"}},
+    {"long", {"attn:f32:h6/2:q8192:k8192:d64:causal-br", NULL, "dense"}},
+    {"long", {"attn:f32:h6/2:q8192:k8192:d64:window512-causal-br", NULL, "a window"}},
+    {"long", {"attn:f32:h6/2:q8192:k8192:d64:causal-br:pairs-256", NULL, "pruned, 256 keys a row"}},
+    {"long", {"attn:f32:h6/2:q16384:k16384:d64:causal-br:pairs-256", NULL, "pruned, 256 keys a row"}},
+    {"long", {"attn:f32:h6/2:q1:k65536:d64:causal-br:pairs-256", NULL, "a token, pruned"}},
+    {"long", {"attn:f32:h6/2:q1:k65536:d64:causal-br:infinitehip-3k:bq=1", NULL, "a token, InfiniteHiP"}},
+    {"training", {"attn:bf16:b4:h16:q1024:k1024:d64:causal-tl:lse", NULL, "GPT-2 medium, a batch of 4"}},
+    {"training", {"attn:bf16:b2:h16:q2048:k2048:d128:causal-tl:lse", NULL, "d 128, a batch of 2"}},
+    {"training", {"attn:bf16:h32:q4096:k4096:d128:causal-tl:lse", NULL, "Llama 2 7B, a whole context"}},
     {"cpu", {"attn:f32:h8:q2048:k2048:d64", NULL, ""}},
     {"cpu", {"attn:f32:h8:q2048:k2048:d64:causal-tl", NULL, ""}},
     {"cpu", {"attn:f32:h8:q2048:k2048:d128", NULL, ""}},
@@ -77,18 +108,36 @@ static const struct {
 };
 #define N_PRESETS (sizeof presets / sizeof presets[0])
 
-/* standard is quick and more. */
+/* Sets that larger ones hold. */
+static const struct {
+    const char *whole, *part;
+} unions[] = {{"standard", "quick"}, {"full", "quick"},  {"full", "standard"}, {"full", "chat"},
+              {"full", "encoder"},   {"full", "vision"}, {"full", "long"},     {"full", "training"}};
+
 static bool belongs(size_t i, const char *preset)
 {
-    return !strcmp(presets[i].preset, preset) ||
-           (!strcmp(preset, "standard") && !strcmp(presets[i].preset, "quick"));
+    if (!strcmp(presets[i].preset, preset))
+        return true;
+    for (size_t u = 0; u < sizeof unions / sizeof unions[0]; u++)
+        if (!strcmp(unions[u].whole, preset) && !strcmp(unions[u].part, presets[i].preset))
+            return true;
+    return false;
+}
+
+/* A problem that two sets share is measured once. */
+static bool listed(const struct bench_line *lines, size_t count, const struct bench_line *line)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(lines[i].problem, line->problem) && lines[i].data == line->data)
+            return true;
+    return false;
 }
 
 size_t preset_lines(const char *preset, struct bench_line *lines, size_t capacity)
 {
     size_t count = 0;
     for (size_t i = 0; i < N_PRESETS && count < capacity; i++)
-        if (belongs(i, preset))
+        if (belongs(i, preset) && !listed(lines, count, &presets[i].line))
             lines[count++] = presets[i].line;
     return count;
 }
@@ -104,6 +153,7 @@ void list_presets(void)
         printf("%-9s  %-*s%s%s\n", presets[i].preset, note[0] ? width : 0, presets[i].line.problem,
                note[0] ? "  " : "", note);
     }
+    printf("\nstandard has those of quick too; full those of quick, standard, chat, encoder, vision, long and training.\n");
 }
 
 /* ---- real tensors ---- */

@@ -79,16 +79,16 @@ static clattn_status time_stages(struct selection *x, const int64_t *began, int6
         if (began[stage] == 0)
             continue;
         if (stage > 0 && !x->io.kept) {
-            snprintf(result->why, sizeof result->why, "stages are made alone, and the selection has not the word keep");
+            snprintf(result->failed, sizeof result->failed, "stages are made alone, and the selection has not the word keep");
             return CLATTN_BAD_FLAGS;
         }
         if ((once = median_seconds(x, stage, seconds)) <= 0)
             return CLATTN_OPENCL_FAILED;
         all += once * (double)began[stage];
     }
-    result->pruned.select_seconds = all / (double)steps;
+    result->select_seconds = all / (double)steps;
     if (x->io.bounds)
-        result->pruned.select_seconds += median_seconds(x, -1, seconds);
+        result->select_seconds += median_seconds(x, -1, seconds);
     return CLATTN_OK;
 }
 
@@ -99,8 +99,9 @@ static clattn_status time_selection(const struct bench *b, struct selection *x, 
     int32_t start, age;
     clattn_refresh refresh;
     clattn_refresh_state state = {.steps = 0};
-    result->pruned.refresh = a->q_len == 1 ? b->refresh : NULL;
-    clattn_status status = fit_schedule(&refresh, result->pruned.refresh, &x->s, result->why);
+    const char *schedule = a->q_len == 1 ? b->refresh : NULL;
+    PUT_TEXT(result->refresh, schedule ? schedule : "");
+    clattn_status status = fit_schedule(&refresh, schedule, &x->s, result->failed);
     const int64_t steps = status ? 0 : period(&refresh);
     for (int64_t i = 0; !status && i < steps; i++)
         status = clattn_refresh_step(&refresh, &state, 1, &length, &start, &age, NULL);
@@ -113,42 +114,59 @@ static double dense_times(const struct result *dense, const struct result *prune
 {
     const double drift =
         dense->peak_gflops > 0 && pruned->peak_gflops > 0 ? dense->peak_gflops / pruned->peak_gflops : 1;
-    return dense->seconds * drift / (pruned->seconds + pruned->pruned.select_seconds);
+    return dense->seconds * drift / (pruned->seconds + pruned->select_seconds);
 }
 
 static void measure_dense(const struct bench *b, clattn_context *ctx, struct peak *peak,
                           const struct bench_line *line, struct workload *dense, double flops,
                           struct result *result)
 {
-    struct result r = {.device = result->device, .problem = result->problem, .note = result->note};
+    struct result r;
+    blank_line(&r);
     measure_workload(b, ctx, peak, line, dense, flops, &r);
-    if (r.why[0]) {
-        snprintf(result->why, sizeof result->why, "dense: %.480s", r.why);
+    if (r.failed[0]) {
+        snprintf(result->failed, sizeof result->failed, "dense: %.480s", r.failed);
         return;
     }
-    result->pruned.dense_engine = r.engine;
-    result->pruned.dense_seconds = r.seconds;
-    result->pruned.dense_times = dense_times(&r, result);
+    PUT_TEXT(result->dense_engine, r.engine);
+    result->dense_seconds = r.seconds;
+    result->dense_times = dense_times(&r, result);
+}
+
+static clattn_status correct(const struct bench *b, struct selection *x, struct result *result)
+{
+    struct delta d = {.rows = 0};
+    clattn_status status = apply_delta(x->ctx, x->w, &x->dense, b->delta, &d, result->failed);
+    if (status)
+        return status;
+    result->delta = b->delta;
+    result->delta_rows_seconds = d.anchor_seconds;
+    result->delta_seconds = d.anchor_seconds + d.seconds;
+    result->delta_distance = d.after;
+    result->delta_distance_before = d.before;
+    return CLATTN_OK;
 }
 
 /* The parts of the result, in their order; x has its lists. */
 static clattn_status measure_parts(const struct bench *b, struct peak *peak, const struct bench_line *line,
                                    struct selection *x, struct result *result)
 {
-    struct pruned *p = &result->pruned;
     const clattn_attention *a = &x->dense.problem;
     const double flops = clattn_problem_flops(a, (const void *const *)x->dense.arrays);
-    p->visited = selection_visited(x);
-    measure_workload(b, x->ctx, peak, line, x->w, flops * p->visited, result);
-    if (result->why[0])
+    result->visited = selection_visited(x);
+    measure_workload(b, x->ctx, peak, line, x->w, flops * result->visited, result);
+    if (result->failed[0])
         return CLATTN_OK;
     clattn_status status = time_selection(b, x, result);
     if (status)
         return status;
-    p->mass = selection_kept_mass(x);
-    p->certified = selection_certified(x);
+    const struct kept_mass mass = selection_kept_mass(x);
+    result->kept_mass = mass.mean;
+    result->kept_mass_least = mass.least;
+    if (x->certified)
+        result->certified = selection_certified(x);
     if (b->delta)
-        status = apply_delta(x->ctx, x->w, &x->dense, b->delta, &p->delta, result->why);
+        status = correct(b, x, result);
     if (!status && !b->no_baseline) /* last: it has the same o */
         measure_dense(b, x->ctx, peak, line, &x->dense, flops, result);
     return status;
@@ -159,12 +177,11 @@ void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *pea
                     struct result *result)
 {
     struct selection x;
-    result->is_pruned = true;
-    result->baseline.why = b->no_baseline ? "off" : "pattern";
+    PUT_TEXT(result->no_baseline, b->no_baseline ? "off" : "pattern");
     clattn_status status = selection_of(&x, select, w, ctx);
     if (!status)
         status = measure_parts(b, peak, line, &x, result);
-    if (status && !result->why[0])
+    if (status && !result->failed[0])
         refuse(result, ctx, status);
     selection_free(&x);
 }

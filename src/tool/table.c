@@ -16,31 +16,7 @@ static const struct {
 } columns[COLUMNS] = {{"ms", 8},      {"spread", 6},  {"GFLOP/s", 7}, {"GB/s", 6},
                       {"of peak", 7}, {"of read", 7}, {"error", 7},   {"unfused", 7}};
 
-typedef char cells[COLUMNS][16];
-
-/* Three decimals, fewer where the number is long: never more than 8 letters below 10^8. */
-static void put_number(char cell[16], double value, int decimals)
-{
-    for (double limit = 1e3; decimals > 0 && value >= limit; limit *= 10)
-        decimals--;
-    snprintf(cell, 16, "%.*f", decimals, value);
-}
-
-static void put_fraction(char cell[16], double value)
-{
-    if (value > 0)
-        snprintf(cell, 16, "%.2f", value);
-    else
-        snprintf(cell, 16, "-");
-}
-
-static void put_times(char cell[16], double value)
-{
-    if (value > 0)
-        snprintf(cell, 16, value < 999.95 ? "%.1fx" : "%.0fx", value);
-    else
-        snprintf(cell, 16, "-");
-}
+typedef cell cells[COLUMNS];
 
 static int problem_width(const struct bench *b)
 {
@@ -62,26 +38,23 @@ static int engine_width(void)
     return (int)width;
 }
 
-#define LAUNCHES 1000
-
-static void print_peaks(struct peak *peak)
+static void print_rates(const struct report_device *d)
 {
-    double fma = 0;
-    for (int i = 0; i < 3; i++) /* a runtime may bring its threads up late */
-        fma = fmax(fma, peak_flops(peak) * 1e-9);
-    printf("multiply-add peak %.1f GFLOP/s, ", fma);
-    if (peak_pair_factor(peak) > 1)
-        printf("of bf16 pairs %.1f, ", fma * peak_pair_factor(peak));
-    printf("read %.1f GB/s, launch of an empty kernel %.1f us\n", peak_bytes(peak) * 1e-9, peak_launch(peak, LAUNCHES) * 1e6);
+    printf("multiply-add peak %.1f GFLOP/s, ", d->peak_gflops);
+    if (isfinite(d->pair_gflops))
+        printf("of bf16 pairs %.1f, ", d->pair_gflops);
+    printf("read %.1f GB/s, launch of an empty kernel %.1f us\n", d->read_gbytes, d->launch_seconds * 1e6);
 }
 
-void print_device_head(const struct bench *b, int device, const char *name, struct peak *peak)
+void print_device_head(const struct bench *b, const struct report_device *d)
 {
-    printf("\ndevice %d: %s\n", device, name);
-    if (peak)
-        print_peaks(peak);
+    printf("\ndevice %d: %s (%s), driver %s\n", (int)d->device, d->name, d->platform, d->driver);
+    if (isfinite(d->peak_gflops))
+        print_rates(d);
     else
         printf("its peak is not measured: its compiler would take minutes for it, or failed\n");
+    if (d->peers[0])
+        printf("peers %s\n", d->peers);
     if (options_need_problem(&b->options) || b->options.engine) {
         printf("options");
         print_problem_options(stdout, &b->options);
@@ -94,62 +67,110 @@ void print_device_head(const struct bench *b, int device, const char *name, stru
     fflush(stdout);
 }
 
+void print_device_foot(const struct report_device *device)
+{
+    if (device->warning[0])
+        printf("WARNING: %s\n", device->warning);
+}
+
 /* Why a line has no number from the unfused pipeline, after its note. */
 static void print_note(const struct bench *b, const struct result *r)
 {
-    bool reason = r->baseline.why && !b->no_baseline && !r->is_pruned;
+    bool reason = r->no_baseline[0] && !b->no_baseline && !line_pruned(r);
     if (r->note[0] || reason)
         printf("  %s", r->note);
     if (reason)
-        printf("%s(unfused: %s)", r->note[0] ? " " : "", r->baseline.why);
+        printf("%s(unfused: %s)", r->note[0] ? " " : "", r->no_baseline);
+    printf("\n");
+    if (r->warning[0])
+        printf("    WARNING: %s\n", r->warning);
+}
+
+static void print_peer(const struct result *r)
+{
+    cell ms, times;
+    put_number(ms, r->peer_seconds * 1e3, 3);
+    put_times(times, r->peer_times);
+    if (r->peer[0])
+        printf("    %s: %s ms, %s\n", r->peer, ms, times);
+}
+
+/* What the system tells of the device's work, below the line. */
+static void print_power(const struct result *r)
+{
+    if (!isfinite(r->joules) && !isfinite(r->mhz))
+        return;
+    printf("   ");
+    if (isfinite(r->joules))
+        printf(" %.3g J, %.0f W", r->joules, r->watts);
+    if (isfinite(r->mhz))
+        printf(" at %.0f MHz", r->mhz);
     printf("\n");
 }
 
 /* The line below a pruned problem's, whose own is of its attention. */
 static void print_pruned(const struct result *r)
 {
-    const struct pruned *p = &r->pruned;
     cells c;
-    put_number(c[0], p->select_seconds * 1e3, 3);
+    put_number(c[0], r->select_seconds * 1e3, 3);
     printf("    selection %s ms", c[0]);
-    if (p->dense_seconds > 0) {
-        put_number(c[0], p->dense_seconds * 1e3, 3);
-        put_times(c[1], p->dense_times);
-        printf(", dense %s ms by %s: %s", c[0], p->dense_engine, c[1]);
+    if (r->dense_seconds > 0) {
+        put_number(c[0], r->dense_seconds * 1e3, 3);
+        put_times(c[1], r->dense_times);
+        printf(", dense %s ms by %s: %s", c[0], r->dense_engine, c[1]);
     }
-    printf("; %.2f%% of its pairs visited, kept mass %.4f, least head %.4f", 100 * p->visited, p->mass.mean, p->mass.least);
-    if (p->certified >= 0)
-        printf(", %.1f%% of the listed blocks certified", 100 * p->certified);
+    printf("; %.2f%% of its pairs visited, kept mass %.4f, least head %.4f", 100 * r->visited, r->kept_mass, r->kept_mass_least);
+    if (isfinite(r->certified))
+        printf(", %.1f%% of the listed blocks certified", 100 * r->certified);
     printf("\n");
-    if (p->delta.rows > 0)
-        printf("    correction %.3f ms, its %lld dense rows %.3f ms; distance from dense attention %.4f, before %.4f\n",
-               p->delta.seconds * 1e3, (long long)p->delta.rows, p->delta.anchor_seconds * 1e3, p->delta.after, p->delta.before);
+    if (isfinite(r->delta_seconds))
+        printf("    correction by every %lld. row %.3f ms, of which the dense rows %.3f ms; distance from dense attention %.4f, before %.4f\n",
+               (long long)r->delta, r->delta_seconds * 1e3, r->delta_rows_seconds * 1e3, r->delta_distance, r->delta_distance_before);
+}
+
+#define BAR 10
+/* How much of the device's limit is reached, the nearer of the two: a bar of eighths. */
+static void print_bar(const struct result *r)
+{
+    static const char *const eighths[] = {" ", "\342\226\217", "\342\226\216", "\342\226\215", "\342\226\214",
+                                          "\342\226\213", "\342\226\212", "\342\226\211", "\342\226\210"};
+    const double part = fmin(1, fmax(0, fmax(r->of_peak, r->of_read)));
+    const int n = (int)(part * BAR * 8 + 0.5);
+    printf("  \033[36m");
+    for (int i = 0; i < BAR; i++)
+        printf("%s", eighths[n >= 8 * i + 8 ? 8 : n > 8 * i ? n - 8 * i : 0]);
+    printf("\033[0m");
 }
 
 void print_result(const struct bench *b, const struct result *r)
 {
     cells c;
     printf("%-*s  ", problem_width(b), r->problem);
-    if (r->why[0]) {
-        printf("FAILED: %s\n", r->why);
+    if (r->failed[0]) {
+        printf("%sFAILED%s: %s\n", b->colour ? "\033[31;1m" : "", b->colour ? "\033[0m" : "", r->failed);
+        fflush(stdout);
         return;
     }
     put_number(c[MS], r->seconds * 1e3, 3);
-    snprintf(c[SPREAD], sizeof c[0], "%.0f%%", r->spread * 100);
+    put_percent(c[SPREAD], r->spread);
     put_number(c[GFLOPS], r->gflops, 1);
-    if (r->gbytes > 0)
-        put_number(c[GBYTES], r->gbytes, 1);
-    else
-        snprintf(c[GBYTES], sizeof c[0], "-");
+    put_number(c[GBYTES], r->gbytes, 1);
     put_fraction(c[OF_PEAK], r->of_peak);
     put_fraction(c[OF_READ], r->of_read);
-    snprintf(c[ERROR], sizeof c[0], "%.1e", r->error);
+    if (isfinite(r->error))
+        snprintf(c[ERROR], sizeof c[0], "%.1e", r->error);
+    else
+        snprintf(c[ERROR], sizeof c[0], "0");
     put_times(c[UNFUSED], r->baseline_times);
     printf("%-*s", engine_width(), r->engine);
     for (int i = 0; i < COLUMNS; i++)
         printf("  %*s", columns[i].width, c[i]);
+    if (b->colour)
+        print_bar(r);
     print_note(b, r);
-    if (r->is_pruned)
+    print_peer(r);
+    print_power(r);
+    if (line_pruned(r))
         print_pruned(r);
     fflush(stdout);
 }
@@ -158,28 +179,30 @@ void print_result(const struct bench *b, const struct result *r)
 static double fastest(const struct bench *b, size_t line)
 {
     double least = 0;
-    for (size_t i = line; i < b->n_results; i += b->n_lines)
-        if (!b->results[i].why[0] && (least == 0 || b->results[i].seconds < least))
-            least = b->results[i].seconds;
+    for (size_t i = line; i < b->report.n_lines; i += b->n_lines)
+        if (!b->report.lines[i].failed[0] && (least == 0 || b->report.lines[i].seconds < least))
+            least = b->report.lines[i].seconds;
     return least;
 }
 
 void print_comparison(const struct bench *b)
 {
-    if (b->n_results <= b->n_lines)
+    const struct report *report = &b->report;
+    if (report->n_lines <= b->n_lines)
         return;
     printf("\nms, and how many times as long as on the fastest device\n%-*s", problem_width(b), "problem");
-    for (size_t i = 0; i < b->n_results; i += b->n_lines)
-        printf("  %*s %d", columns[MS].width + (b->results[i].device < 10 ? 6 : 5), "device",
-               b->results[i].device);
+    for (size_t i = 0; i < report->n_lines; i += b->n_lines)
+        printf("  %*s %d", columns[MS].width + (report->lines[i].device < 10 ? 6 : 5), "device",
+               (int)report->lines[i].device);
     printf("\n");
     for (size_t line = 0; line < b->n_lines; line++) {
         printf("%-*s", problem_width(b), b->lines[line].problem);
-        for (size_t i = line; i < b->n_results; i += b->n_lines) {
-            char ms[16] = "failed", times[16] = "-";
-            if (!b->results[i].why[0]) {
-                put_number(ms, b->results[i].seconds * 1e3, 3);
-                put_times(times, b->results[i].seconds / fastest(b, line));
+        for (size_t i = line; i < report->n_lines; i += b->n_lines) {
+            const struct result *r = &report->lines[i];
+            cell ms = "failed", times = "-";
+            if (!r->failed[0]) {
+                put_number(ms, r->seconds * 1e3, 3);
+                put_times(times, r->seconds / fastest(b, line));
             }
             printf("  %*s %7s", columns[MS].width, ms, times);
         }
@@ -189,8 +212,8 @@ void print_comparison(const struct bench *b)
 
 static bool any_pruned(const struct bench *b)
 {
-    for (size_t i = 0; i < b->n_results; i++)
-        if (b->results[i].is_pruned)
+    for (size_t i = 0; i < b->report.n_lines; i++)
+        if (line_pruned(&b->report.lines[i]))
             return true;
     return false;
 }

@@ -80,6 +80,8 @@ int take_problem_option(struct problem_options *options, int option);
 bool options_need_problem(const struct problem_options *options);
 /* Prints the options as a shell takes them, each after a blank. */
 void print_problem_options(FILE *to, const struct problem_options *options);
+/* Prints a word as a shell takes it, after a blank. */
+void print_word(FILE *to, const char *word);
 
 /* A problem from its text and the options beside it; 0, or EXIT_MISTAKE after a sentence. */
 int read_problem(clattn_attention *problem, const char *text, const struct problem_options *options);

@@ -8,7 +8,10 @@
  * M" and "[fault] builds B".
  *
  * FAULT_GUISE=DRIVER in the environment makes every device say that it is a GPU of NVIDIA's with wgmma and a driver of that
- * version: engines are tried whose kernels cannot work there. */
+ * version: engines are tried whose kernels cannot work there.
+ *
+ * FAULT_DIE=abort:BYTES, hang:BYTES or fail:BYTES makes the driver abort, never return, or refuse, when a buffer of so many bytes is
+ * made; fail:0 when a context is; leave:BYTES makes it abort when the program ends after such a buffer. */
 #define CL_TARGET_OPENCL_VERSION 300
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include <CL/cl_layer.h>
@@ -20,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static cl_icd_dispatch ours;
 static const cl_icd_dispatch *next;
@@ -278,6 +282,8 @@ static cl_int CL_API_CALL layer_clBuildProgram(cl_program program, cl_uint n, co
 /* ---- questions, and answers in disguise ---- */
 #define CAPABILITY_MAJOR 0x4000 /* CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV, _MINOR_ */
 #define CAPABILITY_MINOR 0x4001
+#define PCI_BUS 0x4008 /* CL_DEVICE_PCI_BUS_ID_NV, and 0 for _SLOT_ and _DOMAIN_ */
+#define PCI_DOMAIN 0x400A
 
 static cl_int answer(const void *data, size_t bytes, size_t size, void *value, size_t *size_ret)
 {
@@ -305,7 +311,7 @@ static cl_int CL_API_CALL layer_clGetPlatformInfo(cl_platform_id platform, cl_pl
 static cl_int CL_API_CALL layer_clGetDeviceInfo(cl_device_id device, cl_device_info what, size_t size, void *value, size_t *size_ret)
 {
     static const cl_device_type type = CL_DEVICE_TYPE_GPU;
-    static const cl_uint major = 9, minor = 0;
+    static const cl_uint major = 9, minor = 0, bus = 0x17, slot = 0;
     const char *driver = getenv("FAULT_GUISE");
     cl_int failure;
     if (hit("clGetDeviceInfo", &failure))
@@ -314,9 +320,45 @@ static cl_int CL_API_CALL layer_clGetDeviceInfo(cl_device_id device, cl_device_i
         return answer(driver, strlen(driver) + 1, size, value, size_ret);
     if (driver && what == CL_DEVICE_TYPE)
         return answer(&type, sizeof type, size, value, size_ret);
+    if (driver && what >= PCI_BUS && what <= PCI_DOMAIN)
+        return answer(what == PCI_BUS ? &bus : &slot, sizeof bus, size, value, size_ret);
     if (driver && (what == CAPABILITY_MAJOR || what == CAPABILITY_MINOR))
         return answer(what == CAPABILITY_MAJOR ? &major : &minor, sizeof major, size, value, size_ret);
     return next->clGetDeviceInfo(device, what, size, value, size_ret);
+}
+
+/* ---- a driver that dies ---- */
+static bool left;
+
+static void leave(void)
+{
+    if (left)
+        abort();
+}
+
+static cl_mem CL_API_CALL dying_clCreateBuffer(cl_context context, cl_mem_flags flags, size_t size, void *host, cl_int *status)
+{
+    const char *how = getenv("FAULT_DIE"), *bytes = strchr(how, ':');
+    if (!bytes || size != strtoull(bytes + 1, NULL, 10))
+        return layer_clCreateBuffer(context, flags, size, host, status);
+    if (!strncmp(how, "abort", 5))
+        abort();
+    while (!strncmp(how, "hang", 4))
+        pause();
+    left = !strncmp(how, "leave", 5);
+    if (left)
+        return layer_clCreateBuffer(context, flags, size, host, status);
+    *status = CL_OUT_OF_RESOURCES;
+    return NULL;
+}
+
+static cl_context CL_API_CALL dying_clCreateContext(const cl_context_properties *properties, cl_uint n, const cl_device_id *devices,
+                                                    context_notify notify, void *data, cl_int *status)
+{
+    if (strcmp(getenv("FAULT_DIE"), "fail:0"))
+        return layer_clCreateContext(properties, n, devices, notify, data, status);
+    *status = CL_OUT_OF_RESOURCES;
+    return NULL;
 }
 
 /* ---- the layer itself ---- */
@@ -373,6 +415,11 @@ EXPORT cl_int CL_API_CALL clInitLayer(cl_uint n_entries, const cl_icd_dispatch *
 #define WRAP(name) ours.name = layer_##name;
     WRAPPED(WRAP)
 #undef WRAP
+    if (getenv("FAULT_DIE")) {
+        ours.clCreateBuffer = dying_clCreateBuffer;
+        ours.clCreateContext = dying_clCreateContext;
+        atexit(leave);
+    }
     atexit(report);
     *n_ret = (cl_uint)known;
     *layer = &ours;

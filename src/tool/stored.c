@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ * stored.c - results that were measured before: several files as one report, to write it in other formats or
+ * to put machines side by side. */
+#include "tool/bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Devices of a further file get numbers of their own. */
+static void renumber(struct report *more, int64_t by)
+{
+    for (size_t i = 0; i < more->n_devices; i++)
+        more->devices[i].device += by;
+    for (size_t i = 0; i < more->n_lines; i++)
+        more->lines[i].device += by;
+}
+
+static int64_t next_number(const struct report *report)
+{
+    int64_t next = 0;
+    for (size_t i = 0; i < report->n_devices; i++)
+        if (report->devices[i].device >= next)
+            next = report->devices[i].device + 1;
+    return next;
+}
+
+static int join(struct report *report, const struct report *more, const char *path)
+{
+    struct result *lines = realloc(report->lines, (report->n_lines + more->n_lines + 1) * sizeof *lines);
+    if (lines)
+        report->lines = lines;
+    if (!lines || report->n_lines + more->n_lines > REPORT_LINES ||
+        report->n_devices + more->n_devices > REPORT_DEVICES)
+        return mistake("%s: with it there are more than %d devices or %d lines", path, REPORT_DEVICES,
+                       REPORT_LINES);
+    memcpy(report->devices + report->n_devices, more->devices, more->n_devices * sizeof *more->devices);
+    memcpy(report->lines + report->n_lines, more->lines, more->n_lines * sizeof *more->lines);
+    report->n_devices += more->n_devices;
+    report->n_lines += more->n_lines;
+    return 0;
+}
+
+int read_reports(struct report *report, const char *const *paths, int n)
+{
+    struct report *more = malloc(sizeof *more);
+    int code = more ? read_report(paths[0], report) : mistake("out of memory");
+    for (int i = 1; i < n && !code; i++) {
+        code = read_report(paths[i], more);
+        if (code)
+            break;
+        renumber(more, next_number(report));
+        code = join(report, more, paths[i]);
+        free(more->lines);
+    }
+    free(more);
+    return code;
+}

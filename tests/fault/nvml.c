@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ * nvml.c - stands in for NVIDIA's management library: a GPU at 00000000:17:00.0 that takes 250 W at 1755 MHz.
+ */
+#include <string.h>
+#include <time.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+static int initialised, gpu;
+
+EXPORT int nvmlInit_v2(void);
+EXPORT int nvmlDeviceGetHandleByPciBusId_v2(const char *address, void **device);
+EXPORT int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *millijoules);
+EXPORT int nvmlDeviceGetClockInfo(void *device, int which, unsigned *mhz);
+
+int nvmlInit_v2(void)
+{
+    initialised = 1;
+    return 0;
+}
+
+int nvmlDeviceGetHandleByPciBusId_v2(const char *address, void **device)
+{
+    *device = &gpu;
+    return initialised && !strcmp(address, "00000000:17:00.0") ? 0 : 6; /* not found */
+}
+
+int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *millijoules)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    *millijoules = 250 * ((unsigned long long)t.tv_sec * 1000 + (unsigned long long)t.tv_nsec / 1000000);
+    return device == &gpu ? 0 : 2;
+}
+
+int nvmlDeviceGetClockInfo(void *device, int which, unsigned *mhz)
+{
+    *mhz = which == 1 ? 1755 : 0;
+    return device == &gpu ? 0 : 2;
+}
