@@ -35,6 +35,36 @@ struct clattn__spec {
 };
 void clattn__spec_options(const struct clattn__spec *spec, struct clattn__text *out); /* "-DT_Q=0 -DT_K=0 ..." */
 
+/* ---- knobs.c: what tuning may set of an engine's shape ----
+ * X(name, meaning).  Which engine has which, and the values that it may be given, is the table of knobs.c. */
+#define CLATTN__KNOBS(X)                                                                                     \
+    X(rows, "rows of a tile")                                                                                \
+    X(keys, "keys of a block")                                                                               \
+    X(step, "keys, and columns of values, of a register tile")                                               \
+    X(tiles, "tiles of a group that share a block; of matrix-decode its teams")                              \
+    X(depth, "blocks that are read or on their way at a time")                                               \
+    X(chunk, "columns that pass through local memory at a time")                                             \
+    X(items, "items of a group")                                                                             \
+    X(splits, "parts of the keys, where the problem asks for no number")
+enum clattn__knob {
+#define CLATTN__KNOB_NUMBER(name, meaning) CLATTN__KNOB_##name,
+    CLATTN__KNOBS(CLATTN__KNOB_NUMBER)
+#undef CLATTN__KNOB_NUMBER
+        CLATTN__N_KNOBS
+};
+/* A value for each; 0: it follows from the others, the device and the task, as without tuning. */
+struct clattn__setting {
+    int32_t knob[CLATTN__N_KNOBS];
+};
+#define CLATTN__KNOB(setting, name) ((setting)->knob[CLATTN__KNOB_##name])
+bool clattn__setting_is_empty(const struct clattn__setting *setting);
+/* The values that an engine's knob may be given, rising; *count is how many, 0 of a knob that it lacks. */
+const int32_t *clattn__knob_values(const char *engine, enum clattn__knob knob, int *count);
+/* "vector rows=32 keys=128": an engine's name and knobs in the order above, each with one of its values.  The first n characters of
+ * text, all of them; false, with the reason.  engine is of CLATTN_NAME_SIZE. */
+bool clattn__setting_parse(const char *text, size_t n, char *engine, struct clattn__setting *setting, char *reason, size_t size);
+void clattn__setting_print(const char *engine, const struct clattn__setting *setting, struct clattn__text *out);
+
 /* What an engine needs to know of a problem to choose a shape. */
 struct clattn__task {
     int64_t batch, heads, kv_heads, q_len, kv_len;
@@ -50,6 +80,7 @@ struct clattn__task {
     int64_t splits; /* asked for; 0: the engine chooses */
     bool named;      /* the engine was named: it refuses only what it cannot do */
     uint32_t failed; /* bit i: engine number i did not build or gave wrong numbers here, and is passed over */
+    struct clattn__setting setting; /* for the engine that is named; what cannot be set so is refused */
 };
 
 /* What the editor of NVIDIA's assembly is asked for (ptx.c). */
@@ -74,6 +105,7 @@ struct clattn__launch {
     int64_t scratch;          /* 4-byte words of the workspace that a group needs for itself */
     clattn__rewrite *rewrite; /* of the forward kernel's program, or NULL */
     struct clattn__ptx_wish wish;
+    struct clattn__setting setting; /* the value of every knob that this engine has for this task */
 };
 
 struct clattn__engine {
