@@ -14,11 +14,11 @@ EXPR_SRCS = src/expr/tree.c src/expr/names.c src/expr/reader.c src/expr/parse.c 
 	src/expr/eval.c src/expr/interval.c src/expr/derive.c
 ENGINE_SRCS = src/engine/spec.c src/engine/geometry.c src/engine/traps.c src/engine/instructions.c src/engine/vector.c \
 	src/engine/matrix.c src/engine/decode.c src/engine/nvidia.c src/engine/ptx.c src/engine/blocked.c src/engine/portable.c \
-	src/engine/knobs.c src/engine/choose.c
+	src/engine/knobs.c src/engine/tuning.c src/engine/built_in.c src/engine/choose.c
 ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/cost.c src/attention/check.c \
 	src/attention/rules.c src/attention/mechanism.c \
 	src/attention/setter.c src/attention/launch.c src/attention/chain.c src/attention/tables.c src/attention/buffers.c src/attention/enqueue.c src/attention/merge.c \
-	src/attention/selftest.c src/attention/plan.c src/attention/host.c
+	src/attention/selftest.c src/attention/tuned.c src/attention/plan.c src/attention/host.c
 
 SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/select/shape.c src/select/layout.c \
 	src/select/launch.c src/select/enqueue.c src/select/host.c src/select/selftest.c src/select/words.c \
@@ -39,7 +39,8 @@ PUBLIC_CHECKS = tests/check_ref tests/check_select_ref tests/check_forward tests
 	tests/check_list tests/check_select tests/check_listed
 INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/check_derivative \
 	tests/check_kernel_functions tests/check_kernel_rules tests/check_layout tests/check_cache \
-	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx tests/check_selectors tests/check_refresh
+	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx tests/check_selectors tests/check_refresh \
+	tests/check_tuning
 RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties tests/check_data tests/check_threads \
 	tests/check_guard tests/check_program tests/check_kernel_functions tests/check_kernel_rules tests/check_mechanisms \
 	tests/check_mechanism_traps tests/check_listed

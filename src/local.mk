@@ -2,6 +2,8 @@
 noinst_HEADERS += src/core/core.h src/expr/expr.h src/expr/tree.h src/expr/reader.h src/engine/engine.h src/attention/attention.h src/select/select.h src/select/host.h \
 	src/tool/workload.h src/tool/npy.h src/tool/tool.h src/tool/bench.h src/tool/selection.h
 
+AM_CPPFLAGS += -DSYSCONFDIR='"$(sysconfdir)"'
+
 # The objects of the library; the tests of hidden functions link them directly.
 noinst_LTLIBRARIES += libclattn_core.la
 libclattn_core_la_SOURCES = $(CORE_SRCS) $(EXPR_SRCS) $(ENGINE_SRCS) $(SELECT_SRCS) $(ATTENTION_SRCS)

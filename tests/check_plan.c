@@ -782,7 +782,7 @@ START_TEST(every_row_and_key_once)
                 struct choice c = choose(facts, &task, clattn__engines[e]->name, false);
                 if (c.status)
                     continue;
-                snprintf(where, sizeof where, "%s %s b%lld h%lld/%lld q%lld k%lld d%d/%d splits=%lld",
+                snprintf(where, sizeof where, "%.63s %s b%lld h%lld/%lld q%lld k%lld d%d/%d splits=%lld",
                          devices[i].file, c.engine->name, (long long)task.batch, (long long)task.heads,
                          (long long)task.kv_heads, (long long)task.q_len, (long long)task.kv_len, task.dim,
                          task.dim_v, (long long)task.splits);

@@ -10,8 +10,8 @@ AM_TESTS_ENVIRONMENT = \
 	NM='$(NM)'; CC='$(CC)'; CXX='$(CXX)'; MAKE='$(MAKE)'; TEST_CPPFLAGS='$(AM_CPPFLAGS) $(CPPFLAGS)'; \
 	export NM CC CXX MAKE TEST_CPPFLAGS; \
 	top_builddir='$(abs_top_builddir)'; top_srcdir='$(abs_top_srcdir)'; RUNTIME_CHECKS='$(RUNTIME_CHECKS)'; \
-	CLATTN_CACHE_DIR='$(abs_top_builddir)/tests/cache'; \
-	export top_builddir top_srcdir RUNTIME_CHECKS CLATTN_CACHE_DIR; \
+	CLATTN_CACHE_DIR='$(abs_top_builddir)/tests/cache'; CLATTN_TUNING=''; \
+	export top_builddir top_srcdir RUNTIME_CHECKS CLATTN_CACHE_DIR CLATTN_TUNING; \
 	. '$(abs_top_srcdir)/tests/runtimes.sh'; \
 	use_runtime "$${CLATTN_TEST_RUNTIME:-pocl}" || test -z "$${CLATTN_TEST_RUNTIME}" || \
 	{ echo "CLATTN_TEST_RUNTIME: $$why" >&2; exit 99; };
@@ -49,6 +49,7 @@ tests_check_program_LDADD = $(INNER_LDADD)
 tests_check_quarantine_LDADD = $(INNER_LDADD)
 tests_check_plan_LDADD = $(INNER_LDADD)
 tests_check_ptx_LDADD = $(INNER_LDADD)
+tests_check_tuning_LDADD = libworkload.la $(INNER_LDADD)
 tests_check_selectors_LDADD = libworkload.la $(INNER_LDADD)
 tests_check_selectors_SOURCES = tests/check_selectors.c tests/select_trial.c tests/select_trial.h
 tests_check_refresh_LDADD = libworkload.la $(INNER_LDADD)

@@ -62,6 +62,7 @@
     X(DUPLICATE_NAME, -10076, "two scalars or arrays have the same name, or an index has it")            \
     X(CORNERS_DIFFER, -10077, "patterns of different corners cannot be combined")                        \
     X(PROBLEM_SYNTAX, -10078, "the problem text is not in the problem language")                         \
+    X(BAD_TUNING, -10080, "this is no text of tuning; clattn_tuning(5) has its form")                    \
     X(UNKNOWN_MECHANISM, -10079, "no mechanism has this name; clattn_mechanism_describe lists them")     \
     /* plans */                                                                                          \
     X(NO_ENGINE, -10090, "no engine can run this problem on this device")                                \

@@ -64,6 +64,7 @@ const int32_t *clattn__knob_values(const char *engine, enum clattn__knob knob, i
  * text, all of them; false, with the reason.  engine is of CLATTN_NAME_SIZE. */
 bool clattn__setting_parse(const char *text, size_t n, char *engine, struct clattn__setting *setting, char *reason, size_t size);
 void clattn__setting_print(const char *engine, const struct clattn__setting *setting, struct clattn__text *out);
+void clattn__knob_words(enum clattn__knob knob, const char **name, const char **meaning); /* static */
 
 /* What an engine needs to know of a problem to choose a shape. */
 struct clattn__task {
@@ -137,6 +138,41 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
  * grain: keys of which a part is a multiple; wanted_groups: with few rows the keys are split until there are about so many. */
 void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int32_t grain, int64_t wanted_groups,
                              struct clattn__launch *launch);
+
+/* ---- tuning.c: lines of tuning ---- */
+/* A class of problems, or a pattern of classes, where a field is CLATTN__ANY. */
+#define CLATTN__ANY (-1)
+struct clattn__problem_class {
+    int32_t types; /* of q, k, v and o, two bits each */
+    int32_t dim, dim_v;
+    int32_t phase; /* of a word of tuning.c */
+    int32_t keys;  /* rounded up to a power of two */
+};
+void clattn__problem_class_of(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__problem_class *class);
+void clattn__problem_class_print(const struct clattn__problem_class *class, struct clattn__text *out);
+/* The fields of a line for a device's problems of a class. */
+void clattn__tuning_key(const clattn_device_facts *facts, const struct clattn__problem_class *class, struct clattn__text *out);
+
+/* A line that holds for a context's device. */
+enum { CLATTN__LAYER_BUILT_IN, CLATTN__LAYER_SYSTEM, CLATTN__LAYER_USER, CLATTN__LAYER_ADDED, CLATTN__LAYERS };
+struct clattn__entry {
+    bool block;
+    int32_t layer, exactness, order;
+    int32_t gain; /* thousandths */
+    struct clattn__problem_class class;
+    char engine[CLATTN_NAME_SIZE];
+    struct clattn__setting setting;
+};
+struct clattn__tuning *clattn__tuning_new(void); /* an empty table, or NULL */
+/* Add what holds for a device of a text; false, with a sentence, and nothing added, if the text is refused. */
+bool clattn__tuning_fill(struct clattn__tuning *table, const clattn_device_facts *facts, const char *text, int layer, char *message,
+                         size_t size);
+/* The best line but `index` of a class; table may be NULL. */
+bool clattn__tuning_find(const struct clattn__tuning *table, const struct clattn__problem_class *class, int index, struct clattn__entry *entry);
+/* Whether a line blocks an engine's launch with such knobs. */
+bool clattn__tuning_blocks(const struct clattn__tuning *table, const struct clattn__problem_class *class, const char *engine,
+                           const struct clattn__setting *setting);
+extern const char clattn__tuning_built_in[]; /* built_in.c */
 
 /* ---- matrix.c: what its tiles take; a refusal is NULL or the reason ---- */
 const char *clattn__matrix_refusal(const struct clattn__task *task);       /* of products of 16 bits */

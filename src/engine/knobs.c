@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_VALUES 12
+_Static_assert(CLATTN_MAX_VALUES >= 12, "the longest list of values");
 
 static const char *const names[] = {
 #define KNOB_NAME(name, meaning) #name,
@@ -26,7 +26,7 @@ static const char *const meanings[] = {
 static const struct {
     const char *engine;
     enum clattn__knob knob;
-    int32_t values[MOST_VALUES]; /* ends with 0 */
+    int32_t values[CLATTN_MAX_VALUES]; /* 0 behind the last */
 } knobs[] = {
     {"vector", SET(rows), {16, 32, 48, 64}}, /* whole vectors of sixteen */
     {"vector", SET(keys), {32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096}}, /* from 512 on of few rows; 256 of both */
@@ -62,12 +62,18 @@ const int32_t *clattn__knob_values(const char *engine, enum clattn__knob knob, i
 {
     for (size_t i = 0; i < CLATTN__LEN(knobs); i++)
         if (knobs[i].knob == knob && !strcmp(knobs[i].engine, engine)) {
-            for (*count = 0; *count < MOST_VALUES && knobs[i].values[*count];)
+            for (*count = 0; *count < CLATTN_MAX_VALUES && knobs[i].values[*count];)
                 ++*count;
             return knobs[i].values;
         }
     *count = 0;
     return NULL;
+}
+
+void clattn__knob_words(enum clattn__knob knob, const char **name, const char **meaning)
+{
+    *name = names[knob];
+    *meaning = meanings[knob];
 }
 
 bool clattn__setting_is_empty(const struct clattn__setting *setting)
