@@ -260,13 +260,13 @@ START_TEST(merging)
     static const char both[] = HEAD "block | dev | 1.0 | * * * * | vector rows=32 | 2026-11-20 why\n"
                                     "tune | dev | 1.0 | f32 d64 prefill k2048 | vector rows=32 | 2026-11-26 gain=1.050\n"
                                     "tune | dev | 2.0 | f32 d64 prefill k2048 | vector | 2026-11-26 gain=1.000\n";
-    char message[64], small[40];
+    char message[256], small[40];
     ck_assert_str_eq(merge(a, b), both);
     ck_assert_str_eq(merge(b, a), both);
     ck_assert_str_eq(merge(merge(a, b), both), both);
     ck_assert_str_eq(merge(HEAD, NULL), HEAD);
     ck_assert_int_eq(clattn_tuning_merge(a, "rubbish", small, sizeof small, message, sizeof message), CLATTN_BAD_TUNING);
-    ck_assert_int_eq(strncmp(message, "line 1: ", 8), 0);
+    ck_assert_ptr_nonnull(strstr(message, ": line 1: "));
     ck_assert_int_eq(clattn_tuning_merge(a, b, small, sizeof small, NULL, 0), CLATTN_BUFFER_TOO_SHORT);
     ck_assert_int_eq(clattn_tuning_merge(NULL, b, small, sizeof small, NULL, 0), CLATTN_NULL_ARGUMENT);
 }
@@ -532,9 +532,9 @@ START_TEST(resolving)
     ck_assert_int_eq(clattn_tuning_resolve(&facts, &a, "vector rows=32", text, sizeof text), CLATTN_OK);
     ck_assert_str_eq(text, "vector rows=32 keys=128 step=8 tiles=4 depth=2 splits=1");
     ck_assert_int_eq(clattn_tuning_resolve(&facts, &a, "vector rows=64 step=16", text, sizeof text), CLATTN_ENGINE_REFUSED);
-    ck_assert_str_eq(text, "the registers do not hold the sums of rows x step");
+    ck_assert_str_eq(text, "the forced engine refuses this problem or device: the registers do not hold the sums of rows x step");
     ck_assert_int_eq(clattn_tuning_resolve(&facts, &a, "matrix-mma rows=64", text, sizeof text), CLATTN_ENGINE_REFUSED);
-    ck_assert_str_eq(text, "no matrix unit that clattn knows");
+    ck_assert_ptr_nonnull(strstr(text, ": no matrix unit that clattn knows"));
     ck_assert_int_eq(clattn_tuning_resolve(&facts, &a, "vector rows=31", text, sizeof text), CLATTN_BAD_TUNING);
     ck_assert_int_eq(clattn_tuning_resolve(&facts, &a, NULL, text, 8), CLATTN_BUFFER_TOO_SHORT);
     clattn_knob knob = CLATTN_KNOB_INIT;

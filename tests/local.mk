@@ -17,7 +17,8 @@ AM_TESTS_ENVIRONMENT = \
 	{ echo "CLATTN_TEST_RUNTIME: $$why" >&2; exit 99; };
 
 noinst_HEADERS += tests/ref.h tests/ref_select.h tests/suite.h tests/draw.h tests/engines.h
-EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words $(SCRIPT_CHECKS) \
+EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/fuzz_tuning.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words \
+	tests/fuzz/seeds-tuning tests/fuzz/words-tuning $(SCRIPT_CHECKS) \
 	tests/check_faults.sh tests/check_remembered.sh tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices tests/ptx
 CLEAN_DIRS += fuzz tests/pocl-cache tests/pocl-cache-avx2 tests/pocl-cache-sse tests/cache tests/vendors
 

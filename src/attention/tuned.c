@@ -217,11 +217,11 @@ clattn_status clattn_tuning_key(const clattn_device_facts *facts, const clattn_a
     return status;
 }
 
-/* The reason of a refusal is the last line of those of a choice, without its head. */
+/* A status with a reason: its first line, without the words before a colon. */
 static clattn_status say_reason(clattn_status status, const char *why, char *text, size_t size)
 {
-    const char *colon = strchr(why, ':');
-    snprintf(text, size, "%.*s", (int)strcspn(colon ? colon + 2 : why, "\n"), colon ? colon + 2 : why);
+    const char *colon = strncmp(why, "refuses ", 8) ? NULL : strchr(why, ':'), *reason = colon ? colon + 2 : why;
+    snprintf(text, size, "%s: %.*s", clattn_status_text(status), (int)strcspn(reason, "\n"), reason);
     return status;
 }
 
@@ -232,10 +232,8 @@ static clattn_status resolve(const clattn_device_facts *facts, const clattn_atte
     const struct clattn__engine *chosen;
     struct clattn__launch launch = {0};
     struct clattn__text why = clattn__text_into(reasons, sizeof reasons), out = clattn__text_into(text, size);
-    if (setting && !clattn__setting_parse(setting, strlen(setting), engine, &task->setting, reason, sizeof reason)) {
-        snprintf(text, size, "%s", reason);
-        return CLATTN_BAD_TUNING;
-    }
+    if (setting && !clattn__setting_parse(setting, strlen(setting), engine, &task->setting, reason, sizeof reason))
+        return say_reason(CLATTN_BAD_TUNING, reason, text, size);
     clattn_status status = clattn__engine_choose(facts, task, setting ? engine : a->engine, false, &chosen, &launch, &why);
     if (status)
         return say_reason(status, reasons, text, size);

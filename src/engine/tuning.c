@@ -489,7 +489,7 @@ clattn_status clattn_tuning_merge(const char *older, const char *newer, char *me
     if (!each_line(older, collect, &m, sentence, sizeof sentence) || (newer && !each_line(newer, collect, &m, sentence, sizeof sentence)))
         status = strcmp(sentence, "out of memory") ? CLATTN_BAD_TUNING : CLATTN_OUT_OF_HOST_MEMORY;
     if (status && message && message_size)
-        snprintf(message, message_size, "%s", sentence);
+        snprintf(message, message_size, "%s: %s", clattn_status_text(status), sentence);
     struct clattn__text out = clattn__text_into(merged, size);
     if (!status && m.n)
         qsort(m.lines, m.n, sizeof *m.lines, compare_lines);
