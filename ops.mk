@@ -30,7 +30,8 @@ WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_
 TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
 	src/tool/tensors.c src/tool/bench.c src/tool/presets.c src/tool/measure.c src/tool/table.c src/tool/record.c \
 	src/tool/peak.c src/tool/baseline.c src/tool/explain.c src/tool/names.c src/tool/select.c src/tool/selection.c \
-	src/tool/selection_check.c src/tool/list_files.c src/tool/pruned.c
+	src/tool/selection_check.c src/tool/list_files.c src/tool/pruned.c src/tool/tune.c src/tool/tune_search.c \
+	src/tool/tune_child.c src/tool/tune_worker.c src/tool/tune_file.c
 
 # Tests of the installed interface; of hidden functions, which link the objects (tests/local.mk says so); scripts.
 # RUNTIME_CHECKS run again on the other CPU runtime.

@@ -57,6 +57,9 @@ CLATTN_API clattn_status clattn_tuning_key(const clattn_device_facts *facts, con
 CLATTN_API clattn_status clattn_tuning_merge(const char *older, const char *newer, char *merged, size_t size, char *message,
                                              size_t message_size);
 
+/* Write the path of the user's file, "" where there is none.  NULL_ARGUMENT, BUFFER_TOO_SHORT. */
+CLATTN_API clattn_status clattn_tuning_path(char *text, size_t size);
+
 /* Say which layers the plans of a context use from now on (CLATTN_TUNING_ALL is the default); files are read again, once. */
 CLATTN_API clattn_status clattn_context_set_tuning(clattn_context *ctx, uint32_t layers);
 

@@ -45,6 +45,16 @@ static void read_layers(clattn_context *ctx, struct clattn__tuning *table, uint3
         add_file(ctx, table, clattn__env_tuning_file(path, sizeof path), CLATTN__LAYER_USER);
 }
 
+clattn_status clattn_tuning_path(char *text, size_t size)
+{
+    char path[CLATTN__PATH_SIZE];
+    if (!text || size == 0)
+        return CLATTN_NULL_ARGUMENT;
+    const char *user = clattn__env_tuning_file(path, sizeof path);
+    int n = snprintf(text, size, "%s", user ? user : "");
+    return n >= 0 && (size_t)n < size ? CLATTN_OK : CLATTN_BUFFER_TOO_SHORT;
+}
+
 /* The first plan reads the layers; of several threads the first to be done counts. */
 static void read_once(clattn_context *ctx)
 {

@@ -15,6 +15,7 @@ static const struct {
     {"run", "run one problem, on files or random input; compare with an expected output", command_run},
     {"verify", "compare random problems with the double-precision reference", command_verify},
     {"bench", "measure problems on all devices", command_bench},
+    {"tune", "find what serves problems best on a device, and keep it", command_tune},
     {"explain", "say what becomes of a problem's rules, and which tiles a mask leaves", command_explain},
     {"select", "choose the key blocks worth reading, and say what that costs", command_select},
     {"rules", "list the rules that have names", command_rules},

@@ -8,7 +8,10 @@
  * M" and "[fault] builds B".
  *
  * FAULT_GUISE=DRIVER in the environment makes every device say that it is a GPU of NVIDIA's with wgmma and a driver of that
- * version: engines are tried whose kernels cannot work there. */
+ * version: engines are tried whose kernels cannot work there.
+ *
+ * FAULT_BUILD=abort:TEXT or hang:TEXT makes the build of a program whose options have TEXT end its process, or never return: a compiler's
+ * faults. */
 #define CL_TARGET_OPENCL_VERSION 300
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include <CL/cl_layer.h>
@@ -20,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static cl_icd_dispatch ours;
 static const cl_icd_dispatch *next;
@@ -265,6 +269,17 @@ static void *CL_API_CALL layer_clEnqueueMapBuffer(cl_command_queue queue, cl_mem
     return mapped;
 }
 
+static void misbehave(const char *options)
+{
+    const char *wish = getenv("FAULT_BUILD"), *text = wish ? strchr(wish, ':') : NULL;
+    if (!text || !options || !strstr(options, text + 1))
+        return;
+    if (!strncmp(wish, "abort", 5))
+        abort();
+    for (;;)
+        pause();
+}
+
 static cl_int CL_API_CALL layer_clBuildProgram(cl_program program, cl_uint n, const cl_device_id *devices, const char *options,
                                                program_notify notify, void *data)
 {
@@ -272,6 +287,7 @@ static cl_int CL_API_CALL layer_clBuildProgram(cl_program program, cl_uint n, co
     pthread_mutex_lock(&lock);
     builds++;
     pthread_mutex_unlock(&lock);
+    misbehave(options);
     return hit("clBuildProgram", &failure) ? failure : next->clBuildProgram(program, n, devices, options, notify, data);
 }
 
