@@ -52,7 +52,7 @@ SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_run.sh tests/check
 
 # What users read and copy; the consumer test compiles and runs the examples, check_bytelm.sh the large one.
 MAN_PAGES = doc/clattn.1 doc/clattn-devices.1 doc/clattn-run.1 doc/clattn-verify.1 doc/clattn-bench.1 \
-	doc/clattn-explain.1 doc/clattn-select.1 doc/clattn.3 doc/clattn_expr.7 doc/clattn_problem.7
+	doc/clattn-tune.1 doc/clattn_tuning.5 doc/clattn-explain.1 doc/clattn-select.1 doc/clattn.3 doc/clattn_expr.7 doc/clattn_problem.7
 EXAMPLES = doc/examples/minimal.c doc/examples/causal_gqa.c doc/examples/own_context.c
 BYTELM_SRCS = doc/examples/bytelm/main.c doc/examples/bytelm/score.c doc/examples/bytelm/generate.c \
 	doc/examples/bytelm/forward.c doc/examples/bytelm/attention.c doc/examples/bytelm/selection.c doc/examples/bytelm/model.c \
