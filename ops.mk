@@ -18,7 +18,7 @@ ENGINE_SRCS = src/engine/spec.c src/engine/geometry.c src/engine/traps.c src/eng
 ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/cost.c src/attention/check.c \
 	src/attention/rules.c src/attention/mechanism.c \
 	src/attention/setter.c src/attention/launch.c src/attention/chain.c src/attention/tables.c src/attention/buffers.c src/attention/enqueue.c src/attention/merge.c \
-	src/attention/selftest.c src/attention/tuned.c src/attention/plan.c src/attention/host.c
+	src/attention/selftest.c src/attention/tuned.c src/attention/helper.c src/attention/plan.c src/attention/host.c
 
 SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/select/shape.c src/select/layout.c \
 	src/select/launch.c src/select/enqueue.c src/select/host.c src/select/selftest.c src/select/words.c \

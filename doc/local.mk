@@ -28,5 +28,5 @@ doc/examples/bytelm/kernels_text.c: doc/examples/bytelm/kernels.cl
 lint:
 	cd $(srcdir) && mandoc -T lint -W warning $(MAN_PAGES)
 	cd $(srcdir) && shellcheck -s sh -S warning -e SC1091,SC2034,SC2154 autogen.sh quickstart .ci/run build-aux/get-intel-runtime.sh tests/runtimes.sh \
-	  $(SCRIPT_CHECKS) tests/check_faults.sh tests/check_remembered.sh tests/check_tune.sh bench/gpu.sh
+	  $(SCRIPT_CHECKS) tests/check_faults.sh tests/check_remembered.sh tests/check_careful.sh tests/check_tune.sh bench/gpu.sh
 .PHONY: lint

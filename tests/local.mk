@@ -19,7 +19,7 @@ AM_TESTS_ENVIRONMENT = \
 noinst_HEADERS += tests/ref.h tests/ref_select.h tests/suite.h tests/draw.h tests/engines.h
 EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/fuzz_tuning.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words \
 	tests/fuzz/seeds-tuning tests/fuzz/words-tuning $(SCRIPT_CHECKS) \
-	tests/check_faults.sh tests/check_remembered.sh tests/check_tune.sh tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices tests/ptx
+	tests/check_faults.sh tests/check_remembered.sh tests/check_careful.sh tests/check_tune.sh tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices tests/ptx
 CLEAN_DIRS += fuzz tests/pocl-cache tests/pocl-cache-avx2 tests/pocl-cache-sse tests/cache tests/vendors
 
 TESTS += $(SCRIPT_CHECKS)
@@ -79,7 +79,7 @@ tests_fault_faultlayer_la_LIBADD = $(PTHREAD_LIBS)
 check_PROGRAMS += tests/fault/fault_driver
 tests_fault_fault_driver_SOURCES = tests/fault/fault_driver.c tests/fault/fault.h
 tests_fault_fault_driver_LDADD = $(LDADD)
-TESTS += tests/check_faults.sh tests/check_remembered.sh tests/check_tune.sh
+TESTS += tests/check_faults.sh tests/check_remembered.sh tests/check_careful.sh tests/check_tune.sh
 else
 EXTRA_DIST += tests/fault/faultlayer.c tests/fault/fault_driver.c tests/fault/fault.h
 endif

@@ -226,6 +226,10 @@
       "")                                                                                                    \
     X(cache_mode_unknown, clattn_context_set_cache(ctx, (clattn_cache_mode)9, NULL), BAD_FLAGS, CONTEXT,     \
       "mode is 9")                                                                                           \
+    X(helper_null_context, clattn_context_set_build_helper(NULL, NULL, 0), NULL_ARGUMENT, NOWHERE, "")       \
+    X(helper_relative, clattn_context_set_build_helper(ctx, "clattn", 9), BAD_HELPER, CONTEXT, "'clattn'")   \
+    X(helper_nowhere, clattn_context_set_build_helper(ctx, "/nowhere/clattn", 9), BAD_HELPER, CONTEXT, "/nowhere") \
+    X(helper_no_time, clattn_context_set_build_helper(ctx, "/bin/sh", 0), BAD_COUNT, CONTEXT, "seconds is 0") \
     X(message_null_context, clattn_context_message(NULL, sentence, 9), NULL_ARGUMENT, NOWHERE, "")           \
     X(message_null_text, clattn_context_message(ctx, NULL, 9), NULL_ARGUMENT, NOWHERE, "")                   \
     X(message_no_room, clattn_context_message(ctx, sentence, 0), NULL_ARGUMENT, NOWHERE, "")                 \

@@ -165,8 +165,11 @@ struct clattn_plan {
     char why[CLATTN__WHY_SIZE];
     struct clattn__cache_key key; /* of the forward kernel's program, where its engine may fail */
     const char *fault;            /* what it did wrong: words of quarantine; NULL: nothing */
+    bool quarantined;             /* for something earlier */
+    bool died;                    /* its compiler did it to the build helper */
     bool is_tuned;                /* by a line of tuning, */
-    int tuned_number;             /* this one of those of its class */
+    int tuned_number;             /* this one of those of its class, */
+    struct clattn__setting tuned_setting; /* which says this */
     pthread_mutex_t lock; /* guards the kernels' arguments and all that follows */
     cl_mem workspace;     /* the plan's own, NULL with CLATTN_CALLER_WORKSPACE */
     cl_event busy;        /* the last work that uses it */
@@ -192,6 +195,11 @@ void clattn__task_fill(struct clattn__task *task, const struct clattn__problem *
 /* Choose a plan's engine and launch: by the best line of its class from number `from` on that engine and device take, else as
  * clattn__engine_choose does.  Engines and shapes that a line blocks are passed over, unless the problem names the engine. */
 clattn_status clattn__tuned_choose(clattn_plan *plan, const struct clattn__task *task, int from, struct clattn__text *why);
+
+/* ---- helper.c ---- */
+/* Where the context has a build helper and the plan's program is new here, have it make the plan first.  BUILD_FAILED, with plan->fault
+ * and plan->died, if that ended it. */
+clattn_status clattn__build_elsewhere(clattn_plan *plan);
 
 /* ---- selftest.c ---- */
 /* Whether a plan's first launch is compared: where tuning made the choice, whatever the flags. */

@@ -172,34 +172,34 @@ static clattn_status choose(clattn_plan *plan, const struct clattn__attempt *att
     return CLATTN_OK;
 }
 
-/* Whether another engine may serve where this one fails; then what failed before is not tried again. */
-static bool has_substitute(const clattn_attention *a, const struct clattn__engine *engine)
+/* Whether another engine may serve: where tuning made the choice, the next line, or the library's own choice.  Then what failed before
+ * is not tried again. */
+static bool has_substitute(const clattn_plan *plan)
 {
-    return engine->may_fail && !a->engine[0] && !(a->flags & CLATTN_STRICT);
+    return plan->is_tuned || !(plan->problem.a.engine[0] || plan->problem.a.flags & CLATTN_STRICT);
 }
 
-/* The same of a plan: where tuning made the choice, the next line serves, or the library's own choice. */
-static bool may_be_replaced(const clattn_plan *plan)
-{
-    return plan->is_tuned || has_substitute(&plan->problem.a, plan->engine);
-}
-
-/* Whether what its kernel does wrong is remembered. */
+/* Whether what its kernel does wrong is remembered, and another engine serves.  That vector or portable do not build or are wrong is an
+ * error; that they end a process is not waited for twice. */
 static bool may_fail(const clattn_plan *plan)
 {
-    return plan->engine->may_fail || plan->is_tuned;
+    return plan->engine->may_fail || plan->is_tuned || plan->died;
 }
 
 /* The forward kernel of a request: built, unless it is known to fail. */
 static clattn_status try_forward(clattn_plan *plan, const struct clattn__program_request *request)
 {
     clattn_quarantine entry = CLATTN_QUARANTINE_INIT;
-    clattn_status status = may_fail(plan) ? clattn__program_key(plan->ctx, request, &plan->key) : CLATTN_OK;
+    clattn_status status = clattn__program_key(plan->ctx, request, &plan->key);
     if (status)
         return status;
-    if (may_be_replaced(plan) && clattn__quarantine_find(plan->ctx, &plan->key, &entry))
+    plan->quarantined = has_substitute(plan) && clattn__quarantine_find(plan->ctx, &plan->key, &entry);
+    if (plan->quarantined)
         return clattn__fail(plan->ctx, CLATTN_ENGINE_REFUSED, CL_SUCCESS, "engine %s is quarantined: %s on %s", plan->engine->name,
                             entry.fault, entry.date);
+    status = clattn__build_elsewhere(plan);
+    if (status)
+        return status;
     status = clattn__kernel_build(plan->ctx, request, &plan->forward);
     if (status == CLATTN_BUILD_FAILED)
         plan->fault = "its kernel did not build";
@@ -326,7 +326,7 @@ static bool is_of_kernel(clattn_status status)
 /* What to try after a plan that failed: the line behind the one that it was of, or without its engine; false: nothing else. */
 static bool next_attempt(const clattn_plan *failed, clattn_status status, struct clattn__attempt *attempt)
 {
-    if (!is_of_kernel(status) || !failed->engine || !may_be_replaced(failed))
+    if (!is_of_kernel(status) || !failed->engine || !has_substitute(failed) || !(may_fail(failed) || failed->quarantined))
         return false;
     if (failed->is_tuned)
         attempt->tuned_from = failed->tuned_number + 1;

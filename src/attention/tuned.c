@@ -163,6 +163,7 @@ static bool take_line(clattn_plan *plan, const struct clattn__task *task, const 
     clattn__text_add(why, "tuned by %s: %s, %d.%03d times as fast\n", layer_names[entry->layer], text, (int)entry->gain / 1000, (int)entry->gain % 1000);
     plan->is_tuned = true;
     plan->tuned_number = number;
+    plan->tuned_setting = entry->setting;
     return true;
 }
 

@@ -175,6 +175,7 @@ void clattn__context_release(clattn_context *ctx)
     }
     free(ctx->cache_directory);
     free(ctx->build_log);
+    free(ctx->helper);
     clattn__tuning_free(ctx->tuning);
     free(ctx);
 }

@@ -55,6 +55,8 @@ struct clattn_context {
     char message[CLATTN__MESSAGE_SIZE];
     cl_int cl_error;
     char *build_log; /* NULL until a build fails */
+    char *helper;                   /* program that makes plans first; NULL: none */
+    uint32_t helper_seconds;
     uint32_t tuning_layers;         /* CLATTN_TUNING_... */
     bool tuning_is_read;            /* the layers before the added one */
     struct clattn__tuning *tuning;  /* NULL: no line of any layer */
@@ -164,6 +166,9 @@ typedef void clattn__note_visitor(void *cookie, struct clattn__cache *cache, con
 bool clattn__cache_read_note(struct clattn__cache *cache, const struct clattn__cache_key *key, char text[CLATTN__NOTE_SIZE]);
 bool clattn__cache_write_note(struct clattn__cache *cache, const struct clattn__cache_key *key, const char *text);
 void clattn__cache_remove_note(struct clattn__cache *cache, const struct clattn__cache_key *key);
+/* A mark that a program was built and launched well on this machine. */
+bool clattn__cache_is_good(struct clattn__cache *cache, const struct clattn__cache_key *key);
+void clattn__cache_mark_good(struct clattn__cache *cache, const struct clattn__cache_key *key);
 void clattn__cache_each_note(struct clattn__cache *cache, clattn__note_visitor *visit, void *cookie);
 
 /* ---- quarantine.c: programs that failed here, remembered on disk ---- */

@@ -74,6 +74,8 @@ static int run_command(int argc, char **argv)
         printf("clattn %s\n", clattn_version());
         return EXIT_GOOD;
     }
+    if (!strcmp(argv[1], "build-helper")) /* for a library that asks for one, not for people */
+        return clattn_build_helper(0);
     for (size_t i = 0; i < N_COMMANDS; i++)
         if (!strcmp(argv[1], commands[i].name))
             return commands[i].run(argc - 1, argv + 1);
