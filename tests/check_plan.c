@@ -526,7 +526,7 @@ START_TEST(even_work)
     } shapes[] = {{1, 16, 16, 16384, 128}, {8, 16, 16, 2048, 128}, {1, 32, 32, 16384, 64}, {8, 32, 32, 2048, 64}, {4, 32, 8, 4096, 128}, {16, 16, 16, 4096, 256}};
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
     for (int i = 0; i < n_devices; i++)
-        if (strstr(devices[i].facts.platform, "NVIDIA"))
+        if (!strcmp(devices[i].file, "nvidia-h200.txt"))
             facts = devices[i].facts;
     facts.matrix_unit = CLATTN_MATRIX_WGMMA;
     for (size_t s = 0; s < CLATTN__LEN(shapes); s++) {
@@ -602,7 +602,7 @@ START_TEST(register_tiles)
             }
     clattn_device_facts gpu = {0};
     for (int i = 0; i < n_devices; i++)
-        if (strstr(devices[i].facts.platform, "NVIDIA"))
+        if (!strcmp(devices[i].file, "nvidia-h200.txt"))
             gpu = devices[i].facts;
     gpu.unit_local_bytes = 228 << 10;
     for (int64_t q_len = 1; q_len < 3000; q_len += q_len / 4 + 1) { /* by itself only where all units have work */
@@ -621,7 +621,7 @@ START_TEST(decode)
 {
     clattn_device_facts facts = {0};
     for (int i = 0; i < n_devices; i++)
-        if (strstr(devices[i].facts.platform, "NVIDIA"))
+        if (!strcmp(devices[i].file, "nvidia-h200.txt"))
             facts = devices[i].facts;
     ck_assert_int_eq(facts.compute_units, 132);
     for (int unit = CLATTN_MATRIX_NONE; unit <= CLATTN_MATRIX_WGMMA; unit++)
