@@ -893,6 +893,78 @@ START_TEST(settings)
 }
 END_TEST
 
+/* ---- the numbers that are built in (doc/tuning.md has the same table) ---- */
+static const struct {
+    const char *file;
+    int32_t matrix_unit;
+    int kib; /* of local memory of a compute unit, beyond what OpenCL tells */
+    int64_t q_len, kv_len;
+    int32_t dim, type;
+    const char *setting;
+} built_in[] = {
+    {"pocl-avx512.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 64, CLATTN_F32, "vector rows=64 keys=128 step=4 tiles=2 depth=2 splits=1"},
+    {"pocl-avx512.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 128, CLATTN_F32, "vector rows=64 keys=128 step=4 tiles=4 depth=2 splits=1"},
+    {"pocl-avx512.txt", CLATTN_MATRIX_NONE, 0, 16, 8192, 128, CLATTN_F32, "vector rows=64 keys=128 step=4 tiles=1 depth=2 splits=1"},
+    {"pocl-avx512.txt", CLATTN_MATRIX_NONE, 0, 1, 8192, 128, CLATTN_F32, "vector keys=1024 splits=1"},
+    {"pocl-avx2.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 64, CLATTN_F32, "vector rows=16 keys=126 step=6 tiles=8 depth=2 splits=1"},
+    {"pocl-avx2.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 128, CLATTN_F32, "vector rows=16 keys=126 step=6 tiles=16 depth=2 splits=1"},
+    {"pocl-avx2.txt", CLATTN_MATRIX_NONE, 0, 16, 8192, 128, CLATTN_F32, "vector rows=16 keys=126 step=6 tiles=4 depth=2 splits=4"},
+    {"pocl-avx2.txt", CLATTN_MATRIX_NONE, 0, 1, 8192, 128, CLATTN_F32, "vector keys=1024 splits=4"},
+    {"intel-cpu-runtime-epyc.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 64, CLATTN_F32, "vector rows=16 keys=126 step=6 tiles=8 depth=2 splits=1"},
+    {"intel-cpu-runtime-epyc.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 128, CLATTN_F32, "vector rows=16 keys=126 step=6 tiles=16 depth=2 splits=1"},
+    {"intel-cpu-runtime-epyc.txt", CLATTN_MATRIX_NONE, 0, 16, 8192, 128, CLATTN_F32, "vector rows=16 keys=126 step=6 tiles=4 depth=2 splits=2"},
+    {"intel-cpu-runtime-epyc.txt", CLATTN_MATRIX_NONE, 0, 1, 8192, 128, CLATTN_F32, "vector keys=1024 splits=2"},
+    {"rusticl-llvmpipe.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 64, CLATTN_F32, "portable rows=32 keys=32 items=64 splits=1"},
+    {"rusticl-llvmpipe.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 128, CLATTN_F32, "portable rows=32 keys=32 items=64 splits=1"},
+    {"rusticl-llvmpipe.txt", CLATTN_MATRIX_NONE, 0, 16, 8192, 128, CLATTN_F32, "portable rows=16 keys=32 items=64 splits=2"},
+    {"rusticl-llvmpipe.txt", CLATTN_MATRIX_NONE, 0, 1, 8192, 128, CLATTN_F32, "portable rows=4 keys=32 items=64 splits=8"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 2048, 2048, 64, CLATTN_F16, "matrix-wgmma rows=192 depth=3 splits=1"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 2048, 2048, 128, CLATTN_F16, "matrix-wgmma rows=128 depth=3 splits=1"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 16, 8192, 128, CLATTN_F16, "matrix-wgmma rows=64 depth=3 splits=16"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 1, 8192, 128, CLATTN_F16, "matrix-decode keys=16 tiles=2 splits=64"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 2048, 2048, 64, CLATTN_F16, "matrix-mma rows=128 keys=64 splits=1"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 2048, 2048, 128, CLATTN_F16, "matrix-mma rows=128 keys=64 splits=1"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 16, 8192, 128, CLATTN_F16, "matrix-mma rows=64 keys=64 splits=32"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 1, 8192, 128, CLATTN_F16, "matrix-decode keys=16 tiles=2 splits=64"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 2048, 2048, 64, CLATTN_F32, "blocked-large splits=1"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 2048, 2048, 128, CLATTN_F32, "blocked-large splits=1"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 16, 8192, 128, CLATTN_F32, "blocked rows=64 keys=128 chunk=8 items=128 splits=64"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 1, 8192, 128, CLATTN_F32, "blocked rows=32 keys=64 chunk=16 items=64 splits=64"},
+    {"amd-rx580.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 64, CLATTN_F32, "blocked rows=64 keys=64 chunk=8 items=64 splits=1"},
+    {"amd-rx580.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 128, CLATTN_F32, "blocked rows=64 keys=64 chunk=8 items=128 splits=1"},
+    {"amd-rx580.txt", CLATTN_MATRIX_NONE, 0, 16, 8192, 128, CLATTN_F32, "blocked rows=64 keys=64 chunk=8 items=128 splits=16"},
+    {"amd-rx580.txt", CLATTN_MATRIX_NONE, 0, 1, 8192, 128, CLATTN_F32, "blocked rows=32 keys=64 chunk=16 items=64 splits=16"},
+    {"apple-m1-pro.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 64, CLATTN_F32, "blocked rows=64 keys=64 chunk=8 items=64 splits=1"},
+    {"apple-m1-pro.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 128, CLATTN_F32, "blocked rows=64 keys=64 chunk=8 items=128 splits=1"},
+    {"apple-m1-pro.txt", CLATTN_MATRIX_NONE, 0, 16, 8192, 128, CLATTN_F32, "blocked rows=64 keys=64 chunk=8 items=128 splits=7"},
+    {"apple-m1-pro.txt", CLATTN_MATRIX_NONE, 0, 1, 8192, 128, CLATTN_F32, "blocked rows=32 keys=64 chunk=16 items=64 splits=7"},
+};
+
+/* Each family's choice, for a head size and a number of rows: a change of it is a decision, not an accident. */
+START_TEST(built_in_numbers)
+{
+    for (size_t n = 0; n < CLATTN__LEN(built_in); n++) {
+        char text[192];
+        struct clattn__text out = clattn__text_into(text, sizeof text);
+        clattn_device_facts facts = {0};
+        for (int i = 0; i < n_devices; i++)
+            if (!strcmp(devices[i].file, built_in[n].file))
+                facts = devices[i].facts;
+        ck_assert_msg(facts.size != 0, "no %s", built_in[n].file);
+        facts.matrix_unit = built_in[n].matrix_unit;
+        facts.unit_local_bytes = (uint64_t)built_in[n].kib << 10;
+        struct clattn__task task = {.batch = 1, .heads = 32, .kv_heads = 8, .q_len = built_in[n].q_len, .kv_len = built_in[n].kv_len,
+                                    .dim = built_in[n].dim, .dim_v = built_in[n].dim, .scale = 0.125, .softmax = true, .aligned = true};
+        task.type_q = task.type_k = task.type_v = task.type_o = built_in[n].type;
+        const struct choice c = choose(&facts, &task, "", false);
+        ck_assert_msg(c.status == CLATTN_OK, "%s: %s", built_in[n].file, c.why);
+        clattn__setting_print(c.engine->name, &c.launch.setting, &out);
+        ck_assert_msg(!strcmp(text, built_in[n].setting), "%s, %d queries, d %d: %s instead of %s", built_in[n].file, (int)built_in[n].q_len,
+                      built_in[n].dim, text, built_in[n].setting);
+    }
+}
+END_TEST
+
 /* What an engine answers is a setting of the same launch, where its values are ones of the table. */
 START_TEST(settings_as_text)
 {
@@ -993,6 +1065,7 @@ int main(void)
     tcase_add_test(cases, every_row_and_key_once);
     tcase_add_test(cases, settings);
     tcase_add_test(cases, settings_as_text);
+    tcase_add_test(cases, built_in_numbers);
     tcase_add_test(cases, largest_lengths);
     tcase_add_test(cases, traps);
     suite_add_tcase(suite, cases);

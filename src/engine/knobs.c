@@ -31,7 +31,7 @@ static const struct {
     {"vector", SET(rows), {16, 32, 48, 64}}, /* whole vectors of sixteen */
     {"vector", SET(keys), {32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096}}, /* from 512 on of few rows; 256 of both */
     {"vector", SET(step), {2, 3, 4, 5, 6, 8, 12, 16}},
-    {"vector", SET(tiles), {1, 2, 3, 4, 6, 8}},
+    {"vector", SET(tiles), {1, 2, 3, 4, 6, 8, 12, 16}},
     {"vector", SET(depth), {1, 2}},
     {"vector", SET(splits), {1, 2, 4, 8, 16, 32, 64}},
     {"portable", SET(rows), {1, 2, 4, 8, 16, 32, 64}},

@@ -6,7 +6,8 @@
  *
  *     parent                worker
  *     problem TEXT          ok SECONDS                    of the library's own choice
- *     try ROUNDS SETTING    ok TIMES SECONDS              how many times as fast as that, and how long it takes
+ *     try ROUNDS SETTING    ok TIMES SECONDS LOW          how many times as fast as that, and how long it takes: medians; LOW: the
+ *                                                         first quartile of TIMES
  *                           refused | wrong | failed WHY
  *
  * and a worker that says nothing in time, or nothing any more, is ended and begun anew. */
@@ -41,7 +42,7 @@ struct candidate {
     char resolved[SETTING_SIZE]; /* with every knob */
     enum answer answer;
     int rounds;
-    double times, seconds;
+    double times, seconds, low;
 };
 typedef void found_visitor(void *cookie, const struct candidate *candidate);
 struct search {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * tune_search.c - the best setting of a problem, from the library's own choice on.
  *
- * Knob by knob every value is tried for a few rounds with the others as they are; the best few are measured again for longer, and
+ * Knob by knob every value is tried for a few rounds with the others as they are, those next to the present one first, since time may
+ * end; the best few are measured again for longer, and
  * where one is still better, the search goes on from it, until no knob brings anything.  The best four of all are then measured again,
  * twice as long each time, half of them left out each time.  With `patient' pairs of knobs follow, from the best one. */
 #include "tool/tune.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +19,7 @@
 #define MOST_FINAL 64
 #define FINALISTS 4
 #define BETTER 1.006 /* what a step has to bring */
-#define WORTH 1.01   /* what a setting has to bring over the library's own choice */
+#define WORTH 1.01   /* what a setting has to bring over the library's own choice; and in three rounds of four something */
 #define SEARCHED 0.7 /* of the time; the rest is for the finals */
 
 /* An engine's knobs with a value each; 0: the engine's. */
@@ -109,7 +111,8 @@ static bool measure(struct search *s, int number, int rounds)
         return false;
     }
     c->times = strtod(rest, &end);
-    c->seconds = strtod(end, NULL);
+    c->seconds = strtod(end, &end);
+    c->low = strtod(end, NULL);
     if (c->times > 0 && (s->worst.times <= 0 || c->times < s->worst.times))
         s->worst = *c;
     s->step(s->cookie, c);
@@ -122,11 +125,35 @@ static double times_of(const struct search *s, int number)
 }
 
 /* ---- the search ---- */
+/* The value of a knob in a setting as text; 0: it has none. */
+static int value_in(const char *setting, const char *knob)
+{
+    char word[32];
+    snprintf(word, sizeof word, " %s=", knob);
+    const char *at = strstr(setting, word);
+    return at ? atoi(at + strlen(word)) : 0;
+}
+
+/* A knob's values put into an order: that which is nearest to the present one first, as a quotient. */
+static void sort_values(clattn_knob *knob, int present)
+{
+    for (int i = 1; i < knob->count && present > 0; i++)
+        for (int k = i; k > 0; k--) {
+            const double x = fabs(log((double)knob->values[k] / present)), y = fabs(log((double)knob->values[k - 1] / present));
+            const int32_t swap = knob->values[k];
+            if (x >= y)
+                break;
+            knob->values[k] = knob->values[k - 1];
+            knob->values[k - 1] = swap;
+        }
+}
+
 /* Try the values of one knob, or of two; moves the point where that is better.  Returns whether it moved, or EXIT_MISTAKE's -2. */
 static int try_knobs(struct search *s, struct point *p, int *at, int i, int j)
 {
     struct point best = *p;
     int best_number = -1;
+    sort_values(&p->knobs[i], value_in(s->candidates[*at].resolved, p->knobs[i].name));
     for (int a = -1; a < p->knobs[i].count; a++)
         for (int b = -1; b < (j < 0 ? 0 : p->knobs[j].count); b++) {
             struct point next = *p;
@@ -188,8 +215,9 @@ static void hold_finals(struct search *s)
             measure(s, i, rounds);
         qsort(s->candidates, (size_t)left, sizeof *s->candidates, compare_candidates);
     }
-    if (s->n && s->candidates[0].answer == ANSWER_OK && s->candidates[0].times >= WORTH)
-        s->best = s->candidates[0];
+    const struct candidate *best = &s->candidates[0];
+    if (s->n && best->answer == ANSWER_OK && best->rounds >= FINAL && best->times >= WORTH && best->low > 1)
+        s->best = *best;
 }
 
 /* Each other engine once by its own choice; one that is better is searched too. */

@@ -153,10 +153,13 @@ static int compare_doubles(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static double median(double *values, int n)
+/* So much of n values lies below it; sorts them. */
+static double quantile_of(double *values, int n, double part)
 {
     qsort(values, (size_t)n, sizeof *values, compare_doubles);
-    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+    const double at = part * (n - 1);
+    const int below = (int)at, above = below + 1 < n ? below + 1 : below;
+    return values[below] + (at - below) * (values[above] - values[below]);
 }
 
 /* Both in turn, in either order. */
@@ -174,7 +177,7 @@ static int race(struct worker *k, const struct runner *r, int rounds)
         times[n] = ours / theirs;
         seconds[n++] = theirs;
     }
-    return reply("ok", "%.5f %.9f", median(times, n), median(seconds, n));
+    return reply("ok", "%.5f %.9f %.5f", quantile_of(times, n, 0.5), quantile_of(seconds, n, 0.5), quantile_of(times, n, 0.25));
 }
 
 /* ---- commands ---- */
