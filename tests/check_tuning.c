@@ -397,6 +397,41 @@ START_TEST(plans)
 }
 END_TEST
 
+/* What settings make of the kernels gives right numbers: sizes that no tile divides, whatever the engine that the device chooses. */
+START_TEST(settings_are_right)
+{
+    static const struct {
+        const char *problem, *setting;
+    } trials[] = {
+        {"attn:f32:h3:q101:k203:d40/33:causal-br:lse", "vector rows=48 keys=64 step=5 tiles=3 depth=1"},
+        {"attn:f16:h3:q101:k203:d40/33:window30-br:lse", "vector rows=16 keys=32 step=12 tiles=2"},
+        {"attn:bf16:h3:q101:k203:d40/33:lse", "vector rows=32 step=6 tiles=1 splits=4"},
+        {"attn:f32:h4/2:q1:k2000:d40/33:lse", "vector keys=256 splits=8"},
+        {"attn:f32:h4/2:q2:k5000:d40:causal-br", "vector keys=4096 splits=1"},
+        {"attn:f32:h3:q101:k203:d40/33:causal-br:lse", "portable rows=64 keys=64 items=256"},
+        {"attn:f16:h3:q11:k203:d40/33:lse", "portable rows=1 keys=8 items=16 splits=4"},
+        {"attn:f32:h3:q101:k203:d40/33:causal-br:lse", "blocked rows=32 keys=32 chunk=16 items=32 splits=2"},
+        {"attn:f32:h3:q101:k203:d40/33:causal-br:lse", "blocked rows=64 keys=64 chunk=8 items=128"},
+    };
+    int taken = 0;
+    for (size_t i = 0; i < CLATTN__LEN(trials); i++) {
+        clattn_context *ctx = open_context();
+        clattn_attention a = problem_of(trials[i].problem);
+        char text[512];
+        clattn_device_facts f;
+        context_facts(ctx, &f);
+        if (clattn_tuning_resolve(&f, &a, trials[i].setting, text, sizeof text) == CLATTN_OK) {
+            add_line(ctx, &a, "tune", trials[i].setting, 1);
+            expect(explain(ctx, &a), trials[i].setting);
+            taken++;
+        }
+        clattn_context_close(ctx);
+    }
+    printf("# %d of %zu settings are ones of this device\n", taken, CLATTN__LEN(trials));
+    ck_assert_int_ge(taken, 2); /* portable's, on every device */
+}
+END_TEST
+
 /* An engine that a line blocks is passed over as one that failed. */
 START_TEST(blocked_engine)
 {
@@ -559,6 +594,7 @@ int main(void)
     tcase_add_test(cases, cost);
     tcase_add_test(cases, resolving);
     tcase_add_test(cases, plans);
+    tcase_add_test(cases, settings_are_right);
     tcase_add_test(cases, blocked_engine);
     tcase_add_test(cases, users_file);
     tcase_add_test(cases, wrong_lines);
