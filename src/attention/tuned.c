@@ -55,8 +55,8 @@ clattn_status clattn_tuning_path(char *text, size_t size)
     return n >= 0 && (size_t)n < size ? CLATTN_OK : CLATTN_BUFFER_TOO_SHORT;
 }
 
-/* The first plan reads the layers; of several threads the first to be done counts. */
-static void read_once(clattn_context *ctx)
+/* The first plan reads the layers; of several threads the first to be done counts.  false: out of memory. */
+static bool read_once(clattn_context *ctx)
 {
     pthread_mutex_lock(&ctx->lock);
     bool is_read = ctx->tuning_is_read;
@@ -64,7 +64,7 @@ static void read_once(clattn_context *ctx)
     pthread_mutex_unlock(&ctx->lock);
     struct clattn__tuning *table = is_read ? NULL : clattn__tuning_new();
     if (!table)
-        return;
+        return is_read;
     read_layers(ctx, table, layers);
     pthread_mutex_lock(&ctx->lock);
     if (!ctx->tuning_is_read && ctx->tuning_layers == layers) {
@@ -74,6 +74,7 @@ static void read_once(clattn_context *ctx)
     }
     pthread_mutex_unlock(&ctx->lock);
     clattn__tuning_free(table);
+    return true;
 }
 
 clattn_status clattn_context_set_tuning(clattn_context *ctx, uint32_t layers)
@@ -101,11 +102,15 @@ clattn_status clattn_context_add_tuning(clattn_context *ctx, const char *text)
         return status;
     if (!text)
         return clattn__fail(ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "%s", "text");
-    read_once(ctx);
-    pthread_mutex_lock(&ctx->lock);
-    bool there = ctx->tuning != NULL, wanted = ctx->tuning_layers & CLATTN_TUNING_ADDED;
-    bool good = there && wanted && clattn__tuning_fill(ctx->tuning, &ctx->facts, text, CLATTN__LAYER_ADDED, message, sizeof message);
-    pthread_mutex_unlock(&ctx->lock);
+    bool there = false, wanted = false, good = false;
+    while (!there && read_once(ctx)) { /* another thread may change the layers meanwhile */
+        pthread_mutex_lock(&ctx->lock);
+        there = ctx->tuning_is_read;
+        wanted = ctx->tuning_layers & CLATTN_TUNING_ADDED;
+        if (there && wanted)
+            good = clattn__tuning_fill(ctx->tuning, &ctx->facts, text, CLATTN__LAYER_ADDED, message, sizeof message);
+        pthread_mutex_unlock(&ctx->lock);
+    }
     if (!there || !strcmp(message, "out of memory"))
         return clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "tuning");
     if (!wanted)
