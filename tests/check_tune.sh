@@ -10,7 +10,7 @@ layer=$top_builddir/tests/fault/.libs/faultlayer.so
 tmp=$(mktemp -d) || exit 99
 trap 'rm -rf "$tmp"' EXIT
 clattn=$top_builddir/clattn
-problem=attn:f32:h2:q100:k100:d16
+problem=attn:f32:h2:q1:k1000:d16 # few rows: on every CPU the same kernel, and two knobs
 CLATTN_CACHE_DIR=$tmp/cache
 CLATTN_TUNING=$tmp/tuning
 export CLATTN_CACHE_DIR CLATTN_TUNING
@@ -52,28 +52,28 @@ with_fault() { # abort:TEXT or hang:TEXT, a command
 
 echo "== nothing measured yet"
 check has "serves   the untuned" "$clattn" tune --effort estimate $problem
-check has "class .* \| f32 d16 narrow k128$" "$clattn" tune --effort estimate $problem
+check has "class .* \| f32 d16 decode k1024$" "$clattn" tune --effort estimate $problem
 check test ! -e "$CLATTN_TUNING"
 
 echo "== a compiler that ends its process"
-check has "^clattn tune: vector rows=32: it ended its process" with_fault abort:-DNQ=2 tune
-check has "^block \| .* \| vector rows=32 \| ....-..-.. it ended its process$" cat "$CLATTN_TUNING"
-check has "^tune \| .* \| f32 d16 narrow k128 \| vector.* \| ....-..-.. gain=[0-9]+\.[0-9]{3} ms=.* effort=measure$" cat "$CLATTN_TUNING"
-check lacks "^tune .*rows=32" cat "$CLATTN_TUNING"
+check has "^clattn tune: vector keys=512: it ended its process" with_fault abort:-DBK=512 tune
+check has "^block \| .* \| vector keys=512 \| ....-..-.. it ended its process$" cat "$CLATTN_TUNING"
+check has "^tune \| .* \| f32 d16 decode k1024 \| vector.* \| ....-..-.. gain=[0-9]+\.[0-9]{3} ms=.* effort=measure$" cat "$CLATTN_TUNING"
+check lacks "^tune .*keys=512" cat "$CLATTN_TUNING"
 check has "is tuned" tune
-check lacks "ended its process" with_fault abort:-DNQ=2 tune --again # it is known, and not tried
+check lacks "ended its process" with_fault abort:-DBK=512 tune --again # it is known, and not tried
 check has "serves   tuned by the user's file: vector" "$clattn" tune --effort estimate $problem
 
 echo "== one that hangs"
 rm "$CLATTN_TUNING"
-check has "^clattn tune: vector rows=32: it hung" with_fault hang:-DNQ=2 tune
+check has "^clattn tune: vector keys=512: it hung" with_fault hang:-DBK=512 tune
 check has "^block .* it hung$" cat "$CLATTN_TUNING"
 check has "^tune " cat "$CLATTN_TUNING"
 
 echo "== one that the library's own choice needs"
 rm "$CLATTN_TUNING"
-check has "FAILED: it ended its process" with_fault abort:-DBQ=16 tune
-check expect 1 sh -c "OPENCL_LAYERS='$layer' FAULT_BUILD=abort:-DBQ=16 '$clattn' tune --budget 3 $problem > '$tmp/said' 2>&1; echo \$?"
+check has "FAILED: it ended its process" with_fault abort:-DBK=1024 tune
+check expect 1 sh -c "OPENCL_LAYERS='$layer' FAULT_BUILD=abort:-DBK=1024 '$clattn' tune --budget 3 $problem > '$tmp/said' 2>&1; echo \$?"
 
 echo "== a line is taken by plans, and a wrong text refused before anything is measured"
 head='clattn-tuning 1'
