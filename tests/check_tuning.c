@@ -316,6 +316,20 @@ static void context_facts(clattn_context *ctx, clattn_device_facts *f)
     ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), f), CLATTN_OK);
 }
 
+/* Whether only one engine suits the device. */
+static bool has_one_engine(clattn_context *ctx)
+{
+    clattn_device_facts f;
+    clattn_engine_fit fit = CLATTN_ENGINE_FIT_INIT;
+    int n = 0;
+    context_facts(ctx, &f);
+    for (size_t i = 0; clattn_engine_describe(&f, i, &fit) == CLATTN_OK; i++)
+        n += fit.fits;
+    if (n == 1)
+        printf("# one engine suits this device: there is no other to take\n");
+    return n == 1;
+}
+
 /* A text of one line for the problem's class on the context's device; word: tune or block. */
 static const char *line_for(clattn_context *ctx, const clattn_attention *a, const char *word, const char *setting, double gain)
 {
@@ -382,8 +396,10 @@ START_TEST(plans)
     a.flags = CLATTN_STRICT; /* the device's best engine may be another */
     ck_assert_int_eq(strstr(explain(ctx, &a), "tuned by") != NULL, strstr(untuned, "engine     portable") != NULL);
     a.flags = 0;
-    add_line(ctx, &a, "block", "portable", 1);
-    ck_assert_ptr_null(strstr(explain(ctx, &a), "tuned by"));
+    if (!has_one_engine(ctx)) {
+        add_line(ctx, &a, "block", "portable", 1);
+        ck_assert_ptr_null(strstr(explain(ctx, &a), "tuned by"));
+    }
     strcpy(a.engine, "portable"); /* who names an engine has it */
     expect(explain(ctx, &a), "engine     portable");
     a.engine[0] = 0;
@@ -428,7 +444,7 @@ START_TEST(settings_are_right)
         clattn_context_close(ctx);
     }
     printf("# %d of %zu settings are ones of this device\n", taken, CLATTN__LEN(trials));
-    ck_assert_int_ge(taken, 2); /* portable's, on every device */
+    ck_assert_int_ge(taken, 1); /* one of portable's */
 }
 END_TEST
 
@@ -438,13 +454,14 @@ START_TEST(blocked_engine)
     clattn_context *ctx = open_context();
     clattn_attention a = problem_of(tuned_problem);
     clattn_plan *plan;
+    bool alone = has_one_engine(ctx);
     ck_assert_int_eq(clattn_plan_create(&plan, ctx, &a), CLATTN_OK);
     char best[CLATTN_NAME_SIZE];
     strcpy(best, clattn_plan_engine(plan));
     clattn_plan_destroy(plan);
     add_line(ctx, &a, "block", best, 1);
-    ck_assert_int_eq(clattn_plan_create(&plan, ctx, &a), CLATTN_OK);
-    ck_assert_str_ne(clattn_plan_engine(plan), best);
+    ck_assert_int_eq(clattn_plan_create(&plan, ctx, &a), alone ? CLATTN_NO_ENGINE : CLATTN_OK);
+    ck_assert(alone || strcmp(clattn_plan_engine(plan), best));
     clattn_plan_destroy(plan);
     a.flags = CLATTN_STRICT;
     ck_assert_int_eq(clattn_plan_create(&plan, ctx, &a), CLATTN_ENGINE_REFUSED);
@@ -492,8 +509,8 @@ START_TEST(wrong_lines)
     snprintf(path, sizeof path, "%s/forward_portable.cl", folder);
     snprintf(built, sizeof built, "%s/cl/flat/forward_portable.cl", getenv("top_builddir") ? getenv("top_builddir") : ".");
     ck_assert_int_eq(mkdir(folder, 0700), 0);
-    char command[1024]; /* of tiles of 4 rows the scores lose their scale */
-    snprintf(command, sizeof command, "{ printf '#if BQ == 4\\n#define fma(a, b, c) ((a) * (b))\\n#endif\\n'; cat '%s'; } > '%s' && chmod 600 '%s'",
+    char command[1024]; /* of tiles of 4 rows the products lose their sums */
+    snprintf(command, sizeof command, "{ printf '#if BQ == 4\\n#define fma(a, b, c) ((a) * (b))\\n#undef FMA\\n#define FMA 1\\n#endif\\n'; cat '%s'; } > '%s' && chmod 600 '%s'",
              built, path, path);
     ck_assert_int_eq(system(command), 0);
     setenv("CLATTN_KERNEL_DIR", folder, 1);
