@@ -97,7 +97,8 @@ START_TEST(reader)
         char *text = strdup(texts[i].text);
         message[0] = 0;
         bool good = clattn__tuning_fill(table, &facts, text, CLATTN__LAYER_USER, message, sizeof message);
-        ck_assert_msg(good == !texts[i].message && (good || strstr(message, texts[i].message)), "'%s': %s", text, good ? "taken" : message);
+        ck_assert_msg(good == !texts[i].message && (good || strstr(message, texts[i].message)), "'%s': %s", text,
+                      good ? "taken" : message);
         ck_assert(good || !strncmp(message, "line ", 5));
         clattn_status status = clattn_tuning_merge(text, NULL, merged, sizeof merged, message, sizeof message);
         ck_assert_int_eq(status, good ? CLATTN_OK : CLATTN_BAD_TUNING);
@@ -154,9 +155,17 @@ START_TEST(classes)
         struct clattn__problem_class class;
         struct clattn__entry entry;
         ck_assert_msg(clattn__tuning_fill(table, &facts, text, 0, message, sizeof message), "%s: %s", text, message);
-        struct clattn__task task = {.batch = a.batch, .heads = a.heads, .kv_heads = a.kv_heads, .q_len = a.q_len, .kv_len = a.kv_len,
-                                    .dim = (int32_t)a.dim, .dim_v = (int32_t)a.dim_v, .type_q = a.type_q, .type_k = a.type_k,
-                                    .type_v = a.type_v, .type_o = a.type_o};
+        struct clattn__task task = {.batch = a.batch,
+                                    .heads = a.heads,
+                                    .kv_heads = a.kv_heads,
+                                    .q_len = a.q_len,
+                                    .kv_len = a.kv_len,
+                                    .dim = (int32_t)a.dim,
+                                    .dim_v = (int32_t)a.dim_v,
+                                    .type_q = a.type_q,
+                                    .type_k = a.type_k,
+                                    .type_v = a.type_v,
+                                    .type_o = a.type_o};
         clattn__problem_class_of(&facts, &task, &class);
         ck_assert(clattn__tuning_find(table, &class, 0, &entry) && !clattn__tuning_find(table, &class, 1, &entry));
         clattn__tuning_free(table);
@@ -216,7 +225,9 @@ START_TEST(layers)
     ck_assert_str_eq(served(table, "attn:f32:h32:q2048:k100:d80"), "portable");
     add(table, CLATTN__LAYER_ADDED, HEAD "tune | dev | 1.0 | f32 d64 prefill k2048 | vector | 2026-11-26 gain=1.000\n"
                                          "tune | dev | 1.0 | f32 d64 * * | vector rows=64 | 2026-11-26 gain=3.000\n");
-    ck_assert_str_eq(served(table, problem), "vector; vector rows=64; vector rows=32; vector rows=16; portable; vector keys=64; vector keys=96");
+    ck_assert_str_eq(
+        served(table, problem),
+        "vector; vector rows=64; vector rows=32; vector rows=16; portable; vector keys=64; vector keys=96");
     char message[256]; /* what is refused changes nothing */
     ck_assert(!clattn__tuning_fill(table, &facts, HEAD GOOD "nonsense\n", CLATTN__LAYER_ADDED, message, sizeof message));
     ck_assert_str_eq(served(table, "attn:f32:h32:q2048:k2048:d64"),
@@ -233,9 +244,12 @@ START_TEST(blocked)
     add(table, CLATTN__LAYER_SYSTEM, HEAD "block | d* | * | * * * * | vector rows=32 step=8 | 2026-11-26\n"
                                           "block | dev | * | * d64 * * | portable | 2026-11-26 wrong\n"
                                           "block | other | * | * * * * | blocked | 2026-11-26 wrong\n");
-    ck_assert(clattn__tuning_blocks(table, &class, "vector", &setting) && clattn__tuning_blocks(table, &other, "vector", &setting));
-    ck_assert(!clattn__tuning_blocks(table, &class, "vector", &rows_16) && !clattn__tuning_blocks(table, &class, "blocked", &setting));
-    ck_assert(clattn__tuning_blocks(table, &class, "portable", &setting) && !clattn__tuning_blocks(table, &other, "portable", &setting));
+    ck_assert(clattn__tuning_blocks(table, &class, "vector", &setting) &&
+              clattn__tuning_blocks(table, &other, "vector", &setting));
+    ck_assert(!clattn__tuning_blocks(table, &class, "vector", &rows_16) &&
+              !clattn__tuning_blocks(table, &class, "blocked", &setting));
+    ck_assert(clattn__tuning_blocks(table, &class, "portable", &setting) &&
+              !clattn__tuning_blocks(table, &other, "portable", &setting));
     ck_assert(!clattn__tuning_blocks(NULL, &class, "vector", &setting));
     clattn__tuning_free(table);
 }
@@ -413,7 +427,8 @@ START_TEST(plans)
 }
 END_TEST
 
-/* What settings make of the kernels gives right numbers: sizes that no tile divides, whatever the engine that the device chooses. */
+/* What settings make of the kernels gives right numbers: sizes that no tile divides, whatever the engine that the
+ * device chooses. */
 START_TEST(settings_are_right)
 {
     static const struct {
@@ -479,7 +494,10 @@ START_TEST(users_file)
         clattn_context *ctx = open_context();
         FILE *file = fopen(path, "w");
         ck_assert_ptr_nonnull(file);
-        fprintf(file, "%s%s", line_for(ctx, &a, "tune", portable_8, 1.25), round == 1 ? "tune | half a li" : round == 2 ? "rubbish\n" : "");
+        fprintf(file, "%s%s", line_for(ctx, &a, "tune", portable_8, 1.25),
+                round == 1   ? "tune | half a li"
+                : round == 2 ? "rubbish\n"
+                             : "");
         ck_assert(!fclose(file) && !chmod(path, round == 3 ? 0666 : 0600));
         setenv("CLATTN_TUNING", path, 1);
         bool used = strstr(explain(ctx, &a), "tuned by the user's file: portable rows=8 keys=16, 1.250 times") != NULL;
@@ -510,7 +528,9 @@ START_TEST(wrong_lines)
     snprintf(built, sizeof built, "%s/cl/flat/forward_portable.cl", getenv("top_builddir") ? getenv("top_builddir") : ".");
     ck_assert_int_eq(mkdir(folder, 0700), 0);
     char command[1024]; /* of tiles of 4 rows the products lose their sums */
-    snprintf(command, sizeof command, "{ printf '#if BQ == 4\\n#define fma(a, b, c) ((a) * (b))\\n#undef FMA\\n#define FMA 1\\n#endif\\n'; cat '%s'; } > '%s' && chmod 600 '%s'",
+    snprintf(command, sizeof command,
+             "{ printf '#if BQ == 4\\n#define fma(a, b, c) ((a) * (b))\\n#undef FMA\\n#define FMA 1\\n#endif\\n'; cat "
+             "'%s'; } > '%s' && chmod 600 '%s'",
              built, path, path);
     ck_assert_int_eq(system(command), 0);
     setenv("CLATTN_KERNEL_DIR", folder, 1);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * helper.c - a plan made first in a process of its own, so that a compiler that crashes or hangs costs that process.
  *
- * Compilers work when a program is built, or at its first launch, or both; so the helper does all that clattn_plan_create does, the
- * first launch and its comparison too.  It is asked once for each program that has not been built well on this machine: what went
- * well is marked in the folder of compiled programs, what did not is quarantined there.
+ * Compilers work when a program is built, or at its first launch, or both; so the helper does all that
+ * clattn_plan_create does, the first launch and its comparison too.  It is asked once for each program that has not
+ * been built well on this machine: what went well is marked in the folder of compiled programs, what did not is
+ * quarantined there.
  *
- * It is begun by posix_spawn and never by a fork, which a process with threads, locks and a driver's memory does not survive whole.
- * Request and answer go through a socket, whose write brings no SIGPIPE, and the answer is a byte: a host that waits for all its
- * children, or ignores SIGCHLD, may take the helper's exit status before us. */
+ * It is begun by posix_spawn and never by a fork, which a process with threads, locks and a driver's memory does not
+ * survive whole. Request and answer go through a socket, whose write brings no SIGPIPE, and the answer is a byte: a
+ * host that waits for all its children, or ignores SIGCHLD, may take the helper's exit status before us. */
 #include "attention/attention.h"
 
 #include <errno.h>
@@ -207,9 +208,11 @@ clattn_status clattn__build_elsewhere(clattn_plan *plan)
     if (fault) {
         plan->fault = fault;
         plan->died = true;
-        return clattn__fail(plan->ctx, CLATTN_BUILD_FAILED, CL_SUCCESS, "engine %s, in the build helper: %s", plan->engine->name, fault);
+        return clattn__fail(plan->ctx, CLATTN_BUILD_FAILED, CL_SUCCESS, "engine %s, in the build helper: %s",
+                            plan->engine->name, fault);
     }
-    clattn__log(plan->ctx, "engine %s: the build helper %s", plan->engine->name, answer == GOOD ? "made the plan" : "gave no plan, but lives");
+    clattn__log(plan->ctx, "engine %s: the build helper %s", plan->engine->name,
+                answer == GOOD ? "made the plan" : "gave no plan, but lives");
     if (answer == GOOD)
         mark_good(plan->ctx, &plan->key);
     return CLATTN_OK;
@@ -249,7 +252,8 @@ static bool receive(int fd, struct request *r)
     }
     r->directory[sizeof r->directory - 1] = r->line[sizeof r->line - 1] = 0;
     r->problem.engine[sizeof r->problem.engine - 1] = 0;
-    return !memcmp(r->magic, MAGIC, sizeof MAGIC) && !strncmp(r->version, CLATTN_VERSION, sizeof r->version) && r->bytes == sizeof *r;
+    return !memcmp(r->magic, MAGIC, sizeof MAGIC) && !strncmp(r->version, CLATTN_VERSION, sizeof r->version) &&
+           r->bytes == sizeof *r;
 }
 
 /* A device like the host's; of several alike any will do, since they have one compiler. */

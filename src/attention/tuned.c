@@ -37,7 +37,8 @@ static void add_file(clattn_context *ctx, struct clattn__tuning *table, const ch
 static void read_layers(clattn_context *ctx, struct clattn__tuning *table, uint32_t layers)
 {
     char path[CLATTN__PATH_SIZE], message[256];
-    if (layers & CLATTN_TUNING_BUILT_IN && !clattn__tuning_fill(table, &ctx->facts, clattn__tuning_built_in, CLATTN__LAYER_BUILT_IN, message, sizeof message))
+    if (layers & CLATTN_TUNING_BUILT_IN && !clattn__tuning_fill(table, &ctx->facts, clattn__tuning_built_in,
+                                                                CLATTN__LAYER_BUILT_IN, message, sizeof message))
         clattn__log(ctx, "tuning: what is built in is not used: %s", message);
     if (layers & CLATTN_TUNING_SYSTEM && clattn__env_wants_tuning())
         add_file(ctx, table, SYSTEM_FILE, CLATTN__LAYER_SYSTEM);
@@ -126,7 +127,8 @@ static bool find(clattn_context *ctx, const struct clattn__problem_class *class,
     return found;
 }
 
-static bool blocks(clattn_context *ctx, const struct clattn__problem_class *class, const char *engine, const struct clattn__setting *setting)
+static bool blocks(clattn_context *ctx, const struct clattn__problem_class *class, const char *engine,
+                   const struct clattn__setting *setting)
 {
     pthread_mutex_lock(&ctx->lock);
     bool blocked = clattn__tuning_blocks(ctx->tuning, class, engine, setting);
@@ -144,13 +146,14 @@ static bool may_serve(const clattn_plan *plan, const struct clattn__task *task, 
     struct clattn__text nowhere = clattn__text_into(NULL, 0);
     if (!a->engine[0] && !(a->flags & CLATTN_STRICT))
         return true;
-    return clattn__engine_choose(&plan->ctx->facts, task, a->engine, a->flags & CLATTN_STRICT, &chosen, &launch, &nowhere) == CLATTN_OK &&
+    return clattn__engine_choose(&plan->ctx->facts, task, a->engine, a->flags & CLATTN_STRICT, &chosen, &launch,
+                                 &nowhere) == CLATTN_OK &&
            !strcmp(chosen->name, engine);
 }
 
 /* By line number `number`, if its engine takes it and none blocks it. */
-static bool take_line(clattn_plan *plan, const struct clattn__task *task, const struct clattn__problem_class *class, const struct clattn__entry *entry,
-                      int number, struct clattn__text *why)
+static bool take_line(clattn_plan *plan, const struct clattn__task *task, const struct clattn__problem_class *class,
+                      const struct clattn__entry *entry, int number, struct clattn__text *why)
 {
     char text[192];
     struct clattn__task set = *task;
@@ -165,7 +168,8 @@ static bool take_line(clattn_plan *plan, const struct clattn__task *task, const 
         clattn__text_add(why, "refuses %s: a line of tuning blocks it\n", text);
         return false;
     }
-    clattn__text_add(why, "tuned by %s: %s, %d.%03d times as fast\n", layer_names[entry->layer], text, (int)entry->gain / 1000, (int)entry->gain % 1000);
+    clattn__text_add(why, "tuned by %s: %s, %d.%03d times as fast\n", layer_names[entry->layer], text,
+                     (int)entry->gain / 1000, (int)entry->gain % 1000);
     plan->is_tuned = true;
     plan->tuned_number = number;
     plan->tuned_setting = entry->setting;
@@ -173,12 +177,14 @@ static bool take_line(clattn_plan *plan, const struct clattn__task *task, const 
 }
 
 /* The library's own choice among engines that no line blocks. */
-static clattn_status choose_untuned(clattn_plan *plan, const struct clattn__task *task, const struct clattn__problem_class *class, struct clattn__text *why)
+static clattn_status choose_untuned(clattn_plan *plan, const struct clattn__task *task,
+                                    const struct clattn__problem_class *class, struct clattn__text *why)
 {
     const clattn_attention *a = &plan->problem.a;
     struct clattn__task left = *task;
     for (;;) {
-        clattn_status status = clattn__engine_choose(&plan->ctx->facts, &left, a->engine, a->flags & CLATTN_STRICT, &plan->engine, &plan->launch, why);
+        clattn_status status = clattn__engine_choose(&plan->ctx->facts, &left, a->engine, a->flags & CLATTN_STRICT,
+                                                     &plan->engine, &plan->launch, why);
         if (status || a->engine[0] || !blocks(plan->ctx, class, plan->engine->name, &plan->launch.setting))
             return status;
         clattn__text_add(why, "refuses %s: a line of tuning blocks it\n", plan->engine->name);
@@ -203,8 +209,8 @@ clattn_status clattn__tuned_choose(clattn_plan *plan, const struct clattn__task 
 
 /* ---- without a plan ---- */
 /* The task of a problem; the caller frees the problem, whatever is returned. */
-static clattn_status make_task(const clattn_device_facts *facts, const clattn_attention *a, struct clattn__problem *problem, struct clattn__task *task,
-                               char *text, size_t size)
+static clattn_status make_task(const clattn_device_facts *facts, const clattn_attention *a,
+                               struct clattn__problem *problem, struct clattn__task *task, char *text, size_t size)
 {
     memset(problem, 0, sizeof *problem);
     if (!facts || !a || !text || size == 0)
@@ -241,8 +247,8 @@ static clattn_status say_reason(clattn_status status, const char *why, char *tex
     return status;
 }
 
-static clattn_status resolve(const clattn_device_facts *facts, const clattn_attention *a, struct clattn__task *task, const char *setting, char *text,
-                             size_t size)
+static clattn_status resolve(const clattn_device_facts *facts, const clattn_attention *a, struct clattn__task *task,
+                             const char *setting, char *text, size_t size)
 {
     char engine[CLATTN_NAME_SIZE] = "", reason[160], reasons[CLATTN__WHY_SIZE];
     const struct clattn__engine *chosen;
@@ -257,7 +263,8 @@ static clattn_status resolve(const clattn_device_facts *facts, const clattn_atte
     return out.cut ? CLATTN_BUFFER_TOO_SHORT : CLATTN_OK;
 }
 
-clattn_status clattn_tuning_resolve(const clattn_device_facts *facts, const clattn_attention *a, const char *setting, char *text, size_t size)
+clattn_status clattn_tuning_resolve(const clattn_device_facts *facts, const clattn_attention *a, const char *setting,
+                                    char *text, size_t size)
 {
     struct clattn__problem problem;
     struct clattn__task task;

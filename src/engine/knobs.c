@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * knobs.c - what tuning may set of an engine's shape: the one table of knobs and their values, and settings as text.
  *
- * The table says what is worth trying.  Whether a value can be, with the others, on a device and for a task, is the engine's answer:
- * clattn__engine_choose with the engine's name and the setting takes it or refuses it with a reason. */
+ * The table says what is worth trying.  Whether a value can be, with the others, on a device and for a task, is the
+ * engine's answer: clattn__engine_choose with the engine's name and the setting takes it or refuses it with a reason.
+ */
 #include "engine/engine.h"
 
 #include <stdio.h>
@@ -99,7 +100,8 @@ static int knob_named(const char *text, size_t n)
 }
 
 /* "NAME=VALUE" of an engine, behind knob number `after`. */
-static bool parse_knob(const char *text, size_t n, const char *engine, int *after, struct clattn__setting *setting, char *reason, size_t size)
+static bool parse_knob(const char *text, size_t n, const char *engine, int *after, struct clattn__setting *setting,
+                       char *reason, size_t size)
 {
     const char *equals = memchr(text, '=', n);
     const size_t name = equals ? (size_t)(equals - text) : n;

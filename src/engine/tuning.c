@@ -5,8 +5,8 @@
  *     tune | DEVICE | DRIVER | CLASS | SETTING | DATE gain=N.NNN ...
  *     block | DEVICE | DRIVER | CLASS | SETTING | DATE why
  *
- * Lines are short, printable ASCII, and their number is bounded; what is not understood refuses the whole text.  A last line without
- * its end is a writer's that was stopped, and passed over. */
+ * Lines are short, printable ASCII, and their number is bounded; what is not understood refuses the whole text.  A last
+ * line without its end is a writer's that was stopped, and passed over. */
 #include "engine/engine.h"
 
 #include <stdio.h>
@@ -41,7 +41,8 @@ static int32_t pack_types(int32_t q, int32_t k, int32_t v, int32_t o)
 }
 
 /* Rows that share keys and fit a tile of 64 count together.  Narrow: less than eight tiles of 64 rows for each compute unit. */
-void clattn__problem_class_of(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__problem_class *class)
+void clattn__problem_class_of(const clattn_device_facts *facts, const struct clattn__task *task,
+                              struct clattn__problem_class *class)
 {
     const int64_t group = task->heads / task->kv_heads, packed = task->q_len <= 64 ? task->q_len * group : 65;
     const int64_t rows = packed <= 64 ? packed : task->q_len, tiles = clattn__ceil_div(task->q_len, 64);
@@ -226,7 +227,8 @@ static bool parse_line(const char *text, size_t n, struct line *line, char *reas
     entry->block = is_text(line->field[WORD], line->length[WORD], "block");
     if (!entry->block && !is_text(line->field[WORD], line->length[WORD], "tune"))
         return refuse(reason, size, "the first field is neither tune nor block");
-    if (line->length[DEVICE] >= sizeof((clattn_device_facts *)0)->name || line->length[DRIVER] >= sizeof((clattn_device_facts *)0)->driver)
+    if (line->length[DEVICE] >= sizeof((clattn_device_facts *)0)->name ||
+        line->length[DRIVER] >= sizeof((clattn_device_facts *)0)->driver)
         return refuse(reason, size, "device or driver are longer than such names are");
     if (!read_class(line->field[CLASS], line->length[CLASS], &entry->class))
         return refuse(reason, size, "the fourth field is no class, as 'f16 d64 prefill k2048'");
@@ -335,14 +337,16 @@ static int exactness(const struct line *line)
 {
     const struct clattn__problem_class *c = &line->entry.class;
     const int words = (c->types != CLATTN__ANY) + (c->dim != CLATTN__ANY) + (c->phase != CLATTN__ANY) + (c->keys != CLATTN__ANY);
-    return words * 1000 + literals(line->field[DEVICE], line->length[DEVICE]) + literals(line->field[DRIVER], line->length[DRIVER]);
+    return words * 1000 + literals(line->field[DEVICE], line->length[DEVICE]) +
+           literals(line->field[DRIVER], line->length[DRIVER]);
 }
 
 static bool fill(void *cookie, const struct line *line)
 {
     struct filling *f = cookie;
     struct clattn__tuning *table = f->table;
-    if (!matches(line->field[DEVICE], line->length[DEVICE], f->device) || !matches(line->field[DRIVER], line->length[DRIVER], f->driver))
+    if (!matches(line->field[DEVICE], line->length[DEVICE], f->device) ||
+        !matches(line->field[DRIVER], line->length[DRIVER], f->driver))
         return true;
     if (table->n == table->capacity) {
         const size_t capacity = table->capacity ? 2 * table->capacity : 16;
@@ -382,7 +386,8 @@ struct clattn__tuning *clattn__tuning_new(void)
     return calloc(1, sizeof(struct clattn__tuning));
 }
 
-bool clattn__tuning_fill(struct clattn__tuning *table, const clattn_device_facts *facts, const char *text, int layer, char *message, size_t size)
+bool clattn__tuning_fill(struct clattn__tuning *table, const clattn_device_facts *facts, const char *text, int layer,
+                         char *message, size_t size)
 {
     char device[sizeof facts->name], driver[sizeof facts->driver];
     const size_t before = table->n;
@@ -408,7 +413,8 @@ static bool is_in_class(const struct clattn__problem_class *pattern, const struc
            (pattern->keys == CLATTN__ANY || pattern->keys == class->keys);
 }
 
-bool clattn__tuning_find(const struct clattn__tuning *table, const struct clattn__problem_class *class, int index, struct clattn__entry *entry)
+bool clattn__tuning_find(const struct clattn__tuning *table, const struct clattn__problem_class *class, int index,
+                         struct clattn__entry *entry)
 {
     for (size_t i = 0; table && i < table->n; i++)
         if (!table->entries[i].block && is_in_class(&table->entries[i].class, class) && index-- == 0) {
@@ -479,14 +485,16 @@ static int compare_lines(const void *a, const void *b)
     return compare_fields(a, b, FIELDS);
 }
 
-clattn_status clattn_tuning_merge(const char *older, const char *newer, char *merged, size_t size, char *message, size_t message_size)
+clattn_status clattn_tuning_merge(const char *older, const char *newer, char *merged, size_t size, char *message,
+                                  size_t message_size)
 {
     char sentence[256];
     if (!older || !merged || size == 0)
         return CLATTN_NULL_ARGUMENT;
     struct merging m = {0, 0, NULL};
     clattn_status status = CLATTN_OK;
-    if (!each_line(older, collect, &m, sentence, sizeof sentence) || (newer && !each_line(newer, collect, &m, sentence, sizeof sentence)))
+    if (!each_line(older, collect, &m, sentence, sizeof sentence) ||
+        (newer && !each_line(newer, collect, &m, sentence, sizeof sentence)))
         status = strcmp(sentence, "out of memory") ? CLATTN_BAD_TUNING : CLATTN_OUT_OF_HOST_MEMORY;
     if (status && message && message_size)
         snprintf(message, message_size, "%s: %s", clattn_status_text(status), sentence);

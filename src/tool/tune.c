@@ -108,7 +108,8 @@ static void report_result(const struct tuning *t, const char *problem, const str
 {
     const int wrong = s->count[ANSWER_WRONG] + s->count[ANSWER_FAILED] + s->count[ANSWER_HUNG] + s->count[ANSWER_CRASHED];
     printf("%-40s %9.3f ms %6.3f %6.3f %5d %5d %5d %6.1f s  %s\n", problem, t->child.seconds * 1e3, s->best.times,
-           s->worst.times > 0 ? s->worst.times : 1, s->count[ANSWER_OK], s->n_refused + s->count[ANSWER_REFUSED], wrong, seconds, s->best.setting);
+           s->worst.times > 0 ? s->worst.times : 1, s->count[ANSWER_OK], s->n_refused + s->count[ANSWER_REFUSED], wrong,
+           seconds, s->best.setting);
     fflush(stdout);
 }
 
@@ -121,8 +122,15 @@ static int measure_problem(struct tuning *t, const char *text, const clattn_atte
         t->failures++;
         return 0;
     }
-    struct search s = {.facts = &t->facts, .problem = problem, .child = &t->child, .patient = t->effort == PATIENT, .failed = block, .step = show_step,
-                       .cookie = t, .key = t->key, .known = t->lines};
+    struct search s = {.facts = &t->facts,
+                       .problem = problem,
+                       .child = &t->child,
+                       .patient = t->effort == PATIENT,
+                       .failed = block,
+                       .step = show_step,
+                       .cookie = t,
+                       .key = t->key,
+                       .known = t->lines};
     if (t->effort == MEASURE)
         s.deadline = begin + (left > 0 ? left : 0) / (t->n - t->number + 1);
     char *known = strdup(t->lines); /* joining a line makes the lines anew */
@@ -132,7 +140,8 @@ static int measure_problem(struct tuning *t, const char *text, const clattn_atte
     if (t->progress)
         fprintf(stderr, "\033[2K\r");
     if (!code) {
-        snprintf(record, sizeof record, "gain=%.3f ms=%.3f clattn=%s effort=%s", s.best.times, s.best.seconds * 1e3, clattn_version(), t->effort_word);
+        snprintf(record, sizeof record, "gain=%.3f ms=%.3f clattn=%s effort=%s", s.best.times, s.best.seconds * 1e3,
+                 clattn_version(), t->effort_word);
         keep(t, "tune", s.best.setting, record);
         report_result(t, text, &s, now_seconds() - begin);
         t->tuned++;
@@ -214,8 +223,10 @@ static int find_device(struct tuning *t)
 static void report_all(const struct tuning *t)
 {
     if (t->tuned)
-        printf("%d problem%s: %.3f times as fast as untuned in the mean (worst candidates: %.3f), in %.1f s; kept in %s\n", t->tuned,
-               t->tuned == 1 ? "" : "s", exp(t->log_gain / t->tuned), exp(t->log_worst / t->tuned), now_seconds() - t->begin, t->path);
+        printf(
+            "%d problem%s: %.3f times as fast as untuned in the mean (worst candidates: %.3f), in %.1f s; kept in %s\n",
+            t->tuned, t->tuned == 1 ? "" : "s", exp(t->log_gain / t->tuned), exp(t->log_worst / t->tuned),
+            now_seconds() - t->begin, t->path);
 }
 
 static int tune(struct tuning *t, int n_texts, char *const *texts)
@@ -235,7 +246,8 @@ static int tune(struct tuning *t, int n_texts, char *const *texts)
     t->n = n_texts;
     printf("%s (%s, driver %s)\n", t->facts.name, t->facts.platform, t->facts.driver);
     if (t->effort != ESTIMATE)
-        printf("%-40s %12s %6s %6s %5s %5s %5s %8s  %s\n", "problem", "untuned", "gain", "worst", "right", "not", "bad", "time", "setting");
+        printf("%-40s %12s %6s %6s %5s %5s %5s %8s  %s\n", "problem", "untuned", "gain", "worst", "right", "not", "bad",
+               "time", "setting");
     int code = 0;
     for (int i = 0; i < n_texts && !code; i++) {
         t->number = i + 1;
@@ -292,9 +304,11 @@ static int take_option(struct tuning *t, int c)
 int command_tune(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"device", required_argument, NULL, 'd'}, {"effort", required_argument, NULL, 'e'}, {"budget", required_argument, NULL, 'b'},
-        {"timeout", required_argument, NULL, 't'}, {"output", required_argument, NULL, 'o'}, {"again", no_argument, NULL, 'a'},
-        {"merge", no_argument, NULL, 'm'}, {"worker", no_argument, NULL, 'w'}, {"help", no_argument, NULL, OPTION_HELP}, {0}};
+        {"device", required_argument, NULL, 'd'}, {"effort", required_argument, NULL, 'e'},
+        {"budget", required_argument, NULL, 'b'}, {"timeout", required_argument, NULL, 't'},
+        {"output", required_argument, NULL, 'o'}, {"again", no_argument, NULL, 'a'},
+        {"merge", no_argument, NULL, 'm'},        {"worker", no_argument, NULL, 'w'},
+        {"help", no_argument, NULL, OPTION_HELP}, {0}};
     static char user[4096];
     struct tuning t = {.effort = MEASURE, .effort_word = "measure", .budget = 60, .timeout = 30, .progress = isatty(2)};
     for (int c; (c = next_option(argc, argv, options)) != -1;) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * tune_worker.c - the process of clattn tune that builds, checks and measures candidates, one line after the other (tune.h).
+ * tune_worker.c - the process of clattn tune that builds, checks and measures candidates, one line after the other
+ * (tune.h).
  *
- * A candidate runs beside the library's own choice, in turn, on the same buffers: of each round the quotient of the two times counts,
- * and their median is the answer.  What else the machine does, and how its clock moves, meets both. */
+ * A candidate runs beside the library's own choice, in turn, on the same buffers: of each round the quotient of the two
+ * times counts, and their median is the answer.  What else the machine does, and how its clock moves, meets both. */
 #include "tool/tune.h"
 
 #include <stdarg.h>
@@ -74,7 +75,8 @@ static cl_mem upload(struct worker *k, const void *data, size_t bytes, clattn_st
     cl_int code;
     if (*status || bytes == 0 || !data)
         return NULL;
-    cl_mem mem = clCreateBuffer(clattn_context_cl(k->plain), CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, bytes, (void *)(uintptr_t)data, &code);
+    cl_mem mem = clCreateBuffer(clattn_context_cl(k->plain), CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, bytes,
+                                (void *)(uintptr_t)data, &code);
     if (code != CL_SUCCESS) {
         *status = CLATTN_OUT_OF_DEVICE_MEMORY;
         return NULL;
@@ -113,7 +115,8 @@ static double time_runs(const struct worker *k, const clattn_plan *plan, int n)
 {
     const double begin = now_seconds();
     for (int i = 0; i < n; i++)
-        if (clattn_enqueue_forward((clattn_plan *)(uintptr_t)plan, k->queue, &k->io, 0, NULL, NULL) || clFinish(k->queue) != CL_SUCCESS)
+        if (clattn_enqueue_forward((clattn_plan *)(uintptr_t)plan, k->queue, &k->io, 0, NULL, NULL) ||
+            clFinish(k->queue) != CL_SUCCESS)
             return 0;
     return (now_seconds() - begin) / n;
 }
