@@ -6,7 +6,7 @@ CL_SRCS = cl/attention/forward_vector.cl cl/attention/forward_few.cl cl/attentio
 	cl/attention/forward_stream.cl cl/attention/forward_decode.cl cl/attention/forward_blocked.cl \
 	cl/attention/merge.cl cl/attention/tables.cl \
 	cl/select/select_candidates.cl cl/select/select_rows.cl cl/select/select_tree.cl cl/select/select_scan.cl \
-	cl/select/select_blocks.cl cl/select/select_top.cl cl/select/select_given.cl cl/select/select_bounds.cl
+	cl/select/select_blocks.cl cl/select/select_certify.cl cl/select/select_top.cl cl/select/select_given.cl cl/select/select_bounds.cl
 
 CORE_SRCS = src/core/status.c src/core/version.c src/core/failure.c src/core/checked.c src/core/layout.c \
 	src/core/env.c src/core/text.c src/core/cache.c src/core/quarantine.c src/core/kept.c src/core/program.c src/core/device.c src/core/context.c
@@ -40,7 +40,7 @@ PUBLIC_CHECKS = tests/check_ref tests/check_select_ref tests/check_forward tests
 	tests/check_list tests/check_select tests/check_listed
 INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/check_derivative \
 	tests/check_kernel_functions tests/check_kernel_rules tests/check_layout tests/check_cache \
-	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx tests/check_selectors tests/check_refresh \
+	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx tests/check_selectors tests/check_budgets tests/check_refresh \
 	tests/check_tuning
 RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties tests/check_data tests/check_threads \
 	tests/check_guard tests/check_program tests/check_kernel_functions tests/check_kernel_rules tests/check_mechanisms \

@@ -119,9 +119,12 @@ pruned_problems() {
             echo "attn:$storage:b2:h8/2:q300:k1500:d$d:causal-br:staged=64.512/16.128:scope=all:sink=16:near=32"
             echo "attn:$storage:b3:h8/2:q1:k6000:d$d:causal-br:keylens:staged=256.2048/32.1024/8.256:bq=1:sink=16:near=64"
             echo "attn:$storage:b2:h8/2:q1:k3000:d$d:causal-br:minmax=256:bq=1:bk=16:sink=0:near=0"
+            echo "attn:$storage:b2:h8/2:q2:k3000:d$d:causal-br:mean=3000:mass=0.7:bq=1:scope=head:sink=4:near=32"
+            echo "attn:$storage:h8/2:q200:k900:d$d:causal-br:minmax=256:bk=2:certify:margin=6:sink=4:near=32"
         done
     done
     echo attn:f32:h8/2:q500:k900:d64:causal-br:mean=128:bk=16:sink=4:near=32
+    echo attn:f32:h8/2:q500:k900:d64:causal-br:tree=512:bk=2:ratio=0.1:sink=4:near=32
     echo attn:f16:h8/2:q500:k900:d128:scores=256:bk=64:sink=4:near=0
 }
 

@@ -50,7 +50,7 @@ for problem in \
 done
 
 # selections, by groups of many items
-for selection in tree=4:bk=2 staged=4.8/2.4; do
+for selection in tree=4:bk=2 staged=4.8/2.4 mean=40:bk=2:mass=0.6 minmax=4:bk=1:certify:margin=9; do
     clean select --check attn:f32:h1:q3:k40:d3:causal-br:$selection:bq=4/2:sink=2:near=3
 done
 

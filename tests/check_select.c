@@ -4,6 +4,7 @@
 
 #include <check.h>
 #include <clattn.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,11 +39,28 @@ static clattn_select selection(int32_t method)
     return s;
 }
 
+static void budget_of(clattn_select *s, int32_t mode, double value)
+{
+    s->budget_mode = mode;
+    s->budget_value = value;
+}
+
 /* A change, the status and words of the sentence; of TREE, and of STAGED. */
 #define MISTAKES(X)                                                                                       \
     X(TREE, s->size--, BAD_STRUCT_SIZE, "clattn_select.size")                                             \
-    X(TREE, s->flags = 8, BAD_FLAGS, "flags is 0x8")                                                      \
-    X(TREE, s->reserved = 1, BAD_FLAGS, "reserved is 1")                                                  \
+    X(TREE, s->flags = 16, BAD_FLAGS, "flags is 0x10")                                                    \
+    X(TREE, s->flags = CLATTN_CERTIFY, BAD_FLAGS, "of the methods MINMAX has them")                       \
+    X(TREE, s->budget_mode = 4, BAD_SELECTOR, "budget_mode is 4")                                         \
+    X(TREE, s->budget_value = 1, BAD_COUNT, "budget_value is 1; with the budget TOP_K it is 0")           \
+    X(TREE, budget_of(s, CLATTN_MASS, 0.5), BAD_COUNT, "MASS asks the score of every candidate")       \
+    X(STAGED, budget_of(s, CLATTN_MARGIN, 2), BAD_COUNT, "MARGIN asks the score of every candidate")   \
+    X(STREAMING, budget_of(s, CLATTN_RATIO, 0.5), BAD_COUNT, "RATIO goes with methods that score")     \
+    X(EXTERNAL_LIST, budget_of(s, CLATTN_RATIO, 0.5), BAD_COUNT, "RATIO goes with methods that score") \
+    X(TREE, budget_of(s, CLATTN_RATIO, 0), BAD_COUNT, "it is above 0, and 1 at most")                     \
+    X(TREE, budget_of(s, CLATTN_RATIO, 1.01), BAD_COUNT, "budget_value is 1.01; with the budget RATIO")   \
+    X(MINMAX, budget_of(s, CLATTN_MASS, NAN), BAD_COUNT, "with the budget MASS")                          \
+    X(MINMAX, budget_of(s, CLATTN_MARGIN, -1), BAD_COUNT, "it is 0 or more, and finite")                  \
+    X(MINMAX, budget_of(s, CLATTN_MARGIN, INFINITY), BAD_COUNT, "it is 0 or more, and finite")            \
     X(TREE, s->method = 7, BAD_SELECTOR, "method is 7")                                                   \
     X(TREE, s->scope = -1, BAD_SELECTOR, "scope is -1")                                                   \
     X(TREE, s->representative = 3, BAD_SELECTOR, "representative is 3")                                   \
@@ -139,6 +157,10 @@ START_TEST(words_of_selections)
          "tree=100:rep=last:grow:bq=32/8:bk=2/2:sink=0:near=0:scope=head:keep:count"},
         {"staged=256.32768/32.8192/8.2048:bq=64/4:bk=8/1:sink=256:near=1024:scope=all:rep=center", "infinitehip-3k"},
         {"minmax=512:bq=1/1:bk=16/1:sink=0:near=0:scope=group:rep=center", "quest:minmax=512"},
+        {"minmax=512:mass=0.95:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center:certify", "minmax=512:certify:mass=0.95"},
+        {"mean=512:margin=12.5:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center", "mean=512:margin=12.500"},
+        {"scores=8:mass=1:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center", "scores=8:mass=#3ff0000000000000"},
+        {"tree=512:ratio=#3fb999999999999b:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center", "tree=512:ratio=#3fb999999999999b"},
         {"streaming:bq=64/2:bk=8/1:sink=16:near=5:scope=group:rep=center", "streaming:near=5"},
         {"streaming:bq=64/1:bk=8/1:sink=4:near=1020:scope=all:rep=center", "streaming-llm"},
     };
@@ -164,7 +186,10 @@ START_TEST(words_refused)
         {"", "column 41"},           {":tree=", "column 42"},      {":tree=12:bq=", "column 50"},   {":tree=99999999999", "column 42"},
         {":staged=8", "column 42"},  {":tree=8:scope=x", "column 49"}, {":tree=8:lse", "column 49"}, {":hipp", "column 46"},
         {":tree=8:bq=0", "block_q is 0"}, {":staged=8.8/4.4:bk=2", "block_k is 2"}, {":tree=8:", "column 49"},
-        {":staged=8.8/8.8/8.8/8.8/8.8", "column 42"}};
+        {":staged=8.8/8.8/8.8/8.8/8.8", "column 42"},
+        {":mass=0.5", "column 50"}, {":minmax=8:mass=", "column 51"}, {":minmax=8:mass=0.", "column 51"}, {":minmax=8:mass=0x1", "column 51"},
+        {":minmax=8:mass=#3ff", "column 51"}, {":minmax=8:mass=1.5", "budget_value is 1.5"}, {":minmax=8:margin=-1", "column 51"},
+        {":tree=8:certify", "of the methods MINMAX"}, {":tree=8:margin=1", "MINMAX, POOL_MEAN and EXTERNAL_SCORE"}};
     for (size_t i = 0; i < LEN(wrong); i++) {
         char text[300], message[600] = "";
         clattn_select s = CLATTN_SELECT_INIT;

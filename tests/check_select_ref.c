@@ -263,6 +263,67 @@ START_TEST(given_scores)
 }
 END_TEST
 
+/* Weights 1, 1/2, 1/4 and 1/8 of the best: 8, 4, 2 and 1 of 15 parts. */
+START_TEST(budgets_by_hand)
+{
+    static const struct {
+        int mode;
+        double value;
+        int64_t count;
+    } cases[] = {
+        {REF_MASS, 0.53, 1}, {REF_MASS, 0.54, 2}, {REF_MASS, 0.79, 2}, {REF_MASS, 0.81, 3}, {REF_MASS, 0.93, 3}, {REF_MASS, 0.94, 4},
+        {REF_MASS, 1, 4}, {REF_MASS, 1e-9, 1}, {REF_MARGIN, 0, 1}, {REF_MARGIN, 0.69, 1}, {REF_MARGIN, 0.7, 2}, {REF_MARGIN, 1.39, 3},
+        {REF_MARGIN, 9, 4}, {REF_RATIO, 0.25, 1}, {REF_RATIO, 0.26, 2}, {REF_RATIO, 1, 4}, {REF_RATIO, 1e-9, 1}, {REF_TOP_K, 0, 4}};
+    static const int32_t lists[][4] = {{2}, {1, 2}, {1, 2, 3}, {0, 1, 2, 3}};
+    struct ref_problem p = problem(1, 1, 1, 1, 4, 1, true);
+    float scores[] = {0, 4, 6, 2};
+    struct ref_select s = selector(REF_EXTERNAL_SCORE, 1, 1, 4);
+    s.scores = scores;
+    p.scale = log(2.0) / 2;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        s.budget_mode = cases[i].mode;
+        s.budget_value = cases[i].value;
+        check_list(&p, &s, lists[cases[i].count - 1], cases[i].count);
+    }
+    s.budget = 1; /* is the most */
+    check_list(&p, &s, lists[0], 1);
+}
+END_TEST
+
+/* Whole numbers next to the exponential, never 0; what is no number weighs least, equal to the best as it does. */
+START_TEST(block_masses)
+{
+    struct ref_problem p = problem(1, 1, 1, 1, 1, 1, true);
+    p.scale = 0.125;
+    ck_assert(ref_block_mass(&p, 3, 3) == 1 << 30 && ref_block_mass(&p, NAN, NAN) == 1 << 30);
+    ck_assert(ref_block_mass(&p, 3, NAN) == 1 && ref_block_mass(&p, 3, -INFINITY) == 1 && ref_block_mass(&p, INFINITY, 3) == 1);
+    for (int n = 0; n < 20000; n++) {
+        const double score = 5 - (double)below(1 << 20) / 4096, wanted = ldexp(exp(p.scale * (score - 5)), 30);
+        const double got = (double)ref_block_mass(&p, 5, score);
+        ck_assert_msg(fabs(got - wanted) <= 2 + 2e-5 * wanted, "%g: %g is not %g", score, got, wanted);
+    }
+}
+END_TEST
+
+/* Keys (5, 1) (1, 6) and (9, 0) (3, 10): products 6, 7 and 9, 13, bounds 5 + 6 and 9 + 10. */
+START_TEST(proofs_by_hand)
+{
+    static const float keys[] = {5, 1, 1, 6, 9, 0, 3, 10}; /* blocks of two keys of two columns */
+    struct ref_problem p = problem(1, 1, 1, 1, 4, 2, true);
+    struct ref_select s = selector(REF_MINMAX, 1, 2, 2);
+    const int32_t first = 0, second = 1;
+    double product;
+    memcpy(k_data, keys, sizeof keys);
+    q_data[0] = q_data[1] = 1;
+    struct ref_proof proof = ref_proof_of(&p, &s, 0, 0, 0, &first, 1, &product);
+    ck_assert(product == 7 && proof.left == 13 && proof.bound == 19 && proof.magnitude == 19);
+    proof = ref_proof_of(&p, &s, 0, 0, 0, &second, 1, &product);
+    ck_assert(product == 13 && proof.left == 7 && proof.bound == 11);
+    proof = ref_proof_of(&p, &s, 0, 0, 0, NULL, 0, NULL);
+    ck_assert(proof.left == 13);
+}
+END_TEST
+
 START_TEST(prototype_lists)
 {
     struct ref_problem p = scores_as_keys(100);
@@ -858,6 +919,9 @@ int main(void)
     tcase_add_test(hand, summaries_by_hand);
     tcase_add_test(hand, bounds_of_seen_blocks);
     tcase_add_test(hand, given_scores);
+    tcase_add_test(hand, budgets_by_hand);
+    tcase_add_test(hand, block_masses);
+    tcase_add_test(hand, proofs_by_hand);
     tcase_add_test(hand, prototype_lists);
     tcase_add_test(hand, sums_round_as_said);
     tcase_add_test(hand, mass_by_hand);

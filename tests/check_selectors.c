@@ -28,29 +28,6 @@ static void once(struct select_trial *t, bool whole, const char *what)
     select_trial_free(t);
 }
 
-/* Groups of so many items, as on a device that is no CPU; 0: as it is.  Undone when the case's context is closed. */
-static void pretend_groups(int items)
-{
-    if (items == 0)
-        return;
-    select_ctx->facts.type = CL_DEVICE_TYPE_GPU;
-    select_ctx->facts.largest_group = (uint64_t)items;
-}
-
-/* Blocks and near keys of all kinds; 16 rows of which every fourth is scored. */
-static void draw_selection(struct select_trial *t, int32_t method)
-{
-    t->s.block_q = 16;
-    t->s.stride_q = 4;
-    t->s.scope = CLATTN_SCOPE_GROUP;
-    t->s.sink = 1 + select_below(9);
-    t->s.window = select_below(2) ? select_below(9) : 0;
-    t->s.block_k = (int32_t)(1 + select_below(9));
-    t->s.stride_k = (int32_t)(1 + select_below(t->s.block_k));
-    t->s.representative = (int32_t)select_below(3);
-    select_trial_method(t, method, 1 + select_below(40));
-}
-
 /* ---- AT-17: given keys ---- */
 START_TEST(at_17_given_scores)
 {

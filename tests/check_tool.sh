@@ -208,6 +208,13 @@ grep -q '^</svg>' "$tmp/map.svg" || fail "explain --svg wrote no whole picture"
 chosen=attn:f32:h2/1:q100:k300:d8:causal-br
 expect 0 '^check *0 of 2 lists differ.*passed' select --check --explain --out "$tmp/lists" $chosen:tree=64:bq=64/16:bk=8:sink=3:near=20:count
 expect 0 '^lists *2, of 8.0 blocks' select --given "$tmp/lists" $chosen:given=64:bk=8:sink=3:near=20
+# Budgets: lists of many lengths; what is kept and proved of them, and that it is so.
+expect 0 '^lists *2, of .* average, [0-9]* to [0-9]*$' select --check $chosen:mean=300:mass=0.5:bq=64/16:bk=8:sink=3:near=20
+expect 0 '^kept *0[.][0-9]* of rows' select --mass $chosen:mean=300:margin=1:bq=64/16:bk=8:sink=3:near=20
+expect 0 '^check *0 of 2 certificates are wrong: passed' select --check $chosen:minmax=16:bk=1:bq=64/16:certify:sink=3:near=20
+expect 0 '% of them certified' select --explain $chosen:minmax=16:bk=1:bq=64/16:certify:sink=3:near=20
+expect 0 '1 passed, 0 failed' verify --problems 1 $chosen:minmax=16:bk=1:bq=64/16:certify:ratio=0.1:sink=3:near=20
+mistake 'MINMAX, POOL_MEAN and EXTERNAL_SCORE have them' select $chosen:tree=64:mass=0.5
 expect 0 '^infinitehip-3k ' select --presets
 expect 2 'column 46: expected a word of a selection' select $chosen:tree=64:near=x
 mistake 'no selection behind it' select $chosen

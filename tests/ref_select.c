@@ -4,6 +4,7 @@
  * */
 #include "tests/ref_select.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -401,7 +402,7 @@ static int64_t begin_stage(const struct view *w, int64_t *chunks)
     return n;
 }
 
-static int64_t staged(const struct view *w, int64_t *kept)
+static int64_t staged(const struct view *w, int64_t keep, int64_t *kept)
 {
     int64_t *chunks = allocate(w->n, sizeof *chunks), n = begin_stage(w, chunks);
     for (int i = w->start; i < w->s->n_stages; i++) {
@@ -409,7 +410,7 @@ static int64_t staged(const struct view *w, int64_t *kept)
         if (i > w->start)
             n = cut_chunks(w, chunks, n, w->s->stages[i - 1].chunk, size);
         keep_stage(w, i, chunks, n);
-        n = keep_chunks(w, chunks, n, size, w->s->stages[i].keep / size);
+        n = keep_chunks(w, chunks, n, size, i == w->s->n_stages - 1 ? keep : w->s->stages[i].keep / size);
     }
     for (int64_t i = 0; i < n; i++)
         kept[i] = chunks[i] / w->s->block_k;
@@ -476,6 +477,61 @@ static double external_score(const struct view *w, int64_t candidate)
     return w->s->scores[row * k_blocks + w->blocks[candidate]];
 }
 
+/* ---- budgets ---- */
+/* How far a score is below the best, times a unit, as f32 has it. */
+static float distance(double best, double score, double unit)
+{
+    volatile float difference = (float)best - (float)score;
+    volatile float scaled = difference * (float)unit;
+    return scaled;
+}
+
+uint64_t ref_block_mass(const struct ref_problem *p, double best, double score)
+{
+    uint64_t weight = 1 << 30;
+    if (score == best || (isnan(score) && isnan(best)))
+        return weight;
+    float x = distance(best, score, fabs(p->scale) / log(2.0));
+    if (isnan(score) || isnan(x) || x >= 30)
+        return 1;
+    double whole = floor(x), part = floor((x - whole) * 65536);
+    for (int j = 1; j <= 16; j++) {
+        double half = ldexp(1, 16 - j);
+        if (part < half)
+            continue;
+        part -= half;
+        weight = weight * (uint64_t)floor(ldexp(pow(2, -ldexp(1, -j)), 32)) / ((uint64_t)1 << 32);
+    }
+    weight >>= (int)whole;
+    return weight > 0 ? weight : 1;
+}
+
+/* A share of a number, rounded up: both are below 2^62, and 2^32 is 1. */
+static uint64_t share_of(double value, uint64_t whole)
+{
+    uint64_t share = (uint64_t)fmax(1, rint(ldexp(value, 32))), high = whole >> 32, low = (whole & UINT32_MAX) * share;
+    return high * share + (low >> 32) + ((low & UINT32_MAX) > 0);
+}
+
+/* How many of n, in the order of their ranks. */
+static int64_t count_of_budget(const struct view *w, const struct ranked *list, int64_t n, int64_t keep)
+{
+    uint64_t all = 0, mass = 0;
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++)
+        all += ref_block_mass(w->p, list[0].score, list[i].score);
+    for (; count < least(n, keep); count++) {
+        double score = list[count].score;
+        if (w->s->budget_mode == REF_MASS && mass >= share_of(w->s->budget_value, all))
+            break;
+        if (w->s->budget_mode == REF_MARGIN && !(score == list[0].score || (isnan(score) && isnan(list[0].score))) &&
+            !(distance(list[0].score, score, fabs(w->p->scale)) <= (float)fmin(w->s->budget_value, FLT_MAX)))
+            break;
+        mass += ref_block_mass(w->p, list[0].score, score);
+    }
+    return count;
+}
+
 static int64_t best_of_all(const struct view *w, int64_t keep, int64_t *kept)
 {
     struct ranked *ranked = allocate(w->n, sizeof *ranked);
@@ -486,7 +542,8 @@ static int64_t best_of_all(const struct view *w, int64_t keep, int64_t *kept)
                                                             : summary_score(w, j);
         ranked[j] = (struct ranked){score, j, false};
     }
-    keep_best(ranked, w->n, keep);
+    qsort(ranked, (size_t)w->n, sizeof *ranked, by_rank);
+    keep_best(ranked, w->n, count_of_budget(w, ranked, w->n, keep));
     for (int64_t j = 0; j < w->n; j++)
         if (ranked[j].kept)
             kept[n++] = j;
@@ -504,13 +561,15 @@ static int64_t keep_all(const struct view *w, int64_t *kept)
 static int64_t keep_some(const struct view *w, int64_t *kept)
 {
     int64_t keep = ceil_div(w->s->budget, w->s->block_k);
+    if (w->s->budget_mode == REF_RATIO)
+        keep = least(keep, (int64_t)share_of(w->s->budget_value, (uint64_t)w->n));
     if (w->s->method == REF_STREAMING || keep == 0)
         return 0;
-    if (w->n <= keep)
+    if (w->n <= keep && (w->s->budget_mode == REF_TOP_K || w->s->budget_mode == REF_RATIO))
         return keep_all(w, kept);
     if (w->s->method == REF_TREE)
         return tree(w, keep, kept);
-    return w->s->method == REF_STAGED ? staged(w, kept) : best_of_all(w, keep, kept);
+    return w->s->method == REF_STAGED ? staged(w, keep, kept) : best_of_all(w, keep, kept);
 }
 
 int64_t ref_select(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope,
@@ -597,6 +656,65 @@ bool ref_certified(const double *scores, int64_t n, int64_t keep, int representa
     return no_worse <= keep;
 }
 
+/* ---- certificates ---- */
+/* The largest sum_d |q_d| max |k_d| of the sampled rows, over all keys. */
+static double largest_magnitude(const struct view *w)
+{
+    double most = 0;
+    for (int64_t h = w->head0; h < w->head0 + w->heads; h++)
+        for (int64_t i = 0; i < w->n_sampled; i++) {
+            double sum = 0;
+            for (int64_t d = 0; d < w->p->dim; d++) {
+                double largest = 0;
+                for (int64_t t = 0; t < w->k_len; t++)
+                    largest = fmax(largest, fabs(k_element(w, h, t, d)));
+                sum += fabs(q_element(w, h, w->sampled[i], d)) * largest;
+            }
+            most = fmax(most, sum);
+        }
+    return most;
+}
+
+static double largest_product(const struct view *w, int64_t candidate)
+{
+    struct top top = {false, 0};
+    int64_t first = w->blocks[candidate] * w->s->block_k, last = least(first + w->s->block_k, w->k_len);
+    for (int64_t h = 0; h < w->heads; h++)
+        for (int64_t t = first; t < last; t++)
+            raise_top(&top, w->scores[h * w->k_len + t]);
+    return top_value(&top);
+}
+
+static bool is_listed(const int32_t *ids, int64_t count, int64_t block)
+{
+    for (int64_t j = 0; j < count; j++)
+        if (ids[j] == block)
+            return true;
+    return false;
+}
+
+struct ref_proof ref_proof_of(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m,
+                              const int32_t *ids, int64_t count, double *products)
+{
+    struct ref_trace unwanted = {0, 0, 0, NULL};
+    struct ref_select exact = *s;
+    exact.arithmetic = REF_DOUBLE;
+    exact.method = REF_MINMAX;
+    struct view w = open_view(p, &exact, b, scope, m, &unwanted);
+    struct ref_proof proof = {-INFINITY, -INFINITY, largest_magnitude(&w)};
+    for (int64_t j = 0; j < w.n; j++) {
+        double product = largest_product(&w, j);
+        if (is_listed(ids, count, w.blocks[j])) {
+            *products++ = product;
+            continue;
+        }
+        proof.left = fmax(proof.left, product);
+        proof.bound = fmax(proof.bound, summary_score(&w, j));
+    }
+    close_view(&w);
+    return proof;
+}
+
 /* ---- all lists ---- */
 int64_t ref_list_at(const struct ref_list *list, int64_t b, int64_t scope, int64_t m)
 {
@@ -630,14 +748,6 @@ void ref_list_free(struct ref_list *list)
 bool ref_near(const struct ref_select *s, const struct ref_point *at)
 {
     return at->k < s->sink || llabs(at->q - at->k) < s->window;
-}
-
-static bool is_listed(const int32_t *ids, int64_t count, int64_t block)
-{
-    for (int64_t j = 0; j < count; j++)
-        if (ids[j] == block)
-            return true;
-    return false;
 }
 
 void ref_kept_pairs(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list,

@@ -12,6 +12,11 @@
  *            Sampled rows are the last of every stride_q, and the block's last row if it has no full stride.
  *     order  a larger score first, then the lower block; NaN after all others, even -inf.
  *
+ *     budgets   a list has at most K = ceil(budget / block_k) blocks, and of n candidates with scores S, the largest
+ *     of them S1, and c = |scale|: RATIO r the best ceil(r n); MARGIN m those with c (S1 - S) <= m; MASS p the shortest
+ *     beginning of the order that has p of the sum of all weights 2^30 exp(c (S - S1)).  Weights are the whole numbers
+ *     that clattn/select.h defines, r and p are multiples of 2^-32.
+ *
  * Sources: HiP, arXiv 2406.09827 (TREE); InfiniteHiP, 2502.08910 (STAGED); Quest, 2406.10774 (MINMAX); StreamingLLM,
  * 2309.17453. */
 #ifndef REF_SELECT_H
@@ -29,6 +34,7 @@ enum ref_method {
     REF_STREAMING       /* no block at all: near pairs */
 };
 enum ref_representative { REF_FIRST, REF_CENTER, REF_LAST };
+enum ref_budget { REF_TOP_K, REF_MASS, REF_MARGIN, REF_RATIO };
 enum ref_scope { REF_HEAD, REF_KV_GROUP, REF_ALL_HEADS };
 
 /* How dot products round: not at all to speak of, or as a device does that sums in f32, by fma or by products and
@@ -39,6 +45,8 @@ enum ref_arithmetic { REF_DOUBLE, REF_FMA, REF_MULTIPLY_ADD };
 struct ref_select {
     int method, representative, scope, arithmetic;
     int64_t block_q, stride_q, block_k, stride_k; /* stride_k: TREE and BEST take the last key of each */
+    int budget_mode;
+    double budget_value;
     int64_t budget;                               /* keys; a list holds ceil(budget / block_k) blocks at most */
     int64_t sink, window;
     int n_stages; /* STAGED: the last chunk is block_k, each divides the one before; the last keep is the budget */
@@ -83,6 +91,18 @@ int64_t ref_block_scores(const struct ref_problem *p, const struct ref_select *s
 /* Whether TREE must keep candidate j, by a proof: the number of candidates that are no worse than the worst one which
  * may stand for the node of j in any round is at most what is kept. */
 bool ref_certified(const double *scores, int64_t n, int64_t keep, int representative, int64_t j);
+
+/* What a certificate compares, in double precision: the largest product and the largest bound of a candidate that is not
+ * listed, -inf of none; and the largest sum of magnitudes |q_d| max |k_d|, by which rounding errors are measured.
+ * products: out, of each listed block the largest. */
+struct ref_proof {
+    double left, bound, magnitude;
+};
+struct ref_proof ref_proof_of(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m,
+                              const int32_t *ids, int64_t count, double *products);
+
+/* The estimated mass of a block, a whole number: 2^30 of the best one. */
+uint64_t ref_block_mass(const struct ref_problem *p, double best, double score);
 
 /* All lists of a problem; the tails of ids are -1. */
 struct ref_list {

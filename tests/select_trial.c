@@ -8,6 +8,7 @@
 #include "tests/select_trial.h"
 
 #include <check.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -59,7 +60,7 @@ struct select_trial select_trial_new(int64_t heads, int64_t kv_heads, int64_t q_
 
 void select_trial_free(struct select_trial *t)
 {
-    void *all[] = {t->q, t->k, t->scores, t->given, t->q_offsets, t->k_offsets, t->key_lengths, t->lists};
+    void *all[] = {t->q, t->k, t->scores, t->given, t->q_offsets, t->k_offsets, t->key_lengths, t->lists, t->certified};
     for (size_t i = 0; i < CLATTN__LEN(all); i++)
         free(all[i]);
 }
@@ -92,12 +93,18 @@ void select_trial_put(struct select_trial *t, bool of_k, int64_t index, double v
     ref_narrow(of_k ? t->a.type_k : t->a.type_q, value, of_k ? t->k : t->q, index);
 }
 
+static int64_t list_count(const struct select_trial *t)
+{
+    return t->list.batch * t->list.scopes * t->list.q_blocks;
+}
+
 void select_trial_fill(struct select_trial *t, bool whole)
 {
     uint64_t bytes;
     ck_assert_int_eq(clattn_select_list(&t->list, &t->s, &t->a), CLATTN_OK);
     ck_assert_int_eq(clattn_list_bytes(&t->list, &bytes), CLATTN_OK);
     t->lists = allocate((int64_t)bytes / 4, 4);
+    t->certified = allocate(list_count(t), 4);
     for (int of_k = 0; of_k < 2; of_k++) {
         const int64_t n = tokens(t, of_k) * t->a.dim;
         void *data = allocate(n, 4);
@@ -111,6 +118,27 @@ void select_trial_fill(struct select_trial *t, bool whole)
     t->scores = allocate(n, sizeof *t->scores);
     for (int64_t i = 0; i < n; i++)
         t->scores[i] = (float)(select_below(9) - 4);
+}
+
+void pretend_groups(int items)
+{
+    if (items == 0)
+        return;
+    select_ctx->facts.type = CL_DEVICE_TYPE_GPU;
+    select_ctx->facts.largest_group = (uint64_t)items;
+}
+
+void draw_selection(struct select_trial *t, int32_t method)
+{
+    t->s.block_q = 16;
+    t->s.stride_q = 4;
+    t->s.scope = CLATTN_SCOPE_GROUP;
+    t->s.sink = 1 + select_below(9);
+    t->s.window = select_below(2) ? select_below(9) : 0;
+    t->s.block_k = (int32_t)(1 + select_below(9));
+    t->s.stride_k = (int32_t)(1 + select_below(t->s.block_k));
+    t->s.representative = (int32_t)select_below(3);
+    select_trial_method(t, method, 1 + select_below(40));
 }
 
 /* ---- the device: buffers of exact size that end at a page which may not be touched ---- */
@@ -176,6 +204,7 @@ static clattn_select_io make_io(const struct select_trial *t, const clattn_selec
     io.bounds = bounds > 0 ? buffer(NULL, (int64_t)bounds) : NULL;
     io.workspace = buffer(NULL, (int64_t)workspace);
     io.kept = kept > 0 ? buffer(NULL, (int64_t)kept) : NULL;
+    io.certified = t->s.flags & CLATTN_CERTIFY ? buffer(NULL, 4 * list_count(t)) : NULL;
     io.counters = t->s.flags & CLATTN_COUNT_PROBES ? buffer(zeros, 16) : NULL;
     return io;
 }
@@ -211,6 +240,8 @@ clattn_status select_trial_step(struct select_trial *t, struct select_session *s
     clattn_status status = clattn_enqueue_select(session->plan, select_queue, io, 0, NULL, NULL);
     if (bytes > 0)
         ck_assert_int_eq(clEnqueueReadBuffer(select_queue, io->list, CL_TRUE, 0, bytes, t->lists, 0, NULL, NULL), CL_SUCCESS);
+    if (io->certified && list_count(t) > 0)
+        ck_assert_int_eq(clEnqueueReadBuffer(select_queue, io->certified, CL_TRUE, 0, 4 * (size_t)list_count(t), t->certified, 0, NULL, NULL), CL_SUCCESS);
     if (io->counters)
         ck_assert_int_eq(clEnqueueReadBuffer(select_queue, io->counters, CL_TRUE, 0, 16, t->counters, 0, NULL, NULL), CL_SUCCESS);
     return status;
@@ -249,7 +280,7 @@ static struct ref_tensor tensor(const struct select_trial *t, bool of_k)
 struct ref_problem select_trial_problem(const struct select_trial *t)
 {
     struct ref_problem p = {.batch = t->a.batch, .heads = t->a.heads, .kv_heads = t->a.kv_heads, .q_len = t->a.q_len,
-                            .kv_len = t->a.kv_len, .dim = t->a.dim, .dim_v = 1, .scale = t->a.scale < 0 ? -1 : 1,
+                            .kv_len = t->a.kv_len, .dim = t->a.dim, .dim_v = 1, .scale = t->a.scale != 0 ? t->a.scale : 1 / sqrt((double)t->a.dim),
                             .q = tensor(t, false), .k = tensor(t, true), .key_lengths = t->key_lengths,
                             .q_offsets = t->q_offsets, .k_offsets = t->k_offsets};
     p.rules.mask = t->mask;
@@ -264,7 +295,7 @@ struct ref_select select_trial_selection(const struct select_trial *t)
     struct ref_select s = {.method = methods[t->s.method], .representative = representatives[t->s.representative],
                            .scope = t->s.scope, .arithmetic = select_ctx->facts.has_fma ? REF_FMA : REF_MULTIPLY_ADD,
                            .block_q = t->s.block_q, .stride_q = t->s.stride_q, .block_k = t->s.block_k, .stride_k = t->s.stride_k,
-                           .budget = t->s.budget, .sink = t->s.sink, .window = t->s.window, .n_stages = t->s.n_stages,
+                           .budget = t->s.budget, .budget_mode = t->s.budget_mode, .budget_value = t->s.budget_value, .sink = t->s.sink, .window = t->s.window, .n_stages = t->s.n_stages,
                            .scores = t->scores};
     for (int i = 0; i < s.n_stages; i++) {
         s.stages[i].chunk = t->s.stages[i].chunk;

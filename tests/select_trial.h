@@ -25,6 +25,7 @@ struct select_trial {
     int32_t *q_offsets, *k_offsets, *key_lengths;
     clattn_list list;
     int32_t *lists;      /* what the device wrote */
+    int32_t *certified;  /* CLATTN_CERTIFY: one of each list */
     uint64_t counters[2];
 };
 
@@ -37,6 +38,11 @@ void select_trial_mask(struct select_trial *t, const char *mask, clattn_corner c
 /* Make the tensors, and scores: numbers of 24 bits from -2 to 2, or whole ones from -4 to 4, of which many scores are equal. */
 void select_trial_fill(struct select_trial *t, bool whole);
 void select_trial_put(struct select_trial *t, bool of_k, int64_t index, double value);
+
+/* Blocks and near keys of all kinds; 16 rows of which every fourth is scored. */
+void draw_selection(struct select_trial *t, int32_t method);
+/* Groups of so many items, as on a device that is no CPU; 0: as it is.  Undone when the case's context is closed. */
+void pretend_groups(int items);
 
 /* A plan and its buffers over several steps, at which the trial's q and key_lengths are written; the caller sets io.starts.  The last
  * session that was opened is closed first.  Every call returns the status of the first one in it that fails. */

@@ -230,39 +230,32 @@ static inline void add_step(float *sums, const struct step *x, int columns)
     }
 }
 
-/* The numbers of steps of a product are asked for one step before, those of a chunk's first step while the last one of the chunk before
- * is multiplied: local memory takes as long as a step. */
-static inline void load_column(struct step *x, __local const float *place, int column, int item)
+/* s += products of a chunk of columns. */
+static inline void multiply_keys(float *s, __local const float *place, int item)
 {
     __local const float *query = place + 4 * ITEM_Y(item), *key = place + KEYS_AT + 4 * ITEM_X(item);
-    load_step(x, query + column * QUERY_PITCH, key + column * KEY_PITCH, MK);
-}
-
-static inline void load_key(struct step *x, __local const float *weights, __local const float *place, int key, int item)
-{
-    load_step(x, weights + 4 * ITEM_Y(item) + key * WEIGHT_PITCH, place + 4 * ITEM_X(item) + key * VALUE_PITCH, MD);
-}
-
-/* s += products of a chunk of columns, the last one of which is left in x[1]; the first one is in x[0]. */
-static inline void multiply_keys(float *s, struct step *x, __local const float *place, int item)
-{
-    UNROLL for (int d = 0; d < NT - 1; d++) {
-        load_column(&x[(d + 1) % 2], place, d + 1, item);
+    struct step x[2];
+    load_step(&x[0], query, key, MK);
+    UNROLL for (int d = 0; d < NT; d++) {
+        if (d + 1 < NT)
+            load_step(&x[(d + 1) % 2], query + (d + 1) * QUERY_PITCH, key + (d + 1) * KEY_PITCH, MK);
         add_step(s, &x[d % 2], MK);
     }
 }
 
-/* The same for a chunk of values; weights: of its first key. */
-static inline void multiply_values(float *o, struct step *x, __local const float *weights, __local const float *place, int item)
+/* o += products of a chunk of values; weights: of its first key. */
+static inline void multiply_values(float *o, __local const float *weights, __local const float *place, int item)
 {
-    UNROLL_4 for (int k = 0; k < VALUE_ROWS - 2; k += 2) {
-        load_key(&x[1], weights, place, k + 1, item);
+    __local const float *weight = weights + 4 * ITEM_Y(item), *value = place + 4 * ITEM_X(item);
+    struct step x[2];
+    load_step(&x[0], weight, value, MD);
+    UNROLL_4 for (int k = 0; k < VALUE_ROWS; k += 2) {
+        load_step(&x[1], weight + (k + 1) * WEIGHT_PITCH, value + (k + 1) * VALUE_PITCH, MD);
         add_step(o, &x[0], MD);
-        load_key(&x[0], weights, place, k + 2, item);
+        if (k + 2 < VALUE_ROWS)
+            load_step(&x[0], weight + (k + 2) * WEIGHT_PITCH, value + (k + 2) * VALUE_PITCH, MD);
         add_step(o, &x[1], MD);
     }
-    load_key(&x[1], weights, place, VALUE_ROWS - 1, item);
-    add_step(o, &x[0], MD);
 }
 
 static inline float weight_of(float s, float m)
@@ -397,46 +390,28 @@ static inline void add_special_values(float *o, __local const float *weights, co
 }
 #endif
 
-/* Chunk number c of block b to registers: of its columns, then of its values; c past its last one are those of the block after it.  It is
- * asked for before the barrier in front of the chunk before it, so that no compiler does it later: global memory takes as long as a
- * chunk's products. */
-static inline void fetch_chunk(float4 *next, struct sources *from, const struct block *b, const struct block *after, int c, int item)
+/* Scores of a block, and the first of its values into the other place; the place of its first columns is `turn`, and after that `turn`
+ * is the place of those values. */
+static inline int make_scores(float *s, const struct shared *shared, const struct sources *from, const struct block *b, int turn,
+                              int number, int item)
 {
-    const int mine = COLUMN_CHUNKS + (b->n + VALUE_ROWS - 1) / VALUE_ROWS;
-    const struct block of = c < mine ? *b : *after;
-    const int number = c < mine ? c : c - mine;
-    if (of.n > 0 && number == 0)
-        aim_at(from, &of, item);
-    if (of.n > 0 && number < COLUMN_CHUNKS)
-        fetch_columns(next, from, number * NT, item);
-    else if (of.n > 0)
-        fetch_values(next, from, &of, (number - COLUMN_CHUNKS) * VALUE_ROWS, item);
-}
-
-/* Scores of a block; the place of its first columns is `turn`, and after that `turn` is the place of its first values.  x[0] has the
- * first step. */
-static inline int make_scores(float *s, struct step *x, float4 *next, const struct shared *shared, struct sources *from,
-                              const struct block *b, const struct block *after, int turn, int number, int item)
-{
+    float4 next[CARRIED];
     UNROLL for (int i = 0; i < NQ * MK; i++)
         s[i] = 0.0f;
-    for (int c = 1; c < COLUMN_CHUNKS; c++) {
-        multiply_keys(s, x, shared->places + turn * PLACE, item);
-        turn ^= 1;
-        put_columns(shared->places + turn * PLACE, next, item);
-        if (c + 1 < COLUMN_CHUNKS)
-            fetch_columns(next, from, (c + 1) * NT, item);
-        else
+    for (int d0 = NT;; d0 += NT) {
+        const int last = d0 >= DIM;
+        if (last)
             fetch_values(next, from, b, 0, item);
+        else
+            fetch_columns(next, from, d0, item);
+        multiply_keys(s, shared->places + turn * PLACE, item);
+        turn ^= 1;
+        if (last)
+            break;
+        put_columns(shared->places + turn * PLACE, next, item);
         barrier(CLK_LOCAL_MEM_FENCE);
-        load_column(&x[0], shared->places + turn * PLACE, 0, item);
-        add_step(s, &x[1], MK);
     }
-    multiply_keys(s, x, shared->places + turn * PLACE, item);
-    add_step(s, &x[1], MK);
-    turn ^= 1;
     put_values(shared, next, b, turn, number, item);
-    fetch_chunk(next, from, b, after, COLUMN_CHUNKS + 1, item);
     return turn;
 }
 
@@ -465,32 +440,30 @@ static inline void make_weights(const float *s, struct rows *rows, struct totals
         l[i] += sums[i];
 }
 
-/* o += P V of a block; the place of the next block's first columns is returned, of these the first step is in x[0]. */
-static inline int add_values(float *o, struct step *x, float4 *next, const struct shared *shared, struct sources *from,
-                             const struct rows *rows, const struct rule_env *env, const struct block *b, const struct block *after, int turn,
-                             int number, int item)
+/* o += P V of a block, and the first columns for the next one into the place that is returned. */
+static inline int add_values(float *o, const struct shared *shared, struct sources *from, const struct rows *rows,
+                             const struct rule_env *env, const struct block *b, const struct block *after, int turn, int number, int item)
 {
-    load_key(&x[0], shared->weights, shared->places + turn * PLACE, 0, item);
+    float4 next[CARRIED];
     for (int k0 = 0; k0 < b->n; k0 += VALUE_ROWS) {
-        __local const float *weights = shared->weights + k0 * WEIGHT_PITCH;
         const int last = k0 + VALUE_ROWS >= b->n;
-        multiply_values(o, x, weights, shared->places + turn * PLACE, item);
+        if (!last)
+            fetch_values(next, from, b, k0 + VALUE_ROWS, item);
+        else if (after->n > 0) {
+            aim_at(from, after, item);
+            fetch_columns(next, from, 0, item);
+        }
+        multiply_values(o, shared->weights + k0 * WEIGHT_PITCH, shared->places + turn * PLACE, item);
 #if MASK_RULE
         if (b->class == 1 && shared->special[turn] == number)
-            add_special_values(o, weights, from, rows, env, b, k0, item);
+            add_special_values(o, shared->weights + k0 * WEIGHT_PITCH, from, rows, env, b, k0, item);
 #endif
         turn ^= 1;
         if (!last)
             put_values(shared, next, b, turn, number, item);
         else if (after->n > 0)
             put_columns(shared->places + turn * PLACE, next, item);
-        fetch_chunk(next, from, b, after, COLUMN_CHUNKS + k0 / VALUE_ROWS + 2, item);
         barrier(CLK_LOCAL_MEM_FENCE);
-        if (!last)
-            load_key(&x[0], weights + VALUE_ROWS * WEIGHT_PITCH, shared->places + turn * PLACE, 0, item);
-        else if (after->n > 0)
-            load_column(&x[0], shared->places + turn * PLACE, 0, item);
-        add_step(o, &x[1], MD);
     }
     return turn;
 }
@@ -520,25 +493,22 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         grown = special[0] = special[1] = 0;
 
     struct block b = find_block(&at, &span, &env, at.key0, item COUNT_ARG);
-    struct step x[2];
-    float4 next[CARRIED];
-    int turn = 0;
     if (b.n > 0) {
-        fetch_chunk(next, &from, &b, &b, 0, item);
-        put_columns(places, next, item);
-        fetch_chunk(next, &from, &b, &b, 1, item);
+        float4 first[CARRIED];
+        aim_at(&from, &b, item);
+        fetch_columns(first, &from, 0, item);
+        put_columns(places, first, item);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    if (b.n > 0)
-        load_column(&x[0], places, 0, item);
+    int turn = 0;
     for (int number = 1; b.n > 0; number++) {
-        const struct block after = find_block(&at, &span, &env, b.key + BK, item COUNT_ARG);
-        turn = make_scores(s, x, next, &shared, &from, &b, &after, turn, number, item);
+        turn = make_scores(s, &shared, &from, &b, turn, number, item);
         UNROLL for (int i = 0; i < NQ * MK; i++)
             s[i] *= a.scale;
         edit_block(s, &rows, &env, &b, 1.0f, item);
+        const struct block after = find_block(&at, &span, &env, b.key + BK, item COUNT_ARG);
         make_weights(s, &rows, &totals, o_sums, w_sums, &shared, number, item);
-        turn = add_values(o_sums, x, next, &shared, &from, &rows, &env, &b, &after, turn, number, item);
+        turn = add_values(o_sums, &shared, &from, &rows, &env, &b, &after, turn, number, item);
         if (number % FOLD == 0)
             fold(&totals, o_sums, w_sums);
         b = after;

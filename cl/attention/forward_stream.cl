@@ -95,16 +95,20 @@ static inline void give_back_unread(const struct shared *shared, struct turn *t,
     advance(t);
 }
 
-/* The next block, t's then, that some of a consumer's rows see; own.n is 0 if there is none, or none before place `held`: while the
- * consumer holds the values there the producer waits for it. */
+/* The next block, t's then, that some of a consumer's rows see; own.n is 0 if there is none.  While the consumer holds the values of place
+ * `held` the producer cannot fill it again: so the block before that is taken, all masked, where none of the rows see it. */
 static inline struct taken find_seen(const struct shared *shared, struct turn *t, uint held, int item)
 {
     struct taken b = look_at(shared, t, item);
 #if MASK_RULE
     while (b.own.class == 0) {
+        if (!b.last && (t->place + 1 == NT ? 0 : t->place + 1) == held) {
+            b.own.class = 1;
+            break;
+        }
         give_back_unread(shared, t, item);
         b.own.n = 0;
-        if (b.last || t->place == held)
+        if (b.last)
             break;
         b = look_at(shared, t, item);
     }
@@ -198,19 +202,15 @@ static inline int weigh_and_check(struct consumer *c, float *sums)
 #endif
 }
 
-/* Weights of a block while no product runs: the first, or one after blocks that none of the rows see. */
-static inline void weigh_alone(struct consumer *c, const struct block *own, int first)
+/* Weights of a tile's first block: no product runs beside. */
+static inline void weigh_alone(struct consumer *c, const struct block *own)
 {
     float sums[FRAG_ROWS];
     start_keys(c->s, &c->queries, keys_of(c), c->item);
     wait_all_keys(c->s);
     tell_read(c->shared->barriers.keys_read, &c->t->blocks, c->item);
     edit_block(c->s, &c->rows, c->env, own, c->a->scale, c->item);
-    const struct growth g = follow_maxima(c->s, &c->rows, c->unit);
-    if (!first) {
-        rescale_sums(&c->totals, &g);
-        rescale(c->o, &g);
-    }
+    follow_maxima(c->s, &c->rows, c->unit);
     weigh_and_sum(c, sums);
     if (LSE)
         add_rows(c->totals.exact, sums);
@@ -249,30 +249,28 @@ static inline void weigh_beside_output(struct consumer *c, const struct block *o
     pack_weights(c->p, c->s);
 }
 
-/* The blocks from b on, with fewer than NT that the rows do not see between one and the next.  Returns whether the tile has more, and in
- * *any_taken whether a value was taken out of its block. */
-static inline int consume_run(struct consumer *c, struct taken b, int first, int *any_taken)
+/* The blocks from b on.  Returns whether a value was taken out of its block. */
+static inline int consume_blocks(struct consumer *c, struct taken b)
 {
     struct progress *t = c->t;
+    int any_taken = 0;
 #if MASK_RULE
     t->values = t->blocks; /* this block's, while t->blocks is the next one's */
 #endif
-    weigh_alone(c, &b.own, first);
+    weigh_alone(c, &b.own);
     advance(&t->blocks);
     for (;;) {
 #if MASK_RULE
         if (b.class == 1) {
             await_values(c);
-            *any_taken |= take_out(c->shared, t->values.place, b.own.n, c->item);
+            any_taken |= take_out(c->shared, t->values.place, b.own.n, c->item);
         }
 #endif
         if (b.last)
             break;
         const struct taken next = find_seen(c->shared, &t->blocks, t->values.place, c->item);
-        if (MASK_RULE && next.own.n == 0) {
-            b.last = next.last;
+        if (MASK_RULE && next.own.n == 0)
             break;
-        }
         weigh_beside_output(c, &next.own);
 #if MASK_RULE
         t->values = t->blocks;
@@ -287,7 +285,7 @@ static inline int consume_run(struct consumer *c, struct taken b, int first, int
     add_packed(&c->totals, c->p);
     finish_output(c);
     advance(&t->values);
-    return !b.last;
+    return any_taken;
 }
 
 static inline void consume(const struct shared *shared, struct progress *t, const struct forward_args *a, const struct place *at,
@@ -304,20 +302,12 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
     c.unit = EDITED ? EDITED_UNIT : a->scale;
     begin_tile(&c, at);
     struct taken b = find_seen(shared, &t->blocks, NT, item);
-#if MASK_RULE
-    for (int first = 1, more = 1; more && b.own.n > 0; first = 0) {
-        more = consume_run(&c, b, first, &any_taken);
-        if (more)
-            b = find_seen(shared, &t->blocks, NT, item);
-    }
-#else
     if (b.own.n > 0) {
-        consume_run(&c, b, 1, &any_taken);
-    } else {
+        any_taken = consume_blocks(&c, b);
+    } else if (!MASK_RULE) { /* find_seen has given it back */
         give_back_unread(shared, &t->blocks, item);
         advance(&t->values);
     }
-#endif
     if (QUERIES_STAY && item % 32 == 0)
         arrive(shared->barriers.queries_read);
 #if MASK_RULE

@@ -20,6 +20,7 @@
 #include "select.clh"
 #include "order.clh"
 #include "candidates.clh"
+#include "budget.clh"
 
 #if METHOD == 4
 static inline void score_candidates(const struct select_args *a, const struct list_place *p, const struct candidates *c,
@@ -69,7 +70,7 @@ KERNEL blocks(SELECT_PARAMS)
     const struct candidates c = find_candidates(&a, &p, kept);
     __global uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
     const int begin = strip * STRIP + (int)get_local_id(0) * KEYS, end = min(c.n, (strip + 1) * STRIP);
-    if (c.n <= a.keep)
+    if (keeps_all(&a, c.n))
         return;
 #if METHOD == 4
     for (int i = begin; i < end; i += GROUP * KEYS)

@@ -15,6 +15,7 @@
 #include "order.clh"
 #include "candidates.clh"
 #include "chunks.clh"
+#include "budget.clh"
 #include "scores.clh"
 
 #define CHUNKS (KEYS / 2)
@@ -107,11 +108,11 @@ KERNEL scan_chunks(SELECT_PARAMS)
     __global uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
     if (a.stage == 0 && strip == 0 && get_local_id(0) == 0)
         COUNT_CANDIDATES(c.n);
-    if (c.n <= a.keep)
+    if (keeps_all(&a, c.n))
         return;
     const int n = chunk_count(&a, &c, chunks), end = min(n, (strip + 1) * STRIP);
     uint asked = 0u;
-    if (n <= a.keep_chunks)
+    if (n <= chunks_kept(&a, c.n))
         return;
     for (int set = 0; set < a.sets; set++) {
         const int kv_head = set_head(&a, &p, set) / (a.heads / a.kv_heads);

@@ -17,6 +17,8 @@
 #include "candidates.clh"
 #include "emit_list.clh"
 #include "chunks.clh"
+#include "budget.clh"
+#include "measure.clh"
 
 /* What is kept goes to place number `place' of what is written. */
 struct target {
@@ -54,17 +56,27 @@ static inline void keep_best(const struct target *t, __global const uint *keys, 
 KERNEL top(SELECT_PARAMS)
 {
     __local uint shared[SHARED_WORDS];
+#if BUDGET == 1
+    __local ulong wide[GROUP];
+#endif
     const int number = (int)get_group_id(0);
     const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
     const struct candidates c = find_candidates(&a, &p, kept);
     __global const uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
 #if OUT == 0
     const struct target t = {&a, &c, 0, list_ids(&a, &p, list)};
-    const int n = c.n, keep = a.keep;
+    const int n = c.n;
+#if BUDGET == 1
+    const int keep = count_measured(&a, keys, workspace + a.weights_at + (long)number * a.max_keys, n, shared, wide);
+#elif BUDGET == 2
+    const int keep = count_measured(&a, keys, n, shared);
+#else
+    const int keep = most_kept(&a, n);
+#endif
 #else
     __global const int *chunks = chunk_list(&a, &p, a.chunks_at, a.chunk_words, kept);
     const struct target t = {&a, &c, chunks, OUT == 1 ? chunk_list(&a, &p, a.cut_at, a.cut_words, kept) : list_ids(&a, &p, list)};
-    const int n = chunk_count(&a, &c, chunks), keep = a.keep_chunks;
+    const int n = chunk_count(&a, &c, chunks), keep = chunks_kept(&a, c.n);
 #endif
 #if OUT == 1
     if (get_local_id(0) == 0 && !is_idle(&a, &p))

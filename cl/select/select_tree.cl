@@ -26,6 +26,7 @@
 #include "select.clh"
 #include "order.clh"
 #include "candidates.clh"
+#include "budget.clh"
 #include "emit_list.clh"
 #include "scores.clh"
 
@@ -172,12 +173,12 @@ KERNEL tree(SELECT_PARAMS)
     for (int number = (int)get_group_id(0); number < a.count * a.scopes; number += (int)get_num_groups(0)) {
         const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
         const struct candidates c = find_candidates(&a, &p, kept);
-        const int keep = min(c.n, a.keep);
+        const int most = most_kept(&a, c.n), keep = min(c.n, most);
         uint dots = 0u;
         if (get_local_id(0) == 0)
             COUNT_CANDIDATES(c.n);
         begin_nodes(&nodes, c.n, keep);
-        for (int largest = (c.n + a.keep - 1) / a.keep; largest > 1; largest = (largest + 1) / 2) {
+        for (int largest = (c.n + most - 1) / most; largest > 1; largest = (largest + 1) / 2) {
             const int halves = halve_nodes(&nodes, keep, shared);
             const int deals = (halves + deal.at_once - 1) / deal.at_once * deal.parts;
             for (int i = (int)get_local_id(0); i < halves; i += GROUP)

@@ -27,13 +27,41 @@
  *     CLATTN_EXTERNAL_LIST   given lists; checked and clipped to what the pattern lets see.
  *     CLATTN_STREAMING       empty lists: sinks and window alone.
  *
- * What holds: lists rise, have min(candidates, K) blocks, and depend only on the keys looked at.  STAGED: a smaller
- * last budget lists a part of what a larger one does.  What does not: a larger budget of TREE may lose blocks that a
- * smaller one kept, and any search may miss a peak that is narrower than half of its first nodes.
+ * A list may be shorter: budget_mode and budget_value say how many of n candidates with scores S, the largest of them
+ * S1, are kept, at most K of them.  s is the problem's scale; given scores are unscaled as ours are.
+ *
+ *     CLATTN_TOP_K           the best K
+ *     CLATTN_RATIO r         the best ceil(r n), which takes the place of K in all that is said of methods
+ *     CLATTN_MARGIN m        all with |s| (S1 - S) <= m: f32(S1 - S) times f32(|s|), rounded to f32
+ *     CLATTN_MASS p          the fewest best ones that have a part p of the estimated mass of all candidates
+ *
+ * RATIO goes with every method that scores, MARGIN and MASS with those that score every candidate: MINMAX, POOL_MEAN,
+ * EXTERNAL_SCORE.  r and p count in whole 2^-32; p = 1 is dense, as far as K goes.
+ *
+ * The estimated mass of a block is 2^30 exp(|s| (S - S1)): a softmax over blocks as if they were keys, without those
+ * that are near.  It is a whole number, so that sums have no order and all devices keep the same blocks: with x =
+ * f32(S1 - S) times f32(|s| log2 e), rounded to f32, and t = floor(2^16 x), begin with 2^30; for each bit 16 - j of t
+ * that is set, j from 1 to 16, multiply by floor(2^32 2^-(1/2^j)) and divide by 2^32, rounding down; shift right by
+ * floor(t / 2^16).  It is 2^30 where S is S1, 1 where x is 30 or more or S is NaN, and 1 at least.  What p comes to
+ * depends on the scores: MINMAX estimates too much, POOL_MEAN too little, and a shared list asks its best row
+ * (doc/pruning.md).
+ *
+ * A certificate (CLATTN_CERTIFY, of MINMAX) is how many of a list's blocks have a larger product than every candidate
+ * that is not listed, in exact arithmetic, of sampled rows and keys that they see, not near: so many of the best are
+ * surely on the list, and where it is the list's count, the list is the exact best of that many.  The proof: the block's
+ * largest product, computed, is above the largest bound of a candidate that is not listed by more than both can be off,
+ * 4 (dim + 2) 2^-24 times the largest sum_d |q_d| max |k_d|, twice what bounds the rounding errors of two sums.  A tie
+ * proves nothing.  Of a list of all candidates every block counts; of another none, where a key or a sum is infinite.
+ *
+ * What holds: lists rise, have min(candidates, K) blocks with TOP_K and RATIO, and depend only on the keys looked at.
+ * STAGED: a smaller last budget lists a part of what a larger one does; so does any smaller budget or budget_value of
+ * methods that score every candidate.  What does not: a larger budget of TREE may lose blocks that a smaller one kept,
+ * and any search may miss a peak that is narrower than half of its first nodes.
  *
  * Sources: HiP, Lee et al. 2024, arXiv 2406.09827 (TREE, sinks and window); InfiniteHiP, Lee et al. 2025, 2502.08910
  * (STAGED); Quest, Tang et al. 2024, 2406.10774 (MINMAX); SpargeAttn, Zhang et al. 2025, 2502.18137 (POOL_MEAN);
- * StreamingLLM, Xiao et al. 2023, 2309.17453 (STREAMING).
+ * StreamingLLM, Xiao et al. 2023, 2309.17453 (STREAMING); Twilight, Lin et al. 2025, 2502.02770, and XAttention, Xu et
+ * al. 2025, 2503.16428 (MASS).
  */
 #ifndef CLATTN_SELECT_H
 #define CLATTN_SELECT_H
@@ -58,10 +86,19 @@ typedef enum clattn_representative {
     CLATTN_LAST = 2
 } clattn_representative;
 
+/* What `budget_value' is, and so how long a list is; never longer than the budget. */
+typedef enum clattn_budget {
+    CLATTN_TOP_K = 0,  /* 0: lists are as long as the budget and the candidates let them be */
+    CLATTN_MASS = 1,   /* a share of the estimated mass, above 0 to 1 */
+    CLATTN_MARGIN = 2, /* how far a scaled score may be below the best: 0 or more; e^-margin is the ratio of weights */
+    CLATTN_RATIO = 3   /* a share of the candidates, above 0 to 1 */
+} clattn_budget;
+
 /* flags of a selection */
 #define CLATTN_COUNT_PROBES 0x1u /* add what TREE and STAGED looked at to io.counters (for tests and reports) */
 #define CLATTN_KEEP_STAGES 0x2u  /* STAGED: what each stage begins with stays in io.kept, for clattn/refresh.h */
 #define CLATTN_GROW_WINDOW 0x4u  /* the window grows by the age of the list: clattn/refresh.h */
+#define CLATTN_CERTIFY 0x8u      /* MINMAX: how many blocks are proved goes to io.certified */
 
 #define CLATTN_MAX_STAGES 4
 #define CLATTN_REUSE CLATTN_MAX_STAGES /* a start behind all stages: the list stays as it is */
@@ -77,16 +114,17 @@ typedef struct clattn_select {
     int32_t scope;          /* clattn_scope */
     int32_t representative; /* clattn_representative; TREE */
     int32_t block_q, stride_q, block_k, stride_k; /* tokens; strides 1 to their block */
-    int64_t budget;         /* tokens of a list; STREAMING: 0; EXTERNAL_LIST: the longest list */
+    int64_t budget;         /* tokens of a list at most; STREAMING: 0; EXTERNAL_LIST: the longest list */
     int64_t sink, window;   /* tokens that every row keeps: the first ones, those less than window positions away */
     clattn_stage stages[CLATTN_MAX_STAGES]; /* STAGED: each chunk divides the one before, the last is block_k; the last
                                                keep is the budget */
     int32_t n_stages;       /* STAGED: 1 to 4; else 0 */
-    int32_t reserved;       /* 0 */
+    int32_t budget_mode;    /* clattn_budget */
+    double budget_value;    /* as budget_mode says */
 } clattn_select;
 #define CLATTN_SELECT_INIT                                                                                \
     {                                                                                                     \
-        sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_GROUP, CLATTN_CENTER, 64, 2, 8, 1, 512, 16, 256, {{0, 0}}, 0, 0 \
+        sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_GROUP, CLATTN_CENTER, 64, 2, 8, 1, 512, 16, 256, {{0, 0}}, 0, 0, 0 \
     }
 
 /* The buffers of one selection, all of the plan's cl_context, borrowed until the work is done; those that the method
@@ -108,18 +146,20 @@ typedef struct clattn_select_io {
     const int32_t *starts; /* on the host, read during the call: the first stage that each batch entry makes
                               again, or CLATTN_REUSE; stages above 0 need CLATTN_KEEP_STAGES, and an enqueue from
                               0 before; NULL: 0 for all */
+    cl_mem certified;      /* CLATTN_CERTIFY: out, int32 [batch][scopes][q_blocks], kept as lists are */
 } clattn_select_io;
 #define CLATTN_SELECT_IO_INIT                                                                             \
     {                                                                                                     \
-        sizeof(clattn_select_io), NULL, NULL, NULL, NULL, NULL, {NULL}, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, 0, NULL \
+        sizeof(clattn_select_io), NULL, NULL, NULL, NULL, NULL, {NULL}, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, 0, NULL, NULL \
     }
 
 typedef struct clattn_select_plan clattn_select_plan;
 
 CLATTN_BEGIN
 /* Check a selection for a problem, without a device.  On failure the sentence goes to text (size bytes; may be NULL,
- * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative), BAD_BLOCK (blocks, strides,
- * stages), BAD_COUNT (budget, sink, window), BAD_CORNER (a window without positions), BAD_FLAGS, and the statuses of
+ * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative, budget_mode), BAD_BLOCK (blocks,
+ * strides, stages), BAD_COUNT (budget, sink, window; a budget_mode or value that the method has not), BAD_CORNER (a window
+ * without positions), BAD_FLAGS (CLATTN_CERTIFY of another method than MINMAX, too), and the statuses of
  * clattn_attention_check. */
 CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const clattn_attention *problem, char *text,
                                              size_t size);
@@ -149,8 +189,8 @@ CLATTN_API clattn_pattern clattn_selected(const clattn_select *select, clattn_co
 /* Make a plan: choose where nodes lie (local memory, or the workspace where K or the device's local memory asks for
  * it), build, run a tiny problem with ties and compare its lists with the host's, number by number.  As
  * clattn_plan_create.  problem: the attention that reads the lists; of it sizes, layouts of q and k, pattern, corner, the
- * scale's sign and the flags PACKED, KEY_LENGTHS, CALLER_WORKSPACE, NO_SELF_TEST count.  Destroy: NULL is allowed.  The
- * statuses of clattn_select_check, EXPR_LIMIT (the pattern leaves no room for sinks and window), BUILD_FAILED,
+ * scale (MASS and MARGIN; of others its sign) and the flags PACKED, KEY_LENGTHS, CALLER_WORKSPACE, NO_SELF_TEST count.
+ * Destroy: NULL is allowed.  The statuses of clattn_select_check, EXPR_LIMIT (the pattern leaves no room for sinks and window), BUILD_FAILED,
  * SELF_TEST_FAILED, memory. */
 CLATTN_API clattn_status clattn_select_plan_create(clattn_select_plan **plan, clattn_context *ctx,
                                                    const clattn_select *select, const clattn_attention *problem);
@@ -164,7 +204,8 @@ CLATTN_API clattn_status clattn_select_kept_size(const clattn_select_plan *plan,
 
 /* Enqueue: writes every count and id, tails included, of the batch entries that do not reuse theirs.  Wherever
  * entries begin, they share the launch of a stage; one that none needs is left out.  Never compiles, blocks or
- * allocates.  As clattn_enqueue_forward; also LIST_TOO_SMALL, SCORES_TOO_SMALL, BOUNDS_TOO_SMALL, KEPT_TOO_SMALL, BAD_COUNT (a start). */
+ * allocates.  As clattn_enqueue_forward; also LIST_TOO_SMALL, SCORES_TOO_SMALL, BOUNDS_TOO_SMALL, KEPT_TOO_SMALL,
+ * CERTIFIED_TOO_SMALL, BAD_COUNT (a start). */
 CLATTN_API clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue queue,
                                                const clattn_select_io *io, cl_uint n_wait, const cl_event *wait,
                                                cl_event *event);

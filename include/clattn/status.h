@@ -97,6 +97,7 @@
     X(SCORES_TOO_SMALL, -10131, "the buffer of given scores is smaller than a score for each block of each list") \
     X(BOUNDS_TOO_SMALL, -10132, "the buffer of bounds is smaller than clattn_select_bounds_size says")  \
     X(KEPT_TOO_SMALL, -10133, "the buffer of kept stages is smaller than clattn_select_kept_size says")  \
+    X(CERTIFIED_TOO_SMALL, -10134, "the buffer of certificates is smaller than an int32 for each list") \
     /* the machine */                                                                                    \
     X(OUT_OF_HOST_MEMORY, -10150, "the host is out of memory")                                           \
     X(OUT_OF_DEVICE_MEMORY, -10151, "the device is out of memory")                                       \

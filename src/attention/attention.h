@@ -207,4 +207,8 @@ bool clattn__is_compared(const clattn_plan *plan);
 /* Launch a plan's kernels on a tiny problem and compare with a scalar computation on the host.  Sets plan->fault if they are to blame. */
 clattn_status clattn__self_test(clattn_plan *plan);
 
+/* ---- problem.c: fractions in texts, the same in every locale ---- */
+bool clattn__read_decimal(const char **at, double *value); /* at moves behind it; false: there is none */
+void clattn__print_decimal(struct clattn__text *out, double value);
+
 #endif

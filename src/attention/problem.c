@@ -169,12 +169,10 @@ static bool read_pattern(const char **at, clattn_attention *a)
 }
 
 /* A decimal fraction, or '#' and the 16 hexadecimal digits of the double: neither depends on the locale. */
-static bool read_scale(const char **at, clattn_attention *a)
+bool clattn__read_decimal(const char **at, double *value)
 {
     static const char hex[] = "0123456789abcdef";
     int64_t whole, part = 0;
-    if (!read_word(at, "scale="))
-        return false;
     if (read_word(at, "#")) {
         uint64_t bits = 0;
         for (int i = 0; i < 16; i++, ++*at) {
@@ -183,19 +181,41 @@ static bool read_scale(const char **at, clattn_attention *a)
                 return false;
             bits = bits << 4 | (uint64_t)(digit - hex);
         }
-        memcpy(&a->scale, &bits, sizeof a->scale);
+        memcpy(value, &bits, sizeof *value);
         return true;
     }
     if (!read_number(at, &whole))
         return false;
-    a->scale = (double)whole;
+    *value = (double)whole;
     if (read_word(at, ".")) {
         const char *first = *at;
         if (!read_number(at, &part))
             return false;
-        a->scale += (double)part * pow(10.0, -(double)(*at - first));
+        const double ones = pow(10.0, (double)(*at - first));
+        *value = ((double)whole * ones + (double)part) / ones;
     }
     return true;
+}
+
+/* The shortest fraction of 9 digits at most that is read as the number, or the double's digits. */
+void clattn__print_decimal(struct clattn__text *out, double value)
+{
+    uint64_t bits;
+    for (int digits = 0; digits <= 9 && value >= 0 && value < 1e6; digits++) {
+        char text[32];
+        const char *at = text;
+        double read;
+        const long long ones = (long long)pow(10.0, digits), n = (long long)rint(value * (double)ones);
+        const int length = snprintf(text, sizeof text, "%lld", n / ones);
+        if (digits > 0)
+            snprintf(text + length, sizeof text - (size_t)length, ".%0*lld", digits, n % ones);
+        if (clattn__read_decimal(&at, &read) && read == value) {
+            clattn__text_add(out, "%s", text);
+            return;
+        }
+    }
+    memcpy(&bits, &value, sizeof bits);
+    clattn__text_add(out, "#%016llx", (unsigned long long)bits);
 }
 
 static bool read_option(const char **at, clattn_attention *a, struct reader *r)
@@ -229,7 +249,7 @@ static bool read_option(const char **at, clattn_attention *a, struct reader *r)
         *at += n;
         return true;
     }
-    return read_scale(at, a);
+    return read_word(at, "scale=") && clattn__read_decimal(at, &a->scale);
 }
 
 /* Strides of [batch][token][head][d] for q, k, v and o. */

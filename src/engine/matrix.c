@@ -14,18 +14,19 @@ static int64_t shared_bytes(const struct clattn__task *task, const struct clattn
     return 64 + (task->list_rows > 0 ? 16 * spec->BK : 0);
 }
 
-/* Rows of a head's tiles, which all query heads of a key head share if their rows fit one tile and they read the same keys. */
-static int64_t packed_rows(const struct clattn__task *task, int64_t tile)
-{
-    int64_t group = task->heads / task->kv_heads;
-    bool apart = task->list_rows > 0 && task->list_heads < group;
-    return task->q_len * group <= tile && !apart ? task->q_len * group : task->q_len;
-}
-
-/* Query heads that share such a tile. */
+/* Query heads whose rows a tile holds: all of a key head if they fit one tile, or if they read by the same lists, so that a list's keys are
+ * found and copied once for all; a tile is of one list then. */
 static int32_t packed_heads(const struct clattn__task *task, int64_t tile)
 {
-    return task->q_len > 0 ? (int32_t)(packed_rows(task, tile) / task->q_len) : 1;
+    const int64_t group = task->heads / task->kv_heads;
+    const bool listed = task->list_rows > 0, apart = listed && task->list_heads < group;
+    const bool one_list = listed && tile % group == 0 && task->list_rows % (tile / group) == 0;
+    return !apart && (task->q_len * group <= tile || one_list) ? (int32_t)group : 1;
+}
+
+static int64_t packed_rows(const struct clattn__task *task, int64_t tile)
+{
+    return task->q_len * packed_heads(task, tile);
 }
 
 static int32_t widest(const struct clattn__task *task)
@@ -176,8 +177,8 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
     choose_wgmma_tile(task, spec);
     if (!why && spec->BQ == 192 && widest(task) > 64)
         why = "192 rows are for head sizes to 64";
-    if (!why && task->list_rows > 0 && 4 * task->list_keys <= spec->BK)
-        why = "most of its tiles would be keys that nobody lists";
+    if (!why && task->list_rows > 0 && task->list_keys < spec->BK)
+        why = "its tiles would hold keys that nobody lists"; /* 64 of 128: three times as slow as mma.sync, which gathers */
     if (why)
         return refuse(why, reason, size);
     spec->MATRIX = CLATTN_MATRIX_WGMMA;
@@ -242,7 +243,7 @@ static bool choose_mma_keys(const struct clattn__task *task, struct clattn__spec
 /* 32 rows a warp where its registers hold their output, queries too where they leave room. */
 static void choose_mma_rows(const struct clattn__task *task, struct clattn__spec *spec, bool many)
 {
-    many = many && (task->list_rows == 0 || task->list_rows >= 128); /* a tile is of one list, if that may be */
+    many = many && (task->list_rows == 0 || task->list_rows * packed_heads(task, 128) >= 128); /* a tile is of one list, if that may be */
     spec->BQ = many && widest(task) <= 128 ? 128 : 64;
     if (CLATTN__KNOB(&task->setting, rows) && widest(task) <= 128)
         spec->BQ = CLATTN__KNOB(&task->setting, rows);

@@ -2,13 +2,14 @@
  * check.c - a caller's selection: every field is checked here, and nowhere else. */
 #include "select/select.h"
 
+#include <float.h>
+
 #define MAX_TOKENS ((int64_t)1 << 30)
 
 static clattn_status check_choices(const clattn_select *s, char *text, size_t size)
 {
-    if (s->flags & ~(CLATTN_COUNT_PROBES | CLATTN_KEEP_STAGES | CLATTN_GROW_WINDOW) || s->reserved)
-        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags is 0x%x, reserved is %d",
-                              (unsigned)s->flags, (int)s->reserved);
+    if (s->flags & ~(CLATTN_COUNT_PROBES | CLATTN_KEEP_STAGES | CLATTN_GROW_WINDOW | CLATTN_CERTIFY))
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags is 0x%x", (unsigned)s->flags);
     if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING)
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "method is %d", (int)s->method);
     if (s->scope < CLATTN_SCOPE_HEAD || s->scope > CLATTN_SCOPE_ALL)
@@ -16,6 +17,31 @@ static clattn_status check_choices(const clattn_select *s, char *text, size_t si
     if (s->representative < CLATTN_CENTER || s->representative > CLATTN_LAST)
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "representative is %d",
                               (int)s->representative);
+    if (s->flags & CLATTN_CERTIFY && s->method != CLATTN_MINMAX)
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "a certificate needs bounds of all blocks; of the methods MINMAX has them");
+    return CLATTN_OK;
+}
+
+/* How long lists are: what the method does not compute cannot say it. */
+static clattn_status check_budget(const clattn_select *s, char *text, size_t size)
+{
+    static const char *const names[] = {"TOP_K", "MASS", "MARGIN", "RATIO"};
+    const int32_t mode = s->budget_mode, method = s->method;
+    const bool each = method == CLATTN_MINMAX || method == CLATTN_POOL_MEAN || method == CLATTN_EXTERNAL_SCORE;
+    const double most = mode == CLATTN_TOP_K ? 0 : mode == CLATTN_MARGIN ? DBL_MAX : 1;
+    const bool above_0 = mode == CLATTN_MASS || mode == CLATTN_RATIO;
+    if (mode < CLATTN_TOP_K || mode > CLATTN_RATIO)
+        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "budget_mode is %d", (int)mode);
+    if ((mode == CLATTN_MASS || mode == CLATTN_MARGIN) && !each)
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT,
+                              "the budget %s asks the score of every candidate: MINMAX, POOL_MEAN and EXTERNAL_SCORE have them", names[mode]);
+    if (mode == CLATTN_RATIO && method >= CLATTN_EXTERNAL_LIST)
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "the budget RATIO goes with methods that score; a given or empty list is as it is");
+    if (!(s->budget_value >= 0 && s->budget_value <= most) || (above_0 && s->budget_value == 0))
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "budget_value is %g; with the budget %s %s", s->budget_value, names[mode],
+                              mode == CLATTN_TOP_K    ? "it is 0"
+                              : mode == CLATTN_MARGIN ? "it is 0 or more, and finite"
+                                                      : "it is above 0, and 1 at most");
     return CLATTN_OK;
 }
 
@@ -96,6 +122,8 @@ clattn_status clattn_select_check(const clattn_select *s, const clattn_attention
         status = check_block("k", s->block_k, s->stride_k, text, size);
     if (!status)
         status = check_counts(s, text, size);
+    if (!status)
+        status = check_budget(s, text, size);
     if (!status)
         status = check_stages(s, text, size);
     if (!status && s->window > 0 && problem->pattern.corner == CLATTN_NO_CORNER &&

@@ -3,7 +3,7 @@
  * allocates nothing. */
 #include "select/select.h"
 
-#define MAX_RULES (11 + CLATTN_MAX_ARRAYS)
+#define MAX_RULES (12 + CLATTN_MAX_ARRAYS)
 
 struct rules {
     struct clattn__buffer_rule list[MAX_RULES];
@@ -43,7 +43,7 @@ static void add_inputs(const clattn_select_plan *plan, const clattn_select_io *i
     const int64_t bytes = clattn__type_bytes(a->type_q);
     if (plan->shape.scored)
         add_rule(rules, "q", io->q, a->q.offset * bytes, plan->problem.extents[CLATTN__Q] * bytes, CLATTN_Q_TOO_SMALL, false);
-    if (method <= CLATTN_STAGED)
+    if (method <= CLATTN_STAGED || plan->select.flags & CLATTN_CERTIFY)
         add_keys(plan, io, rules);
     if (clattn__select_uses(&plan->select, CLATTN__BOUNDS))
         add_rule(rules, "bounds", io->bounds, 0, clattn__bounds_bytes(plan), CLATTN_BOUNDS_TOO_SMALL, false);
@@ -116,6 +116,7 @@ static clattn_status check_unused(const clattn_select_plan *plan, const clattn_s
         {"counters", io->counters, plan->select.flags & CLATTN_COUNT_PROBES},
         {"workspace", io->workspace, flags & CLATTN_CALLER_WORKSPACE},
         {"kept", io->kept, plan->select.flags & CLATTN_KEEP_STAGES},
+        {"certified", io->certified, plan->select.flags & CLATTN_CERTIFY},
     };
     for (size_t i = 0; i < CLATTN__LEN(optional); i++)
         if (optional[i].mem && !optional[i].used)
@@ -148,6 +149,9 @@ static clattn_status check_select_io(const clattn_select_plan *plan, const clatt
     add_rule(&rules, "list", io->list, 0, (int64_t)bytes, CLATTN_LIST_TOO_SMALL, true);
     if (plan->select.flags & CLATTN_COUNT_PROBES)
         add_rule(&rules, "counters", io->counters, 0, 16, CLATTN_COUNTERS_TOO_SMALL, true);
+    if (plan->select.flags & CLATTN_CERTIFY)
+        add_rule(&rules, "certified", io->certified, 0, 4 * plan->list.batch * plan->list.scopes * plan->list.q_blocks,
+                 CLATTN_CERTIFIED_TOO_SMALL, true);
     status = add_workspace(plan, io, &rules);
     if (!status)
         status = add_kept(plan, io, &rules);

@@ -35,6 +35,20 @@ static void explain_stages(const clattn_select_plan *plan, struct clattn__text *
     }
 }
 
+/* What makes lists shorter, and what is proved of them. */
+static void explain_budget(const clattn_select *s, struct clattn__text *out)
+{
+    static const char *const words[][2] = {
+        {"", ""}, {"the fewest with ", " of the estimated mass"}, {"those within ", " of the best scaled score"}, {"", " of the candidates"}};
+    if (s->budget_mode != CLATTN_TOP_K) {
+        clattn__text_add(out, "budget     %s", words[s->budget_mode][0]);
+        clattn__print_decimal(out, s->budget_value);
+        clattn__text_add(out, "%s, or as many as a list holds\n", words[s->budget_mode][1]);
+    }
+    if (s->flags & CLATTN_CERTIFY)
+        clattn__text_add(out, "certified  blocks with a product above the bounds of all that are not listed\n");
+}
+
 static void explain_method(const clattn_select_plan *plan, struct clattn__text *out)
 {
     if (plan->select.method == CLATTN_TREE)
@@ -42,8 +56,9 @@ static void explain_method(const clattn_select_plan *plan, struct clattn__text *
     else if (plan->select.method == CLATTN_STAGED)
         explain_stages(plan, out);
     else if (plan->shape.max_keys > 0)
-        clattn__text_add(out, "search     %lld block scores at most, of which %lld are kept\n", (long long)plan->list.k_blocks,
-                         (long long)plan->list.capacity);
+        clattn__text_add(out, "search     %lld block scores at most, of which %lld are kept%s\n", (long long)plan->list.k_blocks,
+                         (long long)plan->list.capacity, plan->select.budget_mode == CLATTN_TOP_K ? "" : " at most");
+    explain_budget(&plan->select, out);
     if (plan->shape.scored)
         clattn__text_add(out, "rows       %d of each %d of %d heads together, %s; %d vector%s of %d lanes, %d keys at a time\n",
                          (int)(plan->select.block_q / plan->select.stride_q), (int)plan->select.block_q, (int)plan->shape.set_heads,

@@ -185,7 +185,7 @@ static double search(const struct view *v, int64_t h, int64_t left, int64_t righ
     return top;
 }
 
-static int64_t staged(const struct view *v, int64_t *out)
+static int64_t staged(const struct view *v, int64_t keep, int64_t *out)
 {
     int64_t chunks[CLATTN__TINY_BLOCKS] = {0}, n = 0, size = v->s->stages[0].chunk;
     for (int64_t at = 0; at < v->end; at += size)
@@ -203,7 +203,7 @@ static int64_t staged(const struct view *v, int64_t *out)
             for (int64_t h = v->scope * heads_of(v); h < (v->scope + 1) * heads_of(v); h++)
                 scores[j] = fmax(scores[j], search(v, h, cut[j], cut[j] + smaller < v->end ? cut[j] + smaller : v->end));
         }
-        mark_best(scores, m, v->s->stages[i].keep / smaller, kept);
+        mark_best(scores, m, i == v->s->n_stages - 1 ? keep : v->s->stages[i].keep / smaller, kept);
         n = 0;
         for (int64_t j = 0; j < m; j++)
             if (kept[j])
@@ -215,6 +215,51 @@ static int64_t staged(const struct view *v, int64_t *out)
     return n;
 }
 
+/* ---- budgets, by the formulas of clattn/select.h ---- */
+static uint64_t mass_of(const struct view *v, double top, double score)
+{
+    const volatile float below = (float)top - (float)score, x = below * v->t->plan.args.unit;
+    if (score == top)
+        return 1u << 30;
+    if (!(x < 30))
+        return 1;
+    const uint32_t t = (uint32_t)(x * 65536);
+    uint64_t w = 1u << 30;
+    for (int j = 1; j <= 16; j++)
+        if (t >> (16 - j) & 1)
+            w = w * (uint64_t)ldexp(exp2(-ldexp(1, -j)), 32) >> 32;
+    w >>= t >> 16;
+    return w > 0 ? w : 1;
+}
+
+/* How many are kept of at most `keep': a beginning of their order. */
+static int64_t measured(const struct view *v, const double *scores, int64_t keep)
+{
+    const struct select_args *args = &v->t->plan.args;
+    const uint64_t share = (uint64_t)args->share, low = UINT32_MAX;
+    bool first[CLATTN__TINY_BLOCKS];
+    double top = -INFINITY;
+    uint64_t all = 0;
+    for (int64_t i = 0; i < v->n; i++)
+        top = fmax(top, scores[i]);
+    for (int64_t i = 0; i < v->n; i++)
+        all += mass_of(v, top, scores[i]);
+    const uint64_t part = (all & low) * share, wanted = (all >> 32) * share + (part >> 32) + ((part & low) != 0);
+    for (int64_t n = 0; n < keep && n < v->n; n++) {
+        uint64_t mass = 0;
+        int64_t within = 0;
+        mark_best(scores, v->n, n, first);
+        for (int64_t i = 0; i < v->n; i++) {
+            const volatile float below = (float)top - (float)scores[i], x = below * args->unit;
+            mass += first[i] ? mass_of(v, top, scores[i]) : 0;
+            within += scores[i] == top || x <= args->margin;
+        }
+        if (v->s->budget_mode == CLATTN_MASS ? mass >= wanted : within <= n)
+            return n;
+    }
+    return keep;
+}
+
 static int64_t best(const struct view *v, int64_t keep, int64_t *out)
 {
     double scores[CLATTN__TINY_BLOCKS] = {0};
@@ -222,6 +267,8 @@ static int64_t best(const struct view *v, int64_t keep, int64_t *out)
     int64_t n = 0;
     for (int64_t i = 0; i < v->n; i++)
         scores[i] = candidate_score(v, i);
+    if (v->s->budget_mode == CLATTN_MASS || v->s->budget_mode == CLATTN_MARGIN)
+        keep = measured(v, scores, keep);
     mark_best(scores, v->n, keep, kept);
     for (int64_t i = 0; i < v->n; i++)
         if (kept[i])
@@ -245,17 +292,40 @@ static int64_t given(const struct view *v, int64_t *out)
 
 static int64_t keep_some(const struct view *v, int64_t *out)
 {
-    const int64_t keep = v->t->plan.list.capacity;
+    const int64_t share = clattn__ceil_div(v->n * v->t->plan.args.share, (int64_t)1 << 32), most = v->t->plan.list.capacity;
+    const int64_t keep = v->s->budget_mode == CLATTN_RATIO && share < most ? share : most;
     if (v->s->method == CLATTN_EXTERNAL_LIST)
         return given(v, out);
     if (v->n > keep && v->s->method == CLATTN_TREE)
         return tree(v, keep, out);
     if (v->n > keep && v->s->method == CLATTN_STAGED)
-        return staged(v, out);
+        return staged(v, keep, out);
     return best(v, keep, out); /* of no more than keep all */
 }
 
-int64_t clattn__tiny_list(const struct clattn__tiny_select *t, int64_t scope, int64_t block, int32_t *ids)
+/* How many of those kept have a product above the bound of every other; whole numbers are exact. */
+static int64_t count_proved(const struct view *v, const int64_t *kept, int64_t n)
+{
+    double products[CLATTN__TINY_BLOCKS], left = -INFINITY;
+    int64_t proved = 0;
+    for (int64_t i = 0, j = 0; i < v->n; i++) {
+        const int64_t first = v->blocks[i] * v->s->block_k, last = first + v->s->block_k < v->k_len ? first + v->s->block_k : v->k_len;
+        double top = -INFINITY;
+        if (j == n || kept[j] != i) {
+            left = fmax(left, candidate_score(v, i));
+            continue;
+        }
+        for (int64_t h = v->scope * heads_of(v); h < (v->scope + 1) * heads_of(v); h++)
+            for (int64_t k = first; k < last; k++)
+                top = fmax(top, head_score(v, h, k, k));
+        products[j++] = top;
+    }
+    for (int64_t j = 0; j < n; j++)
+        proved += n == v->n || products[j] > left;
+    return proved;
+}
+
+int64_t clattn__tiny_list(const struct clattn__tiny_select *t, int64_t scope, int64_t block, int32_t *ids, int64_t *proved)
 {
     int64_t kept[CLATTN__TINY_BLOCKS];
     const clattn_attention *a = &t->plan.problem.a;
@@ -268,5 +338,6 @@ int64_t clattn__tiny_list(const struct clattn__tiny_select *t, int64_t scope, in
     const int64_t n = keep_some(&v, kept);
     for (int64_t j = 0; j < n; j++)
         ids[j] = (int32_t)v.blocks[kept[j]];
+    *proved = v.s->flags & CLATTN_CERTIFY ? count_proved(&v, kept, n) : 0;
     return n;
 }

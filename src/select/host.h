@@ -15,6 +15,6 @@ struct clattn__tiny_select {
     int32_t *given;
 };
 double clattn__tiny_value(int of_k, int64_t index); /* element of q or k: -2 to 2 */
-int64_t clattn__tiny_list(const struct clattn__tiny_select *t, int64_t scope, int64_t block, int32_t *ids);
+int64_t clattn__tiny_list(const struct clattn__tiny_select *t, int64_t scope, int64_t block, int32_t *ids, int64_t *proved);
 
 #endif

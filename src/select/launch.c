@@ -9,7 +9,9 @@ static void set_own(struct clattn__setter *s, const struct clattn__select_run *r
     const struct clattn__select_shape *shape = &run->plan->shape;
     if (kernel == CLATTN__ROWS)
         clattn__set_buffer(s, io->q);
-    if (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN || kernel == CLATTN__BOUNDS)
+    if (kernel == CLATTN__CERTIFY)
+        clattn__set_buffer(s, io->bounds);
+    if (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN || kernel == CLATTN__CERTIFY || kernel == CLATTN__BOUNDS)
         clattn__set_either(s, io->k, io->list);
     if (kernel == CLATTN__BLOCKS)
         clattn__set_either(s, run->plan->select.method == CLATTN_EXTERNAL_SCORE ? io->scores : io->bounds, io->list);
@@ -17,8 +19,10 @@ static void set_own(struct clattn__setter *s, const struct clattn__select_run *r
         clattn__set_buffer(s, io->bounds);
     if (kernel == CLATTN__GIVEN)
         clattn__set_either(s, io->given, io->list);
-    if (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__CUT || kernel == CLATTN__TOP || kernel == CLATTN__GIVEN)
+    if (kernel == CLATTN__SELECT_TREE || (kernel >= CLATTN__CERTIFY && kernel <= CLATTN__GIVEN))
         clattn__set_buffer(s, io->list);
+    if (kernel == CLATTN__CERTIFY)
+        clattn__set_buffer(s, io->certified);
     if (kernel == CLATTN__SELECT_TREE && !shape->nodes_global)
         clattn__set(s, (size_t)(shape->scratch > 0 ? shape->scratch : 1) * sizeof(cl_uint), NULL);
 }
@@ -52,7 +56,6 @@ static cl_int launch(struct clattn__chain *c, const struct clattn__select_run *r
                      const struct select_args *args, size_t groups)
 {
     const struct clattn__select_shape *shape = &run->plan->shape;
-    const bool of_list = kernel == CLATTN__CANDIDATES || kernel == CLATTN__SELECT_TREE || kernel == CLATTN__CUT || kernel == CLATTN__TOP;
     struct clattn__setter s = {run->plan->kernels[kernel].kernel, 0, CL_SUCCESS};
     cl_event next = NULL;
     clattn__set(&s, sizeof *args, args);
@@ -62,7 +65,7 @@ static cl_int launch(struct clattn__chain *c, const struct clattn__select_run *r
     set_common(&s, run, kernel);
     if (s.code != CL_SUCCESS)
         return s.code;
-    const size_t local = (size_t)(of_list ? shape->group_list : shape->group_strip), global = groups * local;
+    const size_t local = (size_t)(clattn__select_of_list(kernel) ? shape->group_list : shape->group_strip), global = groups * local;
     const struct clattn__wait wait = clattn__chain_wait(c);
     cl_int code = clEnqueueNDRangeKernel(c->queue, s.kernel, 1, NULL, &global, &local, wait.count,
                                          wait.count ? wait.events : NULL, &next);
@@ -125,7 +128,9 @@ static cl_int launch_method(struct clattn__chain *c, const struct clattn__select
         return launch(c, run, CLATTN__GIVEN, args, (lists + items - 1) / items);
     args->strips = (cl_int)clattn__ceil_div(plan->shape.max_keys, plan->shape.strip);
     code = launch(c, run, CLATTN__BLOCKS, args, lists * (size_t)args->strips);
-    return code == CL_SUCCESS ? launch(c, run, CLATTN__TOP, args, lists) : code;
+    if (code == CL_SUCCESS)
+        code = launch(c, run, CLATTN__TOP, args, lists);
+    return code == CL_SUCCESS && plan->select.flags & CLATTN_CERTIFY ? launch(c, run, CLATTN__CERTIFY, args, lists) : code;
 }
 
 /* Pairs from args->first on: candidates for the entries that begin with them, then the rest for those that begin at all. */

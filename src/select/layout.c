@@ -5,6 +5,8 @@
  * number. */
 #include "select/select.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #define TILE_BYTES ((int64_t)64 << 20)
@@ -16,6 +18,16 @@ static void fill_layout(cl_long at[4], const clattn_layout *layout, bool packed)
     at[1] = packed ? 0 : layout->batch;
     at[2] = layout->head;
     at[3] = layout->token;
+}
+
+/* What a budget's value is to kernels: clattn/select.h, cl/select/budget.clh. */
+static void fill_budget(struct select_args *args, const clattn_select *s, double scale)
+{
+    const double log2_e = 1.4426950408889634, unit = fabs(scale) * (s->budget_mode == CLATTN_MASS ? log2_e : 1);
+    const bool is_share = s->budget_mode == CLATTN_MASS || s->budget_mode == CLATTN_RATIO;
+    args->share = is_share ? (cl_long)fmax(1, rint(s->budget_value * 0x1p32)) : 0;
+    args->unit = (float)fmin(unit, FLT_MAX);
+    args->margin = s->budget_mode == CLATTN_MARGIN ? (float)fmin(s->budget_value, FLT_MAX) : 0;
 }
 
 static void fill_sizes(struct select_args *args, const clattn_select_plan *plan)
@@ -54,6 +66,7 @@ static void fill_sizes(struct select_args *args, const clattn_select_plan *plan)
     args->max_keys = (cl_int)shape->max_keys;
     args->scratch = (cl_int)shape->scratch;
     args->representative = s->representative;
+    fill_budget(args, s, a->scale);
 }
 
 /* A part of the workspace, or of what is kept: words for each pair. */
@@ -62,7 +75,7 @@ struct part {
     int64_t words;
     bool kept;
 };
-enum { MOST_PARTS = 8 };
+enum { MOST_PARTS = 9 };
 
 static int64_t words_of_rows(const clattn_select_plan *plan)
 {
@@ -84,6 +97,7 @@ static void list_parts(const clattn_select_plan *plan, struct select_args *args,
         {&stages_at[3], lists * plan->stage_words[3], kept},
         {&args->rows_at, words_of_rows(plan), false},
         {&args->keys_at, lists * plan->shape.max_keys, false},
+        {&args->weights_at, plan->select.budget_mode == CLATTN_MASS ? lists * plan->shape.max_keys : 0, false},
     };
     memcpy(parts, all, sizeof all);
 }

@@ -29,6 +29,7 @@ static const struct {
     [CLATTN__SELECT_TREE] = {"select_tree", "tree", METHOD(TREE), true},
     [CLATTN__SCAN] = {"select_scan", "scan_chunks", METHOD(STAGED), true},
     [CLATTN__BLOCKS] = {"select_blocks", "blocks", METHOD(MINMAX) | METHOD(POOL_MEAN) | METHOD(EXTERNAL_SCORE), true},
+    [CLATTN__CERTIFY] = {"select_certify", "certify", METHOD(MINMAX), true},
     [CLATTN__CUT] = {"select_top", "top", METHOD(STAGED), false},
     [CLATTN__TOP] = {"select_top", "top", METHOD(STAGED) | METHOD(MINMAX) | METHOD(POOL_MEAN) | METHOD(EXTERNAL_SCORE), false},
     [CLATTN__GIVEN] = {"select_given", "given", METHOD(EXTERNAL_LIST), false},
@@ -37,7 +38,14 @@ static const struct {
 
 bool clattn__select_uses(const clattn_select *select, enum clattn__select_kernel kernel)
 {
-    return kinds[kernel].methods >> select->method & 1u;
+    return kinds[kernel].methods >> select->method & 1u && (kernel != CLATTN__CERTIFY || select->flags & CLATTN_CERTIFY);
+}
+
+/* A group of these works on a list, of others on a part of one. */
+bool clattn__select_of_list(enum clattn__select_kernel kernel)
+{
+    return kernel == CLATTN__CANDIDATES || kernel == CLATTN__SELECT_TREE || kernel == CLATTN__CERTIFY || kernel == CLATTN__CUT ||
+           kernel == CLATTN__TOP;
 }
 
 bool clattn__select_ruled(const clattn_select *select, enum clattn__select_kernel kernel)
@@ -90,25 +98,26 @@ static void write_options(const clattn_select_plan *plan, enum clattn__select_ke
 {
     const clattn_attention *a = &plan->problem.a;
     const struct clattn__select_shape *s = &plan->shape;
-    const bool ruled = clattn__select_ruled(&plan->select, kernel), of_list = kernel == CLATTN__CANDIDATES ||
-               kernel == CLATTN__SELECT_TREE || kernel == CLATTN__CUT || kernel == CLATTN__TOP;
+    const bool ruled = clattn__select_ruled(&plan->select, kernel), of_list = clattn__select_of_list(kernel);
     const bool counts = plan->select.flags & CLATTN_COUNT_PROBES && (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN);
     clattn__text_add(out, "-DPACKED=%d -DKEY_LENGTHS=%d", !!(a->flags & CLATTN_PACKED), !!(a->flags & CLATTN_KEY_LENGTHS));
     if (kernel == CLATTN__ROWS)
         clattn__text_add(out, " -DT_Q=%d", (int)a->type_q);
-    if (kernel == CLATTN__BOUNDS || (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__BLOCKS))
+    if (kernel == CLATTN__BOUNDS || (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__CERTIFY))
         clattn__text_add(out, " -DT_K=%d", (int)a->type_k);
-    if (kernel == CLATTN__BOUNDS || (kernel >= CLATTN__ROWS && kernel <= CLATTN__BLOCKS))
+    if (kernel == CLATTN__BOUNDS || (kernel >= CLATTN__ROWS && kernel <= CLATTN__CERTIFY))
         clattn__text_add(out, " -DDIM=%d", (int)a->dim);
     clattn__text_add(out, " -DCOUNT_PROBES=%d -DMASK_BY_HEAD=%d -DGROUP=%d", counts, ruled && s->by_head,
                      (int)(of_list ? s->group_list : s->group_strip));
     if (kernel == CLATTN__CANDIDATES)
         clattn__text_add(out, " -DWORDS=%d -DNEEDS_END=%d", (int)s->words, plan->select.method == CLATTN_STAGED);
-    if (kernel >= CLATTN__ROWS && kernel <= CLATTN__BLOCKS)
+    if (kernel >= CLATTN__ROWS && kernel <= CLATTN__CERTIFY)
         clattn__text_add(out, " -DROWS=%d", (int)s->rows);
-    if (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__BLOCKS)
+    if (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__CERTIFY)
         clattn__text_add(out, " -DLANES=%d -DVECTORS=%d -DKEYS=%d -DALIGNED=%d -DSTRIP=%d", (int)s->lanes, (int)s->vectors,
                          (int)s->keys, s->aligned, (int)s->strip);
+    if (kernel == CLATTN__CUT || kernel == CLATTN__TOP || (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__BLOCKS))
+        clattn__text_add(out, " -DBUDGET=%d", (int)plan->select.budget_mode);
     if (kernel == CLATTN__SELECT_TREE)
         clattn__text_add(out, " -DNODES_GLOBAL=%d", s->nodes_global);
     if (kernel == CLATTN__BLOCKS || kernel == CLATTN__BOUNDS)

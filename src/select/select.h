@@ -7,9 +7,11 @@
 
 #define I64 cl_long
 #define I32 cl_int
+#define F32 cl_float
 #include "select_args.clh"
 #undef I64
 #undef I32
+#undef F32
 _Static_assert(offsetof(struct select_args, pad) + sizeof(cl_int) == sizeof(struct select_args), "no padding at a struct's end");
 
 /* ---- list.c ---- */
@@ -47,8 +49,8 @@ void clattn__select_sizes(struct clattn__select_shape *shape, const clattn_selec
 
 /* ---- plan.c ---- */
 enum clattn__select_kernel {
-    CLATTN__CANDIDATES, CLATTN__ROWS, CLATTN__SELECT_TREE, CLATTN__SCAN, CLATTN__BLOCKS, CLATTN__CUT, CLATTN__TOP,
-    CLATTN__GIVEN, CLATTN__BOUNDS, CLATTN__SELECT_KERNELS
+    CLATTN__CANDIDATES, CLATTN__ROWS, CLATTN__SELECT_TREE, CLATTN__SCAN, CLATTN__BLOCKS, CLATTN__CERTIFY, CLATTN__CUT,
+    CLATTN__TOP, CLATTN__GIVEN, CLATTN__BOUNDS, CLATTN__SELECT_KERNELS
 };
 
 struct clattn_select_plan {
@@ -75,6 +77,7 @@ struct clattn_select_plan {
 };
 clattn_status clattn__select_plan_check(const clattn_select_plan *plan);
 bool clattn__select_uses(const clattn_select *select, enum clattn__select_kernel kernel);
+bool clattn__select_of_list(enum clattn__select_kernel kernel);
 bool clattn__select_ruled(const clattn_select *select, enum clattn__select_kernel kernel); /* its kernel asks the pattern */
 
 /* A pattern, and not near: what selection is about. */

@@ -11,6 +11,7 @@
 
 #define BLOCKS 40
 #define KEPT 3
+#define KEPT_BY_SCORES 30 /* where the budget may make lists shorter */
 #define LARGEST_DIM 8 /* of an array */
 
 struct tiny {
@@ -18,9 +19,14 @@ struct tiny {
     clattn_select_io io;
     cl_mem workspace;
     cl_command_queue queue;
-    int32_t *lists;
+    int32_t *lists, *certified;
     uint64_t list_bytes;
 };
+
+static int64_t tiny_kept(const clattn_select *s)
+{
+    return s->budget_mode == CLATTN_TOP_K ? KEPT : KEPT_BY_SCORES;
+}
 
 static int32_t at_most(int32_t x, int32_t most)
 {
@@ -35,12 +41,12 @@ static void shrink_select(clattn_select *s)
     s->block_k = s->block_k >= 4 ? 4 : s->block_k >= 2 ? 2 : 1;
     s->stride_k = at_most(s->stride_k, s->block_k);
     s->flags &= ~CLATTN_KEEP_STAGES; /* another place of the same things */
-    s->budget = KEPT * s->block_k;
+    s->budget = tiny_kept(s) * s->block_k;
     s->sink = s->sink < 3 ? s->sink : 3;
     s->window = s->window < 5 ? s->window : 5;
     for (int i = 0; i < s->n_stages; i++) {
         s->stages[i].chunk = (int64_t)s->block_k << (s->n_stages - 1 - i);
-        s->stages[i].keep = KEPT * s->stages[i].chunk;
+        s->stages[i].keep = tiny_kept(s) * s->stages[i].chunk;
     }
 }
 
@@ -66,7 +72,8 @@ static clattn_status shape_tiny(const clattn_select_plan *plan, struct tiny *t)
     char details[CLATTN__MESSAGE_SIZE];
     clattn_status status = clattn__problem_resolve(&tiny->problem, &a, details, sizeof details);
     if (!status)
-        status = clattn_list_fit(&tiny->list, &tiny->problem.a, tiny->select.scope, tiny->select.block_q, tiny->select.block_k, KEPT);
+        status = clattn_list_fit(&tiny->list, &tiny->problem.a, tiny->select.scope, tiny->select.block_q, tiny->select.block_k,
+                                 tiny_kept(&tiny->select));
     if (status)
         return status;
     clattn__select_sizes(&tiny->shape, &tiny->select, &tiny->list);
@@ -75,6 +82,11 @@ static clattn_status shape_tiny(const clattn_select_plan *plan, struct tiny *t)
 }
 
 /* ---- buffers ---- */
+static int64_t list_count(const clattn_select_plan *plan)
+{
+    return plan->list.scopes * plan->list.q_blocks; /* of one batch entry */
+}
+
 static cl_mem make_buffer(const clattn_select_plan *plan, const void *data, int64_t bytes, cl_int *code)
 {
     cl_mem mem = NULL;
@@ -129,9 +141,10 @@ static bool make_given(struct tiny *t)
     const clattn_list *list = &t->host.plan.list;
     const int64_t lists = list->scopes * list->q_blocks, scores = lists * list->k_blocks;
     t->lists = calloc(1, t->list_bytes + 4);
+    t->certified = calloc((size_t)lists + 1, sizeof *t->certified);
     t->host.scores = malloc((size_t)scores * sizeof *t->host.scores + 4);
     t->host.given = calloc(1, t->list_bytes + 4);
-    if (!t->lists || !t->host.scores || !t->host.given)
+    if (!t->lists || !t->certified || !t->host.scores || !t->host.given)
         return false;
     for (int64_t i = 0; i < scores; i++)
         t->host.scores[i] = (float)clattn__tiny_value(2, i);
@@ -162,6 +175,7 @@ static cl_int make_buffers(struct tiny *t)
     io->given = make_buffer(plan, t->host.given, (int64_t)t->list_bytes, &code);
     io->list = make_buffer(plan, NULL, (int64_t)t->list_bytes, &code);
     io->counters = make_buffer(plan, NULL, 16, &code);
+    io->certified = make_buffer(plan, NULL, 4 * list_count(plan), &code);
     t->workspace = make_buffer(plan, NULL, plan->workspace_bytes, &code);
     if (code == CL_SUCCESS)
         t->queue = clCreateCommandQueue(plan->ctx->cl, plan->ctx->device, 0, &code);
@@ -171,7 +185,7 @@ static cl_int make_buffers(struct tiny *t)
 static void release_tiny(struct tiny *t)
 {
     cl_mem all[] = {t->io.q, t->io.k, t->io.q_offsets, t->io.k_offsets, t->io.key_lengths, t->io.bounds, t->io.scores, t->io.given,
-                    t->io.list, t->io.counters, t->workspace};
+                    t->io.list, t->io.counters, t->io.certified, t->workspace};
     for (size_t i = 0; i < CLATTN__LEN(all); i++)
         if (all[i])
             clReleaseMemObject(all[i]);
@@ -182,6 +196,7 @@ static void release_tiny(struct tiny *t)
         clReleaseCommandQueue(t->queue);
     clattn__problem_free(&t->host.plan.problem);
     free(t->lists);
+    free(t->certified);
     free(t->host.scores);
     free(t->host.given);
 }
@@ -201,16 +216,21 @@ static cl_int launch_tiny(struct tiny *t)
         code = finished;
     if (code == CL_SUCCESS)
         code = clEnqueueReadBuffer(t->queue, t->io.list, CL_TRUE, 0, t->list_bytes, t->lists, 0, NULL, NULL);
+    if (code == CL_SUCCESS && t->host.plan.select.flags & CLATTN_CERTIFY)
+        code = clEnqueueReadBuffer(t->queue, t->io.certified, CL_TRUE, 0, 4 * (size_t)list_count(&t->host.plan), t->certified, 0, NULL, NULL);
     return code;
 }
 
 static bool is_same(const struct tiny *t, int64_t scope, int64_t block)
 {
     int32_t ids[CLATTN__TINY_BLOCKS];
+    int64_t proved;
     const clattn_list *list = &t->host.plan.list;
-    const int64_t r = scope * list->q_blocks + block, n = clattn__tiny_list(&t->host, scope, block, ids);
+    const int64_t r = scope * list->q_blocks + block, n = clattn__tiny_list(&t->host, scope, block, ids, &proved);
     const int32_t *got = t->lists + list->ids_at / 4 + r * list->capacity;
     bool same = t->lists[list->counts_at / 4 + r] == n;
+    if (t->host.plan.select.flags & CLATTN_CERTIFY)
+        same = same && t->certified[r] == proved;
     for (int64_t j = 0; j < list->capacity; j++)
         same = same && got[j] == (j < n ? ids[j] : -1);
     return same;

@@ -3,7 +3,8 @@
  *
  *     METHOD   tree=N minmax=N mean=N scores=N given=N, N tokens of a list; staged=CHUNK.KEEP/CHUNK.KEEP...; streaming;
  *              or the name of a preset, which the words after it change
- *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last  count  keep  grow */
+ *     mass=X  margin=X  ratio=X: a budget_mode and its value
+ *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last  count  keep  grow  certify */
 #include "select/select.h"
 
 #include <stdio.h>
@@ -18,23 +19,23 @@ static const struct {
     clattn_select select;
 } presets[] = {
     {"hip", "HiP: a tree search for 512 keys in blocks of 2",
-     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 1, 512, 16, 256, {{0, 0}}, 0, 0}},
+     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 1, 512, 16, 256, {{0, 0}}, 0, 0, 0}},
     {"hip-ruler", "HiP as measured on long retrieval: 2048 keys, wider sinks and window",
-     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 1, 2048, 128, 1024, {{0, 0}}, 0, 0}},
+     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 1, 2048, 128, 1024, {{0, 0}}, 0, 0, 0}},
     {"pairs-192", "a tree search over pairs of keys for 192; on doc/examples/bytelm better than dense attention (doc/pruning.md)",
-     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 1, 2, 2, 192, 32, 64, {{0, 0}}, 0, 0}},
+     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 1, 2, 2, 192, 32, 64, {{0, 0}}, 0, 0, 0}},
     {"pairs-256", "the same for 256 keys by every second query, which is faster",
-     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 2, 256, 32, 64, {{0, 0}}, 0, 0}},
+     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 2, 256, 32, 64, {{0, 0}}, 0, 0, 0}},
     {"infinitehip-3k", "InfiniteHiP: three stages, 2048 keys in blocks of 8 for all heads",
-     {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 8, 1, 2048, 256, 1024, STAGES_3K, 0}},
+     {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 8, 1, 2048, 256, 1024, STAGES_3K, 0, 0}},
     {"infinitehip-5k", "InfiniteHiP: three stages, 4096 keys in blocks of 16 for all heads",
-     {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 16, 1, 4096, 256, 1024, STAGES_5K, 0}},
+     {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 16, 1, 4096, 256, 1024, STAGES_5K, 0, 0}},
     {"infinitehip-16k-shallow", "InfiniteHiP: one stage, 16384 keys in blocks of 32 for all heads",
-     {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 32, 1, 16384, 256, 1024, STAGES_16K, 0}},
+     {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 32, 1, 16384, 256, 1024, STAGES_16K, 0, 0}},
     {"quest", "Quest: bounds of pages of 16 keys, 4096 keys a group, for decoding",
-     {sizeof(clattn_select), 0, CLATTN_MINMAX, CLATTN_SCOPE_GROUP, CLATTN_CENTER, 1, 1, 16, 1, 4096, 0, 0, {{0, 0}}, 0, 0}},
+     {sizeof(clattn_select), 0, CLATTN_MINMAX, CLATTN_SCOPE_GROUP, CLATTN_CENTER, 1, 1, 16, 1, 4096, 0, 0, {{0, 0}}, 0, 0, 0}},
     {"streaming-llm", "StreamingLLM: 4 sinks and a window of 1020, and no list",
-     {sizeof(clattn_select), 0, CLATTN_STREAMING, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 1, 8, 1, 0, 4, 1020, {{0, 0}}, 0, 0}},
+     {sizeof(clattn_select), 0, CLATTN_STREAMING, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 1, 8, 1, 0, 4, 1020, {{0, 0}}, 0, 0, 0}},
 };
 
 clattn_status clattn_select_preset(clattn_select *select, const char *name)
@@ -157,7 +158,8 @@ static const char *const scope_words[] = {"head", "group", "all"}, *const repres
 static const struct {
     const char *word;
     uint32_t flag;
-} flag_words[] = {{"count", CLATTN_COUNT_PROBES}, {"keep", CLATTN_KEEP_STAGES}, {"grow", CLATTN_GROW_WINDOW}};
+} flag_words[] = {{"count", CLATTN_COUNT_PROBES}, {"keep", CLATTN_KEEP_STAGES}, {"grow", CLATTN_GROW_WINDOW}, {"certify", CLATTN_CERTIFY}};
+static const char *const budget_words[] = {"", "mass=", "margin=", "ratio="};
 
 static bool read_field(const char **at, clattn_select *s)
 {
@@ -173,6 +175,11 @@ static bool read_field(const char **at, clattn_select *s)
         return read_choice(at, scope_words, &s->scope);
     if (read_word(at, "rep="))
         return read_choice(at, representative_words, &s->representative);
+    for (int32_t mode = CLATTN_MASS; mode <= CLATTN_RATIO; mode++)
+        if (read_word(at, budget_words[mode])) {
+            s->budget_mode = mode;
+            return clattn__read_decimal(at, &s->budget_value);
+        }
     for (size_t i = 0; i < CLATTN__LEN(flag_words); i++)
         if (read_word(at, flag_words[i].word)) {
             s->flags |= flag_words[i].flag;
@@ -185,7 +192,8 @@ static clattn_status syntax(const char *text, const char *at, char *message, siz
 {
     return clattn__refuse(message, size, CLATTN_PROBLEM_SYNTAX,
                           "column %d: expected a word of a selection: tree=N staged=CHUNK.KEEP/... minmax=N mean=N scores=N given=N "
-                          "streaming, a preset, bq=N/N bk=N/N sink=N near=N scope=head|group|all rep=center|first|last count keep grow",
+                          "streaming, a preset, mass=X margin=X ratio=X bq=N/N bk=N/N sink=N near=N scope=head|group|all "
+                          "rep=center|first|last count keep grow certify",
                           (int)(at - text) + 1);
 }
 
@@ -242,6 +250,10 @@ static void print_method(struct clattn__text *out, const clattn_select *s)
         clattn__text_add(out, "%s%lld.%lld", i ? "/" : "", (long long)s->stages[i].chunk, (long long)s->stages[i].keep);
     if (s->method != CLATTN_STAGED && s->method != CLATTN_STREAMING)
         clattn__text_add(out, "%lld", (long long)s->budget);
+    if (s->budget_mode == CLATTN_TOP_K)
+        return;
+    clattn__text_add(out, ":%s", budget_words[s->budget_mode]);
+    clattn__print_decimal(out, s->budget_value);
 }
 
 clattn_status clattn_select_print(const clattn_select *s, char *text, size_t size)
@@ -251,7 +263,8 @@ clattn_status clattn_select_print(const clattn_select *s, char *text, size_t siz
     if (s->size != sizeof *s)
         return CLATTN_BAD_STRUCT_SIZE;
     if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING || s->scope < 0 || s->scope > CLATTN_SCOPE_ALL ||
-        s->representative < 0 || s->representative > CLATTN_LAST || s->n_stages < 0 || s->n_stages > CLATTN_MAX_STAGES)
+        s->representative < 0 || s->representative > CLATTN_LAST || s->n_stages < 0 || s->n_stages > CLATTN_MAX_STAGES ||
+        s->budget_mode < CLATTN_TOP_K || s->budget_mode > CLATTN_RATIO)
         return CLATTN_BAD_SELECTOR;
     struct clattn__text out = clattn__text_into(text, size);
     print_method(&out, s);

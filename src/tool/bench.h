@@ -46,6 +46,7 @@ struct pruned {
     double select_seconds; /* of a step, metadata of its keys included; 0: nothing is selected */
     double visited;        /* pairs, as a part of the dense problem's */
     struct kept_mass mass;
+    double certified;      /* a part of the listed blocks; below 0: not asked */
     const char *dense_engine;
     double dense_seconds; /* 0: not measured */
     double dense_times;   /* how many times as long it takes as selection and attention */

@@ -145,6 +145,7 @@ static clattn_status measure_parts(const struct bench *b, struct peak *peak, con
     if (status)
         return status;
     p->mass = selection_kept_mass(x);
+    p->certified = selection_certified(x);
     if (!b->no_baseline)
         measure_dense(b, x->ctx, peak, line, &x->dense, flops, result);
     return CLATTN_OK;

@@ -46,6 +46,7 @@ static void add_pruned(const struct result *r, json_t *o)
     json_object_set_new(o, "visited", number(good, p->visited));
     json_object_set_new(o, "kept_mass", number(good, p->mass.mean));
     json_object_set_new(o, "kept_mass_least", number(good, p->mass.least));
+    json_object_set_new(o, "certified", number(good && p->certified >= 0, p->certified));
     json_object_set_new(o, "dense_engine", text(p->dense_engine));
     json_object_set_new(o, "dense_seconds", number(dense, p->dense_seconds));
     json_object_set_new(o, "dense_times", number(dense, p->dense_times));

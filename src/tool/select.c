@@ -10,7 +10,7 @@ struct select_options {
     struct problem_options problem;
     const char *q, *k, *given, *out, *device;
     long long seed, repeat;
-    bool explain, check;
+    bool explain, check, mass;
 };
 
 /* Seconds of the best run from each stage on, and of all metadata. */
@@ -52,9 +52,11 @@ static int check(const struct selection *x)
 {
     if (x->s.method == CLATTN_EXTERNAL_LIST)
         return mistake("--check: given lists are not computed");
-    const long long lists = x->list.batch * x->list.scopes * x->list.q_blocks, differ = selection_differs(x);
+    const long long lists = selection_lists(x), differ = selection_differs(x), wrong = selection_miscertified(x);
     printf("check      %lld of %lld lists differ from the reference: %s\n", differ, lists, differ ? "FAILED" : "passed");
-    return differ ? EXIT_CHECK_FAILED : EXIT_GOOD;
+    if (x->certified)
+        printf("check      %lld of %lld certificates are wrong: %s\n", wrong, lists, wrong ? "FAILED" : "passed");
+    return differ || wrong ? EXIT_CHECK_FAILED : EXIT_GOOD;
 }
 
 /* ---- the command ---- */
@@ -90,6 +92,10 @@ static int select_on(struct selection *x, clattn_context *ctx, const struct sele
     if (run_plan(x, o, &t))
         return EXIT_MISTAKE;
     print_run(x, o, &t);
+    if (o->mass) {
+        const struct kept_mass kept = selection_kept_mass(x);
+        printf("kept       %.4f of rows' softmax on average, %.4f of the head that keeps least\n", kept.mean, kept.least);
+    }
     if (write_lists(o->out, &x->list, x->w->list))
         return EXIT_MISTAKE;
     return o->check ? check(x) : EXIT_GOOD;
@@ -151,6 +157,7 @@ static const char help[] =
     "  --given STEM       given lists, for given=N: STEM-starts.npy and STEM-ids.npy\n"
     "  --out STEM         write the lists to STEM-starts.npy and STEM-ids.npy, int32, as block-sparse rows\n"
     "  --check            compare every list with the reference's (slow); exits 1 if one differs\n"
+    "  --mass             print the part of some rows' softmax that lies on the keys they visit, in double precision\n"
     "  --presets          list the selections that have names\n"
     "  --device S         number, cpu, gpu, accelerator, or part of a name\n" PROBLEM_HELP
     "  --seed N           of the random input (0)\n"
@@ -166,6 +173,7 @@ static int take_option(struct select_options *o, int c)
     case 'g': o->given = optarg; return 0;
     case 'o': o->out = optarg; return 0;
     case 'c': o->check = true; return 0;
+    case 'm': o->mass = true; return 0;
     case 'd': o->device = optarg; return 0;
     case 'S': return read_count("--seed", optarg, 0, &o->seed);
     case 'n': return read_count("--repeat", optarg, 1, &o->repeat);
@@ -179,6 +187,7 @@ int command_select(int argc, char **argv)
     static const struct option options[] = {
         {"q", required_argument, NULL, 'q'},      {"k", required_argument, NULL, 'k'},    {"given", required_argument, NULL, 'g'},
         {"out", required_argument, NULL, 'o'},    {"check", no_argument, NULL, 'c'},      {"presets", no_argument, NULL, 'p'},
+        {"mass", no_argument, NULL, 'm'},
         {"device", required_argument, NULL, 'd'}, {"seed", required_argument, NULL, 'S'}, {"repeat", required_argument, NULL, 'n'},
         {"explain", no_argument, NULL, 'x'},      PROBLEM_OPTIONS,                        {0}};
     struct select_options o = {.repeat = 1};

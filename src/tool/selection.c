@@ -47,9 +47,14 @@ static void fill_scores(float *scores, int64_t n, uint64_t seed)
     }
 }
 
+int64_t selection_lists(const struct selection *x)
+{
+    return x->list.batch * x->list.scopes * x->list.q_blocks;
+}
+
 static int64_t score_count(const struct selection *x)
 {
-    return x->list.batch * x->list.scopes * x->list.q_blocks * x->list.k_blocks;
+    return selection_lists(x) * x->list.k_blocks;
 }
 
 static clattn_status make_input(struct selection *x)
@@ -58,10 +63,12 @@ static clattn_status make_input(struct selection *x)
         x->given = calloc(1, x->list_bytes + 4);
     if (x->s.method == CLATTN_EXTERNAL_SCORE)
         x->scores = malloc((size_t)score_count(x) * sizeof *x->scores + 4);
+    if (x->s.flags & CLATTN_CERTIFY)
+        x->certified = calloc((size_t)selection_lists(x) + 1, sizeof *x->certified);
     if (x->scores)
         fill_scores(x->scores, score_count(x), x->w->seed);
     return (x->s.method == CLATTN_EXTERNAL_LIST && !x->given) ||
-                   (x->s.method == CLATTN_EXTERNAL_SCORE && !x->scores)
+                   (x->s.method == CLATTN_EXTERNAL_SCORE && !x->scores) || (x->s.flags & CLATTN_CERTIFY && !x->certified)
                ? CLATTN_OUT_OF_HOST_MEMORY
                : CLATTN_OK;
 }
@@ -119,6 +126,8 @@ static clattn_status make_buffers(struct selection *x)
     x->io.list = buffer(x, x->w->list, x->list_bytes, &code);
     if (x->s.flags & CLATTN_COUNT_PROBES)
         x->io.counters = buffer(x, x->counters, sizeof x->counters, &code);
+    if (x->certified)
+        x->io.certified = buffer(x, x->certified, 4 * (uint64_t)selection_lists(x), &code);
     return code == CL_SUCCESS ? CLATTN_OK : CLATTN_OUT_OF_DEVICE_MEMORY;
 }
 
@@ -126,7 +135,7 @@ static void release_buffers(struct selection *x)
 {
     cl_mem all[] = {x->io.q,           x->io.k,        x->io.q_offsets, x->io.k_offsets,
                     x->io.key_lengths, x->io.bounds,   x->io.scores,    x->io.given,
-                    x->io.list,        x->io.counters, x->io.kept};
+                    x->io.list,        x->io.counters, x->io.kept,      x->io.certified};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (all[i])
             clReleaseMemObject(all[i]);
@@ -193,7 +202,9 @@ static clattn_status read_back(const struct selection *x, cl_mem mem, uint64_t b
 clattn_status selection_read(struct selection *x)
 {
     clattn_status status = read_back(x, x->io.list, x->list_bytes, x->w->list);
-    return status ? status : read_back(x, x->io.counters, sizeof x->counters, x->counters);
+    if (!status)
+        status = read_back(x, x->io.counters, sizeof x->counters, x->counters);
+    return status ? status : read_back(x, x->io.certified, 4 * (uint64_t)selection_lists(x), x->certified);
 }
 
 void selection_free(struct selection *x)
@@ -204,6 +215,7 @@ void selection_free(struct selection *x)
     clattn_select_plan_destroy(x->plan);
     free(x->scores);
     free(x->given);
+    free(x->certified);
     *x = (struct selection){.w = NULL};
 }
 
@@ -218,13 +230,31 @@ clattn_status selection_of(struct selection *x, const clattn_select *select, str
     return status ? status : selection_read(x);
 }
 
+double selection_certified(const struct selection *x)
+{
+    int64_t certified = 0, blocks = 0;
+    for (int64_t r = 0; x->certified && r < selection_lists(x); r++) {
+        certified += x->certified[r];
+        blocks += x->w->list[x->list.counts_at / 4 + r];
+    }
+    return !x->certified ? -1 : blocks ? (double)certified / (double)blocks : 1;
+}
+
 const char *selection_text(const struct selection *x, char text[128])
 {
-    const int64_t lists = x->list.batch * x->list.scopes * x->list.q_blocks;
-    int64_t blocks = 0;
-    for (int64_t r = 0; r < lists; r++)
-        blocks += x->w->list[x->list.counts_at / 4 + r];
-    snprintf(text, 128, "%lld, of %.1f blocks of %d keys on average", (long long)lists,
-             lists ? (double)blocks / (double)lists : 0.0, (int)x->list.block_k);
+    const int64_t lists = selection_lists(x);
+    int64_t blocks = 0, least = x->list.capacity, most = 0;
+    for (int64_t r = 0; r < lists; r++) {
+        const int64_t count = x->w->list[x->list.counts_at / 4 + r];
+        blocks += count;
+        least = count < least ? count : least;
+        most = count > most ? count : most;
+    }
+    int n = snprintf(text, 128, "%lld, of %.1f blocks of %d keys on average", (long long)lists,
+                     lists ? (double)blocks / (double)lists : 0.0, (int)x->list.block_k);
+    if (x->s.budget_mode != CLATTN_TOP_K && lists)
+        n += snprintf(text + n, 128 - (size_t)n, ", %lld to %lld", (long long)least, (long long)most);
+    if (x->certified)
+        snprintf(text + n, 128 - (size_t)n, ", %.1f %% of them certified", 100 * selection_certified(x));
     return text;
 }

@@ -23,6 +23,7 @@ struct selection {
     struct workload dense; /* the same tensors, borrowed, and the problem without lists */
     float *scores;         /* CLATTN_EXTERNAL_SCORE */
     int32_t *given;        /* CLATTN_EXTERNAL_LIST */
+    int32_t *certified;    /* CLATTN_CERTIFY: of each list, how many blocks are proved */
     uint64_t counters[2];
     clattn_context *ctx;
     clattn_select_plan *plan;
@@ -46,12 +47,16 @@ void selection_free(struct selection *x); /* opened or not; the workload stays *
 /* Make, open, run and read: the lists of a workload. */
 clattn_status selection_of(struct selection *x, const clattn_select *select, struct workload *w,
                            clattn_context *ctx);
-/* "128 lists of 16.0 blocks of 8 keys on average" */
+int64_t selection_lists(const struct selection *x);     /* how many */
+double selection_certified(const struct selection *x);  /* the part of the listed blocks that is proved; below 0: not asked */
+/* "128, of 16.0 blocks of 8 keys on average, 1 to 32, 12.0 % of them certified" */
 const char *selection_text(const struct selection *x, char text[128]);
 
 /* ---- selection_check.c: by the reference ---- */
 /* How many lists are not those of the reference, which are made one after the other: slow. */
 int64_t selection_differs(const struct selection *x);
+/* How many lists have a certificate of more blocks than are above all that is not listed. */
+int64_t selection_miscertified(const struct selection *x);
 /* The part of rows' softmax that lies on the keys that are kept, of some rows of each head. */
 struct kept_mass {
     double mean, least; /* of all rows; of the head that keeps least */

@@ -5,6 +5,7 @@
 #include "tests/ref_select.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MASS_ROWS 48 /* in all, and one of each head at least */
@@ -29,6 +30,8 @@ static struct ref_select reference(const struct selection *x)
                            .block_k = s->block_k,
                            .stride_k = s->stride_k,
                            .budget = s->budget,
+                           .budget_mode = s->budget_mode,
+                           .budget_value = s->budget_value,
                            .sink = s->sink,
                            .window = s->window,
                            .n_stages = s->n_stages,
@@ -64,6 +67,26 @@ int64_t selection_differs(const struct selection *x)
                   memcmp(made.ids + r * made.capacity, wanted.ids + r * wanted.capacity, bytes);
     ref_list_free(&wanted);
     return differ;
+}
+
+int64_t selection_miscertified(const struct selection *x)
+{
+    const struct ref_problem p = workload_reference(&x->dense);
+    const struct ref_select s = reference(x);
+    const struct ref_list made = device_lists(x);
+    double *products = malloc((size_t)made.capacity * sizeof *products + 8);
+    int64_t wrong = 0;
+    for (int64_t r = 0; x->certified && products && r < selection_lists(x); r++) {
+        const int64_t pair = r / made.q_blocks;
+        const struct ref_proof proof = ref_proof_of(&p, &s, pair / made.scopes, pair % made.scopes, r % made.q_blocks,
+                                                    made.ids + r * made.capacity, made.counts[r], products);
+        int64_t above = 0;
+        for (int64_t j = 0; j < made.counts[r]; j++)
+            above += products[j] > proof.left || proof.left == -INFINITY;
+        wrong += x->certified[r] > above;
+    }
+    free(products);
+    return wrong;
 }
 
 /* Rows asked of each head, the same ones, so that heads compare. */

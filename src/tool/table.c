@@ -117,7 +117,10 @@ static void print_pruned(const struct result *r)
         put_times(c[1], p->dense_times);
         printf(", dense %s ms by %s: %s", c[0], p->dense_engine, c[1]);
     }
-    printf("; %.2f%% of its pairs visited, kept mass %.4f, least head %.4f\n", 100 * p->visited, p->mass.mean, p->mass.least);
+    printf("; %.2f%% of its pairs visited, kept mass %.4f, least head %.4f", 100 * p->visited, p->mass.mean, p->mass.least);
+    if (p->certified >= 0)
+        printf(", %.1f%% of the listed blocks certified", 100 * p->certified);
+    printf("\n");
 }
 
 void print_result(const struct bench *b, const struct result *r)

@@ -88,9 +88,12 @@ static bool lists_are_right(struct sweep *s, struct selection *x, const clattn_s
         return false;
     }
     const long long differ = selection_differs(x);
-    snprintf(text, size, "%lld of %lld lists differ from the reference", differ,
-             (long long)(x->list.batch * x->list.scopes * x->list.q_blocks));
-    return differ == 0;
+    const long long wrong = differ ? 0 : selection_miscertified(x);
+    if (differ)
+        snprintf(text, size, "%lld of %lld lists differ from the reference", differ, (long long)selection_lists(x));
+    else
+        snprintf(text, size, "%lld of %lld certificates are wrong", wrong, (long long)selection_lists(x));
+    return differ == 0 && wrong == 0;
 }
 
 /* The plan of a workload, and its result. */

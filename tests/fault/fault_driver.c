@@ -30,7 +30,8 @@ enum {
     N_O = HEADS * ROWS * DIM_V,
     N_LSE = HEADS * ROWS
 };
-enum { MOST_LISTS = 256 }; /* ints of all lists */
+enum { MOST_LISTS = 256 }; /* ints of all lists, and of their certificates */
+enum { STAGED, CERTIFIED, SELECTIONS };
 enum { MOST_CALLS = 5000, SECONDS_EACH = 60 };
 
 static const struct fault_control *fault;
@@ -46,10 +47,10 @@ struct fixture {
     cl_event gate;                      /* complete; stands in wait lists */
     clattn_plan *split, *whole, *guest; /* guest: its callers bring the workspace */
     clattn_merge_plan *merge;
-    clattn_select_plan *select;
-    clattn_list list;
-    cl_mem lists;
-    int32_t host_lists[MOST_LISTS], expected_lists[MOST_LISTS];
+    clattn_select_plan *select[SELECTIONS];
+    clattn_list list; /* the shape of both */
+    cl_mem lists, bounds, certified;
+    int32_t host_lists[MOST_LISTS], expected_lists[SELECTIONS][MOST_LISTS];
     float host_q[N_Q], host_k[N_K], host_v[N_V], host_o[N_O], host_lse[N_LSE];
     double expected[N_O], expected_lse[N_LSE];
     int32_t valid_keys;
@@ -375,34 +376,45 @@ static clattn_status act_copy_lists(struct fixture *f)
                                     &f->event);
 }
 
-/* A selection in stages of the same q and k, with the pattern whose array wants a table. */
-static clattn_select selection(void)
+/* Selections of the same q and k, with the pattern whose array wants a table: in stages; by mass, with certificates. */
+static clattn_select selection(int which)
 {
     clattn_select s = CLATTN_SELECT_INIT;
+    s.budget = 32;
+    s.sink = 5;
+    s.window = 20;
+    if (which == CERTIFIED) {
+        s.method = CLATTN_MINMAX;
+        s.flags = CLATTN_CERTIFY;
+        s.budget_mode = CLATTN_MASS;
+        s.budget_value = 0.9;
+        return s;
+    }
     s.method = CLATTN_STAGED;
     s.n_stages = 2;
     s.stages[0] = (clattn_stage){32, 64};
     s.stages[1] = (clattn_stage){8, 32};
-    s.budget = 32;
-    s.sink = 5;
-    s.window = 20;
     return s;
 }
-static bool lists_right(struct fixture *f)
+static bool lists_right(struct fixture *f, int which)
 {
+    const size_t lists = (size_t)(f->list.batch * f->list.scopes * f->list.q_blocks) * sizeof *f->host_lists;
     uint64_t bytes;
-    must(!clFinish(f->queue) && !clattn_list_bytes(&f->list, &bytes) && bytes <= sizeof f->host_lists, "lists");
+    must(!clFinish(f->queue) && !clattn_list_bytes(&f->list, &bytes) && bytes + lists <= sizeof f->host_lists, "lists");
     must(!clEnqueueReadBuffer(f->queue, f->lists, CL_TRUE, 0, bytes, f->host_lists, 0, NULL, NULL), "reading lists failed");
-    return !memcmp(f->host_lists, f->expected_lists, bytes);
+    must(!clEnqueueReadBuffer(f->queue, f->certified, CL_TRUE, 0, lists, f->host_lists + bytes / 4, 0, NULL, NULL), "reading certificates failed");
+    return !memcmp(f->host_lists, f->expected_lists[which], bytes + (which == CERTIFIED ? lists : 0));
 }
-static clattn_status enqueue_select(struct fixture *f, clattn_select_plan *plan)
+static clattn_status enqueue_select(struct fixture *f, int which)
 {
     clattn_select_io io = CLATTN_SELECT_IO_INIT;
     io.q = f->q;
     io.k = f->k;
     io.arrays[0] = f->valid;
     io.list = f->lists;
-    return clattn_enqueue_select(plan, f->queue, &io, 1, &f->gate, &f->event);
+    io.bounds = which == CERTIFIED ? f->bounds : NULL;
+    io.certified = which == CERTIFIED ? f->certified : NULL;
+    return clattn_enqueue_select(f->select[which], f->queue, &io, 1, &f->gate, &f->event);
 }
 static void before_select(struct fixture *f)
 {
@@ -410,14 +422,24 @@ static void before_select(struct fixture *f)
     f->event = NULL;
     must(!clEnqueueWriteBuffer(f->queue, f->lists, CL_TRUE, 0, sizeof f->host_lists, f->host_lists, 0, NULL, NULL),
          "writing lists failed");
+    must(!clEnqueueWriteBuffer(f->queue, f->certified, CL_TRUE, 0, sizeof f->host_lists, f->host_lists, 0, NULL, NULL),
+         "writing certificates failed");
 }
 static clattn_status act_select(struct fixture *f)
 {
-    return enqueue_select(f, f->select);
+    return enqueue_select(f, STAGED);
 }
 static bool select_right(struct fixture *f)
 {
-    return !clWaitForEvents(1, &f->event) && lists_right(f);
+    return !clWaitForEvents(1, &f->event) && lists_right(f, STAGED);
+}
+static clattn_status act_certify(struct fixture *f)
+{
+    return enqueue_select(f, CERTIFIED);
+}
+static bool certify_right(struct fixture *f)
+{
+    return !clWaitForEvents(1, &f->event) && lists_right(f, CERTIFIED);
 }
 
 static const struct stage stages[] = {
@@ -434,6 +456,7 @@ static const struct stage stages[] = {
     {"enqueue merge", before_merge, act_merge, made_event, merge_right, after_event, false},
     {"copy lists", before_merge, act_copy_lists, made_event, merge_right, after_event, false},
     {"enqueue select", before_select, act_select, made_event, select_right, after_event, false},
+    {"enqueue certified", before_select, act_certify, made_event, certify_right, after_event, false},
 };
 
 /* ---- one injection ---- */
@@ -586,21 +609,33 @@ static void make_buffers(struct fixture *f)
     f->merged = device_copy(f, sizeof f->host_o, NULL);
 }
 
+static void make_bounds(struct fixture *f)
+{
+    uint64_t bytes;
+    clattn_select_io io = CLATTN_SELECT_IO_INIT;
+    must(!clattn_select_bounds_size(f->select[CERTIFIED], &bytes), "size of bounds");
+    f->bounds = device_copy(f, (size_t)bytes, NULL);
+    io.k = f->k;
+    io.bounds = f->bounds;
+    must(!clattn_enqueue_bounds(f->select[CERTIFIED], f->queue, &io, 0, KEYS, 0, NULL, NULL), "bounds failed without a fault");
+}
+
 /* What a selection lists when nothing fails. */
-static void make_selection(struct fixture *f)
+static void make_selection(struct fixture *f, int which)
 {
     clattn_attention a;
-    const clattn_select s = selection();
+    const clattn_select s = selection(which);
     describe(&a, 1);
     f->list = (clattn_list)CLATTN_LIST_INIT;
-    must(!clattn_select_plan_create(&f->select, f->ctx, &s, &a), "making the selection failed without a fault");
+    must(!clattn_select_plan_create(&f->select[which], f->ctx, &s, &a), "making the selection failed without a fault");
     must(!clattn_select_list(&f->list, &s, &a), "shaping lists");
-    f->lists = device_copy(f, sizeof f->host_lists, NULL);
+    if (which == CERTIFIED)
+        make_bounds(f);
     before_select(f);
-    must(!enqueue_select(f, f->select) && !clWaitForEvents(1, &f->event), "selecting failed without a fault");
-    lists_right(f);
-    memcpy(f->expected_lists, f->host_lists, sizeof f->host_lists);
-    must(f->expected_lists[0] > 0, "the lists are empty");
+    must(!enqueue_select(f, which) && !clWaitForEvents(1, &f->event), "selecting failed without a fault");
+    lists_right(f, which);
+    memcpy(f->expected_lists[which], f->host_lists, sizeof f->host_lists);
+    must(f->host_lists[0] > 0, "the lists are empty");
     after_event(f);
 }
 
@@ -634,19 +669,23 @@ static void make_fixture(struct fixture *f)
     describe(&a, 1);
     must(!clattn_plan_create(&f->whole, f->ctx, &a), "making the whole plan failed without a fault");
     must(!clattn_merge_plan_create(&f->merge, f->ctx, &m), "making the merge plan failed without a fault");
-    make_selection(f);
+    f->lists = device_copy(f, sizeof f->host_lists, NULL);
+    f->certified = device_copy(f, sizeof f->host_lists, NULL);
+    for (int i = 0; i < SELECTIONS; i++)
+        make_selection(f, i);
 }
 
 static void free_fixture(struct fixture *f)
 {
-    cl_mem all[] = {f->q, f->k, f->v, f->o, f->lse, f->valid, f->part_o, f->part_lse, f->merged, f->lists};
+    cl_mem all[] = {f->q, f->k, f->v, f->o, f->lse, f->valid, f->part_o, f->part_lse, f->merged, f->lists, f->bounds, f->certified};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         clReleaseMemObject(all[i]);
     clattn_plan_destroy(f->split);
     clattn_plan_destroy(f->whole);
     clattn_plan_destroy(f->guest);
     clattn_merge_plan_destroy(f->merge);
-    clattn_select_plan_destroy(f->select);
+    for (int i = 0; i < SELECTIONS; i++)
+        clattn_select_plan_destroy(f->select[i]);
     clReleaseEvent(f->gate);
     clReleaseCommandQueue(f->queue);
     clattn_context_close(f->ctx);
