@@ -15,11 +15,11 @@ EXPR_SRCS = src/expr/tree.c src/expr/names.c src/expr/reader.c src/expr/parse.c 
 	src/expr/eval.c src/expr/interval.c src/expr/derive.c
 ENGINE_SRCS = src/engine/spec.c src/engine/geometry.c src/engine/traps.c src/engine/instructions.c src/engine/vector.c \
 	src/engine/matrix.c src/engine/decode.c src/engine/nvidia.c src/engine/ptx.c src/engine/blocked.c src/engine/portable.c \
-	src/engine/choose.c
+	src/engine/knobs.c src/engine/tuning.c src/engine/built_in.c src/engine/choose.c
 ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/cost.c src/attention/check.c \
 	src/attention/rules.c src/attention/mechanism.c \
 	src/attention/setter.c src/attention/launch.c src/attention/chain.c src/attention/tables.c src/attention/buffers.c src/attention/enqueue.c src/attention/merge.c \
-	src/attention/selftest.c src/attention/plan.c src/attention/host.c
+	src/attention/selftest.c src/attention/tuned.c src/attention/helper.c src/attention/plan.c src/attention/host.c
 
 SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/select/shape.c src/select/layout.c \
 	src/select/launch.c src/select/enqueue.c src/select/host.c src/select/selftest.c src/select/words.c \
@@ -32,7 +32,8 @@ TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c
 	src/tool/tensors.c src/tool/bench.c src/tool/presets.c src/tool/measure.c src/tool/table.c src/tool/files.c src/tool/stored.c src/tool/compare.c src/tool/reproduce.c src/tool/columns.c src/tool/statistics.c \
 	src/tool/report_json.c src/tool/report_csv.c src/tool/report_markdown.c src/tool/report_html.c src/tool/report_style.c src/tool/svg.c src/tool/plots.c src/tool/meter.c src/tool/peers.c src/tool/worker.c src/tool/isolate.c \
 	src/tool/peak.c src/tool/baseline.c src/tool/explain.c src/tool/names.c src/tool/select.c src/tool/selection.c \
-	src/tool/selection_check.c src/tool/list_files.c src/tool/pruned.c src/tool/delta.c
+	src/tool/selection_check.c src/tool/list_files.c src/tool/pruned.c src/tool/delta.c src/tool/tune.c src/tool/tune_search.c \
+	src/tool/tune_child.c src/tool/tune_worker.c src/tool/tune_file.c
 
 # Tests of the installed interface; of hidden functions, which link the objects (tests/local.mk says so); scripts.
 # RUNTIME_CHECKS run again on the other CPU runtime.
@@ -41,7 +42,8 @@ PUBLIC_CHECKS = tests/check_ref tests/check_select_ref tests/check_forward tests
 	tests/check_list tests/check_select tests/check_listed tests/check_delta tests/check_quality tests/check_extension tests/check_statistics
 INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/check_derivative \
 	tests/check_kernel_functions tests/check_kernel_rules tests/check_layout tests/check_cache \
-	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx tests/check_selectors tests/check_budgets tests/check_refresh
+	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx tests/check_selectors tests/check_budgets tests/check_refresh \
+	tests/check_tuning
 RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties tests/check_data tests/check_threads \
 	tests/check_guard tests/check_program tests/check_kernel_functions tests/check_kernel_rules tests/check_mechanisms \
 	tests/check_mechanism_traps tests/check_listed
@@ -52,7 +54,7 @@ SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_run.sh tests/check
 
 # What users read and copy; the consumer test compiles and runs the examples, check_bytelm.sh the large one.
 MAN_PAGES = doc/clattn.1 doc/clattn-devices.1 doc/clattn-run.1 doc/clattn-verify.1 doc/clattn-bench.1 \
-	doc/clattn-explain.1 doc/clattn-select.1 doc/clattn.3 doc/clattn_expr.7 doc/clattn_problem.7
+	doc/clattn-tune.1 doc/clattn_tuning.5 doc/clattn-explain.1 doc/clattn-select.1 doc/clattn.3 doc/clattn_expr.7 doc/clattn_problem.7
 EXAMPLES = doc/examples/minimal.c doc/examples/causal_gqa.c doc/examples/own_context.c
 BYTELM_SRCS = doc/examples/bytelm/main.c doc/examples/bytelm/score.c doc/examples/bytelm/generate.c \
 	doc/examples/bytelm/forward.c doc/examples/bytelm/attention.c doc/examples/bytelm/selection.c doc/examples/bytelm/model.c \

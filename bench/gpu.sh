@@ -4,8 +4,8 @@
 #
 # FOLDER (build-gpu) holds the program clattn and, in tests/, the test programs, with shared libraries in lib/ where they were built
 # elsewhere.  Without a program in it, it is configured and made here, for which a compiler and the packages of README.md are wanted.
-# In the environment: SECTIONS (all of them: machine tests random pruning accuracy registers speed
-# peers), REPORT (FOLDER/gpu-report.md;
+# In the environment: SECTIONS (all of them: machine tests random pruning accuracy registers tuning speed
+# peers), TUNE_SECONDS (240), REPORT (FOLDER/gpu-report.md;
 # the tests' logs go to a folder beside it), PYTHON (one with PyTorch, for the peers), PROBLEMS (300 random ones), ROUNDS (3) and
 # SECONDS_EACH of a measurement, TIMEOUT (900 s a test).  Exit status 1 if anything failed.
 #
@@ -23,7 +23,8 @@ logs=${REPORT%.md}-logs
 PYTHON=${PYTHON:-python3}
 mkdir -p "$logs" || exit 2
 CLATTN_CACHE_DIR=$work/cache
-export top_srcdir top_builddir CLATTN_CACHE_DIR
+CLATTN_TUNING=
+export top_srcdir top_builddir CLATTN_CACHE_DIR CLATTN_TUNING
 clattn=$top_builddir/clattn
 failures=0
 
@@ -33,7 +34,7 @@ fail() {
 }
 
 wanted() {
-    case " ${SECTIONS:-machine tests random pruning accuracy registers speed peers} " in *" $1 "*) ;; *) return 1 ;; esac
+    case " ${SECTIONS:-machine tests random pruning accuracy registers tuning speed peers} " in *" $1 "*) ;; *) return 1 ;; esac
     printf '\n## %s\n\n' "$2" | tee -a "$REPORT"
 }
 
@@ -165,6 +166,25 @@ speed_of_engines() {
     done
 }
 
+# ---- tuning: each knob's other values give right numbers, and what they bring
+verify_settings() {
+    for setting in "matrix-wgmma depth=2" "matrix-wgmma rows=64" "matrix-wgmma rows=128 depth=2" "matrix-wgmma rows=192 splits=2" \
+        "matrix-mma rows=64" "matrix-mma rows=128 keys=16" "matrix-mma keys=32 splits=4" "matrix-small keys=16" \
+        "matrix-decode keys=32" "matrix-decode keys=64 tiles=1 splits=8" "blocked rows=32 keys=64 chunk=8" \
+        "blocked rows=64 keys=64 chunk=16 items=64" "portable rows=16 keys=64 items=128"; do
+        printf 'clattn-tuning 1\ntune | * | * | * * * * | %s | 2026-01-01 gain=1.000\n' "$setting" > "$work/tuning"
+        echo "$setting: $(CLATTN_TUNING=$work/tuning "$clattn" verify --device gpu --problems 8 --rows 100 --seed 1 attn:f16:h6/2:q300:k700:d64:causal-br:lse \
+            attn:bf16:h4:q200:k900:d128:lse attn:f16:h32/8:q1:k5000:d128 attn:f32:h4:q150:k300:d80:lse | tail -n 1)"
+    done | tee "$work/settings"
+    ! grep -v ' 0 failed$' "$work/settings"
+}
+
+tune() {
+    "$clattn" tune --device gpu --budget "${TUNE_SECONDS:-240}" --output "$work/found" attn:f16:h16:q4096:k4096:d64 \
+        attn:f16:h16:q4096:k4096:d128:causal-tl attn:bf16:h16:q4096:k4096:d128 attn:f16:h32/8:q1:k32768:d128 attn:f16:h32/8:q16:k32768:d128 \
+        attn:f32:h16:q4096:k4096:d64 attn:f32:h16:q4096:k4096:d128:causal-tl attn:f32:h32/8:q1:k32768:d128 && cat "$work/found"
+}
+
 [ -x "$clattn" ] || build
 [ -d "$top_builddir/lib" ] && LD_LIBRARY_PATH=$top_builddir/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} && export LD_LIBRARY_PATH
 . "$here/tests/runtimes.sh"
@@ -192,6 +212,10 @@ if wanted pruning "Pruned attention"; then
 fi
 wanted accuracy "Error against double" && { keep "$PYTHON" "$here/bench/accuracy.py" --clattn "$clattn" || fail "accuracy"; }
 wanted registers "Registers and spills" && { keep "$PYTHON" "$here/bench/registers.py" --clattn "$clattn" || fail "registers"; }
+if wanted tuning "Tuning"; then
+    keep verify_settings || fail "a setting of a knob"
+    keep tune || fail "clattn tune"
+fi
 if wanted speed "Speed of each engine"; then
     keep speed_of_engines
     keep "$clattn" bench --device gpu --no-baseline --preset standard || fail "bench"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 dist_man_MANS += $(MAN_PAGES)
-dist_doc_DATA = README.md NEWS doc/numerics.md doc/performance.md doc/performance-nvidia.md doc/mechanisms.md doc/testing.md \
+dist_doc_DATA = README.md NEWS doc/numerics.md doc/performance.md doc/performance-nvidia.md doc/mechanisms.md doc/testing.md doc/tuning.md \
 	doc/pruning.md doc/pruning.svg doc/pruning.tsv doc/pruning.gp
 exampledir = $(docdir)/examples
 dist_example_DATA = $(EXAMPLES)
@@ -28,5 +28,5 @@ doc/examples/bytelm/kernels_text.c: doc/examples/bytelm/kernels.cl
 lint:
 	cd $(srcdir) && mandoc -T lint -W warning $(MAN_PAGES)
 	cd $(srcdir) && shellcheck -s sh -S warning -e SC1091,SC2034,SC2154 autogen.sh quickstart .ci/run build-aux/get-intel-runtime.sh tests/runtimes.sh \
-	  $(SCRIPT_CHECKS) tests/check_faults.sh tests/check_remembered.sh bench/gpu.sh
+	  $(SCRIPT_CHECKS) tests/check_faults.sh tests/check_remembered.sh tests/check_careful.sh tests/check_tune.sh bench/gpu.sh
 .PHONY: lint

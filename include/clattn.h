@@ -36,5 +36,6 @@
 #include <clattn/rule.h>
 #include <clattn/mechanism.h>
 #include <clattn/problem.h>
+#include <clattn/tune.h>
 
 #endif

@@ -455,6 +455,22 @@ static clattn_status engine(size_t facts_size, size_t index, size_t fit_size)
     return clattn_engine_describe(&facts, index, &fit);
 }
 
+/* Of a device that is no CPU. */
+static clattn_status resolve(const char *setting, char *text, size_t facts_size)
+{
+    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
+    clattn_attention a = base_problem();
+    facts.size = facts_size;
+    facts.type = CL_DEVICE_TYPE_GPU;
+    return clattn_tuning_resolve(&facts, &a, setting, text, sizeof sentence);
+}
+
+static clattn_status merge_tuning(const char *text)
+{
+    char merged[64];
+    return clattn_tuning_merge(text, NULL, merged, sizeof merged, sentence, sizeof sentence);
+}
+
 static clattn_status parse(const char *text, size_t struct_size)
 {
     clattn_attention a = CLATTN_ATTENTION_INIT;

@@ -235,7 +235,7 @@ static void check_launch_fields(const char *where, const clattn_device_facts *fa
     ck_assert_msg((int64_t)l->q_tiles * s->BQ >= rows &&
                       ((int64_t)l->q_tiles - 1) * s->BQ < (rows ? rows : 1),
                   "%s: %d tiles of %d for %lld rows", where, l->q_tiles, s->BQ, (long long)rows);
-    ck_assert_msg(l->splits >= 1 && l->split_keys > 0 && l->split_keys % (s->BK < 128 ? s->BK : 128) == 0,
+    ck_assert_msg(l->splits >= 1 && l->split_keys > 0 && (l->split_keys % s->BK == 0 || (s->BK > 128 && l->split_keys % 128 == 0)),
                   "%s: %d splits of %d keys, BK %d", where, l->splits, l->split_keys, s->BK);
     ck_assert_msg((int64_t)l->splits * l->split_keys >= task->kv_len, "%s: %d splits of %d miss keys of %lld",
                   where, l->splits, l->split_keys, (long long)task->kv_len);
@@ -526,7 +526,7 @@ START_TEST(even_work)
     } shapes[] = {{1, 16, 16, 16384, 128}, {8, 16, 16, 2048, 128}, {1, 32, 32, 16384, 64}, {8, 32, 32, 2048, 64}, {4, 32, 8, 4096, 128}, {16, 16, 16, 4096, 256}};
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
     for (int i = 0; i < n_devices; i++)
-        if (strstr(devices[i].facts.platform, "NVIDIA"))
+        if (!strcmp(devices[i].file, "nvidia-h200.txt"))
             facts = devices[i].facts;
     facts.matrix_unit = CLATTN_MATRIX_WGMMA;
     for (size_t s = 0; s < CLATTN__LEN(shapes); s++) {
@@ -602,7 +602,7 @@ START_TEST(register_tiles)
             }
     clattn_device_facts gpu = {0};
     for (int i = 0; i < n_devices; i++)
-        if (strstr(devices[i].facts.platform, "NVIDIA"))
+        if (!strcmp(devices[i].file, "nvidia-h200.txt"))
             gpu = devices[i].facts;
     gpu.unit_local_bytes = 228 << 10;
     for (int64_t q_len = 1; q_len < 3000; q_len += q_len / 4 + 1) { /* by itself only where all units have work */
@@ -621,7 +621,7 @@ START_TEST(decode)
 {
     clattn_device_facts facts = {0};
     for (int i = 0; i < n_devices; i++)
-        if (strstr(devices[i].facts.platform, "NVIDIA"))
+        if (!strcmp(devices[i].file, "nvidia-h200.txt"))
             facts = devices[i].facts;
     ck_assert_int_eq(facts.compute_units, 132);
     for (int unit = CLATTN_MATRIX_NONE; unit <= CLATTN_MATRIX_WGMMA; unit++)
@@ -782,7 +782,7 @@ START_TEST(every_row_and_key_once)
                 struct choice c = choose(facts, &task, clattn__engines[e]->name, false);
                 if (c.status)
                     continue;
-                snprintf(where, sizeof where, "%s %s b%lld h%lld/%lld q%lld k%lld d%d/%d splits=%lld",
+                snprintf(where, sizeof where, "%.63s %s b%lld h%lld/%lld q%lld k%lld d%d/%d splits=%lld",
                          devices[i].file, c.engine->name, (long long)task.batch, (long long)task.heads,
                          (long long)task.kv_heads, (long long)task.q_len, (long long)task.kv_len, task.dim,
                          task.dim_v, (long long)task.splits);
@@ -792,6 +792,213 @@ START_TEST(every_row_and_key_once)
             }
         }
     ck_assert_int_gt(taken, RANDOM_TASKS * 8);
+}
+END_TEST
+
+/* ---- settings ---- */
+/* A value, or none, for each knob of an engine. */
+static struct clattn__setting random_setting(const char *engine, uint64_t *state)
+{
+    struct clattn__setting setting = {{0}};
+    for (int knob = 0; knob < CLATTN__N_KNOBS; knob++) {
+        int count;
+        const int32_t *values = clattn__knob_values(engine, (enum clattn__knob)knob, &count);
+        if (count && next_random(state) % 3)
+            setting.knob[knob] = values[next_random(state) % (uint64_t)count];
+    }
+    return setting;
+}
+
+/* What the kernels' heads ask of a shape, whoever chose it. */
+static void check_kernel_limits(const char *where, const struct clattn__task *task, const struct clattn__launch *l)
+{
+    const struct clattn__spec *s = &l->spec;
+    if (!strcmp(l->kernel_text, "forward_vector"))
+        ck_assert_msg(s->BQ == 16 * s->NQ * s->NT && s->BK > 0 && s->BK % s->MK == 0 && s->MD <= task->dim_v && s->NQ >= 1 && s->NQ <= 6 &&
+                          s->MK * s->NQ <= 24 && s->MD * s->NQ <= 24 && (s->DOT == 1 || s->MK % 2 == 0) && s->GROUP == 1,
+                      "%s: NQ %d MK %d MD %d NT %d BK %d", where, s->NQ, s->MK, s->MD, s->NT, s->BK);
+    else if (!strcmp(l->kernel_text, "forward_few"))
+        ck_assert_msg(s->BQ >= 1 && s->BQ <= 4 && s->BK % 16 == 0 && s->GROUP == 1, "%s: BQ %d BK %d", where, s->BQ, s->BK);
+    else if (!strcmp(l->kernel_text, "forward_blocked")) {
+        const int32_t across = s->BK / s->MK, down = s->BQ / s->NQ;
+        ck_assert_msg(s->GROUP == across * down && across % 8 == 0 && down % 4 == 0 && s->MK % 4 == 0 && s->MD % 4 == 0 &&
+                          across * s->MD >= task->dim_v && s->NQ * s->MK <= 128 && s->NQ * s->MD <= 128 && (s->NT == 8 || s->NT == 16),
+                      "%s: BQ %d BK %d MK %d MD %d GROUP %d", where, s->BQ, s->BK, s->MK, s->MD, s->GROUP);
+    }
+}
+
+/* A setting that is taken is kept: what it leaves open alone is chosen. */
+static void check_kept(const char *where, const struct clattn__task *task, const struct clattn__setting *set, const struct clattn__launch *l)
+{
+    for (int knob = 0; knob < CLATTN__N_KNOBS; knob++) {
+        const int32_t asked = set->knob[knob], got = l->setting.knob[knob];
+        bool kept = got == asked;
+        if (knob == CLATTN__KNOB_splits)
+            kept = got <= (task->splits ? task->splits : asked); /* no part without keys */
+        else if (knob == CLATTN__KNOB_keys && !strcmp(l->kernel_text, "forward_vector"))
+            kept = got == asked / l->spec.MK * l->spec.MK;
+        else if (knob == CLATTN__KNOB_rows && !strcmp(l->kernel_text, "forward_portable"))
+            kept = got <= asked; /* no empty rows */
+        ck_assert_msg(!asked || kept, "%s: knob %d is %d, asked for %d", where, knob, (int)got, (int)asked);
+    }
+}
+
+/* Every value of every knob with any others: a legal launch that covers all, or a refusal with its reason. */
+START_TEST(settings)
+{
+    uint64_t state = 77;
+    int taken = 0, refused = 0, tuned[16] = {0};
+    for (int i = 0; i < n_devices; i++)
+        for (int n = 0; n < 6 * RANDOM_TASKS; n++) {
+            clattn_device_facts facts = devices[i].facts;
+            struct clattn__task task = random_task(&state);
+            const size_t e = next_random(&state) % 8;
+            const char *name = clattn__engines[e]->name;
+            if (strstr(facts.platform, "NVIDIA")) {
+                facts.matrix_unit = CLATTN_MATRIX_WGMMA;
+                facts.unit_local_bytes = 228 << 10;
+                task.softmax = task.aligned = true;
+                task.scale = 0.125;
+                task.type_q = task.type_k = task.type_v = task.type_o = CLATTN_F16;
+                task.dim = task.dim_v = (int32_t)PICK(&state, 32, 64, 128, 192, 256);
+            }
+            const struct choice built_in = choose(&facts, &task, name, false);
+            task.setting = random_setting(name, &state);
+            const struct choice c = choose(&facts, &task, name, false);
+            char where[256];
+            snprintf(where, sizeof where, "%.40s %s h%lld/%lld q%lld k%lld d%d/%d, setting %d %d %d %d %d %d %d %d", devices[i].file, name,
+                     (long long)task.heads, (long long)task.kv_heads, (long long)task.q_len, (long long)task.kv_len, task.dim, task.dim_v,
+                     task.setting.knob[0], task.setting.knob[1], task.setting.knob[2], task.setting.knob[3], task.setting.knob[4],
+                     task.setting.knob[5], task.setting.knob[6], task.setting.knob[7]);
+            check_reasons(where, c.why);
+            if (c.status) {
+                ck_assert_msg(c.status == CLATTN_ENGINE_REFUSED, "%s: %s", where, clattn_status_name(c.status));
+                refused++;
+                continue;
+            }
+            ck_assert_msg(!built_in.status, "%s: taken where the engine refuses without a setting", where);
+            if (clattn__setting_is_empty(&task.setting))
+                ck_assert(!memcmp(&c.launch, &built_in.launch, sizeof c.launch));
+            check_launch_fields(where, &facts, &task, &c.launch);
+            check_cover(where, &task, &c.launch);
+            check_kernel_limits(where, &task, &c.launch);
+            check_kept(where, &task, &task.setting, &c.launch);
+            tuned[e] += memcmp(&c.launch.spec, &built_in.launch.spec, sizeof c.launch.spec) != 0;
+            taken++;
+        }
+    ck_assert_int_gt(taken, 2000);
+    ck_assert_int_gt(refused, 2000);
+    for (int e = 0; e < 8; e++) /* of each engine some settings make another kernel; blocked-large has only parts */
+        ck_assert_msg(tuned[e] > 20 || clattn__engines[e] == &clattn__engine_blocked_large, "%s: %d", clattn__engines[e]->name, tuned[e]);
+}
+END_TEST
+
+/* ---- the numbers that are built in (doc/tuning.md has the same table) ---- */
+static const struct {
+    const char *file;
+    int32_t matrix_unit;
+    int kib; /* of local memory of a compute unit, beyond what OpenCL tells */
+    int64_t q_len, kv_len;
+    int32_t dim, type;
+    const char *setting;
+} built_in[] = {
+    {"pocl-avx512.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 64, CLATTN_F32, "vector rows=64 keys=128 step=4 tiles=2 depth=2 splits=1"},
+    {"pocl-avx512.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 128, CLATTN_F32, "vector rows=64 keys=128 step=4 tiles=4 depth=2 splits=1"},
+    {"pocl-avx512.txt", CLATTN_MATRIX_NONE, 0, 16, 8192, 128, CLATTN_F32, "vector rows=64 keys=128 step=4 tiles=1 depth=2 splits=1"},
+    {"pocl-avx512.txt", CLATTN_MATRIX_NONE, 0, 1, 8192, 128, CLATTN_F32, "vector keys=1024 splits=1"},
+    {"pocl-avx2.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 64, CLATTN_F32, "vector rows=16 keys=126 step=6 tiles=8 depth=2 splits=1"},
+    {"pocl-avx2.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 128, CLATTN_F32, "vector rows=16 keys=126 step=6 tiles=16 depth=2 splits=1"},
+    {"pocl-avx2.txt", CLATTN_MATRIX_NONE, 0, 16, 8192, 128, CLATTN_F32, "vector rows=16 keys=126 step=6 tiles=4 depth=2 splits=4"},
+    {"pocl-avx2.txt", CLATTN_MATRIX_NONE, 0, 1, 8192, 128, CLATTN_F32, "vector keys=1024 splits=4"},
+    {"intel-cpu-runtime-epyc.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 64, CLATTN_F32, "vector rows=16 keys=126 step=6 tiles=8 depth=2 splits=1"},
+    {"intel-cpu-runtime-epyc.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 128, CLATTN_F32, "vector rows=16 keys=126 step=6 tiles=16 depth=2 splits=1"},
+    {"intel-cpu-runtime-epyc.txt", CLATTN_MATRIX_NONE, 0, 16, 8192, 128, CLATTN_F32, "vector rows=16 keys=126 step=6 tiles=4 depth=2 splits=2"},
+    {"intel-cpu-runtime-epyc.txt", CLATTN_MATRIX_NONE, 0, 1, 8192, 128, CLATTN_F32, "vector keys=1024 splits=2"},
+    {"rusticl-llvmpipe.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 64, CLATTN_F32, "portable rows=32 keys=32 items=64 splits=1"},
+    {"rusticl-llvmpipe.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 128, CLATTN_F32, "portable rows=32 keys=32 items=64 splits=1"},
+    {"rusticl-llvmpipe.txt", CLATTN_MATRIX_NONE, 0, 16, 8192, 128, CLATTN_F32, "portable rows=16 keys=32 items=64 splits=2"},
+    {"rusticl-llvmpipe.txt", CLATTN_MATRIX_NONE, 0, 1, 8192, 128, CLATTN_F32, "portable rows=4 keys=32 items=64 splits=8"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 2048, 2048, 64, CLATTN_F16, "matrix-wgmma rows=192 depth=3 splits=1"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 2048, 2048, 128, CLATTN_F16, "matrix-wgmma rows=128 depth=3 splits=1"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 16, 8192, 128, CLATTN_F16, "matrix-wgmma rows=64 depth=3 splits=16"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 1, 8192, 128, CLATTN_F16, "matrix-decode keys=16 tiles=2 splits=64"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 2048, 2048, 64, CLATTN_F16, "matrix-mma rows=128 keys=64 splits=1"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 2048, 2048, 128, CLATTN_F16, "matrix-mma rows=128 keys=64 splits=1"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 16, 8192, 128, CLATTN_F16, "matrix-mma rows=64 keys=64 splits=32"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 1, 8192, 128, CLATTN_F16, "matrix-decode keys=16 tiles=2 splits=64"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 2048, 2048, 64, CLATTN_F32, "blocked-large splits=1"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 2048, 2048, 128, CLATTN_F32, "blocked-large splits=1"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 16, 8192, 128, CLATTN_F32, "blocked rows=64 keys=128 chunk=8 items=128 splits=64"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 1, 8192, 128, CLATTN_F32, "blocked rows=32 keys=64 chunk=16 items=64 splits=64"},
+    {"amd-rx580.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 64, CLATTN_F32, "blocked rows=64 keys=64 chunk=8 items=64 splits=1"},
+    {"amd-rx580.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 128, CLATTN_F32, "blocked rows=64 keys=64 chunk=8 items=128 splits=1"},
+    {"amd-rx580.txt", CLATTN_MATRIX_NONE, 0, 16, 8192, 128, CLATTN_F32, "blocked rows=64 keys=64 chunk=8 items=128 splits=16"},
+    {"amd-rx580.txt", CLATTN_MATRIX_NONE, 0, 1, 8192, 128, CLATTN_F32, "blocked rows=32 keys=64 chunk=16 items=64 splits=16"},
+    {"apple-m1-pro.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 64, CLATTN_F32, "blocked rows=64 keys=64 chunk=8 items=64 splits=1"},
+    {"apple-m1-pro.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 128, CLATTN_F32, "blocked rows=64 keys=64 chunk=8 items=128 splits=1"},
+    {"apple-m1-pro.txt", CLATTN_MATRIX_NONE, 0, 16, 8192, 128, CLATTN_F32, "blocked rows=64 keys=64 chunk=8 items=128 splits=7"},
+    {"apple-m1-pro.txt", CLATTN_MATRIX_NONE, 0, 1, 8192, 128, CLATTN_F32, "blocked rows=32 keys=64 chunk=16 items=64 splits=7"},
+};
+
+/* Each family's choice, for a head size and a number of rows: a change of it is a decision, not an accident. */
+START_TEST(built_in_numbers)
+{
+    for (size_t n = 0; n < CLATTN__LEN(built_in); n++) {
+        char text[192];
+        struct clattn__text out = clattn__text_into(text, sizeof text);
+        clattn_device_facts facts = {0};
+        for (int i = 0; i < n_devices; i++)
+            if (!strcmp(devices[i].file, built_in[n].file))
+                facts = devices[i].facts;
+        ck_assert_msg(facts.size != 0, "no %s", built_in[n].file);
+        facts.matrix_unit = built_in[n].matrix_unit;
+        facts.unit_local_bytes = (uint64_t)built_in[n].kib << 10;
+        struct clattn__task task = {.batch = 1, .heads = 32, .kv_heads = 8, .q_len = built_in[n].q_len, .kv_len = built_in[n].kv_len,
+                                    .dim = built_in[n].dim, .dim_v = built_in[n].dim, .scale = 0.125, .softmax = true, .aligned = true};
+        task.type_q = task.type_k = task.type_v = task.type_o = built_in[n].type;
+        const struct choice c = choose(&facts, &task, "", false);
+        ck_assert_msg(c.status == CLATTN_OK, "%s: %s", built_in[n].file, c.why);
+        clattn__setting_print(c.engine->name, &c.launch.setting, &out);
+        ck_assert_msg(!strcmp(text, built_in[n].setting), "%s, %d queries, d %d: %s instead of %s", built_in[n].file, (int)built_in[n].q_len,
+                      built_in[n].dim, text, built_in[n].setting);
+    }
+}
+END_TEST
+
+/* What an engine answers is a setting of the same launch, where its values are ones of the table. */
+START_TEST(settings_as_text)
+{
+    static const struct {
+        const char *text;
+        bool good;
+    } texts[] = {
+        {"vector", true}, {"vector rows=32", true}, {"vector rows=32 keys=128 step=8 tiles=1 depth=2 splits=1", true},
+        {"portable rows=8 items=64", true}, {"matrix-wgmma depth=2", true}, {"", false}, {"vectors", false}, {"vector ", false},
+        {"vector  rows=32", false}, {"vector rows=32 ", false}, {"vector rows=33", false}, {"vector rows=", false}, {"vector rows", false},
+        {"vector rows=032", false}, {"vector rows=+32", false}, {"vector rows=32 rows=32", false}, {"vector keys=128 rows=32", false},
+        {"vector chunk=8", false}, {"vector rows=99999999999999999999", false}, {"blocked depth=2", false}, {"matrix", false},
+        {"matrix-generic", false}, {"vector row=32", false}, {"vector rowss=32", false}, {" vector", false}, {"vector rows=0", false},
+    };
+    for (size_t i = 0; i < CLATTN__LEN(texts); i++) {
+        char engine[CLATTN_NAME_SIZE], reason[160] = "", again[160];
+        struct clattn__setting setting;
+        char *text = strdup(texts[i].text); /* of its own length, so that a checker sees a read past its end */
+        bool good = clattn__setting_parse(text, strlen(text), engine, &setting, reason, sizeof reason);
+        ck_assert_msg(good == texts[i].good && !reason[0] == good, "'%s': %s", text, reason);
+        struct clattn__text out = clattn__text_into(again, sizeof again);
+        if (good)
+            clattn__setting_print(engine, &setting, &out);
+        ck_assert(!good || !strcmp(again, text));
+        free(text);
+    }
+    for (size_t e = 0; clattn__engines[e]; e++) /* every knob has values, which rise, and no engine named alone has any */
+        for (int knob = 0; knob < CLATTN__N_KNOBS; knob++) {
+            int count;
+            const int32_t *values = clattn__knob_values(clattn__engines[e]->name, (enum clattn__knob)knob, &count);
+            ck_assert(count == 0 || (count >= 2 && !clattn__engines[e]->by_name));
+            for (int i = 1; i < count; i++)
+                ck_assert_int_gt(values[i], values[i - 1]);
+        }
 }
 END_TEST
 
@@ -856,6 +1063,9 @@ int main(void)
     tcase_add_test(cases, strict);
     tcase_add_test(cases, too_little_of_everything);
     tcase_add_test(cases, every_row_and_key_once);
+    tcase_add_test(cases, settings);
+    tcase_add_test(cases, settings_as_text);
+    tcase_add_test(cases, built_in_numbers);
     tcase_add_test(cases, largest_lengths);
     tcase_add_test(cases, traps);
     suite_add_tcase(suite, cases);

@@ -68,7 +68,7 @@ expect 0 'usage: clattn' --help
 expect 0 '^clattn [0-9]' --version
 expect 0 '^  engine ' devices
 expect 0 '"engines"' devices --json
-for c in devices run verify bench explain select; do expect 0 "^usage: clattn $c" $c --help; done
+for c in devices run verify bench tune explain select; do expect 0 "^usage: clattn $c" $c --help; done
 expect 0 'GFLOP/s' run $small
 expect 0 'takes vector\|takes portable' run --explain $small
 expect 0 'mask k <= q' run --mask 'k <= q' --corner br $small
@@ -350,7 +350,7 @@ awk '/^problem /{ at = index($0, "unfused") + 6 }
 options_of() { grep -o -e '--[a-z][a-z-]*' | sort -u; }
 page_options() { for p in "$@"; do sed 's/\\-/-/g' "$top_srcdir/doc/$p.1"; done | options_of; }
 "$clattn" --help | options_of > "$tmp/all"
-for c in devices run verify bench explain select; do
+for c in devices run verify bench tune explain select; do
     "$clattn" $c --help | options_of > "$tmp/help"
     cat "$tmp/help" >> "$tmp/all"
     page_options clattn-$c clattn > "$tmp/pages"

@@ -10,15 +10,16 @@ AM_TESTS_ENVIRONMENT = \
 	NM='$(NM)'; CC='$(CC)'; CXX='$(CXX)'; MAKE='$(MAKE)'; TEST_CPPFLAGS='$(AM_CPPFLAGS) $(CPPFLAGS)'; \
 	export NM CC CXX MAKE TEST_CPPFLAGS; \
 	top_builddir='$(abs_top_builddir)'; top_srcdir='$(abs_top_srcdir)'; RUNTIME_CHECKS='$(RUNTIME_CHECKS)'; \
-	CLATTN_CACHE_DIR='$(abs_top_builddir)/tests/cache'; \
-	export top_builddir top_srcdir RUNTIME_CHECKS CLATTN_CACHE_DIR; \
+	CLATTN_CACHE_DIR='$(abs_top_builddir)/tests/cache'; CLATTN_TUNING=''; \
+	export top_builddir top_srcdir RUNTIME_CHECKS CLATTN_CACHE_DIR CLATTN_TUNING; \
 	. '$(abs_top_srcdir)/tests/runtimes.sh'; \
 	use_runtime "$${CLATTN_TEST_RUNTIME:-pocl}" || test -z "$${CLATTN_TEST_RUNTIME}" || \
 	{ echo "CLATTN_TEST_RUNTIME: $$why" >&2; exit 99; };
 
 noinst_HEADERS += tests/ref.h tests/ref_select.h tests/suite.h tests/draw.h tests/engines.h
-EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/fuzz_report.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words $(SCRIPT_CHECKS) \
-	tests/check_faults.sh tests/check_remembered.sh tests/check_bench.py tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices tests/ptx
+EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/fuzz_report.c tests/fuzz/fuzz_tuning.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words \
+	tests/fuzz/seeds-tuning tests/fuzz/words-tuning $(SCRIPT_CHECKS) \
+	tests/check_faults.sh tests/check_remembered.sh tests/check_careful.sh tests/check_tune.sh tests/check_bench.py tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices tests/ptx
 CLEAN_DIRS += fuzz tests/pocl-cache tests/pocl-cache-avx2 tests/pocl-cache-sse tests/cache tests/vendors
 
 TESTS += $(SCRIPT_CHECKS)
@@ -49,6 +50,7 @@ tests_check_program_LDADD = $(INNER_LDADD)
 tests_check_quarantine_LDADD = $(INNER_LDADD)
 tests_check_plan_LDADD = $(INNER_LDADD)
 tests_check_ptx_LDADD = $(INNER_LDADD)
+tests_check_tuning_LDADD = libworkload.la $(INNER_LDADD)
 tests_check_selectors_LDADD = libworkload.la $(INNER_LDADD)
 tests_check_selectors_SOURCES = tests/check_selectors.c tests/select_trial.c tests/select_trial.h
 tests_check_budgets_LDADD = libworkload.la $(INNER_LDADD)
@@ -84,7 +86,7 @@ tests_fault_nvml_la_LIBADD =
 check_PROGRAMS += tests/fault/fault_driver
 tests_fault_fault_driver_SOURCES = tests/fault/fault_driver.c tests/fault/fault.h
 tests_fault_fault_driver_LDADD = $(LDADD)
-TESTS += tests/check_faults.sh tests/check_remembered.sh
+TESTS += tests/check_faults.sh tests/check_remembered.sh tests/check_careful.sh tests/check_tune.sh
 else
 EXTRA_DIST += tests/fault/faultlayer.c tests/fault/nvml.c tests/fault/fault_driver.c tests/fault/fault.h
 endif

@@ -226,6 +226,10 @@
       "")                                                                                                    \
     X(cache_mode_unknown, clattn_context_set_cache(ctx, (clattn_cache_mode)9, NULL), BAD_FLAGS, CONTEXT,     \
       "mode is 9")                                                                                           \
+    X(helper_null_context, clattn_context_set_build_helper(NULL, NULL, 0), NULL_ARGUMENT, NOWHERE, "")       \
+    X(helper_relative, clattn_context_set_build_helper(ctx, "clattn", 9), BAD_HELPER, CONTEXT, "'clattn'")   \
+    X(helper_nowhere, clattn_context_set_build_helper(ctx, "/nowhere/clattn", 9), BAD_HELPER, CONTEXT, "/nowhere") \
+    X(helper_no_time, clattn_context_set_build_helper(ctx, "/bin/sh", 0), BAD_COUNT, CONTEXT, "seconds is 0") \
     X(message_null_context, clattn_context_message(NULL, sentence, 9), NULL_ARGUMENT, NOWHERE, "")           \
     X(message_null_text, clattn_context_message(ctx, NULL, 9), NULL_ARGUMENT, NOWHERE, "")                   \
     X(message_no_room, clattn_context_message(ctx, sentence, 0), NULL_ARGUMENT, NOWHERE, "")                 \
@@ -332,6 +336,26 @@
     X(merge_wait_null, enqueue_merge(queue, input, input, o, NULL, 2, NULL), BAD_WAIT_LIST, CONTEXT,         \
       "n_wait is 2")                                                                                         \
     X(merge_wait_failed, enqueue_merge(queue, input, input, o, NULL, 1, &failed_event), DEPENDENCY_FAILED,   \
-      CONTEXT, "-42")
+      CONTEXT, "-42")                                                                                        \
+    X(knob_null, clattn_knob_describe(NULL, 0, &(clattn_knob)CLATTN_KNOB_INIT), NULL_ARGUMENT, NOWHERE, "")  \
+    X(knob_null_answer, clattn_knob_describe("vector", 0, NULL), NULL_ARGUMENT, NOWHERE, "")                 \
+    X(knob_bad_size, clattn_knob_describe("vector", 0, &(clattn_knob){0}), BAD_STRUCT_SIZE, NOWHERE, "")     \
+    X(knob_past_end, clattn_knob_describe("vector", 99, &(clattn_knob)CLATTN_KNOB_INIT), BAD_COUNT, NOWHERE, "") \
+    X(resolve_null, clattn_tuning_resolve(NULL, NULL, "vector", sentence, 9), NULL_ARGUMENT, NOWHERE, "")    \
+    X(resolve_null_text, resolve("vector", NULL, sizeof(clattn_device_facts)), NULL_ARGUMENT, NOWHERE, "")   \
+    X(resolve_bad_size, resolve("vector", sentence, 3), BAD_STRUCT_SIZE, NOWHERE, "")                        \
+    X(resolve_no_setting, resolve("vector rows=7", sentence, sizeof(clattn_device_facts)), BAD_TUNING, TEXT, "rows=7") \
+    X(resolve_refused, resolve("vector", sentence, sizeof(clattn_device_facts)), ENGINE_REFUSED, TEXT, "CPUs only") \
+    X(key_null, clattn_tuning_key(NULL, NULL, sentence, 9), NULL_ARGUMENT, NOWHERE, "")                      \
+    X(tuning_merge_null, clattn_tuning_merge(NULL, NULL, sentence, 9, NULL, 0), NULL_ARGUMENT, NOWHERE, "")  \
+    X(tuning_merge_short, clattn_tuning_merge("clattn-tuning 1\n", NULL, sentence, 9, NULL, 0), BUFFER_TOO_SHORT, NOWHERE, "") \
+    X(tuning_merge_rubbish, merge_tuning("clattn-tuning 1\nrubbish\n"), BAD_TUNING, TEXT, "line 2")          \
+    X(tuning_path_null, clattn_tuning_path(NULL, 9), NULL_ARGUMENT, NOWHERE, "")                             \
+    X(set_tuning_null, clattn_context_set_tuning(NULL, CLATTN_TUNING_ALL), NULL_ARGUMENT, NOWHERE, "")       \
+    X(set_tuning_unknown_layer, clattn_context_set_tuning(ctx, 0x10), BAD_FLAGS, CONTEXT, "0x10")            \
+    X(add_tuning_null, clattn_context_add_tuning(NULL, "clattn-tuning 1\n"), NULL_ARGUMENT, NOWHERE, "")     \
+    X(add_tuning_null_text, clattn_context_add_tuning(ctx, NULL), NULL_ARGUMENT, CONTEXT, "text")            \
+    X(add_tuning_empty, clattn_context_add_tuning(ctx, ""), BAD_TUNING, CONTEXT, "line 1")                   \
+    X(add_tuning_rubbish, clattn_context_add_tuning(ctx, "clattn-tuning 1\n\ntune | a | b\n"), BAD_TUNING, CONTEXT, "line 3")
 
 #endif

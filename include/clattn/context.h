@@ -50,6 +50,18 @@ CLATTN_API clattn_status clattn_context_set_cache(clattn_context *ctx, clattn_ca
  * builds its programs, and nothing is kept or remembered, as with CLATTN_CACHE_OFF. */
 CLATTN_API clattn_status clattn_context_set_build_report(clattn_context *ctx, int on);
 
+/* Have plans whose kernels are new on this machine made first by a process of its own, for compilers that crash or hang: a new driver, a
+ * fragile one.  program: the absolute path of the program clattn, or of any that passes its standard input to clattn_build_helper where
+ * its first argument is "build-helper"; NULL: none, the default.  What ends that process, or takes longer than `seconds', is quarantined
+ * (clattn_quarantine), and the next engine serves; what goes well is marked beside the compiled programs, and the helper is not asked again.
+ * clattn_plan_create waits meanwhile; the helper inherits environment, folder and the files that are not closed on exec, and the
+ * host sees one more child end.  Selections and merge plans have no part in this.
+ * BAD_HELPER, BAD_COUNT (seconds is 0), OUT_OF_HOST_MEMORY; clattn_plan_create gives BAD_HELPER where it cannot be started. */
+CLATTN_API clattn_status clattn_context_set_build_helper(clattn_context *ctx, const char *program, uint32_t seconds);
+/* Be a build helper: read a request of a library of the same version from a socket, make its plan, answer.  Returns the process's exit
+ * status: 0, or 2 for what was no request. */
+CLATTN_API int clattn_build_helper(int input);
+
 /* Copy the sentence of this context's latest failure into text (size bytes, always terminated). */
 CLATTN_API clattn_status clattn_context_message(const clattn_context *ctx, char *text, size_t size);
 /* Return the OpenCL code of the latest failure, CL_SUCCESS if OpenCL was not the cause. */

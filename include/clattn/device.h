@@ -61,12 +61,14 @@ typedef struct clattn_engine_fit {
 
 #define CLATTN_ENGINE_FIT_INIT {sizeof(clattn_engine_fit), NULL, 0, ""}
 
-/* A kernel of a matrix engine that failed on a device, remembered in the folder of compiled programs so that no later plan tries it
- * again there, with this driver and this version of clattn; other kernels of the engine are not concerned. */
+/* A kernel that failed on a device (of an engine that may fail, of a line of tuning, in a build helper), remembered in the folder of
+ * compiled programs so that no later plan tries it again there, with this driver and this version of clattn; other kernels of the
+ * engine are not concerned. */
 typedef struct clattn_quarantine {
     size_t size; /* sizeof(clattn_quarantine), set by CLATTN_QUARANTINE_INIT */
     char engine[32];
-    char fault[48];    /* "its kernel did not build", "its numbers were wrong", "its first launch failed" */
+    char fault[48];    /* "its kernel did not build", "its numbers were wrong", "its first launch failed", "its compiler ended the
+                          process", "its compiler hung" */
     char details[256]; /* what the failed call said */
     char problem[512]; /* of the plan, as clattn_problem_print writes it: without rules */
     char date[16];     /* 2026-11-26, UTC */

@@ -62,6 +62,7 @@
     X(DUPLICATE_NAME, -10076, "two scalars or arrays have the same name, or an index has it")            \
     X(CORNERS_DIFFER, -10077, "patterns of different corners cannot be combined")                        \
     X(PROBLEM_SYNTAX, -10078, "the problem text is not in the problem language")                         \
+    X(BAD_TUNING, -10080, "this is no text of tuning; clattn_tuning(5) has its form")                    \
     X(UNKNOWN_MECHANISM, -10079, "no mechanism has this name; clattn_mechanism_describe lists them")     \
     /* plans */                                                                                          \
     X(NO_ENGINE, -10090, "no engine can run this problem on this device")                                \
@@ -69,6 +70,7 @@
     X(BUILD_FAILED, -10092, "the device's compiler refused a kernel; clattn_context_build_log has its words") \
     X(SELF_TEST_FAILED, -10093, "the first launch gave wrong numbers; the driver miscompiles this kernel") \
     X(KERNEL_TEXT, -10094, "a kernel text is missing or the override folder's file cannot be read")      \
+    X(BAD_HELPER, -10096, "the build helper cannot be started; give the absolute path of the program clattn") \
     X(PLAN_DEAD, -10095, "the device was lost; destroy the plan and the context, and open a new one")    \
     /* enqueue */                                                                                        \
     X(NULL_QUEUE, -10110, "the command queue is NULL")                                                   \

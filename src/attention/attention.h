@@ -165,6 +165,11 @@ struct clattn_plan {
     char why[CLATTN__WHY_SIZE];
     struct clattn__cache_key key; /* of the forward kernel's program, where its engine may fail */
     const char *fault;            /* what it did wrong: words of quarantine; NULL: nothing */
+    bool quarantined;             /* for something earlier */
+    bool died;                    /* its compiler did it to the build helper */
+    bool is_tuned;                /* by a line of tuning, */
+    int tuned_number;             /* this one of those of its class, */
+    struct clattn__setting tuned_setting; /* which says this */
     pthread_mutex_t lock; /* guards the kernels' arguments and all that follows */
     cl_mem workspace;     /* the plan's own, NULL with CLATTN_CALLER_WORKSPACE */
     cl_event busy;        /* the last work that uses it */
@@ -180,7 +185,25 @@ int64_t clattn__workspace_fill(struct forward_args *args, struct merge_args *mer
 /* Move a run's place in the workspace by words. */
 void clattn__shift_workspace(struct forward_args *args, struct merge_args *merge, int64_t words);
 
+/* ---- tuned.c: which line of tuning serves a plan ---- */
+/* What an attempt at a plan passes over, because it failed. */
+struct clattn__attempt {
+    uint32_t failed; /* engines, a bit each */
+    int tuned_from;  /* lines of tuning before this one */
+};
+void clattn__task_fill(struct clattn__task *task, const struct clattn__problem *problem); /* plan.c */
+/* Choose a plan's engine and launch: by the best line of its class from number `from` on that engine and device take, else as
+ * clattn__engine_choose does.  Engines and shapes that a line blocks are passed over, unless the problem names the engine. */
+clattn_status clattn__tuned_choose(clattn_plan *plan, const struct clattn__task *task, int from, struct clattn__text *why);
+
+/* ---- helper.c ---- */
+/* Where the context has a build helper and the plan's program is new here, have it make the plan first.  BUILD_FAILED, with plan->fault
+ * and plan->died, if that ended it. */
+clattn_status clattn__build_elsewhere(clattn_plan *plan);
+
 /* ---- selftest.c ---- */
+/* Whether a plan's first launch is compared: where tuning made the choice, whatever the flags. */
+bool clattn__is_compared(const clattn_plan *plan);
 /* Launch a plan's kernels on a tiny problem and compare with a scalar computation on the host.  Sets plan->fault if they are to blame. */
 clattn_status clattn__self_test(clattn_plan *plan);
 

@@ -124,26 +124,32 @@ static bool is_aligned(clattn_attention a)
     return true;
 }
 
-/* failed: engines to pass over, a bit each. */
-static clattn_status choose(clattn_plan *plan, uint32_t failed, struct clattn__text *why)
+void clattn__task_fill(struct clattn__task *task, const struct clattn__problem *problem)
 {
-    const clattn_attention *a = &plan->problem.a;
-    struct clattn__task task = {
+    const clattn_attention *a = &problem->a;
+    *task = (struct clattn__task){
         .batch = a->batch, .heads = a->heads, .kv_heads = a->kv_heads, .q_len = a->q_len, .kv_len = a->kv_len,
         .dim = (int32_t)a->dim, .dim_v = (int32_t)a->dim_v, .type_q = a->type_q, .type_k = a->type_k, .type_v = a->type_v,
         .type_o = a->type_o, .scale = a->scale, .softmax = a->normaliser == CLATTN_SOFTMAX, .aligned = is_aligned(*a),
-        .masked = clattn__expr_has(plan->problem.rules, CLATTN__MASK),
+        .masked = clattn__expr_has(problem->rules, CLATTN__MASK),
         .ragged = a->flags & (CLATTN_PACKED | CLATTN_KEY_LENGTHS),
-        .splits = a->splits, .failed = failed,
+        .splits = a->splits,
         .packed_tokens = !(a->flags & CLATTN_PACKED) ? 0 : a->q_total > a->kv_total ? a->q_total : a->kv_total,
     };
-    if (clattn__expr_rule_uses_list(plan->problem.rules, CLATTN__MASK)) {
-        task.list_rows = a->list.block_q;
-        task.list_heads = plan->problem.list_args.heads;
-        task.list_keys = a->list.block_k;
+    if (clattn__expr_rule_uses_list(problem->rules, CLATTN__MASK)) {
+        task->list_rows = a->list.block_q;
+        task->list_heads = problem->list_args.heads;
+        task->list_keys = a->list.block_k;
     }
-    clattn_status status = clattn__engine_choose(&plan->ctx->facts, &task, a->engine, a->flags & CLATTN_STRICT,
-                                                 &plan->engine, &plan->launch, why);
+}
+
+static clattn_status choose(clattn_plan *plan, const struct clattn__attempt *attempt, struct clattn__text *why)
+{
+    const clattn_attention *a = &plan->problem.a;
+    struct clattn__task task;
+    clattn__task_fill(&task, &plan->problem);
+    task.failed = attempt->failed;
+    clattn_status status = clattn__tuned_choose(plan, &task, attempt->tuned_from, why);
     if (status == CLATTN_BAD_ENGINE)
         return clattn__fail(plan->ctx, status, CL_SUCCESS, "engine is '%s'", a->engine);
     if (status)
@@ -166,22 +172,34 @@ static clattn_status choose(clattn_plan *plan, uint32_t failed, struct clattn__t
     return CLATTN_OK;
 }
 
-/* Whether another engine may serve where this one fails; then what failed before is not tried again. */
-static bool has_substitute(const clattn_attention *a, const struct clattn__engine *engine)
+/* Whether another engine may serve: where tuning made the choice, the next line, or the library's own choice.  Then what failed before
+ * is not tried again. */
+static bool has_substitute(const clattn_plan *plan)
 {
-    return engine->may_fail && !a->engine[0] && !(a->flags & CLATTN_STRICT);
+    return plan->is_tuned || !(plan->problem.a.engine[0] || plan->problem.a.flags & CLATTN_STRICT);
+}
+
+/* Whether what its kernel does wrong is remembered, and another engine serves.  That vector or portable do not build or are wrong is an
+ * error; that they end a process is not waited for twice. */
+static bool may_fail(const clattn_plan *plan)
+{
+    return plan->engine->may_fail || plan->is_tuned || plan->died;
 }
 
 /* The forward kernel of a request: built, unless it is known to fail. */
 static clattn_status try_forward(clattn_plan *plan, const struct clattn__program_request *request)
 {
     clattn_quarantine entry = CLATTN_QUARANTINE_INIT;
-    clattn_status status = plan->engine->may_fail ? clattn__program_key(plan->ctx, request, &plan->key) : CLATTN_OK;
+    clattn_status status = clattn__program_key(plan->ctx, request, &plan->key);
     if (status)
         return status;
-    if (has_substitute(&plan->problem.a, plan->engine) && clattn__quarantine_find(plan->ctx, &plan->key, &entry))
+    plan->quarantined = has_substitute(plan) && clattn__quarantine_find(plan->ctx, &plan->key, &entry);
+    if (plan->quarantined)
         return clattn__fail(plan->ctx, CLATTN_ENGINE_REFUSED, CL_SUCCESS, "engine %s is quarantined: %s on %s", plan->engine->name,
                             entry.fault, entry.date);
+    status = clattn__build_elsewhere(plan);
+    if (status)
+        return status;
     status = clattn__kernel_build(plan->ctx, request, &plan->forward);
     if (status == CLATTN_BUILD_FAILED)
         plan->fault = "its kernel did not build";
@@ -257,7 +275,7 @@ static void prove(const clattn_plan *plan)
     cl_program programs[2 + CLATTN_MAX_ARRAYS];
     list_programs(plan, programs);
     for (size_t i = 0; i < CLATTN__LEN(programs); i++)
-        if (programs[i] && !(plan->problem.a.flags & CLATTN_NO_SELF_TEST))
+        if (programs[i] && clattn__is_compared(plan))
             clattn__kept_prove(plan->ctx, programs[i]);
 }
 
@@ -272,14 +290,14 @@ static void quarantine(const clattn_plan *plan)
     clattn__quarantine_add(plan->ctx, &plan->key, &entry);
 }
 
-static clattn_status prepare(clattn_plan *plan, const clattn_attention *a, uint32_t failed)
+static clattn_status prepare(clattn_plan *plan, const clattn_attention *a, const struct clattn__attempt *attempt)
 {
     char details[CLATTN__MESSAGE_SIZE];
     clattn_status status = clattn__problem_resolve(&plan->problem, a, details, sizeof details);
     if (status)
         return clattn__fail(plan->ctx, status, CL_SUCCESS, "%s", details);
     struct clattn__text why = clattn__text_into(plan->why, sizeof plan->why);
-    status = choose(plan, failed, &why);
+    status = choose(plan, attempt, &why);
     if (status)
         return status;
     clattn__forward_args_fill(&plan->args, &plan->problem, &plan->launch);
@@ -294,17 +312,37 @@ static clattn_status prepare(clattn_plan *plan, const clattn_attention *a, uint3
         status = clattn__self_test(plan);
     if (!status)
         prove(plan);
-    else if (plan->fault && plan->engine->may_fail)
+    else if (plan->fault && may_fail(plan))
         quarantine(plan);
     return status;
 }
 
-/* A plan by the best engine but the failed ones; NULL with the status, and in *engine the one that it was to be. */
-static clattn_plan *make_plan(clattn_context *ctx, const clattn_attention *problem, uint32_t failed, const struct clattn__engine **engine,
+/* Whether a failure is of one kernel alone, so that another may serve. */
+static bool is_of_kernel(clattn_status status)
+{
+    return status == CLATTN_BUILD_FAILED || status == CLATTN_SELF_TEST_FAILED || status == CLATTN_ENGINE_REFUSED;
+}
+
+/* What to try after a plan that failed: the line behind the one that it was of, or without its engine; false: nothing else. */
+static bool next_attempt(const clattn_plan *failed, clattn_status status, struct clattn__attempt *attempt)
+{
+    if (!is_of_kernel(status) || !failed->engine || !has_substitute(failed) || !(may_fail(failed) || failed->quarantined))
+        return false;
+    if (failed->is_tuned)
+        attempt->tuned_from = failed->tuned_number + 1;
+    else
+        attempt->failed |= 1u << clattn__engine_number(failed->engine);
+    clattn__log(failed->ctx, "%s %s failed: %s; the next one is taken", failed->is_tuned ? "tuned engine" : "engine", failed->engine->name,
+                clattn_status_text(status));
+    return true;
+}
+
+/* A plan by what is best but for what an attempt passes over; NULL with the status, and whether there is a next attempt. */
+static clattn_plan *make_plan(clattn_context *ctx, const clattn_attention *problem, struct clattn__attempt *attempt, bool *go_on,
                               clattn_status *status)
 {
     clattn_plan *made = calloc(1, sizeof *made);
-    *engine = NULL;
+    *go_on = false;
     if (!made) {
         *status = clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "plan");
         return NULL;
@@ -313,19 +351,12 @@ static clattn_plan *make_plan(clattn_context *ctx, const clattn_attention *probl
     made->ctx = ctx;
     clattn__context_retain(ctx);
     pthread_mutex_init(&made->lock, NULL);
-    *status = prepare(made, problem, failed);
+    *status = prepare(made, problem, attempt);
     if (!*status)
         return made;
-    *engine = made->engine;
+    *go_on = next_attempt(made, *status, attempt);
     clattn_plan_destroy(made);
     return NULL;
-}
-
-/* Whether another engine may serve after one has failed, or is known to. */
-static bool may_go_on(const clattn_attention *problem, const struct clattn__engine *failed, clattn_status status)
-{
-    bool failed_here = status == CLATTN_BUILD_FAILED || status == CLATTN_SELF_TEST_FAILED || status == CLATTN_ENGINE_REFUSED;
-    return failed_here && failed && has_substitute(problem, failed);
 }
 
 clattn_status clattn_plan_create(clattn_plan **plan, clattn_context *ctx, const clattn_attention *problem)
@@ -336,12 +367,10 @@ clattn_status clattn_plan_create(clattn_plan **plan, clattn_context *ctx, const 
     clattn_status status = clattn__context_check(ctx);
     if (status)
         return status;
-    const struct clattn__engine *engine;
-    uint32_t failed = 0;
-    while (!(*plan = make_plan(ctx, problem, failed, &engine, &status)) && may_go_on(problem, engine, status)) {
-        clattn__log(ctx, "engine %s failed: %s; the next one is taken", engine->name, clattn_status_text(status));
-        failed |= 1u << clattn__engine_number(engine);
-    }
+    struct clattn__attempt attempt = {0, 0};
+    bool go_on = true;
+    while (!*plan && go_on)
+        *plan = make_plan(ctx, problem, &attempt, &go_on, &status);
     return status;
 }
 

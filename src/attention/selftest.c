@@ -402,6 +402,11 @@ static void release_tiny(struct tiny *t)
     free(t->list);
 }
 
+bool clattn__is_compared(const clattn_plan *plan)
+{
+    return plan->is_tuned || !(plan->problem.a.flags & CLATTN_NO_SELF_TEST);
+}
+
 clattn_status clattn__self_test(clattn_plan *plan)
 {
     struct tiny *t = calloc(1, sizeof *t);
@@ -416,7 +421,7 @@ clattn_status clattn__self_test(clattn_plan *plan)
         status = code == CL_SUCCESS ? CLATTN_OK : clattn__fail_cl(plan->ctx, "the first launch", code);
         if (sound && status == CLATTN_OPENCL_FAILED) /* not for want of memory */
             plan->fault = "its first launch failed";
-        if (!status && !(plan->problem.a.flags & CLATTN_NO_SELF_TEST))
+        if (!status && clattn__is_compared(plan))
             status = compare(plan, t);
     } else {
         clattn__fail(plan->ctx, status, CL_SUCCESS, "%s", "self-test");

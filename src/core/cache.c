@@ -34,6 +34,8 @@
 #define NAME_BYTES 80
 #define PROGRAM "" /* suffixes of names */
 #define NOTE ".note"
+#define MARK ".good"
+#define MARK_TEXT "good\n"
 #define MOST_ASIDE 32       /* writers of one entry at a time */
 #define ABANDONED_SECONDS 3600
 
@@ -339,6 +341,20 @@ void clattn__cache_remove_note(struct clattn__cache *cache, const struct clattn_
     char name[NAME_BYTES];
     entry_name(key, NOTE, name);
     unlinkat(cache->fd, name, 0);
+}
+
+/* ---- marks ---- */
+bool clattn__cache_is_good(struct clattn__cache *cache, const struct clattn__cache_key *key)
+{
+    size_t size;
+    unsigned char *payload = read_file(cache, key, MARK, sizeof MARK_TEXT - 1, &size);
+    free(payload);
+    return payload != NULL;
+}
+
+void clattn__cache_mark_good(struct clattn__cache *cache, const struct clattn__cache_key *key)
+{
+    write_file(cache, key, MARK, (const unsigned char *)MARK_TEXT, sizeof MARK_TEXT - 1);
 }
 
 /* Whether a name is a note's, and of which key. */

@@ -100,6 +100,7 @@ static clattn_status make_context(clattn_context **out, cl_context cl, cl_device
     ctx->pid = (long)getpid();
     ctx->cl = cl;
     ctx->device = device;
+    ctx->tuning_layers = CLATTN_TUNING_ALL;
     pthread_mutex_init(&ctx->lock, NULL);
     *out = ctx;
     return CLATTN_OK;
@@ -174,6 +175,8 @@ void clattn__context_release(clattn_context *ctx)
     }
     free(ctx->cache_directory);
     free(ctx->build_log);
+    free(ctx->helper);
+    clattn__tuning_free(ctx->tuning);
     free(ctx);
 }
 

@@ -56,6 +56,11 @@ struct clattn_context {
     char message[CLATTN__MESSAGE_SIZE];
     cl_int cl_error;
     char *build_log; /* NULL until a build fails */
+    char *helper;                   /* program that makes plans first; NULL: none */
+    uint32_t helper_seconds;
+    uint32_t tuning_layers;         /* CLATTN_TUNING_... */
+    bool tuning_is_read;            /* the layers before the added one */
+    struct clattn__tuning *tuning;  /* NULL: no line of any layer */
     int n_kept, oldest_kept;
     struct clattn__kept kept[CLATTN__MAX_KEPT];
 };
@@ -112,6 +117,8 @@ const char *clattn__type_name(int32_t type);
 /* ---- env.c: the only reader of the environment; everything NULL in a setuid program ---- */
 const char *clattn__env_cache_directory(char *buffer, size_t size); /* NULL: no cache */
 const char *clattn__env_kernel_directory(void);                    /* NULL: built-in texts */
+const char *clattn__env_tuning_file(char *buffer, size_t size);    /* the user's; NULL: none */
+bool clattn__env_wants_tuning(void);                               /* false: no files of tuning at all */
 
 /* ---- text.c: kernel texts ---- */
 struct clattn__kernel_text {
@@ -121,6 +128,9 @@ struct clattn__kernel_text {
 extern const struct clattn__kernel_text clattn__kernel_texts[]; /* generated; ends with {0, 0} */
 /* Find a kernel text: the override folder's NAME.cl, else the built-in one.  *owned (if not NULL) must be freed. */
 clattn_status clattn__kernel_text(clattn_context *ctx, const char *name, const char **text, char **owned);
+
+/* The whole text of a regular file of modest size that not everyone may write, malloc'ed; NULL on any trouble. */
+char *clattn__read_text(int fd);
 
 /* ---- program.c, cache.c ---- */
 /* An edit of a built program's binary of *size bytes, to be built again: the new one, malloc'ed, and its size, or NULL with the reason. */
@@ -157,6 +167,9 @@ typedef void clattn__note_visitor(void *cookie, struct clattn__cache *cache, con
 bool clattn__cache_read_note(struct clattn__cache *cache, const struct clattn__cache_key *key, char text[CLATTN__NOTE_SIZE]);
 bool clattn__cache_write_note(struct clattn__cache *cache, const struct clattn__cache_key *key, const char *text);
 void clattn__cache_remove_note(struct clattn__cache *cache, const struct clattn__cache_key *key);
+/* A mark that a program was built and launched well on this machine. */
+bool clattn__cache_is_good(struct clattn__cache *cache, const struct clattn__cache_key *key);
+void clattn__cache_mark_good(struct clattn__cache *cache, const struct clattn__cache_key *key);
 void clattn__cache_each_note(struct clattn__cache *cache, clattn__note_visitor *visit, void *cookie);
 
 /* ---- quarantine.c: programs that failed here, remembered on disk ---- */
@@ -173,6 +186,8 @@ uint32_t clattn__vector_registers(const clattn_device_facts *facts); /* this and
 int32_t clattn__matrix_unit(cl_device_id device, const clattn_device_facts *facts);
 uint64_t clattn__unit_local_bytes(cl_device_id device, const clattn_device_facts *facts);
 bool clattn__has_bf16_dot(const clattn_device_facts *facts);
+struct clattn__tuning;
+void clattn__tuning_free(struct clattn__tuning *table); /* src/engine/tuning.c; NULL is allowed */
 clattn_status clattn__device_gather(cl_device_id device, clattn_device_facts *facts, cl_int *cl_error);
 
 #endif

@@ -37,3 +37,23 @@ const char *clattn__env_kernel_directory(void)
 {
     return absolute(secure_getenv("CLATTN_KERNEL_DIR"));
 }
+
+bool clattn__env_wants_tuning(void)
+{
+    const char *own = secure_getenv("CLATTN_TUNING");
+    return !own || own[0];
+}
+
+const char *clattn__env_tuning_file(char *buffer, size_t size)
+{
+    const char *own = secure_getenv("CLATTN_TUNING");
+    const char *xdg = absolute(secure_getenv("XDG_CONFIG_HOME")), *home = absolute(secure_getenv("HOME"));
+    int n = 0;
+    if (own)
+        n = absolute(own) ? snprintf(buffer, size, "%s", own) : 0;
+    else if (xdg)
+        n = snprintf(buffer, size, "%s/clattn/tuning", xdg);
+    else if (home)
+        n = snprintf(buffer, size, "%s/.config/clattn/tuning", home);
+    return n > 0 && (size_t)n < size ? buffer : NULL;
+}

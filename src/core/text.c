@@ -13,8 +13,7 @@
 
 #define MAX_TEXT_BYTES (4 << 20)
 
-/* Read a whole regular file of modest size that not everyone may write; NULL on any trouble. */
-static char *read_file(int fd)
+char *clattn__read_text(int fd)
 {
     struct stat st;
     if (fstat(fd, &st) || !S_ISREG(st.st_mode) || (st.st_mode & S_IWOTH) || st.st_size > MAX_TEXT_BYTES)
@@ -47,7 +46,7 @@ static clattn_status read_override(clattn_context *ctx, const char *directory, c
     if (fd < 0 && errno == ENOENT)
         return CLATTN_OK; /* not overridden */
     if (fd >= 0) {
-        *text = read_file(fd);
+        *text = clattn__read_text(fd);
         close(fd);
     }
     if (*text)

@@ -75,25 +75,70 @@ static bool fits(const clattn_device_facts *facts, char *reason, size_t size)
     return !why;
 }
 
+/* Whether a shape fits registers and local memory; spec is filled in then. */
+static bool holds(const clattn_device_facts *facts, const struct clattn__task *task, const struct shape *shape, struct clattn__spec *spec)
+{
+    const int64_t bytes = take_shape(shape, task, spec);
+    const bool many = shape->keys == 128 && (shape->rows < 64 || spec->MD > 8);
+    spec->LOCAL = (int32_t)bytes;
+    return !many && spec->MD <= 16 && bytes + SHARED <= (int64_t)facts->local_bytes;
+}
+
+/* What a setting says in the place of the choice; an item keeps its columns of keys where the items are not set. */
+static struct shape set_shape(const struct clattn__setting *set, struct shape shape)
+{
+    if (CLATTN__KNOB(set, rows))
+        shape.rows = CLATTN__KNOB(set, rows);
+    if (CLATTN__KNOB(set, keys))
+        shape.keys = CLATTN__KNOB(set, keys);
+    if (CLATTN__KNOB(set, chunk))
+        shape.chunk = CLATTN__KNOB(set, chunk);
+    if (CLATTN__KNOB(set, items))
+        shape.across = CLATTN__KNOB(set, items) * ROWS / shape.rows;
+    return shape;
+}
+
+/* What the kernel's head asks for; the rest is holds. */
+static bool is_legal(const clattn_device_facts *facts, const struct shape *shape)
+{
+    const int32_t keys = shape->across > 0 ? shape->keys / shape->across : 0;
+    return (shape->across == 8 || shape->across == 16) && keys % 4 == 0 && keys >= 4 && keys <= 16 &&
+           (uint64_t)(shape->across * shape->rows / ROWS) <= facts->largest_group;
+}
+
+static void note_setting(const struct clattn__spec *spec, struct clattn__setting *setting)
+{
+    CLATTN__KNOB(setting, rows) = spec->BQ;
+    CLATTN__KNOB(setting, keys) = spec->BK;
+    CLATTN__KNOB(setting, chunk) = spec->NT;
+    CLATTN__KNOB(setting, items) = spec->GROUP;
+}
+
 static bool launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
                    size_t size)
 {
     const int32_t pack = packed_heads(task), across = task->dim_v <= 64 ? 8 : 16;
     const char *why = refuse_task(task);
     struct shape shapes[] = {{64, 128, across, 8}, {64, 64, across, 16}, {64, 64, across, 8}, {32, 64, across, 8}, {32, 32, 8, 8}};
-    for (size_t i = 0; !why && i < CLATTN__LEN(shapes); i++) {
-        struct shape *shape = &shapes[i];
+    size_t i = 0;
+    for (; !why && i < CLATTN__LEN(shapes); i++) {
         if (task->q_len * pack <= 32 || facts->largest_group < 128)
-            shape->rows = 32;
-        const int64_t bytes = take_shape(shape, task, &launch->spec);
-        const bool many = shape->keys == 128 && (shape->rows < 64 || launch->spec.MD > 8);
-        if (many || launch->spec.MD > 16 || bytes + SHARED > (int64_t)facts->local_bytes)
-            continue;
-        launch->spec.LOCAL = (int32_t)bytes;
-        finish(facts, task, pack, launch);
-        return true;
+            shapes[i].rows = 32;
+        if (holds(facts, task, &shapes[i], &launch->spec))
+            break;
     }
-    return answer(why ? why : "no tile fits its local memory", reason, size);
+    if (!why && i == CLATTN__LEN(shapes))
+        why = "no tile fits its local memory";
+    if (!why && !clattn__setting_is_empty(&task->setting)) {
+        const struct shape shape = set_shape(&task->setting, shapes[i]);
+        if (!is_legal(facts, &shape) || !holds(facts, task, &shape, &launch->spec))
+            why = "the device or the kernel does not hold that tile";
+    }
+    if (why)
+        return answer(why, reason, size);
+    finish(facts, task, pack, launch);
+    note_setting(&launch->spec, &launch->setting);
+    return true;
 }
 
 const struct clattn__engine clattn__engine_blocked = {

@@ -32,6 +32,7 @@ static bool try_engine(const struct clattn__engine *engine, const clattn_device_
                        struct clattn__text *why)
 {
     char reason[160] = "";
+    memset(&launch->setting, 0, sizeof launch->setting);
     *suits_device = engine->fits(facts, reason, sizeof reason);
     bool taken = *suits_device && engine->launch(facts, task, launch, reason, sizeof reason);
     clattn__text_add(why, "%s %s: %s\n", taken ? "takes" : "refuses", engine->name, reason);
@@ -55,6 +56,8 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
     bool by_name = forced && forced[0], found = false;
     struct clattn__task asked = *task;
     asked.named = by_name;
+    if (asked.splits == 0)
+        asked.splits = CLATTN__KNOB(&task->setting, splits);
     for (size_t i = 0; clattn__engines[i]; i++) {
         if (by_name ? !is_named(clattn__engines[i], forced) : clattn__engines[i]->by_name)
             continue;

@@ -8,6 +8,7 @@
 #define GAP 8 /* elements between rows in local memory, against conflicts of banks */
 #define MOST_ROWS 32
 #define TEAM 32
+#define REGISTERS 255 /* of an item: 12 for sixteen columns of sixteen rows, one for two of their keys */
 #define AT_A_TIME 4            /* groups on a compute unit: so many have the registers, and bytes enough on their way */
 #define HOPPER_FIFTH (45 << 10) /* bytes of which five groups do not fit a multiprocessor of compute capability 9.0 */
 
@@ -62,6 +63,8 @@ static void finish(const clattn_device_facts *facts, const struct clattn__task *
     launch->spec.NT = teams;
     launch->spec.MD = launch->spec.DOT = 1;
     clattn__launch_geometry(&cut, group, grain, 1, launch);
+    CLATTN__KNOB(&launch->setting, keys) = launch->spec.BK;
+    CLATTN__KNOB(&launch->setting, tiles) = teams;
 }
 
 static bool refuse(const char *why, char *reason, size_t size)
@@ -110,9 +113,15 @@ static bool decode_launch(const clattn_device_facts *facts, const struct clattn_
     }
     spec->BQ = rows_of(task) <= 16 ? 16 : 32;
     spec->BK = widest <= 2 ? 64 : widest <= 4 ? 32 : 16; /* blocks of about 4 KiB */
+    if (CLATTN__KNOB(&task->setting, keys))
+        spec->BK = CLATTN__KNOB(&task->setting, keys);
+    if (CLATTN__KNOB(&task->setting, tiles))
+        teams = CLATTN__KNOB(&task->setting, tiles);
+    if (spec->BQ / 16 * (12 * widest + spec->BK / 2) >= REGISTERS)
+        return refuse("its registers do not hold so many keys", reason, size);
     if (2 * memory(spec, teams, key_pitch, value_pitch) > (int64_t)facts->local_bytes)
         teams = 1;
-    if (2 * memory(spec, teams, key_pitch, value_pitch) > (int64_t)facts->local_bytes)
+    if (2 * memory(spec, teams, key_pitch, value_pitch) > (int64_t)facts->local_bytes || teams < CLATTN__KNOB(&task->setting, tiles))
         return refuse("no tile fits its local memory", reason, size);
     spec->GROUP = TEAM * teams;
     finish(facts, task, teams, launch);

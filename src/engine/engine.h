@@ -35,6 +35,37 @@ struct clattn__spec {
 };
 void clattn__spec_options(const struct clattn__spec *spec, struct clattn__text *out); /* "-DT_Q=0 -DT_K=0 ..." */
 
+/* ---- knobs.c: what tuning may set of an engine's shape ----
+ * X(name, meaning).  Which engine has which, and the values that it may be given, is the table of knobs.c. */
+#define CLATTN__KNOBS(X)                                                                                     \
+    X(rows, "rows of a tile")                                                                                \
+    X(keys, "keys of a block")                                                                               \
+    X(step, "keys, and columns of values, of a register tile")                                               \
+    X(tiles, "tiles of a group that share a block; of matrix-decode its teams")                              \
+    X(depth, "blocks that are read or on their way at a time")                                               \
+    X(chunk, "columns that pass through local memory at a time")                                             \
+    X(items, "items of a group")                                                                             \
+    X(splits, "parts of the keys, where the problem asks for no number")
+enum clattn__knob {
+#define CLATTN__KNOB_NUMBER(name, meaning) CLATTN__KNOB_##name,
+    CLATTN__KNOBS(CLATTN__KNOB_NUMBER)
+#undef CLATTN__KNOB_NUMBER
+        CLATTN__N_KNOBS
+};
+/* A value for each; 0: it follows from the others, the device and the task, as without tuning. */
+struct clattn__setting {
+    int32_t knob[CLATTN__N_KNOBS];
+};
+#define CLATTN__KNOB(setting, name) ((setting)->knob[CLATTN__KNOB_##name])
+bool clattn__setting_is_empty(const struct clattn__setting *setting);
+/* The values that an engine's knob may be given, rising; *count is how many, 0 of a knob that it lacks. */
+const int32_t *clattn__knob_values(const char *engine, enum clattn__knob knob, int *count);
+/* "vector rows=32 keys=128": an engine's name and knobs in the order above, each with one of its values.  The first n characters of
+ * text, all of them; false, with the reason.  engine is of CLATTN_NAME_SIZE. */
+bool clattn__setting_parse(const char *text, size_t n, char *engine, struct clattn__setting *setting, char *reason, size_t size);
+void clattn__setting_print(const char *engine, const struct clattn__setting *setting, struct clattn__text *out);
+void clattn__knob_words(enum clattn__knob knob, const char **name, const char **meaning); /* static */
+
 /* What an engine needs to know of a problem to choose a shape. */
 struct clattn__task {
     int64_t batch, heads, kv_heads, q_len, kv_len;
@@ -50,6 +81,7 @@ struct clattn__task {
     int64_t splits; /* asked for; 0: the engine chooses */
     bool named;      /* the engine was named: it refuses only what it cannot do */
     uint32_t failed; /* bit i: engine number i did not build or gave wrong numbers here, and is passed over */
+    struct clattn__setting setting; /* for the engine that is named; what cannot be set so is refused */
 };
 
 /* What the editor of NVIDIA's assembly is asked for (ptx.c). */
@@ -74,6 +106,7 @@ struct clattn__launch {
     int64_t scratch;          /* 4-byte words of the workspace that a group needs for itself */
     clattn__rewrite *rewrite; /* of the forward kernel's program, or NULL */
     struct clattn__ptx_wish wish;
+    struct clattn__setting setting; /* the value of every knob that this engine has for this task */
 };
 
 struct clattn__engine {
@@ -105,6 +138,41 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
  * grain: keys of which a part is a multiple; wanted_groups: with few rows the keys are split until there are about so many. */
 void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int32_t grain, int64_t wanted_groups,
                              struct clattn__launch *launch);
+
+/* ---- tuning.c: lines of tuning ---- */
+/* A class of problems, or a pattern of classes, where a field is CLATTN__ANY. */
+#define CLATTN__ANY (-1)
+struct clattn__problem_class {
+    int32_t types; /* of q, k, v and o, two bits each */
+    int32_t dim, dim_v;
+    int32_t phase; /* of a word of tuning.c */
+    int32_t keys;  /* rounded up to a power of two */
+};
+void clattn__problem_class_of(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__problem_class *class);
+void clattn__problem_class_print(const struct clattn__problem_class *class, struct clattn__text *out);
+/* The fields of a line for a device's problems of a class. */
+void clattn__tuning_key(const clattn_device_facts *facts, const struct clattn__problem_class *class, struct clattn__text *out);
+
+/* A line that holds for a context's device. */
+enum { CLATTN__LAYER_BUILT_IN, CLATTN__LAYER_SYSTEM, CLATTN__LAYER_USER, CLATTN__LAYER_ADDED, CLATTN__LAYERS };
+struct clattn__entry {
+    bool block;
+    int32_t layer, exactness, order;
+    int32_t gain; /* thousandths */
+    struct clattn__problem_class class;
+    char engine[CLATTN_NAME_SIZE];
+    struct clattn__setting setting;
+};
+struct clattn__tuning *clattn__tuning_new(void); /* an empty table, or NULL */
+/* Add what holds for a device of a text; false, with a sentence, and nothing added, if the text is refused. */
+bool clattn__tuning_fill(struct clattn__tuning *table, const clattn_device_facts *facts, const char *text, int layer, char *message,
+                         size_t size);
+/* The best line but `index` of a class; table may be NULL. */
+bool clattn__tuning_find(const struct clattn__tuning *table, const struct clattn__problem_class *class, int index, struct clattn__entry *entry);
+/* Whether a line blocks an engine's launch with such knobs. */
+bool clattn__tuning_blocks(const struct clattn__tuning *table, const struct clattn__problem_class *class, const char *engine,
+                           const struct clattn__setting *setting);
+extern const char clattn__tuning_built_in[]; /* built_in.c */
 
 /* ---- matrix.c: what its tiles take; a refusal is NULL or the reason ---- */
 const char *clattn__matrix_refusal(const struct clattn__task *task);       /* of products of 16 bits */

@@ -37,4 +37,5 @@ void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int3
     launch->split_keys = (int32_t)(grains_each * grain);
     launch->section = 1;
     launch->tiles = launch->groups = (size_t)(groups * splits);
+    CLATTN__KNOB(&launch->setting, splits) = launch->splits;
 }

@@ -159,6 +159,8 @@ static void choose_wgmma_tile(const struct clattn__task *task, struct clattn__sp
 {
     const int64_t rows = packed_rows(task, 128);
     spec->BQ = rows <= 64 ? 64 : rows <= 128 || widest(task) > 64 ? 128 : 192;
+    if (CLATTN__KNOB(&task->setting, rows))
+        spec->BQ = CLATTN__KNOB(&task->setting, rows);
     spec->BK = spec->BQ == 192 ? 96 : widest(task) <= 128 ? 128 : widest(task) <= 192 ? 96 : 64;
     spec->GROUP = 128 + 2 * spec->BQ;
 }
@@ -173,6 +175,8 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
     if (!why && (!clattn__matrix_is_aligned(task) || task->packed_tokens > INT32_MAX))
         why = "its tile takes rows that begin at multiples of 16 bytes, 2^31 at most";
     choose_wgmma_tile(task, spec);
+    if (!why && spec->BQ == 192 && widest(task) > 64)
+        why = "192 rows are for head sizes to 64";
     if (!why && task->list_rows > 0 && task->list_keys < spec->BK)
         why = "its tiles would hold keys that nobody lists"; /* 64 of 128: three times as slow as mma.sync, which gathers */
     if (why)
@@ -188,6 +192,12 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
     spec->NT = 3;
     while (spec->NT > 2 && wgmma_bytes(spec, task) > WGMMA_LOCAL_BYTES)
         spec->NT--;
+    if (CLATTN__KNOB(&task->setting, depth) > spec->NT)
+        return refuse("so many blocks do not fit its local memory", reason, size);
+    if (CLATTN__KNOB(&task->setting, depth))
+        spec->NT = CLATTN__KNOB(&task->setting, depth);
+    CLATTN__KNOB(&launch->setting, rows) = spec->BQ;
+    CLATTN__KNOB(&launch->setting, depth) = spec->NT;
     take_turns(facts, task, launch);
     launch->kernel_text = "forward_stream";
     launch->rewrite = clattn__ptx_edit;
@@ -220,11 +230,12 @@ static int64_t mma_bytes(const struct clattn__task *task, const struct clattn__s
     return 2 * (inputs > output ? inputs : output);
 }
 
-/* Blocks of as many keys as fit bytes; all: with what is beside them. */
+/* Blocks of as many keys as fit bytes, or of those set, if they do; all: with what is beside them. */
 static bool choose_mma_keys(const struct clattn__task *task, struct clattn__spec *spec, int64_t bytes, bool all)
 {
+    const int32_t set = CLATTN__KNOB(&task->setting, keys);
     for (spec->BK = widest(task) <= 192 ? 64 : 32; spec->BK >= 16; spec->BK /= 2)
-        if (mma_bytes(task, spec) + (all ? shared_bytes(task, spec) : 0) <= bytes)
+        if ((set == 0 || set == spec->BK) && mma_bytes(task, spec) + (all ? shared_bytes(task, spec) : 0) <= bytes)
             return true;
     return false;
 }
@@ -234,7 +245,16 @@ static void choose_mma_rows(const struct clattn__task *task, struct clattn__spec
 {
     many = many && (task->list_rows == 0 || task->list_rows * packed_heads(task, 128) >= 128); /* a tile is of one list, if that may be */
     spec->BQ = many && widest(task) <= 128 ? 128 : 64;
+    if (CLATTN__KNOB(&task->setting, rows) && widest(task) <= 128)
+        spec->BQ = CLATTN__KNOB(&task->setting, rows);
     spec->NQ = spec->BQ == 128 && widest(task) > 80 ? 0 : sixteens(task->dim);
+}
+
+/* Whether rows are set that the registers do not hold. */
+static const char *refuse_rows(const struct clattn__task *task, const struct clattn__spec *spec)
+{
+    const int32_t set = CLATTN__KNOB(&task->setting, rows);
+    return set && set != spec->BQ ? "tiles of 128 rows are for head sizes to 128" : NULL;
 }
 
 static void finish_mma(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch)
@@ -247,6 +267,8 @@ static void finish_mma(const clattn_device_facts *facts, const struct clattn__ta
     spec->NQ = queries;
     spec->MK = spec->BK < 32 ? 1 : 2;
     spec->GROUP = 128;
+    CLATTN__KNOB(&launch->setting, rows) = spec->BQ;
+    CLATTN__KNOB(&launch->setting, keys) = spec->BK;
 }
 
 static bool mma_fits(const clattn_device_facts *facts, char *reason, size_t size)
@@ -265,6 +287,8 @@ static bool mma_launch(const clattn_device_facts *facts, const struct clattn__ta
     if (!why && widest(task) > 256)
         why = "head sizes above 256 do not fit the registers";
     choose_mma_rows(task, spec, task->q_len > 64);
+    if (!why)
+        why = refuse_rows(task, spec);
     if (!why && !choose_mma_keys(task, spec, bytes, true))
         why = "no tile fits the local memory of a compute unit";
     if (why)
@@ -287,6 +311,8 @@ static bool mma_small_launch(const clattn_device_facts *facts, const struct clat
 {
     const char *why = clattn__matrix_refusal(task);
     choose_mma_rows(task, &launch->spec, task->q_len > 64 && widest(task) <= 64);
+    if (!why)
+        why = refuse_rows(task, &launch->spec);
     if (!why && (widest(task) > 256 || !choose_mma_keys(task, &launch->spec, DOOR_BYTES, false)))
         why = "no tile fits the local memory that OpenCL grants";
     if (why)

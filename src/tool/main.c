@@ -15,6 +15,7 @@ static const struct {
     {"run", "run one problem, on files or random input; compare with an expected output", command_run},
     {"verify", "compare random problems with the double-precision reference", command_verify},
     {"bench", "measure problems on all devices", command_bench},
+    {"tune", "find what serves problems best on a device, and keep it", command_tune},
     {"explain", "say what becomes of a problem's rules, and which tiles a mask leaves", command_explain},
     {"select", "choose the key blocks worth reading, and say what that costs", command_select},
     {"rules", "list the rules that have names", command_rules},
@@ -73,6 +74,8 @@ static int run_command(int argc, char **argv)
         printf("clattn %s\n", clattn_version());
         return EXIT_GOOD;
     }
+    if (!strcmp(argv[1], "build-helper")) /* for a library that asks for one, not for people */
+        return clattn_build_helper(0);
     for (size_t i = 0; i < N_COMMANDS; i++)
         if (!strcmp(argv[1], commands[i].name))
             return commands[i].run(argc - 1, argv + 1);

@@ -5,12 +5,14 @@
 #include "tool/selection.h"
 
 #include <math.h>
+#include <unistd.h>
 
 struct run_options {
     struct problem_options problem;
     const char *q, *k, *v, *o, *lse, *key_lengths, *check, *check_lse, *device, *list, *list_out;
     long long seed, repeat, delta;
     bool explain;
+    long long careful; /* seconds of a build helper; 0: none */
     double plan_seconds;     /* out: how long the plan took */
     double select_seconds;   /* out: the best selection, or INFINITY */
     struct selection pruned; /* out: w NULL if nothing is selected */
@@ -169,6 +171,16 @@ static int check_options(const struct run_options *o, const clattn_select *s)
     return o->list && o->list_out ? mistake("--list-out would write the lists that --list reads") : 0;
 }
 
+/* This program as a build helper. */
+static int be_careful(clattn_context *ctx, long long seconds)
+{
+    char program[4096];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[n < 0 ? 0 : n] = 0;
+    clattn_status status = clattn_context_set_build_helper(ctx, program, (uint32_t)(seconds < UINT32_MAX ? seconds : UINT32_MAX));
+    return status ? failed(ctx, status, "--careful") : 0;
+}
+
 static int run_problem(struct run_options *o, const char *text)
 {
     clattn_attention problem;
@@ -186,7 +198,9 @@ static int run_problem(struct run_options *o, const char *text)
     if (!code && (status = clattn_context_open(&ctx, o->device)))
         code = failed(NULL, status, o->device ? o->device : "devices");
     if (!code) {
-        code = run_on(o, ctx, &s, &w);
+        code = o->careful ? be_careful(ctx, o->careful) : 0;
+        if (!code)
+            code = run_on(o, ctx, &s, &w);
         selection_free(&o->pruned);
         clattn_context_close(ctx);
     }
@@ -209,6 +223,7 @@ static const char help[] =
     "  --device S         number, cpu, gpu, accelerator, or part of a name\n" PROBLEM_HELP
     "  --seed N           of the random input (0)\n"
     "  --repeat N         run N times (1); the best time is printed\n"
+    "  --careful S        make plans first in a process of its own, S seconds at most: for compilers that crash or hang\n"
     "  --explain          say what the plan does and why\n" HELP_HELP
     "\nExit status: 0, 1 if a comparison failed, 2 after a mistake in the call or an error.\n";
 
@@ -230,6 +245,7 @@ static int take_option(struct run_options *o, int c)
     case 'n': return read_count("--repeat", optarg, 1, &o->repeat);
     case 'D': return read_count("--delta", optarg, 1, &o->delta);
     case 'x': o->explain = true; return 0;
+    case 'f': return read_count("--careful", optarg, 1, &o->careful);
     default: return take_problem_option(&o->problem, c);
     }
 }
@@ -243,6 +259,7 @@ int command_run(int argc, char **argv)
         {"check-lse", required_argument, NULL, 'C'}, {"key-lengths", required_argument, NULL, 'K'},
         {"device", required_argument, NULL, 'd'},    {"seed", required_argument, NULL, 'S'},
         {"repeat", required_argument, NULL, 'n'},    {"explain", no_argument, NULL, 'x'},
+        {"careful", required_argument, NULL, 'f'},
         {"list", required_argument, NULL, 'L'},      {"list-out", required_argument, NULL, 'w'},
         {"delta", required_argument, NULL, 'D'},     PROBLEM_OPTIONS, {0}};
     struct run_options o = {.repeat = 1, .select_seconds = INFINITY};

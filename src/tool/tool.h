@@ -17,6 +17,7 @@ int command_run(int argc, char **argv);
 int command_verify(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_explain(int argc, char **argv);
+int command_tune(int argc, char **argv);
 int command_select(int argc, char **argv);
 int command_rules(int argc, char **argv);
 int command_mechanisms(int argc, char **argv);

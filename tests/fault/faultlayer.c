@@ -11,7 +11,10 @@
  * version: engines are tried whose kernels cannot work there.
  *
  * FAULT_DIE=abort:BYTES, hang:BYTES or fail:BYTES makes the driver abort, never return, or refuse, when a buffer of so many bytes is
- * made; fail:0 when a context is; leave:BYTES makes it abort when the program ends after such a buffer. */
+ * made; fail:0 when a context is; leave:BYTES makes it abort when the program ends after such a buffer.
+ *
+ * FAULT_BUILD=abort:TEXT or hang:TEXT makes the build of a program whose options have TEXT end its process, or never return: a compiler's
+ * faults. */
 #define CL_TARGET_OPENCL_VERSION 300
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include <CL/cl_layer.h>
@@ -269,6 +272,17 @@ static void *CL_API_CALL layer_clEnqueueMapBuffer(cl_command_queue queue, cl_mem
     return mapped;
 }
 
+static void misbehave(const char *options)
+{
+    const char *wish = getenv("FAULT_BUILD"), *text = wish ? strchr(wish, ':') : NULL;
+    if (!text || !options || !strstr(options, text + 1))
+        return;
+    if (!strncmp(wish, "abort", 5))
+        abort();
+    for (;;)
+        pause();
+}
+
 static cl_int CL_API_CALL layer_clBuildProgram(cl_program program, cl_uint n, const cl_device_id *devices, const char *options,
                                                program_notify notify, void *data)
 {
@@ -276,6 +290,7 @@ static cl_int CL_API_CALL layer_clBuildProgram(cl_program program, cl_uint n, co
     pthread_mutex_lock(&lock);
     builds++;
     pthread_mutex_unlock(&lock);
+    misbehave(options);
     return hit("clBuildProgram", &failure) ? failure : next->clBuildProgram(program, n, devices, options, notify, data);
 }
 
