@@ -186,6 +186,97 @@ START_TEST(all_candidates_are_dense)
 }
 END_TEST
 
+/* ---- AT-08, AT-09: every key counts once, and a row without keys is 0 ----
+ *
+ * Scores of 0 and values that are one-hot: o[d] is 1 / n where the row sees key d and n - 1 others, else exactly
+ * 0.  Sinks, window and listed blocks overlap; without sinks and window, rows of empty lists see nothing, and so do
+ * the first rows of a short entry. */
+enum { COUNTED = 40, ROWS = 21 };
+static const struct {
+    int scope, sink, window, blocks; /* blocks: of a list, at most */
+} counted[] = {
+    {CLATTN_SCOPE_HEAD, 0, 0, 10}, {CLATTN_SCOPE_HEAD, 5, 7, 10}, {CLATTN_SCOPE_GROUP, 0, 1, 10},
+    {CLATTN_SCOPE_ALL, 3, 0, 10},  {CLATTN_SCOPE_ALL, 0, 0, 0},
+};
+
+static bool is_listed(int64_t list, int64_t block)
+{
+    return list % 3 != 1 && (list + 2 * block) % 5 < 2;
+}
+
+static int64_t list_of(const clattn_list *l, int64_t b, int64_t h, int64_t i)
+{
+    return (b * l->scopes + h * l->scopes / 4) * l->q_blocks + i / l->block_q;
+}
+
+static void list_some(const struct trial *t)
+{
+    const clattn_list *l = &t->a.list;
+    for (int64_t r = 0; r < l->batch * l->scopes * l->q_blocks; r++) {
+        int32_t *ids = t->list + l->ids_at / 4 + r * l->capacity, n = 0;
+        for (int32_t block = 0; block < l->k_blocks && l->capacity > 0; block++)
+            if (is_listed(r, block))
+                ids[n++] = block;
+        t->list[l->counts_at / 4 + r] = n;
+    }
+    ck_assert_int_eq(clattn_list_check(l, t->list, NULL, 0), CLATTN_OK);
+}
+
+/* Returns how many keys the row sees. */
+static int count_row(const struct trial *t, int c, int64_t b, int64_t h, int64_t i)
+{
+    const double u = 0x1p-24;
+    const clattn_list *l = &t->a.list;
+    const int64_t length = t->key_lengths[b], position = i + length - ROWS;
+    bool seen[COUNTED];
+    int n = 0;
+    for (int64_t k = 0; k < COUNTED; k++) {
+        const bool listed = l->capacity > 0 && is_listed(list_of(l, b, h, i), k / l->block_k);
+        seen[k] = k < length && k <= position &&
+                  (listed || k < counted[c].sink || position - k < counted[c].window);
+        n += seen[k];
+    }
+    for (int d = 0; d < COUNTED; d++) {
+        const double o = (double)trial_o(t, b, h, i)[d];
+        ck_assert_msg(seen[d] ? fabs(o - 1.0 / n) <= 16 * u : o == 0,
+                      "case %d, entry %d head %d row %d: key %d of %d weighs %g", c, (int)b, (int)h, (int)i, d,
+                      n, o);
+    }
+    const double lse = (double)t->lse[(b * 4 + h) * ROWS + i];
+    ck_assert(n ? fabs(lse - log(n)) <= 16 * u * (1 + log(n)) : lse == -INFINITY);
+    return n;
+}
+
+START_TEST(every_key_counts_once)
+{
+    clattn_attention a = trial_problem(BATCH, ROWS, COUNTED);
+    clattn_select s = CLATTN_SELECT_INIT;
+    a.dim_v = COUNTED;
+    a.flags |= CLATTN_KEY_LENGTHS;
+    a.pattern = clattn_causal(CLATTN_BOTTOM_RIGHT);
+    s.scope = counted[_i].scope;
+    s.block_q = 5;
+    s.block_k = 4;
+    s.sink = counted[_i].sink;
+    s.window = counted[_i].window;
+    prune(&a, &s, counted[_i].blocks);
+    struct trial t = trial_make(&a);
+    t.key_lengths[1] = ROWS - 3;
+    list_some(&t);
+    memset(t.q, 0, (size_t)t.q_count * sizeof *t.q);
+    for (int64_t n = 0; n < t.v_count; n++)
+        t.v[n] = n / COUNTED % COUNTED == n % COUNTED;
+    for (int e = 0; e < trial_n_engines; e++) {
+        int empty = 0;
+        trial_run(&t, trial_engines[e]);
+        for (int64_t row = 0; row < BATCH * 4 * ROWS; row++)
+            empty += count_row(&t, _i, row / (4 * ROWS), row / ROWS % 4, row % ROWS) == 0;
+        ck_assert_int_ge(empty, 4 * 3); /* the short entry's first */
+    }
+    trial_free(&t);
+}
+END_TEST
+
 /* ---- any blocks: the workload's lists, which differ from head to head and from block to block ---- */
 static clattn_context *ctx;
 
@@ -352,6 +443,7 @@ int main(void)
     tcase_add_checked_fixture(engines, trial_set_up, trial_tear_down);
     tcase_add_loop_test(engines, kept_pairs_on_every_engine, 0, LEN(methods));
     tcase_add_loop_test(engines, all_candidates_are_dense, 0, LEN(methods) - 1); /* STREAMING has no list */
+    tcase_add_loop_test(engines, every_key_counts_once, 0, LEN(counted));
     suite_add_tcase(suite, engines);
     TCase *others = tcase_create("kinds");
     tcase_add_checked_fixture(others, open_context, close_context);
