@@ -50,7 +50,7 @@ def check_schema(schema, report):
     validate(schema, report, "report")
     assert report["devices"] and report["lines"]
     keys = [n for n, p in schema["properties"]["lines"]["items"]["properties"].items() if p["x-role"] == "key"]
-    assert keys == ["device", "device_name", "problem", "options", "tensors", "refresh"], keys
+    assert keys == ["device", "device_name", "problem", "options", "tensors", "refresh", "delta"], keys
     for line in report["lines"]:
         assert line["device"] in [d["device"] for d in report["devices"]]
         if line["failed"] is None:

@@ -33,6 +33,9 @@ for seed in 1 3; do
     verify --seed $seed --mask 'doc[b,q] == doc[b,k]' --array 'doc=i32[b,k]' --corner tl attn:f32:b2:h2:q64:k64:d16
     verify_large --seed $seed attn:f32:h2:q140:k300:d128:causal-br:lse
     verify_large --seed $seed attn:bf16-f32:b2:h2:q130:k270:d60/41:packed:qtotal=250:ktotal=500:causal-tl
+    verify --seed $seed attn:f32:h4/2:q40:k300:d32:causal-br:lse:tree=64:bq=8:scope=group:near=16
+    verify --seed $seed attn:f32:b2:h4/2:q33:k130:d32:causal-br:lse:tree=32:bq=16/2:scope=all:near=7
+    verify --seed $seed attn:f32:b2:h4/2:q40:k330:d32:causal-br:lse:splits=3:tree=16:bq=8:bk=1:scope=head:near=3
 done
 "$clattn" run --engine blocked attn:f32:h1:q5:k5:d257 2>&1 < /dev/null | grep -q 'head sizes above 256' ||
     { echo "FAILED: a head of 257 was not refused for that reason"; bad=$((bad + 1)); }
@@ -47,4 +50,4 @@ if cmp -s "$tmp/forward_blocked.cl" "$top_builddir/cl/flat/forward_blocked.cl" |
     echo "FAILED: a kernel that does not rescale its sums passed the self-test"
     bad=$((bad + 1))
 fi
-end_checks "blocked engines" 36 && [ "$ran" -eq 36 ]
+end_checks "blocked engines" 42 && [ "$ran" -eq 42 ]

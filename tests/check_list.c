@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * check_list.c - lists on the host: shapes and places, contents that are refused, block-sparse rows there and
- * back. */
+ * check_list.c - lists on the host: shapes and places, contents that are refused, block-sparse rows and block masks
+ * there and back. */
 #include "tests/draw.h"
 #include "tests/suite.h"
 
@@ -295,6 +295,101 @@ START_TEST(any_bytes)
 }
 END_TEST
 
+/* ---- block masks ---- */
+START_TEST(bits_by_hand)
+{
+    static const uint32_t bits[] = {0x41, 0, 0x0e, 0x20}; /* blocks 0 and 6; none; 1, 2, 3; 5 */
+    int32_t data[WORDS], expected[WORDS];
+    uint32_t odd[4], back[5];
+    int64_t n = 0;
+    good_contents(expected);
+    memset(data, 0x7f, sizeof data);
+    for (int r = 0; r < 4; r++)
+        odd[r] = bits[r] | 0xffffff80u; /* behind the 7 blocks: not read */
+    ck_assert_int_eq(clattn_list_import_bits(&small, data, odd, 4, NULL, 0), CLATTN_OK);
+    ck_assert(!memcmp(data, expected, sizeof data));
+    ck_assert_int_eq(clattn_list_export_bits(&small, data, NULL, &n), CLATTN_OK);
+    ck_assert_int_eq(n, 4);
+    memset(back, 0x7f, sizeof back);
+    n = 3;
+    ck_assert_int_eq(clattn_list_export_bits(&small, data, back, &n), CLATTN_BAD_COUNT);
+    ck_assert(n == 3 && back[0] == 0x7f7f7f7f);
+    n = 5;
+    ck_assert_int_eq(clattn_list_export_bits(&small, data, back, &n), CLATTN_OK);
+    ck_assert(n == 4 && !memcmp(back, bits, sizeof bits) && back[4] == 0x7f7f7f7f);
+}
+END_TEST
+
+START_TEST(bits_refused)
+{
+    uint32_t bits[] = {0x41, 0, 0x0e, 0x20};
+    int32_t data[WORDS], before[WORDS];
+    int64_t n = 4;
+    char text[200];
+    clattn_list wide = {sizeof wide, INT64_MAX / 4, 1, 1, 321, 0, 1, 1, 0, 0};
+    good_contents(data);
+    good_contents(before);
+    for (int64_t words = -1; words <= 8; words++)
+        ck_assert_int_eq(clattn_list_import_bits(&small, data, bits, words, text, sizeof text),
+                         words == 4 ? CLATTN_OK : CLATTN_BAD_COUNT);
+    ck_assert(strstr(text, "n_words is 8, and the block mask has 4") != NULL);
+    bits[3] = 0x55;
+    ck_assert_int_eq(clattn_list_import_bits(&small, data, bits, 4, text, sizeof text), CLATTN_BAD_LIST);
+    ck_assert(strstr(text, "scope 1, query block 1: 4 blocks, and the capacity is 3") != NULL);
+    ck_assert(!memcmp(data, before, sizeof data));
+    ck_assert_int_eq(clattn_list_import_bits(NULL, data, bits, 4, NULL, 0), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_list_import_bits(&small, NULL, bits, 4, NULL, 0), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_list_import_bits(&small, data, NULL, 4, NULL, 0), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_list_import_bits(&wide, data, bits, 4, NULL, 0), CLATTN_SIZE_OVERFLOW);
+    ck_assert_int_eq(clattn_list_export_bits(&small, data, bits, NULL), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_list_export_bits(&small, NULL, bits, &n), CLATTN_NULL_ARGUMENT);
+    data[2] = 4;
+    ck_assert_int_eq(clattn_list_export_bits(&small, data, bits, &n), CLATTN_BAD_LIST);
+}
+END_TEST
+
+/* Any bits of any shape: lists that are no longer than the capacity, and the same bits back; or refused, and data as
+ * before. */
+START_TEST(any_bits)
+{
+    int taken = 0;
+    for (int n = 0; n < RANDOM_LISTS; n++) {
+        clattn_list l = {sizeof l, below(3), 1 + below(3), below(4), below(101), 0, 4, 2, 0, 0};
+        const int64_t lists = l.batch * l.scopes * l.q_blocks, width = (l.k_blocks + 31) / 32;
+        uint32_t bits[18 * 4], back[18 * 4];
+        int32_t data[18 * 101], before[18 * 101];
+        int64_t words = lists * width, longest = 0;
+        l.capacity = below(l.k_blocks + 1);
+        l.ids_at = 4 * lists;
+        for (int64_t i = 0; i < words; i++) {
+            bits[i] = (uint32_t)(random_bits() & random_bits());
+            if (i % width == width - 1 && l.k_blocks % 32)
+                bits[i] &= ((uint32_t)1 << l.k_blocks % 32) - 1;
+        }
+        for (int64_t r = 0; r < lists; r++) {
+            int64_t count = 0;
+            for (int64_t g = 0; g < l.k_blocks; g++)
+                count += bits[r * width + g / 32] >> g % 32 & 1;
+            longest = count > longest ? count : longest;
+        }
+        memset(data, 0x7f, sizeof data);
+        memcpy(before, data, sizeof data);
+        clattn_status status = clattn_list_import_bits(&l, data, bits, words, NULL, 0);
+        ck_assert_int_eq(status, longest > l.capacity ? CLATTN_BAD_LIST : CLATTN_OK);
+        if (status) {
+            ck_assert(!memcmp(data, before, sizeof data));
+            continue;
+        }
+        taken += words > 0;
+        ck_assert_int_eq(clattn_list_check(&l, data, NULL, 0), CLATTN_OK);
+        memset(back, 0x7f, sizeof back);
+        ck_assert_int_eq(clattn_list_export_bits(&l, data, back, &words), CLATTN_OK);
+        ck_assert(words == lists * width && (words == 0 || !memcmp(bits, back, (size_t)words * sizeof *bits)));
+    }
+    ck_assert_int_gt(taken, 100);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("list");
@@ -310,5 +405,10 @@ int main(void)
     suite_add_tcase(suite, shape);
     suite_add_tcase(suite, contents);
     suite_add_tcase(suite, rows);
+    TCase *bits = tcase_create("bits");
+    tcase_add_test(bits, bits_by_hand);
+    tcase_add_test(bits, bits_refused);
+    tcase_add_test(bits, any_bits);
+    suite_add_tcase(suite, bits);
     return run_suite(suite);
 }

@@ -186,6 +186,97 @@ START_TEST(all_candidates_are_dense)
 }
 END_TEST
 
+/* ---- AT-08, AT-09: every key counts once, and a row without keys is 0 ----
+ *
+ * Scores of 0 and values that are one-hot: o[d] is 1 / n where the row sees key d and n - 1 others, else exactly
+ * 0.  Sinks, window and listed blocks overlap; without sinks and window, rows of empty lists see nothing, and so do
+ * the first rows of a short entry. */
+enum { COUNTED = 40, ROWS = 21 };
+static const struct {
+    int scope, sink, window, blocks; /* blocks: of a list, at most */
+} counted[] = {
+    {CLATTN_SCOPE_HEAD, 0, 0, 10}, {CLATTN_SCOPE_HEAD, 5, 7, 10}, {CLATTN_SCOPE_GROUP, 0, 1, 10},
+    {CLATTN_SCOPE_ALL, 3, 0, 10},  {CLATTN_SCOPE_ALL, 0, 0, 0},
+};
+
+static bool is_listed(int64_t list, int64_t block)
+{
+    return list % 3 != 1 && (list + 2 * block) % 5 < 2;
+}
+
+static int64_t list_of(const clattn_list *l, int64_t b, int64_t h, int64_t i)
+{
+    return (b * l->scopes + h * l->scopes / 4) * l->q_blocks + i / l->block_q;
+}
+
+static void list_some(const struct trial *t)
+{
+    const clattn_list *l = &t->a.list;
+    for (int64_t r = 0; r < l->batch * l->scopes * l->q_blocks; r++) {
+        int32_t *ids = t->list + l->ids_at / 4 + r * l->capacity, n = 0;
+        for (int32_t block = 0; block < l->k_blocks && l->capacity > 0; block++)
+            if (is_listed(r, block))
+                ids[n++] = block;
+        t->list[l->counts_at / 4 + r] = n;
+    }
+    ck_assert_int_eq(clattn_list_check(l, t->list, NULL, 0), CLATTN_OK);
+}
+
+/* Returns how many keys the row sees. */
+static int count_row(const struct trial *t, int c, int64_t b, int64_t h, int64_t i)
+{
+    const double u = 0x1p-24;
+    const clattn_list *l = &t->a.list;
+    const int64_t length = t->key_lengths[b], position = i + length - ROWS;
+    bool seen[COUNTED];
+    int n = 0;
+    for (int64_t k = 0; k < COUNTED; k++) {
+        const bool listed = l->capacity > 0 && is_listed(list_of(l, b, h, i), k / l->block_k);
+        seen[k] = k < length && k <= position &&
+                  (listed || k < counted[c].sink || position - k < counted[c].window);
+        n += seen[k];
+    }
+    for (int d = 0; d < COUNTED; d++) {
+        const double o = (double)trial_o(t, b, h, i)[d];
+        ck_assert_msg(seen[d] ? fabs(o - 1.0 / n) <= 16 * u : o == 0,
+                      "case %d, entry %d head %d row %d: key %d of %d weighs %g", c, (int)b, (int)h, (int)i, d,
+                      n, o);
+    }
+    const double lse = (double)t->lse[(b * 4 + h) * ROWS + i];
+    ck_assert(n ? fabs(lse - log(n)) <= 16 * u * (1 + log(n)) : lse == -INFINITY);
+    return n;
+}
+
+START_TEST(every_key_counts_once)
+{
+    clattn_attention a = trial_problem(BATCH, ROWS, COUNTED);
+    clattn_select s = CLATTN_SELECT_INIT;
+    a.dim_v = COUNTED;
+    a.flags |= CLATTN_KEY_LENGTHS;
+    a.pattern = clattn_causal(CLATTN_BOTTOM_RIGHT);
+    s.scope = counted[_i].scope;
+    s.block_q = 5;
+    s.block_k = 4;
+    s.sink = counted[_i].sink;
+    s.window = counted[_i].window;
+    prune(&a, &s, counted[_i].blocks);
+    struct trial t = trial_make(&a);
+    t.key_lengths[1] = ROWS - 3;
+    list_some(&t);
+    memset(t.q, 0, (size_t)t.q_count * sizeof *t.q);
+    for (int64_t n = 0; n < t.v_count; n++)
+        t.v[n] = n / COUNTED % COUNTED == n % COUNTED;
+    for (int e = 0; e < trial_n_engines; e++) {
+        int empty = 0;
+        trial_run(&t, trial_engines[e]);
+        for (int64_t row = 0; row < BATCH * 4 * ROWS; row++)
+            empty += count_row(&t, _i, row / (4 * ROWS), row / ROWS % 4, row % ROWS) == 0;
+        ck_assert_int_ge(empty, 4 * 3); /* the short entry's first */
+    }
+    trial_free(&t);
+}
+END_TEST
+
 /* ---- any blocks: the workload's lists, which differ from head to head and from block to block ---- */
 static clattn_context *ctx;
 
@@ -280,6 +371,55 @@ START_TEST(any_blocks)
 }
 END_TEST
 
+/* ---- AT-26: keys in 1 to 64 parts ----
+ *
+ * 64 x 128 keys: 64 parts are one block each on the engine with the largest.  Few of 1024 blocks are listed, so most parts have
+ * none; lists without blocks, and short batch entries, leave rows all of whose parts are empty. */
+static const int parts_tried[] = {1, 2, 3, 4, 5, 7, 10, 16, 22, 32, 63, 64};
+static const struct {
+    const char *problem;
+    int scope, block_q, capacity, sink, window;
+} parted[] = {
+    {"attn:f32:b2:h2/1:q1:k8192:d16:causal-br:lse", CLATTN_SCOPE_HEAD, 1, 6, 3, 17},
+    {"attn:f32:b2:h2:q2:k8192:d16:keylens:lse", CLATTN_SCOPE_GROUP, 1, 9, 0, 0},
+    {"attn:f16:b2:h2/1:q2:k8192:d16:keylens:causal-br:lse", CLATTN_SCOPE_ALL, 2, 6, 0, 5},
+};
+
+static void judge_parted(struct workload *w, const char *engine, int parts)
+{
+    clattn_attention a = w->problem;
+    clattn_plan *plan;
+    char what[300];
+    a.splits = parts;
+    snprintf(a.engine, sizeof a.engine, "%s", engine);
+    snprintf(what, sizeof what, "%s, %d parts", engine, parts);
+    clattn_status status = clattn_plan_create(&plan, ctx, &a);
+    ck_assert_msg(status == CLATTN_OK, "%s: %s", what, clattn_status_name(status));
+    judge(w, plan, what);
+    clattn_plan_destroy(plan);
+}
+
+/* Every number of parts gives the single pass's numbers: each is as near to the oracle as doc/numerics.md wants. */
+START_TEST(any_number_of_parts)
+{
+    clattn_attention a = CLATTN_ATTENTION_INIT;
+    clattn_select s = CLATTN_SELECT_INIT;
+    struct workload w;
+    s.scope = parted[_i].scope;
+    s.block_q = parted[_i].block_q;
+    s.block_k = BLOCK_K;
+    s.sink = parted[_i].sink;
+    s.window = parted[_i].window;
+    ck_assert_int_eq(clattn_problem_parse(&a, parted[_i].problem, NULL, 0), CLATTN_OK);
+    prune(&a, &s, parted[_i].capacity);
+    ck_assert_int_eq(workload_make(&w, &a, 26, WORKLOAD_POISON), CLATTN_OK);
+    for (int e = 0; e < trial_n_engines; e++)
+        for (int i = 0; i < LEN(parts_tried); i++)
+            judge_parted(&w, trial_engines[e], parts_tried[i]);
+    workload_free(&w);
+}
+END_TEST
+
 /* Without ids there is still a list: sinks and window are all that rows see. */
 START_TEST(capacity_0)
 {
@@ -303,11 +443,17 @@ int main(void)
     tcase_add_checked_fixture(engines, trial_set_up, trial_tear_down);
     tcase_add_loop_test(engines, kept_pairs_on_every_engine, 0, LEN(methods));
     tcase_add_loop_test(engines, all_candidates_are_dense, 0, LEN(methods) - 1); /* STREAMING has no list */
+    tcase_add_loop_test(engines, every_key_counts_once, 0, LEN(counted));
     suite_add_tcase(suite, engines);
     TCase *others = tcase_create("kinds");
     tcase_add_checked_fixture(others, open_context, close_context);
     tcase_add_loop_test(others, any_blocks, 0, LEN(kinds));
     tcase_add_test(others, capacity_0);
     suite_add_tcase(suite, others);
+    TCase *parts = tcase_create("parts");
+    tcase_add_checked_fixture(parts, trial_set_up, trial_tear_down);
+    tcase_add_checked_fixture(parts, open_context, close_context);
+    tcase_add_loop_test(parts, any_number_of_parts, 0, LEN(parted));
+    suite_add_tcase(suite, parts);
     return run_suite(suite);
 }

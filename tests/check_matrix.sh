@@ -45,6 +45,14 @@ for seed in 1 3; do
     decode --seed $seed --score '30 * tanh(score / 30)' attn:f16:h4/1:q4:k70:d32:causal-br:lse
     decode --seed $seed --score 'score - slope[h] * abs(q - k)' --array 'slope=f32[h]' --corner br attn:bf16:h4/2:q10:k190:d32
     decode --seed $seed --mask 'doc[b,q] == doc[b,k]' --array 'doc=i32[b,k]' --corner tl attn:f16:b2:h2:q30:k64:d16
+    # lists: heads of a group share them, and a tile that they cut or that lies in one; blocks of one key
+    verify --seed $seed attn:f16:h4/2:q40:k300:d32:causal-br:lse:tree=64:bq=8:scope=group:near=16
+    verify --seed $seed attn:f16:b2:h4/2:q33:k130:d32:causal-br:lse:tree=32:bq=16/2:scope=all:near=7
+    verify --seed $seed attn:f16:b2:h4/1:q21:k130:d32:causal-br:lse:tree=16:bq=4:bk=1:scope=group:near=3
+    verify --seed $seed attn:f16:h4/2:q20:k200:d32:causal-br:lse:tree=16:bq=3:bk=2:scope=head:near=1
+    decode --seed $seed attn:f16:b2:h8/2:q3:k300:d32:causal-br:lse:tree=64:bq=1:scope=group:near=16
+    decode --seed $seed attn:f16:h4/1:q4:k500:d32:causal-br:lse:tree=48:bq=4:bk=1:scope=all:near=9
+    decode --seed $seed attn:f16:b3:h6/2:q2:k165:d32:causal-br:lse:tree=16:bk=4:bq=2:scope=head:near=3
 done
 "$clattn" run --engine matrix-generic attn:f32:h1:q5:k5:d8 --normaliser count --weight 'relu(score)' 2>&1 < /dev/null |
     grep -q 'a softmax of usual scale is wanted' ||
@@ -67,4 +75,4 @@ finds matrix-generic forward_matrix 's|rescale(o, &g);|;|' 'gave wrong numbers' 
 finds matrix-generic forward_matrix 's|passed = !are_too_large(sums.rounded);|;|' '0 passed, 1 failed' --seed 3 attn:f16:h2:q40:k700:d64
 finds decode-generic forward_decode 's|rescale(o, &g);|;|' 'gave wrong numbers' attn:f16:h2:q4:k70:d64
 finds decode-generic forward_decode 's|t = 1; t < TEAMS; t++|t = 1; t < 1; t++|' 'gave wrong numbers' attn:f16:h2:q4:k70:d64
-end_checks "matrix engines" 52 && [ "$ran" -eq 52 ]
+end_checks "matrix engines" 66 && [ "$ran" -eq 66 ]

@@ -28,6 +28,8 @@ clean() { # a command of clattn that compares, with its arguments
 
 for engine in portable vector blocked matrix-generic; do
     case $engine in matrix-generic) out= ;; *) out=-f32 ;; esac # it takes one storage throughout
+    least=attn:f32:h1:q1:k1:d1
+    case $engine in blocked) least=attn:f32:h1:q1:k10:d1:causal-br:minmax=2:bk=1:bq=1:sink=1:near=2 ;; esac # a minute, like each of its problems
     for problem in \
         attn:f32:h2/1:q5:k37:d8/5:causal-br:lse \
         attn:f16:h2:q40:k70:d24:window9-tl \
@@ -35,7 +37,7 @@ for engine in portable vector blocked matrix-generic; do
         attn:f32:b2:h2:q33:k65:d40:prefix7-tl:keylens \
         "attn:f16$out:b3:h2/1:q9:k17:d6:causal-br:packed" \
         attn:f32:h2:q17:k130:d66/12:layout=bthd \
-        attn:f32:h1:q1:k1:d1; do
+        $least; do
         clean verify --engine $engine --problems 1 --seed 3 "$problem"
     done
 done
@@ -49,10 +51,15 @@ for problem in \
     clean verify --engine decode-generic --problems 1 --seed 3 "$problem"
 done
 
-# selections, by groups of many items
-for selection in tree=4:bk=2 staged=4.8/2.4 mean=40:bk=2:mass=0.6 minmax=4:bk=1:certify:margin=9; do
-    clean select --check attn:f32:h1:q3:k40:d3:causal-br:$selection:bq=4/2:sink=2:near=3
-done
+# selections, by groups of many items, and attention over their lists
+while read -r engine selection; do
+    clean verify --engine "$engine" "attn:f32:h1:q3:k40:d3:causal-br:$selection:bq=4/2:sink=2:near=3"
+done << 'END'
+portable tree=4:bk=2
+vector staged=4.8/2.4
+vector mean=40:bk=2:mass=0.6
+vector minmax=4:bk=1:certify:margin=9
+END
 for selection in tree=4:bk=2:rope=relative/40 staged=4.8/2.4:rope=chunks/40; do
     clean select --check attn:f32:h1:q3:k40:d4:causal-br:$selection:bq=4/2:sink=2:near=3
 done

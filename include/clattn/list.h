@@ -27,6 +27,11 @@
  *
  * Block-sparse rows, as other libraries write them, are starts and ids: list r is ids[starts[r]] to
  * ids[starts[r + 1] - 1], lists in the order of counts.
+ *
+ * Block masks are bits, 1 where a list has a block:
+ *
+ *     bits [batch][scopes][q_blocks][k_blocks]      as an array of type CLATTN_BITS lies: 32 a word from the lowest
+ *                                                   bit on, each list from a word on, ceil(k_blocks / 32) words
  */
 #ifndef CLATTN_LIST_H
 #define CLATTN_LIST_H
@@ -85,6 +90,19 @@ CLATTN_API clattn_status clattn_list_import(const clattn_list *list, int32_t *da
  * BAD_LIST as clattn_list_check; BAD_COUNT: ids has room for n_ids, and there are more. */
 CLATTN_API clattn_status clattn_list_export(const clattn_list *list, const int32_t *data, int64_t *starts,
                                             int32_t *ids, int64_t n_ids);
+
+/* Write a block mask into data; bits has n_words.  What stands in a list's last word behind k_blocks is not read.  On
+ * failure data is as before.  BAD_LIST: a list that is longer than the capacity, the first of which is in the
+ * sentence; BAD_COUNT: n_words is not how many the lists' mask has; SIZE_OVERFLOW, and the statuses of
+ * clattn_list_bytes. */
+CLATTN_API clattn_status clattn_list_import_bits(const clattn_list *list, int32_t *data, const uint32_t *bits,
+                                                 int64_t n_words, char *text, size_t size);
+
+/* Write data as a block mask; 0 behind k_blocks.  *n_words: how many words bits has room for, and then how many the
+ * mask has; bits NULL asks for that alone.  BAD_LIST as clattn_list_check; BAD_COUNT: there are more;
+ * SIZE_OVERFLOW. */
+CLATTN_API clattn_status clattn_list_export_bits(const clattn_list *list, const int32_t *data, uint32_t *bits,
+                                                 int64_t *n_words);
 CLATTN_END
 
 #endif

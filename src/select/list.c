@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * list.c - lists of key blocks on the host: their shape, and block-sparse rows in and out, never trusted. */
+ * list.c - lists of key blocks on the host: their shape; block-sparse rows and block masks in and out, never
+ * trusted. */
 #include "select/select.h"
 
 #include <stdio.h>
@@ -280,5 +281,84 @@ clattn_status clattn_list_export(const clattn_list *list, const int32_t *data, i
         if (data[at.counts + r] > 0)
             memcpy(ids + starts[r], data + at.ids + r * list->capacity,
                    (size_t)data[at.counts + r] * sizeof *ids);
+    return CLATTN_OK;
+}
+
+/* ---- block masks ---- */
+static int64_t mask_width(const clattn_list *l) /* words of a list */
+{
+    return clattn__ceil_div(l->k_blocks, 32);
+}
+
+static bool has_block(const uint32_t *words, int64_t block)
+{
+    return words[block / 32] >> block % 32 & 1;
+}
+
+static clattn_status check_bits(const clattn_list *l, int64_t lists, const uint32_t *bits, char *text, size_t size)
+{
+    const int64_t width = mask_width(l);
+    for (int64_t r = 0; r < lists; r++) {
+        int64_t n = 0;
+        for (int64_t block = 0; block < l->k_blocks; block++)
+            n += has_block(bits + r * width, block);
+        if (n > l->capacity)
+            return refuse_list(l, r, "%lld blocks, and the capacity is %lld", n, l->capacity, text, size);
+    }
+    return CLATTN_OK;
+}
+
+clattn_status clattn_list_import_bits(const clattn_list *list, int32_t *data, const uint32_t *bits,
+                                      int64_t n_words, char *text, size_t size)
+{
+    struct clattn__list_places at;
+    int64_t words;
+    clattn_status status = clattn__list_places(list, &at, text, size);
+    if (status)
+        return status;
+    if (!clattn__mul(at.lists, mask_width(list), &words))
+        return clattn__refuse(text, size, CLATTN_SIZE_OVERFLOW, "the block mask");
+    if (n_words != words)
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "n_words is %lld, and the block mask has %lld",
+                              (long long)n_words, (long long)words);
+    if ((!bits && words > 0) || (!data && at.end > 0))
+        return clattn__refuse(text, size, CLATTN_NULL_ARGUMENT, "data or bits");
+    status = check_bits(list, at.lists, bits, text, size);
+    for (int64_t r = 0; !status && r < at.lists; r++) {
+        int32_t *ids = data + at.ids + r * list->capacity;
+        int32_t n = 0;
+        for (int64_t block = 0; block < list->k_blocks; block++)
+            if (has_block(bits + r * mask_width(list), block))
+                ids[n++] = (int32_t)block;
+        data[at.counts + r] = n;
+        for (int64_t j = n; j < list->capacity; j++)
+            ids[j] = -1;
+    }
+    return status;
+}
+
+clattn_status clattn_list_export_bits(const clattn_list *list, const int32_t *data, uint32_t *bits, int64_t *n_words)
+{
+    struct clattn__list_places at;
+    int64_t words;
+    clattn_status status = clattn_list_check(list, data, NULL, 0);
+    if (status)
+        return status;
+    if (!n_words)
+        return CLATTN_NULL_ARGUMENT;
+    clattn__list_places(list, &at, NULL, 0);
+    if (!clattn__mul(at.lists, mask_width(list), &words))
+        return CLATTN_SIZE_OVERFLOW;
+    if (bits && *n_words < words)
+        return CLATTN_BAD_COUNT;
+    *n_words = words;
+    if (!bits || words == 0)
+        return CLATTN_OK;
+    memset(bits, 0, (size_t)words * sizeof *bits);
+    for (int64_t r = 0; r < at.lists; r++)
+        for (int32_t j = 0; j < data[at.counts + r]; j++) {
+            const int32_t block = data[at.ids + r * list->capacity + j];
+            bits[r * mask_width(list) + block / 32] |= (uint32_t)1 << block % 32;
+        }
     return CLATTN_OK;
 }
