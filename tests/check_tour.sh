@@ -1,12 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_tour.sh - doc/tour.md is what happens: its commands are run on PoCL, and what they print is compared with what stands there.
+# check_tour.sh - doc/tour.md is what happens: its commands are run on PoCL, and their output compared with what
+# stands there.
 #
 #     make check TESTS=tests/check_tour.sh    compare
-#     sh tests/check_tour.sh --write          write the outputs anew (the build is in build/, or where top_builddir says)
+#     sh tests/check_tour.sh --write          write the outputs anew (of build/, or of $top_builddir)
 #
-# A command is a line of four blanks and `$ '; what it prints, and how it ends where that is a mistake (status 2 and more), follows in
-# the same block.  All run in a folder like build/ beside the sources.  What differs from machine to machine is in plain_words.
+# A command is a line of four blanks and `$ '; what it prints, and how it ends where that is a mistake (status 2 and
+# more), follows in the same block.  All run in a folder like build/ beside the sources.  What differs from machine to
+# machine is in plain_words.
 set -u
 top_srcdir=${top_srcdir:-$(cd "$(dirname "$0")/.." && pwd)}
 top_builddir=${top_builddir:-$top_srcdir/build}
@@ -18,12 +20,13 @@ use_runtime pocl || { echo "skipped: PoCL ($why)"; exit 77; }
 tmp=$(mktemp -d) || exit 99
 trap 'rm -rf "$tmp"' EXIT
 
-# A folder as the reader's: the program by its name, the library as if it were installed, no lines of tuning of other days.
+# A folder as the reader's: the program by its name, the library as if it were installed, no lines of tuning of other
+# days.  The folder's cc calls the build's compiler, which may be called cc too.
 mkdir "$tmp/build" "$tmp/bin" && ln -s "$top_srcdir/tests" "$top_srcdir/doc" "$tmp" || exit 99
-printf '#!/bin/sh\nPATH="%s"\nexec %s "$@"\n' "$PATH" "${CC:-cc}" > "$tmp/bin/cc" # the folder's own cc is not its own compiler
+printf '#!/bin/sh\nPATH="%s"\nexec %s "$@"\n' "$PATH" "${CC:-cc}" > "$tmp/bin/cc"
 chmod +x "$tmp/bin/cc"
-sed "s|^libdir=.*|libdir=$top_builddir/.libs|; s|^includedir=.*|includedir=$top_srcdir/include|; s|^Cflags:.*|& -I$top_builddir/include|" \
-    "$top_builddir/clattn.pc" > "$tmp/bin/clattn.pc"
+sed -e "s|^libdir=.*|libdir=$top_builddir/.libs|" -e "s|^includedir=.*|includedir=$top_srcdir/include|" \
+    -e "s|^Cflags:.*|& -I$top_builddir/include|" "$top_builddir/clattn.pc" > "$tmp/bin/clattn.pc"
 PATH=$tmp/bin:$top_builddir:$PATH
 PKG_CONFIG_PATH=$tmp/bin${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
 LD_LIBRARY_PATH=$top_builddir/.libs${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
@@ -61,14 +64,16 @@ again() {
     done < "$tour"
 }
 
-# What may differ in a block, and nothing else may: the state and the meters of the machine, and its driver's traps (left out); names of
-# devices, drivers and vendors; whether an engine fits and why; dates; verdicts of a comparison; units of bytes; numbers; widths.
+# What may differ in a block, and nothing else may: the state and the meters of the machine, and its driver's traps
+# (left out); names of devices, drivers and vendors; whether an engine fits and why, and what serves; dates; verdicts of
+# a comparison; units of bytes; numbers; widths.
 plain_words() {
     sed -E -e '/^    \$ /b' -e '/^    /!b' \
-        -e '/^ *(WARNING: |trap  )/d' -e '/^ +([0-9.e-]+ J, [0-9]+ W)?( at [0-9]+ MHz)?$/d' \
-        -e 's/(basic|pthread|cpu)-.* \(Portable/DEVICE (Portable/' -e 's/(basic|pthread|cpu)-[^|]* \| [^|]* \|/DEVICE | DRIVER |/' \
+        -e '/^ *(WARNING: |trap  )/d' -e '/^ +([0-9.e+-]+ J, [0-9]+ W)?( at [0-9]+ MHz)?$/d' \
+        -e 's/(basic|pthread|cpu)-.* \(Portable/DEVICE (Portable/' \
+        -e 's/(basic|pthread|cpu)-[^|]* \| [^|]* \|/DEVICE | DRIVER |/' \
         -e 's/(basic|pthread|cpu)-.*/DEVICE/' -e 's/driver [^,)]*/driver DRIVER/' -e 's/(cpu by )[^;]*/\1VENDOR/' \
-        -e 's/^( +engine +[a-z-]+ +)(fits|does not fit): .*/\1FITS/' \
+        -e 's/^( +engine +[a-z-]+ +)(fits|does not fit): .*/\1FITS/' -e 's/^( +(untuned|serves) +).*/\1CHOICE/' \
         -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]*Z/DATE/g' -e 's/(% +)(faster|SLOWER|within noise)( \(.*\))?$/\1VERDICT/' \
         -e 's/[KMG]iB/B/g' \
         -e ':n' -e 's/(^|[^A-Za-z0-9_.])[-+]?[0-9]+([.][0-9]+)*(e[-+]?[0-9]+)?/\1N/' -e 'tn' -e 's/ +/ /g' "$1"
