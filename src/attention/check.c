@@ -288,7 +288,8 @@ static clattn_status check_rules(struct clattn__problem *p, struct details d)
         return status;
     bool square = a->q_len == a->kv_len && !(a->flags & (CLATTN_PACKED | CLATTN_KEY_LENGTHS));
     if (clattn__expr_uses_index(p->rules, CLATTN__INDEX_Q) && a->pattern.corner == CLATTN_NO_CORNER && !square)
-        return refuse(d, CLATTN_BAD_CORNER, "a rule speaks of q, and queries and keys may differ in number");
+        return refuse(d, CLATTN_BAD_CORNER, "a rule speaks of q, and queries and keys may differ in number; "
+                                            "a pattern in text ends in -tl or -br, as causal-br");
     p->bottom_right = a->pattern.corner == CLATTN_BOTTOM_RIGHT;
     return check_list(p, d);
 }

@@ -179,7 +179,7 @@ static const char help[] =
     "  --tensors NAME     the real tensors of this folder for the problems, as causal; random ones without\n"
     "  --powercap DIR     folder of Linux' counters of energy (/sys/class/powercap)\n"
     "  --data DIR         where that folder is (tests/data)\n" HELP_HELP
-    "\nExit status: 0, 1 if a problem failed, 2 after a mistake in the call or an error.\n";
+    "\nExit status: 0, 1 if a problem failed or with --compare is slower, 2 after a mistake in the call or an error.\n";
 
 static int add_device(struct bench *b)
 {

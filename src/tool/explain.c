@@ -74,7 +74,7 @@ static void print_shares(const struct explain *e, const struct map *map)
     size_t count[3] = {0, 0, 0}, all = map->rows * map->columns;
     for (size_t i = 0; i < all; i++)
         count[map->class[i]]++;
-    printf("tiles       %zu of %lld queries x %lld keys, batch entry %lld, head %lld: %zu EMPTY (%.1f %%), %zu PARTIAL (%.1f %%), "
+    printf("tiles       %zu, each %lld queries x %lld keys; batch entry %lld, head %lld: %zu EMPTY (%.1f %%), %zu PARTIAL (%.1f %%), "
            "%zu FULL (%.1f %%)\n",
            all, e->tile_q, e->tile_k, e->batch, e->head, count[0], all ? 100.0 * (double)count[0] / (double)all : 0, count[1],
            all ? 100.0 * (double)count[1] / (double)all : 0, count[2], all ? 100.0 * (double)count[2] / (double)all : 0);
