@@ -326,7 +326,7 @@ int command_tune(int argc, char **argv)
     clattn_tuning_path(user, sizeof user);
     if (!t.path)
         t.path = user;
-    if (!t.path[0])
+    if (!t.path[0] && t.effort != ESTIMATE)
         return mistake("there is no file to keep lines in: name one with --output, or by CLATTN_TUNING or HOME");
     return optind < argc ? tune(&t, argc - optind, argv + optind) : tune(&t, N_STANDARD, standard);
 }
