@@ -80,12 +80,31 @@ static int find_candidate(struct search *s, const char *setting)
     return s->n++;
 }
 
-/* Whether an earlier run found that it is wrong, hangs or crashes. */
+/* Whether a setting has all words, engine and values, of a blocked one of so many characters. */
+static bool has_words(const char *setting, const char *blocked, size_t length)
+{
+    char word[128], words[512];
+    snprintf(words, sizeof words, " %s ", setting);
+    for (size_t at = 0, n; at < length; at += n + 1) {
+        n = strcspn(blocked + at, " |\n");
+        snprintf(word, sizeof word, " %.*s ", (int)n, blocked + at);
+        if (n > 0 && !strstr(words, word))
+            return false;
+    }
+    return true;
+}
+
+/* Whether an earlier run found that it, or all settings with some of its values, are wrong, hang or crash. */
 static bool is_blocked(const struct search *s, const char *setting)
 {
-    char line[1024];
-    snprintf(line, sizeof line, "\nblock | %s | %s | ", s->key, setting);
-    return strstr(s->known, line) != NULL;
+    char begin[1024];
+    const int n = snprintf(begin, sizeof begin, "\nblock | %s | ", s->key);
+    for (const char *line = s->known; (line = strstr(line, begin)) != NULL;) {
+        line += n;
+        if (has_words(setting, line, strcspn(line, "|\n")))
+            return true;
+    }
+    return false;
 }
 
 /* Measure one for at least so many rounds; false if it is no candidate any more. */
