@@ -22,13 +22,6 @@ engine() {
     "$clattn" run "$@" < /dev/null 2>&1 | sed -n -e 's/^engine *//p' -e 's/^\[fault\] builds.*/and/p' | tr '\n' ' '
 }
 
-expect() { # what is wanted, a command
-    wanted=$1
-    shift
-    said=$("$@" 2>&1 < /dev/null)
-    [ "$said" = "$wanted" ] || { echo "wanted '$wanted', and it was '$said'"; return 1; }
-}
-
 with_fault() { # abort:TEXT or hang:TEXT, a command
     FAULT_BUILD=$1
     export FAULT_BUILD

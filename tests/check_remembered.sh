@@ -22,13 +22,6 @@ engine() {
     "$clattn" run "$@" < /dev/null 2>&1 | sed -n -e 's/^engine *//p' -e 's/^\[fault\] builds //p' | tr '\n' ' '
 }
 
-expect() { # what is wanted, a command
-    wanted=$1
-    shift
-    said=$("$@" 2>&1 < /dev/null)
-    [ "$said" = "$wanted" ] || { echo "wanted '$wanted', and it was '$said'"; return 1; }
-}
-
 quarantined() { # of which driver: lines of `clattn devices'
     FAULT_GUISE=$1 "$clattn" devices 2> /dev/null | sed -n 's/^  quarantined  //p' | sed "s/$(date -u +%Y-%m-%d)/today/" | sort
 }

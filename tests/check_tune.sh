@@ -15,13 +15,6 @@ CLATTN_CACHE_DIR=$tmp/cache
 CLATTN_TUNING=$tmp/tuning
 export CLATTN_CACHE_DIR CLATTN_TUNING
 
-expect() { # what is wanted, a command
-    wanted=$1
-    shift
-    said=$("$@" 2>&1 < /dev/null)
-    [ "$said" = "$wanted" ] || { echo "wanted '$wanted', and it was '$said'"; return 1; }
-}
-
 has() { # an expression, a command
     wanted=$1
     shift

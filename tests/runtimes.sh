@@ -2,6 +2,7 @@
 # runtimes.sh - sourced by the tests: which OpenCL implementation they see, and nothing else of this machine's.
 #
 #     use_runtime NAME    pocl, pocl-avx2, pocl-sse, rusticl, oclgrind, intel, nvidia (a GPU), or any (what the machine offers)
+#     expect SAID COMMAND whether it prints just that
 #     check COMMAND       run it; end_checks NAME N: what became of all, of which there have to be N or more
 #
 # Sets OCL_ICD_VENDORS to a folder that names one driver.  Returns 1, with the reason in $why, where it is not installed.
@@ -113,6 +114,13 @@ check() {
     echo "== $*"
     ran=$((ran + 1))
     "$@" < /dev/null || { echo "FAILED: $*"; bad=$((bad + 1)); }
+}
+
+expect() { # what is wanted, a command
+    wanted=$1
+    shift
+    said=$("$@" 2>&1 < /dev/null)
+    [ "$said" = "$wanted" ] || { echo "wanted '$wanted', and it was '$said'"; return 1; }
 }
 
 end_checks() {

@@ -6,8 +6,8 @@
  * A work-group of ACROSS x DOWN items owns BQ rows.  Item (x, y) makes NQ x MK scores and NQ x MD outputs in registers: fours of rows
  * y, y + DOWN ..., fours of keys and of columns x, x + ACROSS ...  Everything passes through local memory as f32, so that a step of a
  * product reads rows of it: queries and keys column by column, in chunks of NT columns; weights by key; values in chunks of VALUE_ROWS
- * rows.  There are two places for chunks, and a chunk costs one barrier: while one is multiplied, the next one is on its way to the items'
- * registers; then they put it into the other place, and ask for the one after it before they wait for each other.
+ * rows.  There are two places for chunks: while one is multiplied, items hold the next in registers, and put it into the other; a chunk
+ * costs one barrier.
  *
  *     local:  places [2] of [NT][QUERY_PITCH] queries and [NT][KEY_PITCH] keys, or of [VALUE_ROWS][VALUE_PITCH] values
  *             weights [BK][WEIGHT_PITCH]; while maxima are joined [ACROSS][WEIGHT_PITCH]
@@ -66,7 +66,6 @@ static inline float join_sum(float x) { return x; }
 #define KEY_PITCH (BK + 4)
 #define KEYS_AT (NT * QUERY_PITCH)
 #define COLUMNS_PLACE (KEYS_AT + NT * KEY_PITCH)
-#define COLUMN_CHUNKS ((DIM + NT - 1) / NT)
 #define PLACE (COLUMNS_PLACE < DOWN * VALUE_PITCH ? DOWN * VALUE_PITCH : COLUMNS_PLACE)
 #if 64 * VALUE_PITCH <= COLUMNS_PLACE && BK >= 64
 #define VALUE_ROWS 64

@@ -102,7 +102,7 @@ static inline struct taken find_seen(const struct shared *shared, struct turn *t
     struct taken b = look_at(shared, t, item);
 #if MASK_RULE
     while (b.own.class == 0) {
-        if (!b.last && (t->place + 1 == NT ? 0 : t->place + 1) == held) {
+        if (!b.last && place_after(t->place) == held) {
             b.own.class = 1;
             break;
         }

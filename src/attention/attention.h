@@ -145,8 +145,8 @@ struct clattn__buffer_rule {
 };
 clattn_status clattn__check_buffer(clattn_context *ctx, const struct clattn__buffer_rule *rule);
 clattn_status clattn__check_aliases(clattn_context *ctx, const struct clattn__buffer_rule *rules, size_t count);
-clattn_status clattn__check_queue(clattn_context *ctx, cl_command_queue queue);
-clattn_status clattn__check_wait(clattn_context *ctx, struct clattn__wait wait);
+/* Where an enqueue goes and what it waits for. */
+clattn_status clattn__check_order(clattn_context *ctx, cl_command_queue queue, struct clattn__wait wait);
 
 /* ---- plan.c ---- */
 #define CLATTN__WHY_SIZE 1024

@@ -77,7 +77,7 @@ clattn_status clattn__check_aliases(clattn_context *ctx, const struct clattn__bu
     return CLATTN_OK;
 }
 
-clattn_status clattn__check_queue(clattn_context *ctx, cl_command_queue queue)
+static clattn_status check_queue(clattn_context *ctx, cl_command_queue queue)
 {
     cl_context context = NULL;
     cl_device_id device = NULL;
@@ -94,7 +94,7 @@ clattn_status clattn__check_queue(clattn_context *ctx, cl_command_queue queue)
     return CLATTN_OK;
 }
 
-clattn_status clattn__check_wait(clattn_context *ctx, struct clattn__wait wait)
+static clattn_status check_wait(clattn_context *ctx, struct clattn__wait wait)
 {
     if ((wait.count > 0) != (wait.events != NULL))
         return clattn__fail(ctx, CLATTN_BAD_WAIT_LIST, CL_SUCCESS, "n_wait is %u and wait is %s", (unsigned)wait.count,
@@ -115,4 +115,10 @@ clattn_status clattn__check_wait(clattn_context *ctx, struct clattn__wait wait)
             return clattn__fail(ctx, CLATTN_DEPENDENCY_FAILED, state, "wait[%u] ended with %d", (unsigned)i, (int)state);
     }
     return CLATTN_OK;
+}
+
+clattn_status clattn__check_order(clattn_context *ctx, cl_command_queue queue, struct clattn__wait wait)
+{
+    clattn_status status = check_queue(ctx, queue);
+    return status ? status : check_wait(ctx, wait);
 }

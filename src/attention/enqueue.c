@@ -202,9 +202,7 @@ clattn_status clattn_enqueue_forward(clattn_plan *plan, cl_command_queue queue, 
     if (io->size != sizeof *io)
         return clattn__fail(ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS, "clattn_io.size is %zu, this library's is %zu",
                             io->size, sizeof *io);
-    status = clattn__check_queue(ctx, queue);
-    if (!status)
-        status = clattn__check_wait(ctx, waits);
+    status = clattn__check_order(ctx, queue, waits);
     if (!status)
         status = check_io(plan, io);
     if (status)

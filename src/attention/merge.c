@@ -250,9 +250,7 @@ clattn_status clattn_enqueue_merge(clattn_merge_plan *plan, cl_command_queue que
         return CLATTN_BAD_HANDLE;
     clattn_status status = clattn__context_check(plan->ctx);
     if (!status)
-        status = clattn__check_queue(plan->ctx, queue);
-    if (!status)
-        status = clattn__check_wait(plan->ctx, waits);
+        status = clattn__check_order(plan->ctx, queue, waits);
     if (!status)
         status = check_buffers(plan, part_o, part_lse, o, lse);
     if (status)

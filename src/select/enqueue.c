@@ -175,8 +175,7 @@ static clattn_status check_call(const clattn_select_plan *plan, cl_command_queue
     if (io->size != sizeof *io)
         return clattn__fail(plan->ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS, "clattn_select_io.size is %zu, this library's is %zu",
                             io->size, sizeof *io);
-    status = clattn__check_queue(plan->ctx, queue);
-    return status ? status : clattn__check_wait(plan->ctx, wait);
+    return clattn__check_order(plan->ctx, queue, wait);
 }
 
 /* Enqueue what body makes of a run; uses_workspace: as one of those that share the plan's own. */

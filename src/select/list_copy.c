@@ -82,9 +82,7 @@ clattn_status clattn_enqueue_list_copy(clattn_context *ctx, cl_command_queue que
     if (!status)
         status = check_buffers(ctx, &copy);
     if (!status)
-        status = clattn__check_queue(ctx, queue);
-    if (!status)
-        status = clattn__check_wait(ctx, waits);
+        status = clattn__check_order(ctx, queue, waits);
     if (status)
         return status;
     const cl_int code = clattn__chain_enqueue(NULL, queue, waits, event, copy_lists, &copy);
