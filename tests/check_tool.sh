@@ -191,6 +191,8 @@ mistake 'needs float32' run --check "$tmp/half.npy" $small
 mistake 'packed' run --check "$tmp/dense.npy" attn:f32:h2:q5:k7:d8:packed:qtotal=5:ktotal=7
 mistake 'packed' run --o "$tmp/p.npy" attn:f32:h2:q5:k7:d8:packed:qtotal=5:ktotal=7
 mistake 'cannot hold bf16' run --o "$tmp/p.npy" attn:bf16:h2:q5:k7:d8
+mistake '/nowhere/p.npy: it cannot be written' run --o /nowhere/p.npy attn:f32:h2:q5:k7:d8
+[ ! -s "$tmp/out" ] || fail 'a result that cannot be saved was worked out'
 mistake 'next index' run --array n="$tmp/half.npy" --mask 'k < n[b]' $small
 expect 0 'time' run --array n="$tmp/lens.npy" --mask 'k < n[b]' $small
 expect 0 'time' run --array n="$tmp/half.npy" --mask 'k < n[b, h, 0]' $small

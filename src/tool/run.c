@@ -194,7 +194,7 @@ static int run_problem(struct run_options *o, const char *text)
     clattn_status status = workload_make(&w, &problem, (uint64_t)o->seed, WORKLOAD_NORMAL);
     if (status)
         return failed(NULL, status, text);
-    int code = load_inputs(o, &w);
+    int code = check_saving(o->o, &w, 'o') || check_saving(o->lse, &w, 'l') ? EXIT_MISTAKE : load_inputs(o, &w);
     if (!code && (status = clattn_context_open(&ctx, o->device)))
         code = failed(NULL, status, o->device ? o->device : "devices");
     if (!code) {

@@ -5,9 +5,12 @@
 
 #include "tool/npy.h"
 
+#include <errno.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define UNIT 0x1p-24
 
@@ -229,16 +232,33 @@ int load_arrays(const struct problem_options *options, struct workload *w)
 }
 
 /* ---- out ---- */
+/* A file that is there must be writable, else its folder. */
+static int may_write(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char folder[4096] = ".";
+    if (slash && slash - path < (ptrdiff_t)sizeof folder - 1)
+        snprintf(folder, sizeof folder, "%.*s", (int)(slash - path) + 1, path);
+    return access(access(path, F_OK) ? folder : path, W_OK) ? mistake("%s: it cannot be written: %s", path, strerror(errno)) : 0;
+}
+
+int check_saving(const char *path, const struct workload *w, char name)
+{
+    if (!path)
+        return 0;
+    if (tensor_of(w, name).type == CLATTN_BF16)
+        return mistake("--o: .npy cannot hold bf16; ask for f32 output, as in attn:bf16-f32:...");
+    if (w->problem.flags & CLATTN_PACKED)
+        return mistake("--o and --lse do not go with packed problems");
+    return may_write(path);
+}
+
 int save_tensor(const char *path, const struct workload *w, char name)
 {
     struct tensor t = tensor_of(w, name);
     char message[512];
     if (!path)
         return 0;
-    if (t.type == CLATTN_BF16)
-        return mistake("--o: .npy cannot hold bf16; ask for f32 output, as in attn:bf16-f32:...");
-    if (w->problem.flags & CLATTN_PACKED)
-        return mistake("--o and --lse do not go with packed problems");
     size_t bytes = (size_t)(t.width * element_bytes(&t));
     char *rows = malloc((size_t)row_count(&t) * bytes + 1);
     if (!rows)

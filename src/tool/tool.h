@@ -96,6 +96,7 @@ int load_tensor(const char *path, struct workload *w, char name); /* 'q', 'k', '
 int load_lengths(const char *path, struct workload *w);
 int load_arrays(const struct problem_options *options, struct workload *w); /* those that name a file */
 int describe_array(const char *path, clattn_array *array); /* type and dimensions of a file */
+int check_saving(const char *path, const struct workload *w, char name); /* before the work: whether save_tensor can */
 int save_tensor(const char *path, const struct workload *w, char name); /* 'o', 'l' (lse) */
 
 struct comparison {
