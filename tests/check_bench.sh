@@ -16,11 +16,11 @@ fail() { # words
     bad=$((bad + 1))
 }
 
-expect() { # status, words that the output must hold, arguments
+expect() { # status, words that the output must hold, arguments; lines are timed shortly, for only what is said of them counts
     want=$1 words=$2
     shift 2
     count=$((count + 1))
-    "$clattn" bench "$@" > "$tmp/out" 2> "$tmp/err" < /dev/null
+    "$clattn" bench --seconds 0.1 "$@" > "$tmp/out" 2> "$tmp/err" < /dev/null
     got=$?
     if [ $got -ne "$want" ] || { [ -n "$words" ] && ! cat "$tmp/out" "$tmp/err" | grep -q -e "$words"; }; then
         fail "clattn bench $* gave $got, wanted $want and '$words'; it said:"

@@ -125,8 +125,11 @@ mistake 'engine' run --engine warp $small
 mistake 'not an option' devices --verbose
 for n in many 0 -3 1.5 9999999999999999999 ''; do
     mistake 'whole number of 1 or more' verify --problems "$n"
-    mistake 'whole number of 1 or more' bench --seconds "$n"
+    mistake 'whole number of 1 or more' bench --limit "$n"
     mistake 'whole number of 1 or more' run --repeat "$n" $small
+done
+for n in many 0 -3 0.009 1e7 nan inf ''; do
+    mistake 'seconds from 0.01 to 1000000' bench --seconds "$n"
 done
 mistake 'whole number of 0 or more' run --seed -1 $small
 mistake 'go with a problem' verify --mask 'k <= q' --corner tl

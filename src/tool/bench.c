@@ -203,7 +203,7 @@ static int take_option(struct bench *b, int c)
     switch (c) {
     case 'p': b->preset = optarg; return 0;
     case 'd': return add_device(b);
-    case 's': return read_count("--seconds", optarg, 1, &b->seconds);
+    case 's': return read_seconds("--seconds", optarg, &b->seconds);
     case 'E': b->with_peers = true; return 0;
     case 'n': b->no_baseline = true; return 0;
     case 'r': b->refresh = optarg; return read_refresh(optarg, &ignored);

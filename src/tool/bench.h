@@ -56,7 +56,8 @@ struct bench {
     const char *preset, *data, *tensors, *powercap;
     const char *selectors[REPORT_DEVICES];
     int n_selectors;
-    long long seconds, limit; /* limit: seconds that a device may be silent */
+    double seconds;  /* to time a problem for */
+    long long limit; /* seconds that a device may be silent */
     const char *refresh; /* as given, or NULL */
     long long delta;     /* 0: not given */
     bool no_baseline, with_peers, progress, colour;

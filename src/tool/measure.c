@@ -172,11 +172,11 @@ static bool repeat(struct device_run *r, struct peak *peak, int inner, double fl
     return true;
 }
 
-/* Six repetitions at least, unless they would take ten times as long as was asked for. */
+/* Six repetitions at least, unless they would take ten times as long as was asked for, and ten seconds. */
 bool enough(int n, double gone, double seconds)
 {
     return n >= MAX_REPETITIONS || (n >= LEAST_REPETITIONS && gone >= seconds) ||
-           (n > 0 && gone >= 10 * seconds);
+           (n > 0 && gone >= 10 * fmax(seconds, 1));
 }
 
 /* Enough, and the median is known well or will not be. */
@@ -340,7 +340,7 @@ void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *p
     if (!status && !result->failed[0])
         status = open_run(&r, w);
     if (!status && !result->failed[0])
-        status = measure(&r, peak, w, flops, (double)b->seconds, result);
+        status = measure(&r, peak, w, flops, b->seconds, result);
     if (status)
         refuse(result, ctx, status);
     close_run(&r);

@@ -24,6 +24,15 @@ int read_count(const char *option, const char *text, long long least, long long 
     return 0;
 }
 
+int read_seconds(const char *option, const char *text, double *value)
+{
+    char *end;
+    *value = strtod(text, &end);
+    if (end == text || *end || !(*value >= 0.01 && *value <= 1e6))
+        return mistake("%s '%s' is no number of seconds from 0.01 to 1000000", option, text);
+    return 0;
+}
+
 /* ---- the options themselves ---- */
 /* What getopt_long did not take: it says '?' for all three. */
 static void explain_option(const char *command, const char *given, const struct option *options)

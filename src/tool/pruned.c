@@ -105,7 +105,7 @@ static clattn_status time_selection(const struct bench *b, struct selection *x, 
     const int64_t steps = status ? 0 : period(&refresh);
     for (int64_t i = 0; !status && i < steps; i++)
         status = clattn_refresh_step(&refresh, &state, 1, &length, &start, &age, NULL);
-    return status ? status : time_stages(x, state.began, steps, (double)b->seconds, result);
+    return status ? status : time_stages(x, state.began, steps, b->seconds, result);
 }
 
 /* ---- beside the dense problem ---- */

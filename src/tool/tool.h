@@ -87,7 +87,8 @@ void print_word(FILE *to, const char *word);
 /* A problem from its text and the options beside it; 0, or EXIT_MISTAKE after a sentence. */
 int read_problem(clattn_attention *problem, const char *text, const struct problem_options *options);
 int read_count(const char *option, const char *text, long long least,
-               long long *value); /* 0, or EXIT_MISTAKE */
+               long long *value);
+int read_seconds(const char *option, const char *text, double *value); /* 0.01 to 1e6 */ /* 0, or EXIT_MISTAKE */
 double now_seconds(void);
 
 /* ---- tensors.c: .npy files and the tensors of a workload ---- */
