@@ -259,8 +259,10 @@ expect 0 'takes' run --explain --mechanism soft_cap --scalar cap=20. $small:caus
 mistake 'brings a mask' run --mechanism croc $small:causal-tl
 mistake 'there are full, causal' run --mechanism nothing $small
 mistake 'go with a problem' verify --mechanism croc --problems 1
+number=0
 for m in $("$clattn" mechanisms | awk '{print $1}'); do
-    expect 0 '1 passed' verify --mechanism "$m" $small
+    number=$((number + 1)) # check_mechanisms has all of them, in C
+    [ $((number % 8)) -ne 1 ] || expect 0 '1 passed' verify --mechanism "$m" $small
     grep -q "^| .$m. |" "$top_srcdir/doc/mechanisms.md" || fail "doc/mechanisms.md has no row for $m"
 done
 mistake '64x128' explain --tile 64 $small
@@ -291,7 +293,7 @@ else
 fi
 
 # ---- the baseline: a number or a word
-expect 0 'of peak' bench --delta 9 --csv "$tmp/b.csv" --json "$tmp/b.json" $small attn:f16:b2:h6/2:q33:k65:d40/24:causal-br \
+expect 0 'of peak' bench --seconds 0.1 --delta 9 --csv "$tmp/b.csv" --json "$tmp/b.json" $small attn:f16:b2:h6/2:q33:k65:d40/24:causal-br \
     attn:bf16-f32:h4/2:q64:k64:d64:prefix20-tl:layout=bthd attn:f16:h3:q70:k30:d16:prefix5-br attn:f32:h2:q9:k9:d8:window4-causal-tl \
     attn:f32:b2:h2:q9:k9:d8:keylens attn:f32:h1:q40000:k40000:d1 $chosen:tree=64$listed
 cp "$tmp/out" "$tmp/table"
