@@ -69,11 +69,13 @@ class TorchGpu:
 
     def seconds(self, shape):
         torch, kind = self.torch, {"f16": self.torch.float16, "bf16": self.torch.bfloat16}[shape.storage]
-        q, k, v = (torch.randn(shape.batch, shape.heads, length, shape.dim, device="cuda", dtype=kind)
-                   for length in (shape.rows(), shape.kv_len, shape.kv_len))
+        shared = shape.group > 1 and not shape.decodes()
+        heads, rows = (shape.heads * shape.group, shape.q_len) if shared else (shape.heads, shape.rows())
+        q, k, v = (torch.randn(shape.batch, of, length, shape.dim, device="cuda", dtype=kind)
+                   for of, length in ((heads, rows), (shape.heads, shape.kv_len), (shape.heads, shape.kv_len)))
         attend = torch.nn.functional.scaled_dot_product_attention
         with torch.inference_mode(), torch.nn.attention.sdpa_kernel(getattr(torch.nn.attention.SDPBackend, self.backend)):
-            return median_seconds(torch, lambda: attend(q, k, v, is_causal=shape.causal), self.options.seconds)
+            return median_seconds(torch, lambda: attend(q, k, v, is_causal=shape.causal, enable_gqa=shared), self.options.seconds)
 
 
 BATCH, HEADS, LENGTH, DIM = 2, 16, 8192, 128

@@ -74,10 +74,13 @@ SHAPES = [
     Shape(1, 2, 1, 32768, 64, storage="bf16", group=3), Shape(1, 8, 1, 32768, 128, group=4),
 ]
 GPU_SHAPES = [
-    square(1, 32, 16384, 64, storage="f16"), square(1, 32, 16384, 64, True, "f16"), square(8, 32, 2048, 64, storage="f16"),
-    square(8, 32, 2048, 64, True, "f16"), square(1, 16, 16384, 128, storage="f16"), square(1, 16, 16384, 128, True, "f16"),
-    square(8, 16, 2048, 128, storage="f16"), square(8, 16, 2048, 128, True, "f16"), square(1, 16, 16384, 128, storage="bf16"),
-    square(8, 16, 2048, 128, storage="bf16"), square(64, 16, 128, 64, storage="f16"), Shape(16, 8, 1, 8192, 128, storage="f16", group=4),
+    *(square(batch, 2048 // dim, length, dim, causal, storage) for storage in ("f16", "bf16") for dim in (64, 128)
+      for batch, length in ((1, 16384), (8, 2048)) for causal in (False, True)),
+    Shape(4, 8, 4096, 4096, 128, storage="f16", group=4), Shape(4, 8, 4096, 4096, 128, True, "f16", group=4),
+    *(square(4, 16, 4096, dim, causal, "f16") for dim in (80, 96, 192, 256) for causal in (False, True)),
+    square(64, 16, 128, 64, storage="f16"), square(64, 16, 128, 64, True, "f16"),
+    *(Shape(4, 32, rows, 8192, 128, storage="f16") for rows in (16, 64, 256)),
+    Shape(16, 8, 1, 8192, 128, storage="f16", group=4), Shape(16, 8, 1, 8192, 128, storage="bf16", group=4),
 ]
 
 
