@@ -30,25 +30,29 @@ for engine in portable vector matrix-generic; do
     case $engine in matrix-generic) out= ;; *) out=-f32 ;; esac # it takes one storage throughout
     for problem in \
         attn:f32:h2/1:q5:k37:d8/5:causal-br:lse \
-        attn:f16:h2:q40:k70:d24:window9-tl \
-        "attn:bf16$out:h4/2:q2:k300:d16:splits=3:lse" \
-        attn:f32:b2:h2:q33:k65:d40:prefix7-tl:keylens \
+        attn:f16:h1:q33:k20:d6:window9-tl \
+        "attn:bf16$out:h2/1:q2:k150:d16:splits=3:lse" \
+        attn:f32:b2:h1:q17:k33:d6:prefix7-tl:keylens \
         "attn:f16$out:b3:h2/1:q9:k17:d6:causal-br:packed" \
-        attn:f32:h2:q17:k130:d66/12:layout=bthd \
+        attn:f32:h2:q3:k70:d66/12:layout=bthd \
         attn:f32:h1:q1:k1:d1; do
         clean verify --engine $engine --problems 1 --seed 3 "$problem"
     done
 done
-# a minute or two each
+# blocked by its smallest tiles: those of its own choice take minutes
+printf 'clattn-tuning 1\ntune | * | * | * * * * | blocked rows=32 keys=32 chunk=8 items=32 | 2026-11-26 gain=1.000\n' > "$tmp/tuning"
+CLATTN_TUNING=$tmp/tuning
+export CLATTN_TUNING
 for problem in attn:f32:b2:h2/1:q5:k37:d8/5:causal-br:lse:packed attn:f32:h1:q1:k10:d1:causal-br:minmax=2:bk=1:bq=1:sink=1:near=2; do
     clean verify --engine blocked --problems 1 --seed 3 "$problem"
 done
+CLATTN_TUNING=
 for problem in \
     attn:f16:h2/1:q5:k137:d24:causal-br:lse \
-    attn:bf16:h4/2:q2:k300:d16:splits=3:lse \
-    attn:f16:h4/1:q8:k70:d20/12:window9-tl:layout=bthd \
-    attn:f32:b2:h2:q17:k165:d32/9:prefix7-tl:keylens \
-    attn:f16:b3:h2/1:q9:k117:d6:causal-br:packed \
+    attn:bf16:h2/1:q2:k150:d16:splits=3:lse \
+    attn:f16:h4/1:q8:k70:d10/12:window9-tl:layout=bthd \
+    attn:f32:b2:h1:q17:k85:d16/9:prefix7-tl:keylens \
+    attn:f16:b3:h2/1:q9:k67:d6:causal-br:packed \
     attn:f32:h1:q1:k1:d1; do
     clean verify --engine decode-generic --problems 1 --seed 3 "$problem"
 done
