@@ -6,12 +6,14 @@ set -u
 use_runtime intel || { echo "skipped: Intel CPU runtime ($why)"; exit 77; }
 "$top_builddir/clattn" devices | grep -q 'platform  Intel' || { echo "Intel's runtime does not come up"; exit 1; }
 
+programs="tests/check_forward tests/check_properties tests/check_guard tests/check_kernel_functions tests/check_listed" problems=60
+is_long && programs=$RUNTIME_CHECKS problems=200
 export CLATTN_TEST_ENGINES="vector portable" # blocked kernels take this compiler seconds each
-for program in $RUNTIME_CHECKS; do
+for program in $programs; do
     [ -x "$top_builddir/$program" ] && check "$top_builddir/$program"
 done
 check sh "$top_srcdir/tests/check_run.sh"
 check sh "$top_srcdir/tests/check_determinism.sh"
-check "$top_builddir/clattn" verify --problems 200 --seed 9000
-check "$top_builddir/clattn" verify --problems 40 --seed 9500 --engine portable
+check "$top_builddir/clattn" verify --problems $problems --seed 9000
+check "$top_builddir/clattn" verify --problems $((problems / 5)) --seed 9500 --engine portable
 end_checks "Intel CPU runtime" 4

@@ -36,7 +36,7 @@ LC_ALL=C
 export PATH PKG_CONFIG_PATH LD_LIBRARY_PATH CLATTN_CACHE_DIR CLATTN_TUNING LC_ALL
 
 transcript() { # command: what it prints, as it stands in a block; no empty lines at its end
-    (cd "$tmp/build" && timeout 120 sh -c "$1") > "$tmp/said" 2>&1 < /dev/null
+    (cd "$tmp/build" && timeout 300 sh -c "$1") > "$tmp/said" 2>&1 < /dev/null
     status=$?
     [ "$status" -lt 2 ] || echo "[status $status]" >> "$tmp/said"
     sed -e 's/[[:blank:]]*$//' -e '/./s/^/    /' "$tmp/said" | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'

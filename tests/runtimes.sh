@@ -3,6 +3,7 @@
 #
 #     use_runtime NAME    pocl, pocl-avx2, pocl-sse, rusticl, oclgrind, intel, nvidia (a GPU), or any (what the machine offers)
 #     expect SAID COMMAND whether it prints just that
+#     is_long             whether CLATTN_TEST_LONG asks for all that takes an hour, and not for what finds most of it
 #     check COMMAND       run it; end_checks NAME N: what became of all, of which there have to be N or more
 #
 # Sets OCL_ICD_VENDORS to a folder that names one driver.  Returns 1, with the reason in $why, where it is not installed.
@@ -106,6 +107,10 @@ use_runtime() {
         return 1
         ;;
     esac
+}
+
+is_long() {
+    [ -n "${CLATTN_TEST_LONG:-}" ]
 }
 
 bad=0
