@@ -164,7 +164,7 @@ echo core > "$tmp/cap/intel-rapl:0:0/name"
     done
 ) 2> /dev/null &
 counter=$!
-expect 0 '^    [0-9.e-]* J, [0-9]* W' --no-baseline --powercap "$tmp/cap" --json "$tmp/e.json" attn:f32:h2:q64:k64:d8
+expect 0 '^    [0-9.e-]* J, [0-9]* W' --seconds 2 --no-baseline --powercap "$tmp/cap" --json "$tmp/e.json" attn:f32:h2:q64:k64:d8
 judge energy "$tmp/e.json" 1 40
 kill $counter
 expect 0 'of peak' --no-baseline --powercap "$tmp/none" --json "$tmp/e.json" attn:f32:h2:q64:k64:d8
