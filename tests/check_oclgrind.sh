@@ -34,7 +34,7 @@ for engine in portable vector matrix-generic; do
         "attn:bf16$out:h2/1:q2:k150:d16:splits=3:lse" \
         attn:f32:b2:h1:q17:k33:d6:prefix7-tl:keylens \
         "attn:f16$out:b3:h2/1:q9:k17:d6:causal-br:packed" \
-        attn:f32:h2:q3:k70:d66/12:layout=bthd \
+        attn:f32:h1:q3:k70:d66/12:layout=bthd \
         attn:f32:h1:q1:k1:d1; do
         clean verify --engine $engine --problems 1 --seed 3 "$problem"
     done
