@@ -2,6 +2,7 @@
  * check_compile.c - compilers have nothing to say of our kernels: every kernel, storage, flag and kind of rule, built anew.
  *
  * A driver that caches programs says nothing when it takes one from there, so PoCL gets a fresh folder. */
+#include "tests/engines.h"
 #include "tests/suite.h"
 
 #include <clattn.h>
@@ -77,20 +78,14 @@ static const struct {
 
 static const char *const engines[] = {"vector", "portable", "blocked-large", "blocked", "matrix-wgmma", "matrix-mma", "matrix-generic"};
 
-/* On a CPU, which takes seconds for each, kernels of GPUs take turns: a case is of every third of them. */
-static bool takes_turn(int number, size_t engine)
-{
-    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
-    ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), &facts), CLATTN_OK);
-    return facts.type != CL_DEVICE_TYPE_CPU || getenv("CLATTN_TEST_LONG") || engine < 2 || ((size_t)number + engine) % 3 == 0;
-}
-
 START_TEST(no_words)
 {
     const int before = warnings;
     clattn_attention a = CLATTN_ATTENTION_INIT;
     clattn_plan *plan;
     char message[1200];
+    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
+    ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), &facts), CLATTN_OK);
     ck_assert_int_eq(clattn_problem_parse(&a, cases[_i].problem, message, sizeof message), CLATTN_OK);
     declare(&a, "i", CLATTN_I32, 1);
     declare(&a, "j", CLATTN_I8, 2);
@@ -104,7 +99,7 @@ START_TEST(no_words)
     a.list.size = sizeof a.list;
     ck_assert_int_eq(clattn_list_fit(&a.list, &a, CLATTN_SCOPE_GROUP, 16, 8, 4), CLATTN_OK);
     for (size_t e = 0; e < LEN(engines); e++) {
-        if (!takes_turn(_i, e))
+        if (!is_its_turn(&facts, engines[e], _i, (int)e))
             continue;
         strcpy(a.engine, engines[e]);
         clattn_status status = clattn_plan_create(&plan, ctx, &a);

@@ -1006,8 +1006,8 @@ int main(void)
 {
     Suite *suite = suite_create("mechanism traps");
     TCase *traps = tcase_create("traps"), *properties = tcase_create("properties");
-    tcase_add_unchecked_fixture(traps, trial_set_up, trial_tear_down);
-    tcase_add_unchecked_fixture(properties, trial_set_up, trial_tear_down);
+    tcase_add_unchecked_fixture(traps, trial_set_up_native, trial_tear_down);
+    tcase_add_unchecked_fixture(properties, trial_set_up_native, trial_tear_down);
     tcase_add_test(traps, trap_1_croc_paper_and_release_differ);
     tcase_add_test(traps, trap_2_ee_mllm_text_reads_images);
     tcase_add_test(traps, trap_3_aki_is_limited_to_the_input);

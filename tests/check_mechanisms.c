@@ -860,7 +860,7 @@ int main(void)
     tcase_add_test(table, apply_refuses);
     tcase_add_test(table, trap_7_t5_buckets_are_thresholds);
     tcase_add_test(table, alibi_slopes);
-    tcase_add_unchecked_fixture(papers, trial_set_up, trial_tear_down);
+    tcase_add_unchecked_fixture(papers, trial_set_up_native, trial_tear_down);
     tcase_add_loop_test(papers, formula_of_paper, 0, (int)LEN(formulas));
     suite_add_tcase(suite, table);
     suite_add_tcase(suite, papers);

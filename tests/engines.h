@@ -18,6 +18,18 @@ static inline bool is_for_others(const clattn_device_facts *facts, const char *e
     return (facts->type & CL_DEVICE_TYPE_CPU) && !strncmp(engine, "blocked", 7);
 }
 
+/* Any engine that is not of this device's kind: on a CPU the tiles of matrix units by plain instructions, too. */
+static inline bool is_foreign(const clattn_device_facts *facts, const char *engine)
+{
+    return (facts->type & CL_DEVICE_TYPE_CPU) && strcmp(engine, "vector") && strcmp(engine, "portable");
+}
+
+/* These take turns where each problem is a kernel: every third is for each.  CLATTN_TEST_LONG: all. */
+static inline bool is_its_turn(const clattn_device_facts *facts, const char *engine, int problem, int number)
+{
+    return !is_foreign(facts, engine) || getenv("CLATTN_TEST_LONG") || (problem + number) % 3 == 0;
+}
+
 /* Whether the script that runs the test wants this engine: CLATTN_TEST_ENGINES has names between spaces, or is not there. */
 static inline bool is_wanted(const char *engine)
 {

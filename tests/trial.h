@@ -10,6 +10,7 @@
 extern const char *trial_engines[TRIAL_ENGINES]; /* those that fit the device */
 extern int trial_n_engines;
 void trial_set_up(void); /* fixtures of a test case */
+void trial_set_up_native(void); /* with engines for this kind of device alone; CLATTN_TEST_LONG: as above */
 void trial_tear_down(void);
 
 /* Tensors are [batch][head][token][d]; values are ones that the problem's types hold exactly. */
