@@ -91,7 +91,7 @@ def check_markdown(report, path):
 
 class Page(html.parser.HTMLParser):
     """Every element closed in its order, nothing from elsewhere, the words of the cells, the pictures as XML."""
-    VOID = {"meta", "br"}
+    VOID = {"meta", "br", "wbr"}
 
     def __init__(self, text):
         super().__init__()
