@@ -125,6 +125,11 @@ def check_markdown(report, path):
         else:
             assert row[1] == line["engine"]
             assert abs(float(row[2]) - 1e3 * line["median_seconds"]) <= 6 * line["median_seconds"]  # three digits
+            times = line["baseline_times"]
+            if times:
+                assert row[9].endswith("x") and abs(float(row[9][:-1]) - times) <= 0.051 + 1e-3 * times, row
+            else:
+                assert row[9] == (line["no_baseline"] or "-"), row
 
 
 class Page(html.parser.HTMLParser):
