@@ -293,7 +293,7 @@ cp "$tmp/out" "$tmp/table"
 if grep -q 'without CLBlast' "$tmp/table"; then
     echo "skipped: the baseline, which was not built"
 else
-    [ "$(grep -c '[0-9]x$' "$tmp/table")" -eq 4 ] || { fail "the baseline's numbers"; cat "$tmp/table"; }
+    [ "$(grep -c '^attn:.*[0-9]x$' "$tmp/table")" -eq 4 ] || { fail "the baseline's numbers"; cat "$tmp/table"; }
     for word in pattern lengths 'scores over 1 GiB'; do
         grep -q "(unfused: $word)\$" "$tmp/table" || { fail "no word '$word'"; cat "$tmp/table"; }
     done
@@ -341,7 +341,7 @@ assert len({m["name"] for m in mechanisms}) == len(mechanisms) > 30
 assert all(set(m) == set(mechanisms[0]) and isinstance(m["scalars"], dict) for m in mechanisms)
 svg = "{http://www.w3.org/2000/svg}"
 picture = xml.etree.ElementTree.parse(folder + "/map.svg").getroot()
-assert picture.tag == svg + "svg" and len(picture.get("viewBox").split()) == 4
+assert picture.tag == svg + "svg" and float(picture.get("width")) > 0 and float(picture.get("height")) > 0
 # a row of tiles as runs of one class: the first an edge and an empty one, the second a full one and an edge
 assert len(picture.findall(f".//{svg}rect")) >= 3
 data = open(folder + "/o.npy", "rb").read() # the format is that of numpy.lib.format: a Python literal, then numbers
