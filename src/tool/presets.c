@@ -110,6 +110,22 @@ static const struct {
 };
 #define N_PRESETS (sizeof presets / sizeof presets[0])
 
+/* The sets by name, and how long they take on two cores of a CPU. */
+static const struct {
+    const char *name, *what, *time;
+} sets[] = {
+    {"quick", "a first look; the default", "1 minute"},
+    {"standard", "quick, and more sizes, head sizes and masks", "2 minutes"},
+    {"full", "standard, chat, encoder, vision, long and training", "10 minutes"},
+    {"chat", "a language model reads and writes", "2 minutes"},
+    {"encoder", "sentences, pages, speech", "1 minute"},
+    {"vision", "pictures", "1 minute"},
+    {"long", "a long document: dense, by a window, pruned", "2 minutes"},
+    {"training", "the forward pass of training", "1 minute"},
+    {"attention", "real tensors of a language model, and random ones", "1 minute"},
+    {"cpu", "what decides the speed of CPUs", "6 minutes"},
+};
+
 /* Sets that larger ones hold. */
 static const struct {
     const char *whole, *part;
@@ -150,12 +166,14 @@ void list_presets(void)
     for (size_t i = 0; i < N_PRESETS; i++)
         if ((int)strlen(presets[i].line.problem) > width)
             width = (int)strlen(presets[i].line.problem);
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
+        printf("%-9s  %-50s  %s\n", sets[i].name, sets[i].what, sets[i].time);
+    printf("\nTimes are about those of two cores that do nothing else, for each device.\n\n");
     for (size_t i = 0; i < N_PRESETS; i++) {
         const char *note = presets[i].line.note;
         printf("%-9s  %-*s%s%s\n", presets[i].preset, note[0] ? width : 0, presets[i].line.problem,
                note[0] ? "  " : "", note);
     }
-    printf("\nstandard has those of quick too; full those of quick, standard, chat, encoder, vision, long and training.\n");
 }
 
 /* ---- real tensors ---- */
