@@ -47,7 +47,7 @@ INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/c
 RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties tests/check_data tests/check_threads \
 	tests/check_guard tests/check_program tests/check_kernel_functions tests/check_kernel_rules tests/check_mechanisms \
 	tests/check_mechanism_traps tests/check_listed
-SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_run.sh tests/check_second.sh tests/check_tool.sh tests/check_bench.sh tests/check_tour.sh \
+SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_run.sh tests/check_second.sh tests/check_tool.sh tests/check_bench.sh tests/check_tour.sh tests/check_quickstart.sh \
 	tests/check_sweep.sh tests/check_determinism.sh \
 	tests/check_oclgrind.sh tests/check_rusticl.sh tests/check_intel.sh tests/check_cpus.sh \
 	tests/check_matrix.sh tests/check_blocked.sh tests/check_bytelm.sh tests/consumer.sh

@@ -2,8 +2,10 @@
 """check_bench.py WHAT FILES - what clattn bench writes, read by Python's own parsers."""
 import copy
 import csv
+import html
 import html.parser
 import json
+import re
 import sys
 import xml.etree.ElementTree
 
@@ -63,6 +65,21 @@ def check_schema(schema, report):
             assert line["median_seconds"] is None and line["gflops"] is None
 
 
+def alike(one, other):
+    """The same but for the ninth digit of numbers."""
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(alike(one[name], other[name]) for name in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, float) and other is not None:
+        return abs(one - other) <= 1e-8 * abs(one)
+    return one == other
+
+
+def check_same(one, other):
+    assert alike(load(one), load(other))
+
+
 def check_csv(report, path):
     lines = load(report)["lines"]
     with open(path, encoding="utf-8", newline="") as file:
@@ -77,21 +94,47 @@ def check_csv(report, path):
                 assert abs(float(row[name]) - value) <= 1e-8 * abs(value), name
 
 
+def markdown_tables(path):
+    """The tables of GitHub's Markdown: a heading, a row of dashes and rows, all of as many cells; what the cells say."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    assert not re.search("<|&(?!lt;|amp;)", text), "something of HTML"
+    tables = []
+    for block in re.split(r"\n\n+", text):
+        rows = [row for row in block.splitlines() if row.startswith("|")]
+        if not rows:
+            continue
+        assert len(rows) == len(block.splitlines()), block
+        cells = [[cell.strip() for cell in re.findall(r"((?:[^\\|]|\\.)*)\|", row[1:])] for row in rows]
+        assert all(len(row) == len(cells[0]) for row in cells), [len(row) for row in cells]
+        assert all(re.fullmatch(":?-+:?", cell) for cell in cells[1]), cells[1]
+        tables.append([[html.unescape(re.sub(r"\\(.)", r"\1", cell)) for cell in row] for row in cells])
+    return tables
+
+
 def check_markdown(report, path):
     lines = load(report)["lines"]
-    with open(path, encoding="utf-8") as file:
-        tables = [row.strip().split("|")[1:-1] for row in file if row.startswith("|")]
-    assert all(len(row) == 10 for row in tables), [len(row) for row in tables]
-    rows = [[cell.strip() for cell in row] for row in tables if row[0].strip().startswith("attn:")]
+    tables = markdown_tables(path)
+    assert len(tables) == len(load(report)["devices"])
+    rows = [row for table in tables for row in table[2:] if row[0].startswith("attn:")]
     assert len(rows) == len(lines)
     for line, row in zip(lines, rows):
-        assert row[0].replace("\\", "") == line["problem"] and row[1] == line["engine"]
-        assert abs(float(row[2]) - 1e3 * line["median_seconds"]) <= 1e-3 + 1e-3 * float(row[2])
+        assert row[0] == line["problem"] + (" " + line["options"] if line["options"] else ""), row[0]
+        if line["failed"]:
+            assert row[1] == "FAILED: " + line["failed"] and not any(row[2:]), row
+        else:
+            assert row[1] == line["engine"]
+            assert abs(float(row[2]) - 1e3 * line["median_seconds"]) <= 6 * line["median_seconds"]  # three digits
+            times = line["baseline_times"]
+            if times:
+                assert row[9].endswith("x") and abs(float(row[9][:-1]) - times) <= 0.051 + 1e-3 * times, row
+            else:
+                assert row[9] == (line["no_baseline"] or "-"), row
 
 
 class Page(html.parser.HTMLParser):
     """Every element closed in its order, nothing from elsewhere, the words of the cells, the pictures as XML."""
-    VOID = {"meta", "br"}
+    VOID = {"meta", "br", "wbr"}
 
     def __init__(self, text):
         super().__init__()
@@ -136,7 +179,7 @@ def check_html(report, path):
             assert page.cells[at[0] + 2] == "FAILED: " + line["failed"]
         else:
             assert page.cells[at[0] + 2] == line["engine"]
-            assert abs(float(page.cells[at[0] + 3]) - 1e3 * line["median_seconds"]) <= 1e-3 + 1e-3 * float(page.cells[at[0] + 3])
+            assert abs(float(page.cells[at[0] + 3]) - 1e3 * line["median_seconds"]) <= 6 * line["median_seconds"]
 
 
 def save(folder, name, report):
@@ -180,6 +223,13 @@ def check_plant(path, folder):
     failure = dict.fromkeys(("median_seconds", "median_low", "median_high", "spread"), None) | {"failed": "for the test"}
     save(folder, "broken", planted(report, lambda r: r["lines"][0].update(failure)))
     save(folder, "fewer", planted(report, lambda r: r["lines"].pop()))
+    hostile = "a, \"b\" 'c' <b>d</b> & | \\| *e* `f` _g_ [h](i) #j ~k; \u00e9 \u221e"
+    name = {"device_name": hostile, "driver": hostile}
+    save(folder, "hostile", planted(report, lambda r: (
+        r.update(host=hostile, command=hostile), [d.update(name=hostile, platform=hostile, driver=hostile) for d in r["devices"]],
+        [line.update(name) for line in r["lines"]], r["lines"][1].update(failure | {"failed": hostile}),
+        r["lines"][2].update(median_seconds=5.123e-6),
+        r["lines"][0].update(warning=hostile, options="--mask 'k <= q | k & 1' --scalar 'a\"b=1'", note=hostile))))
 
     text = json.dumps(report)
     save(folder, "bad-empty", "")

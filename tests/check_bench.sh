@@ -113,6 +113,11 @@ if command -v python3 > /dev/null; then
     expect 1 '1 failed now' --compare "$tmp/quiet.json" "$tmp/broken.json"
     expect 0 '1 failed before' --compare "$tmp/broken.json" "$tmp/quiet.json"
     expect 0 '1 in one alone' --compare "$tmp/quiet.json" "$tmp/fewer.json"
+    expect 0 '' --read "$tmp/hostile.json" --json "$tmp/h.json" --csv "$tmp/h.csv" --markdown "$tmp/h.md" --html "$tmp/h.html"
+    judge same "$tmp/hostile.json" "$tmp/h.json"
+    judge csv "$tmp/hostile.json" "$tmp/h.csv"
+    judge markdown "$tmp/hostile.json" "$tmp/h.md"
+    judge html "$tmp/hostile.json" "$tmp/h.html"
     for file in "$tmp"/bad-*.json; do
         expect 2 "^clattn: $file" --compare "$tmp/quiet.json" "$file"
         one_sentence "$file"

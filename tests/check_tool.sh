@@ -300,7 +300,7 @@ cp "$tmp/out" "$tmp/table"
 if grep -q 'without CLBlast' "$tmp/table"; then
     echo "skipped: the baseline, which was not built"
 else
-    [ "$(grep -c '[0-9]x$' "$tmp/table")" -eq 4 ] || { fail "the baseline's numbers"; cat "$tmp/table"; }
+    [ "$(grep -c '^attn:.*[0-9]x$' "$tmp/table")" -eq 4 ] || { fail "the baseline's numbers"; cat "$tmp/table"; }
     for word in pattern lengths 'scores over 1 GiB'; do
         grep -q "(unfused: $word)\$" "$tmp/table" || { fail "no word '$word'"; cat "$tmp/table"; }
     done
@@ -309,8 +309,9 @@ fi
 # ---- what is written for programs
 if command -v python3 > /dev/null; then
     "$clattn" devices --json > "$tmp/devices.json"
-    python3 - "$tmp" <<'PYTHON' || fail "CSV or JSON"
-import csv, json, sys
+    "$clattn" mechanisms --json > "$tmp/mechanisms.json"
+    python3 - "$tmp" <<'PYTHON' || fail "CSV, JSON, SVG or NPY"
+import ast, csv, json, math, sys, xml.etree.ElementTree
 folder = sys.argv[1]
 records = json.load(open(folder + "/b.json"))["lines"]
 rows = list(csv.DictReader(open(folder + "/b.csv")))
@@ -342,9 +343,23 @@ devices = json.load(open(folder + "/devices.json"))
 assert devices and [d["index"] for d in devices] == list(range(len(devices)))
 for key in ("name", "type", "opencl_major", "global_bytes", "local_is_dedicated", "engines", "traps"):
     assert all(key in d for d in devices), key
+mechanisms = json.load(open(folder + "/mechanisms.json"))
+assert len({m["name"] for m in mechanisms}) == len(mechanisms) > 30
+assert all(set(m) == set(mechanisms[0]) and isinstance(m["scalars"], dict) for m in mechanisms)
+svg = "{http://www.w3.org/2000/svg}"
+picture = xml.etree.ElementTree.parse(folder + "/map.svg").getroot()
+assert picture.tag == svg + "svg" and float(picture.get("width")) > 0 and float(picture.get("height")) > 0
+# a row of tiles as runs of one class: the first an edge and an empty one, the second a full one and an edge
+assert len(picture.findall(f".//{svg}rect")) >= 3
+data = open(folder + "/o.npy", "rb").read() # the format is that of numpy.lib.format: a Python literal, then numbers
+length = int.from_bytes(data[8:10], "little")
+header = ast.literal_eval(data[10:10 + length].decode("latin1"))
+assert data[:8] == b"\x93NUMPY\x01\x00" and (10 + length) % 64 == 0 and data[9 + length] == 10
+assert header["descr"] == "<f4" and header["fortran_order"] is False and len(header["shape"]) == 4, header
+assert len(data) == 10 + length + 4 * math.prod(header["shape"])
 PYTHON
 else
-    echo "skipped: CSV and JSON, for want of python3"
+    echo "skipped: CSV, JSON, SVG and NPY, for want of python3"
 fi
 
 # ---- the table stands in columns: a line ends where its heading does, up to the notes

@@ -64,12 +64,12 @@ again() {
     done < "$tour"
 }
 
-# What may differ in a block, and nothing else may: the state and the meters of the machine, and its driver's traps
-# (left out); names of devices, drivers and vendors; whether an engine fits and why, and what serves; dates; verdicts of
+# What may differ in a block, and nothing else may: the state and the meters of the machine, its rate of bf16 pairs, its
+# driver's traps and quarantine (left out); names of devices, drivers and vendors; whether an engine fits and why, and what serves; dates; verdicts of
 # a comparison; units of bytes; numbers; widths.
 plain_words() {
     sed -E -e '/^    \$ /b' -e '/^    /!b' \
-        -e '/^ *(WARNING: |trap  )/d' -e '/^ +([0-9.e+-]+ J, [0-9]+ W)?( at [0-9]+ MHz)?$/d' \
+        -e '/^ *(WARNING: |trap  |quarantined  )/d' -e 's/of bf16 pairs [0-9.]*, //' -e '/^ +([0-9.e+-]+ J, [0-9]+ W)?( at [0-9]+ MHz)?$/d' \
         -e 's/(basic|pthread|cpu)-.* \(Portable/DEVICE (Portable/' \
         -e 's/(basic|pthread|cpu)-[^|]* \| [^|]* \|/DEVICE | DRIVER |/' \
         -e 's/(basic|pthread|cpu)-.*/DEVICE/' -e 's/driver [^,)]*/driver DRIVER/' -e 's/(cpu by )[^;]*/\1VENDOR/' \

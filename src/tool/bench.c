@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -235,6 +236,13 @@ static bool print_and_end(int c)
     return c == OPTION_HELP || c == 'l' || c == 'S';
 }
 
+/* Columns of the terminal behind standard output; 0: there is none, or it does not say. */
+static int terminal_width(void)
+{
+    struct winsize size;
+    return isatty(1) && ioctl(1, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
 static int reproduce(struct bench *b, const char *worker, int n_texts, char **texts)
 {
     struct report *kept = calloc(1, sizeof *kept);
@@ -307,6 +315,7 @@ int command_bench(int argc, char **argv)
                       .powercap = "/sys/class/powercap",
                       .progress = isatty(2),
                       .colour = isatty(1) && !getenv("NO_COLOR"),
+                      .width = terminal_width(),
                       .n_words = argc};
     const char *worker = NULL;
     b.words = malloc((size_t)argc * sizeof *b.words); /* getopt_long moves those of argv */

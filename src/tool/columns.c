@@ -219,8 +219,12 @@ const struct report_device *device_of(const struct report *report, const struct 
 /* ---- numbers for people ---- */
 void put_number(cell to, double value, int decimals)
 {
+    const int most = decimals + 3;
+    const double least = pow(10, decimals > 1 ? 2 - decimals : -decimals);
     for (double limit = 1e3; decimals > 0 && value >= limit; limit *= 10)
         decimals--;
+    for (double limit = least; decimals > 0 && decimals < most && value > 0 && value < limit; limit /= 10)
+        decimals++;
     if (isfinite(value))
         snprintf(to, sizeof(cell), "%.*f", decimals, value);
     else

@@ -175,6 +175,8 @@ struct progress {
 
 static void print_head_once(const struct bench *b, struct progress *p)
 {
+    if (!p->has_head && b->progress)
+        fprintf(stderr, "\033[2K\r");
     if (!p->has_head)
         print_device_head(b, p->device);
     p->has_head = true;
@@ -268,6 +270,8 @@ int measure_device(struct bench *b, struct report_device *device)
     struct progress p = {.device = device, .begin = now_seconds()};
     struct message *m = malloc(sizeof *m);
     int code = m ? 0 : mistake("out of memory");
+    if (b->progress)
+        fprintf(stderr, "clattn bench: device %d, its own rates ...\r", (int)device->device);
     while (!code && p.next < b->n_lines)
         code = run_once(b, &p, m);
     free(m);

@@ -70,6 +70,28 @@ static void draw_roof(struct svg_chart *c, const char *class, double peak, doubl
     svg_line(c, class, x, y, 3);
 }
 
+/* What binds, on its side of the bend: the peak above its end, the rate of reading left of the slope's. */
+static void name_roof(struct svg_chart *c, const char *what, double peak)
+{
+    char text[64];
+    cell number;
+    put_number(number, peak, 1);
+    snprintf(text, sizeof text, "%s %s GFLOP/s", what, number);
+    svg_words(c, c->width - c->right, svg_y(c, peak) - 6, text);
+}
+
+static void name_slope(struct svg_chart *c, double peak, double read)
+{
+    const double below = 18, part = below / (c->height - c->top - c->bottom);
+    const double right = svg_x(c, peak / pow(c->y.high / c->y.low, part) / read) - 4;
+    char text[64];
+    cell number;
+    put_number(number, read, 1);
+    snprintf(text, sizeof text, "reading %s GB/s", number);
+    if (right > c->left + 7 * (double)strlen(text))
+        svg_words(c, right, svg_y(c, peak) + below, text);
+}
+
 static void draw_places(struct svg_chart *c, const struct report *report, int64_t device)
 {
     char text[1200];
@@ -116,8 +138,12 @@ bool plot_roofline(FILE *to, const struct report *report, const struct report_de
               "Operations a second of each problem by its operations per byte, under the device's rates");
     svg_frame(&c);
     draw_roof(&c, "roof", peak, read);
-    if (pairs > peak)
+    name_roof(&c, "multiply-add", peak);
+    name_slope(&c, peak, read);
+    if (pairs > peak) {
         draw_roof(&c, "roof pairs", pairs, read);
+        name_roof(&c, "bf16 pairs", pairs);
+    }
     draw_places(&c, report, d->device);
     svg_end(to);
     return true;
@@ -348,11 +374,17 @@ static bool is_first(const struct report *report, size_t i)
     return true;
 }
 
-static void draw_bar(FILE *to, double width, double y, int colour, double length, const char *text)
+#define BESIDE 96.0 /* room for the words behind the longest bar */
+
+static void draw_bar(FILE *to, const char *class, double y, double length)
 {
-    const double most = width - 96;
-    fprintf(to, "<path class=\"b %s\" d=\"M0 %.1fh%.1fv12h-%.1fz\"/><text class=\"t\" x=\"%.1f\" y=\"%.1f\">",
-            classes[colour % SVG_COLOURS], y, most * length, most * length, most * length + 6, y + 10);
+    fprintf(to, "<path class=\"b %s\" d=\"M0 %.1fh%.1fv12h-%.1fz\"/>", class, y, length, length);
+}
+
+/* Behind a bar what it says, or that there is none. */
+static void draw_words(FILE *to, bool good, double x, double y, const char *text)
+{
+    fprintf(to, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">", good ? "t" : "bad", x, y);
     svg_text(to, text);
     fputs("</text>\n", to);
 }
@@ -376,15 +408,25 @@ static void bar_text(char *text, size_t size, const struct result *r, double fas
         snprintf(text, size, "%s ms", ms);
 }
 
+/* The problem above its bars, and what it stands for where there is room. */
+static void draw_title(FILE *to, const struct result *r, size_t number, double width, double y)
+{
+    const double room = width - 24 - 7.0 * (double)strlen(r->problem);
+    fprintf(to, "<text x=\"0\" y=\"%.1f\"%s>%zu: ", y, room < 0 ? " class=\"small\"" : "", number);
+    svg_text(to, r->problem);
+    if (r->note[0] && room > 7.0 * (double)(strlen(r->note) + 2)) {
+        fputs("<tspan class=\"t\" dx=\"8\">", to);
+        svg_text(to, r->note);
+        fputs("</tspan>", to);
+    }
+    fputs("</text>\n", to);
+}
+
 static void draw_problem(FILE *to, const struct report *report, size_t line, double width, double y)
 {
-    const struct result *first = &report->lines[line];
     double fastest = HUGE_VAL;
     char text[64];
-    fprintf(to, "<text x=\"0\" y=\"%.1f\"%s>%zu: ", y + 11,
-            strlen(first->problem) * 7.0 > width - 24 ? " class=\"small\"" : "", line + 1);
-    svg_text(to, first->problem);
-    fputs("</text>\n", to);
+    draw_title(to, &report->lines[line], line + 1, width, y + 11);
     for (size_t i = 0; i < report->n_devices; i++) {
         const struct result *r = twin(report, line, report->devices[i].device);
         if (has_time(r))
@@ -392,14 +434,18 @@ static void draw_problem(FILE *to, const struct report *report, size_t line, dou
     }
     for (size_t i = 0; i < report->n_devices; i++) {
         const struct result *r = twin(report, line, report->devices[i].device);
-        double length = has_time(r) ? fastest / line_seconds(r) : 0;
+        const double most = width - BESIDE, at = y + ROW * (double)(i + 1);
+        double length = has_time(r) ? fastest / line_seconds(r) : 0, words = length;
         bar_text(text, sizeof text, r, fastest);
         if (report->n_devices == 1 && length > 0) {
             length = fmin(1, fmax(0, fmax(r->of_peak, r->of_read)));
             snprintf(text, sizeof text, "%.2f of %s", fmax(r->of_peak, r->of_read),
                      r->of_read > r->of_peak ? "read" : "peak");
+            draw_bar(to, "limit", at, most);
+            words = 1;
         }
-        draw_bar(to, width, y + ROW * (double)(i + 1), (int)i, length, text);
+        draw_bar(to, classes[i % SVG_COLOURS], at, length * most);
+        draw_words(to, has_time(r), words * most + 6, at + 10, text);
     }
 }
 

@@ -13,7 +13,7 @@ bool plot_lengths(FILE *to, const struct report *report, double width);
 /* Each problem's speed on each device as a part of the fastest; of one device how near it comes to its own
  * limit. */
 bool plot_devices(FILE *to, const struct report *report, double width);
-/* The lists below: what colours and shapes mean. */
+/* The lists above: what colours and shapes mean. */
 void plot_storage_legend(FILE *to, const struct report *report, const struct report_device *device);
 void plot_devices_legend(FILE *to, const struct report *report);
 void plot_lengths_legend(FILE *to, const struct report *report);

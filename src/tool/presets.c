@@ -35,33 +35,35 @@ static const struct {
     {"standard", {"attn:f16:h32/8:q1:k8192:d128", NULL, ""}},
     {"standard", {"attn:f32:h32/8:q4:k8192:d128:causal-br", NULL, ""}},
     {"chat", {"attn:f16:h32/8:q512:k512:d128:causal-br", NULL, "Llama 3 8B reads 512 tokens"}},
-    {"chat", {"attn:f16:h32/8:q2048:k2048:d128:causal-br", NULL, "2048 tokens"}},
-    {"chat", {"attn:f16:h32/8:q256:k4096:d128:causal-br", NULL, "a chunk of 256 after 3840"}},
-    {"chat", {"attn:f16:h32/8:q1:k2048:d128", NULL, "writes a token after 2048"}},
-    {"chat", {"attn:f16:h32/8:q1:k8192:d128", NULL, "after 8192"}},
-    {"chat", {"attn:f16:h32/8:q1:k32768:d128", NULL, "after 32768"}},
-    {"chat", {"attn:f16:b8:h32/8:q1:k2048:d128", NULL, "a token of each of 8 conversations"}},
-    {"chat", {"attn:f16:h32/8:q4:k8192:d128:causal-br", NULL, "4 guessed tokens judged at once"}},
-    {"chat", {"attn:bf16:h14/2:q1024:k1024:d64:causal-br", NULL, "Qwen2.5 0.5B reads"}},
-    {"chat", {"attn:bf16:h14/2:q1:k8192:d64", NULL, "and writes"}},
+    {"chat", {"attn:f16:h32/8:q2048:k2048:d128:causal-br", NULL, "Llama 3 8B reads 2048 tokens"}},
+    {"chat", {"attn:f16:h32/8:q256:k4096:d128:causal-br", NULL, "Llama 3 8B reads 256 more after 3840"}},
+    {"chat", {"attn:f16:h32/8:q1:k2048:d128", NULL, "Llama 3 8B writes a token after 2048"}},
+    {"chat", {"attn:f16:h32/8:q1:k8192:d128", NULL, "Llama 3 8B writes a token after 8192"}},
+    {"chat", {"attn:f16:h32/8:q1:k32768:d128", NULL, "Llama 3 8B writes a token after 32768"}},
+    {"chat", {"attn:f16:b8:h32/8:q1:k2048:d128", NULL, "Llama 3 8B writes a token in each of 8 chats"}},
+    {"chat", {"attn:f16:h32/8:q4:k8192:d128:causal-br", NULL, "Llama 3 8B judges 4 guessed tokens"}},
+    {"chat", {"attn:bf16:h14/2:q1024:k1024:d64:causal-br", NULL, "Qwen2.5 0.5B reads 1024 tokens"}},
+    {"chat", {"attn:bf16:h14/2:q1:k8192:d64", NULL, "Qwen2.5 0.5B writes a token after 8192"}},
     {"encoder", {"attn:f32:b16:h12:q128:k128:d64", NULL, "BERT base, 16 sentences"}},
     {"encoder", {"attn:f32:b4:h12:q512:k512:d64", NULL, "BERT base, 4 pages"}},
     {"encoder", {"attn:f32:b32:h12:q128:k128:d32", NULL, "MiniLM, 32 sentences"}},
     {"encoder", {"attn:f16:h8:q1500:k1500:d64", NULL, "Whisper base hears 30 s"}},
-    {"encoder", {"attn:f16:h8:q1:k1500:d64", NULL, "and writes a token of it"}},
+    {"encoder", {"attn:f16:h8:q1:k1500:d64", NULL, "Whisper base writes a token of 30 s"}},
     {"vision", {"attn:f16:b8:h12:q197:k197:d64", NULL, "ViT-B/16, 8 pictures of 224 x 224"}},
-    {"vision", {"attn:f16:h16:q577:k577:d64", NULL, "ViT-L/14, one of 336 x 336"}},
-    {"vision", {"attn:f16:b2:h8:q1024:k1024:d80", NULL, "Stable Diffusion 1.5, 32 x 32"}},
-    {"vision", {"attn:f16:b2:h8:q4096:k4096:d40", NULL, "64 x 64"}},
-    {"vision", {"attn:f16:b2:h8:q4096:k77:d40", NULL, "64 x 64, with its words"}},
-    {"long", {"attn:f32:h6/2:q8192:k8192:d64:causal-br", NULL, "dense"}},
-    {"long", {"attn:f32:h6/2:q8192:k8192:d64:window512-causal-br", NULL, "a window"}},
-    {"long", {"attn:f32:h6/2:q8192:k8192:d64:causal-br:pairs-256", NULL, "pruned, 256 keys a row"}},
-    {"long", {"attn:f32:h6/2:q16384:k16384:d64:causal-br:pairs-256", NULL, "pruned, 256 keys a row"}},
-    {"long", {"attn:f32:h6/2:q1:k65536:d64:causal-br:pairs-256", NULL, "a token, pruned"}},
-    {"long", {"attn:f32:h6/2:q1:k65536:d64:causal-br:infinitehip-3k:bq=1", NULL, "a token, InfiniteHiP"}},
+    {"vision", {"attn:f16:h16:q577:k577:d64", NULL, "ViT-L/14, a picture of 336 x 336"}},
+    {"vision", {"attn:f16:b2:h8:q1024:k1024:d80", NULL, "Stable Diffusion 1.5, layers of 32 x 32"}},
+    {"vision", {"attn:f16:b2:h8:q4096:k4096:d40", NULL, "Stable Diffusion 1.5, layers of 64 x 64"}},
+    {"vision", {"attn:f16:b2:h8:q4096:k77:d40", NULL, "Stable Diffusion 1.5, 64 x 64 and the words"}},
+    {"long", {"attn:f32:h6/2:q8192:k8192:d64:causal-br", NULL, "8192 tokens, dense"}},
+    {"long",
+     {"attn:f32:h6/2:q8192:k8192:d64:window512-causal-br", NULL, "8192 tokens, each sees the last 512"}},
+    {"long", {"attn:f32:h6/2:q8192:k8192:d64:causal-br:pairs-256", NULL, "8192 tokens, pruned to 256"}},
+    {"long", {"attn:f32:h6/2:q16384:k16384:d64:causal-br:pairs-256", NULL, "16384 tokens, pruned to 256"}},
+    {"long", {"attn:f32:h6/2:q1:k65536:d64:causal-br:pairs-256", NULL, "a token after 65536, pruned"}},
+    {"long",
+     {"attn:f32:h6/2:q1:k65536:d64:causal-br:infinitehip-3k:bq=1", NULL, "a token after 65536, InfiniteHiP"}},
     {"training", {"attn:bf16:b4:h16:q1024:k1024:d64:causal-tl:lse", NULL, "GPT-2 medium, a batch of 4"}},
-    {"training", {"attn:bf16:b2:h16:q2048:k2048:d128:causal-tl:lse", NULL, "d 128, a batch of 2"}},
+    {"training", {"attn:bf16:b2:h16:q2048:k2048:d128:causal-tl:lse", NULL, "heads of 128, a batch of 2"}},
     {"training", {"attn:bf16:h32:q4096:k4096:d128:causal-tl:lse", NULL, "Llama 2 7B, a whole context"}},
     {"cpu", {"attn:f32:h8:q2048:k2048:d64", NULL, ""}},
     {"cpu", {"attn:f32:h8:q2048:k2048:d64:causal-tl", NULL, ""}},
@@ -108,6 +110,22 @@ static const struct {
 };
 #define N_PRESETS (sizeof presets / sizeof presets[0])
 
+/* The sets by name, and how long they take on two cores of a CPU. */
+static const struct {
+    const char *name, *what, *time;
+} sets[] = {
+    {"quick", "a first look; the default", "1 minute"},
+    {"standard", "quick, and more sizes, head sizes and masks", "2 minutes"},
+    {"full", "standard, chat, encoder, vision, long and training", "10 minutes"},
+    {"chat", "a language model reads and writes", "2 minutes"},
+    {"encoder", "sentences, pages, speech", "1 minute"},
+    {"vision", "pictures", "1 minute"},
+    {"long", "a long document: dense, by a window, pruned", "2 minutes"},
+    {"training", "the forward pass of training", "1 minute"},
+    {"attention", "real tensors of a language model, and random ones", "1 minute"},
+    {"cpu", "what decides the speed of CPUs", "6 minutes"},
+};
+
 /* Sets that larger ones hold. */
 static const struct {
     const char *whole, *part;
@@ -148,12 +166,14 @@ void list_presets(void)
     for (size_t i = 0; i < N_PRESETS; i++)
         if ((int)strlen(presets[i].line.problem) > width)
             width = (int)strlen(presets[i].line.problem);
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
+        printf("%-9s  %-50s  %s\n", sets[i].name, sets[i].what, sets[i].time);
+    printf("\nTimes are about those of two cores that do nothing else, for each device.\n\n");
     for (size_t i = 0; i < N_PRESETS; i++) {
         const char *note = presets[i].line.note;
         printf("%-9s  %-*s%s%s\n", presets[i].preset, note[0] ? width : 0, presets[i].line.problem,
                note[0] ? "  " : "", note);
     }
-    printf("\nstandard has those of quick too; full those of quick, standard, chat, encoder, vision, long and training.\n");
 }
 
 /* ---- real tensors ---- */

@@ -135,7 +135,8 @@ void write_html(FILE *file, const struct report *report);
 
 /* ---- numbers for people, for all that show them ---- */
 typedef char cell[24];
-/* Three decimals, fewer where the number is long: never more than 8 letters below 10^8; "-" if blank. */
+/* So many decimals, 3 or 1: fewer where the number is long, never more than 8 letters below 10^8; more where
+ * three digits would not be seen (of one decimal: not one); "-" if blank. */
 void put_number(cell to, double value, int decimals);
 void put_fraction(cell to, double value);
 void put_times(cell to, double value);

@@ -70,8 +70,10 @@ static void write_measured(FILE *file, const struct result *r)
     snprintf(c[6], sizeof c[6], "%.1e", r->error);
     put_times(c[7], r->baseline_times);
     write_plain(file, r->engine);
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 7; i++)
         fprintf(file, " | %s", c[i]);
+    fputs(" | ", file);
+    write_plain(file, isfinite(r->baseline_times) || !r->no_baseline[0] ? c[7] : r->no_baseline);
     fputs(" |\n", file);
 }
 

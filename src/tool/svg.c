@@ -173,6 +173,14 @@ static void occupy(struct svg_chart *c, struct svg_box box)
         c->labels[c->n_labels++] = box;
 }
 
+void svg_words(struct svg_chart *c, double right, double bottom, const char *text)
+{
+    fprintf(c->to, "<text class=\"t\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", right, bottom);
+    svg_text(c->to, text);
+    fputs("</text>\n", c->to);
+    occupy(c, (struct svg_box){right - DIGIT * (double)strlen(text), bottom - LETTER, right, bottom + 3});
+}
+
 void svg_mark(struct svg_chart *c, const char *class, int shape, double x, double y, const char *tip)
 {
     const double at_x = svg_x(c, x), at_y = svg_y(c, y);

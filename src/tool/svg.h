@@ -40,6 +40,8 @@ double svg_y(const struct svg_chart *c, double value);
 void svg_line(struct svg_chart *c, const char *class, const double *x, const double *y, int n);
 /* One of four shapes. */
 void svg_mark(struct svg_chart *c, const char *class, int shape, double x, double y, const char *tip);
+/* Words that end at a place of the picture, in its own units; svg_label keeps off them. */
+void svg_words(struct svg_chart *c, double right, double bottom, const char *text);
 /* A word beside a point, where no other stands. */
 void svg_label(struct svg_chart *c, double x, double y, const char *text);
 

@@ -3,7 +3,8 @@
  * that compares them.
  *
  * Lines are printed as they are measured, so widths come from what is known before: texts, and numbers of
- * bounded length. */
+ * bounded length.  On a terminal that is too narrow for that, a problem has a line of its own above its
+ * numbers, which fit into 80 columns. */
 #include "tool/bench.h"
 
 #include <math.h>
@@ -38,6 +39,34 @@ static int engine_width(void)
     return (int)width;
 }
 
+#define BAR 10
+
+/* Of a line with its note; the bar is in it where there are colours. */
+static int whole_width(const struct bench *b)
+{
+    int note = 0, width = problem_width(b) + 2 + engine_width() + (b->colour ? 2 + BAR : 0);
+    for (int i = 0; i < COLUMNS; i++)
+        width += 2 + columns[i].width;
+    for (size_t i = 0; i < b->n_lines; i++)
+        if ((int)strlen(b->lines[i].note) > note)
+            note = (int)strlen(b->lines[i].note);
+    return width + (note ? 2 + note : 0);
+}
+
+static bool narrow(const struct bench *b)
+{
+    return b->width > 0 && b->width < whole_width(b);
+}
+
+/* The words that begin a line, up to its numbers. */
+static void print_begin(const struct bench *b, const char *problem, const char *note, const char *engine)
+{
+    if (narrow(b))
+        printf("%s%s%s\n  %-*s", problem, note[0] ? "  " : "", note, engine_width(), engine);
+    else
+        printf("%-*s  %-*s", problem_width(b), problem, engine_width(), engine);
+}
+
 static void print_rates(const struct report_device *d)
 {
     printf("multiply-add peak %.1f GFLOP/s, ", d->peak_gflops);
@@ -60,9 +89,9 @@ void print_device_head(const struct bench *b, const struct report_device *d)
         print_problem_options(stdout, &b->options);
         printf("\n");
     }
-    printf("%-*s  %-*s", problem_width(b), "problem", engine_width(), "engine");
+    print_begin(b, "problem", "", "engine");
     for (int i = 0; i < COLUMNS; i++)
-        printf("  %*s", columns[i].width, columns[i].title);
+        printf("%s%*s", narrow(b) ? " " : "  ", columns[i].width, columns[i].title);
     printf("\n");
     fflush(stdout);
 }
@@ -77,10 +106,10 @@ void print_device_foot(const struct report_device *device)
 static void print_note(const struct bench *b, const struct result *r)
 {
     bool reason = r->no_baseline[0] && !b->no_baseline && !line_pruned(r);
-    if (r->note[0] || reason)
+    if (r->note[0] && !narrow(b))
         printf("  %s", r->note);
     if (reason)
-        printf("%s(unfused: %s)", r->note[0] ? " " : "", r->no_baseline);
+        printf("%s(unfused: %s)", narrow(b) ? "\n    " : r->note[0] ? " " : "  ", r->no_baseline);
     printf("\n");
     if (r->warning[0])
         printf("    WARNING: %s\n", r->warning);
@@ -108,7 +137,7 @@ static void print_power(const struct result *r)
     printf("\n");
 }
 
-/* The line below a pruned problem's, whose own is of its attention. */
+/* The lines below a pruned problem's, whose own is of its attention. */
 static void print_pruned(const struct result *r)
 {
     cells c;
@@ -119,16 +148,18 @@ static void print_pruned(const struct result *r)
         put_times(c[1], r->dense_times);
         printf(", dense %s ms by %s: %s", c[0], r->dense_engine, c[1]);
     }
-    printf("; %.2f%% of its pairs visited, kept mass %.4f, least head %.4f", 100 * r->visited, r->kept_mass, r->kept_mass_least);
+    printf("\n    %.2f%% of its pairs visited, kept mass %.4f, least head %.4f", 100 * r->visited,
+           r->kept_mass, r->kept_mass_least);
     if (isfinite(r->certified))
         printf(", %.1f%% of the listed blocks certified", 100 * r->certified);
     printf("\n");
     if (isfinite(r->delta_seconds))
-        printf("    correction by every %lld. row %.3f ms, of which the dense rows %.3f ms; distance from dense attention %.4f, before %.4f\n",
-               (long long)r->delta, r->delta_seconds * 1e3, r->delta_rows_seconds * 1e3, r->delta_distance, r->delta_distance_before);
+        printf("    correction by every %lld. row %.3f ms, of which the dense rows %.3f ms\n"
+               "    distance from dense attention %.4f, before %.4f\n",
+               (long long)r->delta, r->delta_seconds * 1e3, r->delta_rows_seconds * 1e3, r->delta_distance,
+               r->delta_distance_before);
 }
 
-#define BAR 10
 /* How much of the device's limit is reached, the nearer of the two: a bar of eighths. */
 static void print_bar(const struct result *r)
 {
@@ -145,8 +176,8 @@ static void print_bar(const struct result *r)
 void print_result(const struct bench *b, const struct result *r)
 {
     cells c;
-    printf("%-*s  ", problem_width(b), r->problem);
     if (r->failed[0]) {
+        printf(narrow(b) ? "%-*s\n    " : "%-*s  ", problem_width(b), r->problem);
         printf("%sFAILED%s: %s\n", b->colour ? "\033[31;1m" : "", b->colour ? "\033[0m" : "", r->failed);
         fflush(stdout);
         return;
@@ -162,10 +193,10 @@ void print_result(const struct bench *b, const struct result *r)
     else
         snprintf(c[ERROR], sizeof c[0], "0");
     put_times(c[UNFUSED], r->baseline_times);
-    printf("%-*s", engine_width(), r->engine);
+    print_begin(b, r->problem, r->note, r->engine);
     for (int i = 0; i < COLUMNS; i++)
-        printf("  %*s", columns[i].width, c[i]);
-    if (b->colour)
+        printf("%s%*s", narrow(b) ? " " : "  ", columns[i].width, c[i]);
+    if (b->colour && !narrow(b))
         print_bar(r);
     print_note(b, r);
     print_peer(r);
@@ -180,8 +211,8 @@ static double fastest(const struct bench *b, size_t line)
 {
     double least = 0;
     for (size_t i = line; i < b->report.n_lines; i += b->n_lines)
-        if (!b->report.lines[i].failed[0] && (least == 0 || b->report.lines[i].seconds < least))
-            least = b->report.lines[i].seconds;
+        if (!b->report.lines[i].failed[0] && (least == 0 || line_seconds(&b->report.lines[i]) < least))
+            least = line_seconds(&b->report.lines[i]);
     return least;
 }
 
@@ -201,8 +232,8 @@ void print_comparison(const struct bench *b)
             const struct result *r = &report->lines[i];
             cell ms = "failed", times = "-";
             if (!r->failed[0]) {
-                put_number(ms, r->seconds * 1e3, 3);
-                put_times(times, r->seconds / fastest(b, line));
+                put_number(ms, line_seconds(r) * 1e3, 3);
+                put_times(times, line_seconds(r) / fastest(b, line));
             }
             printf("  %*s %7s", columns[MS].width, ms, times);
         }
@@ -220,18 +251,18 @@ static bool any_pruned(const struct bench *b)
 
 void print_legend(const struct bench *b)
 {
-    printf("\nms: median from enqueue to finish, with the spread of the middle half; of peak, of read: "
-           "fraction of the device's\n"
-           "rates, measured around each repetition; error: largest against double precision, on %d rows "
-           "(stored results of\n"
-           "real tensors are compared whole); unfused: how many times as long two CLBlast products with a "
-           "softmax between\n"
-           "take on the same numbers in f32, both by the peaks measured around them.\n",
+    printf("\nms       median of a run, from enqueue to finish; spread: of the middle half\n"
+           "of peak  GFLOP/s as a part of the device's own multiply-add rate, and\n"
+           "of read  GB/s of its rate of reading, measured around each repetition; what lies\n"
+           "         in a cache may be read faster, and be above 1\n"
+           "error    the largest against double precision, on %d rows (of real tensors: all)\n"
+           "unfused  how many times as long two CLBlast products with a softmax between take\n"
+           "         on the same numbers in f32, both by the peaks measured around them\n",
            SAMPLE_ROWS);
     if (any_pruned(b))
-        printf("selection: of a step, apart from the attention in the line above; dense: the same problem without lists, "
-               "and how many\n"
-               "times as long it takes as selection and attention; kept mass: the part of rows' softmax on visited keys, "
-               "in double\n"
-               "precision on some rows of each head.\n");
+        printf("selection  of a step, apart from the attention in the line above\n"
+               "dense      the same problem without lists, and how many times as long it takes\n"
+               "           as selection and attention\n"
+               "kept mass  the part of rows' softmax on visited keys, in double precision, on\n"
+               "           some rows of each head\n");
 }
