@@ -179,13 +179,11 @@ static void run_everywhere(const clattn_attention *problem, uint64_t seed, enum 
         run_on(problem, i, seed, fill);
 }
 
-/* The same for one of many problems that are a kernel each. */
-static void run_in_turn(const clattn_attention *problem, uint64_t seed, enum workload_fill fill)
+/* The same for one of many kernels; problems of the same number are the same kernel. */
+static void run_in_turn(const clattn_attention *problem, size_t kernel, uint64_t seed, enum workload_fill fill)
 {
-    static int problems;
-    problems++;
     for (int i = 0; i < n_engines; i++)
-        if (is_its_turn(&facts, engines[i], problems, i))
+        if (is_its_turn(&facts, engines[i], (int)kernel, i))
             run_on(problem, i, seed, fill);
         else
             tally.passed_over++;
@@ -240,9 +238,9 @@ START_TEST(dims)
     for (size_t i = 0; i < LEN(sizes); i++) {
         int dim_v = sizes[i % 2 ? LEN(sizes) - 1 - i : i]; /* every second one paired with another */
         clattn_attention a = problem_of("attn:f32:h2/1:q70:k83:d%d/%d:causal-br:lse", sizes[i], dim_v);
-        run_in_turn(&a, i, WORKLOAD_NORMAL);
+        run_in_turn(&a, i, i, WORKLOAD_NORMAL);
         a.q_len = 3;
-        run_in_turn(&a, i + 50, WORKLOAD_NORMAL);
+        run_in_turn(&a, i + 1, i + 50, WORKLOAD_NORMAL);
     }
     finish("dims", 40);
 }
@@ -256,7 +254,7 @@ START_TEST(types)
     for (size_t i = 0; i < LEN(words); i++)
         for (int q_len = 5; q_len <= 85; q_len += 80) {
             clattn_attention a = problem_of("attn:%s:h2:q%d:k150:d40/24:lse", words[i], q_len);
-            run_in_turn(&a, i, WORKLOAD_NORMAL);
+            run_in_turn(&a, i, i, WORKLOAD_NORMAL);
         }
     finish("types", 24);
 }
@@ -304,7 +302,7 @@ START_TEST(patterns)
         for (size_t j = 0; j < LEN(lengths); j++)
             for (int corner = CLATTN_TOP_LEFT; corner <= CLATTN_BOTTOM_RIGHT; corner++) {
                 clattn_attention a = masked(texts[i], (clattn_corner)corner, lengths[j][0], lengths[j][1]);
-                run_in_turn(&a, i * 10 + j, j % 2 ? WORKLOAD_POISON : WORKLOAD_NORMAL);
+                run_in_turn(&a, 2 * i + (size_t)corner, i * 10 + j, j % 2 ? WORKLOAD_POISON : WORKLOAD_NORMAL);
             }
     finish("patterns", 150);
 }
@@ -317,7 +315,7 @@ START_TEST(named_patterns)
     begin();
     for (size_t i = 0; i < LEN(words); i++) {
         clattn_attention a = problem_of("attn:f16:h4/2:q130:k190:d64:%s:lse", words[i]);
-        run_in_turn(&a, i, WORKLOAD_POISON);
+        run_in_turn(&a, i, i, WORKLOAD_POISON);
     }
     finish("named patterns", 8);
 }
@@ -437,17 +435,17 @@ START_TEST(pairs_of_bf16)
     begin();
     for (size_t i = 0; i < LEN(lengths); i++) {
         clattn_attention a = problem_of("attn:bf16:h2:q%d:k%d:d33/20:lse", 9 + 11 * (int)i, lengths[i]);
-        run_in_turn(&a, i, fills[i % 3]);
+        run_in_turn(&a, i, i, fills[i % 3]);
     }
     for (size_t i = 0; i < LEN(sizes); i++) {
         clattn_attention a = problem_of("attn:bf16:h4/2:q21:k133:d%d/%d:causal-br", sizes[i], sizes[LEN(sizes) - 1 - i]);
-        run_in_turn(&a, i, fills[i % 3]);
+        run_in_turn(&a, i, i, fills[i % 3]);
     }
     for (size_t i = 0; i < LEN(masks); i++)
         for (int q_len = 9; q_len < 300; q_len += 120) {
             clattn_attention a = masked(masks[i], CLATTN_BOTTOM_RIGHT, q_len, 261);
             a.type_q = a.type_k = a.type_v = a.type_o = CLATTN_BF16;
-            run_in_turn(&a, i, fills[i % 3]);
+            run_in_turn(&a, i, i, fills[i % 3]);
         }
     static const char *const others[] = {
         "attn:bf16:b3:h2:q130:k71:d64:packed:qtotal=300:ktotal=150", "attn:bf16:b2:h6/2:q9:k400:d24/20:lse:keylens:splits=3",
@@ -456,16 +454,16 @@ START_TEST(pairs_of_bf16)
     for (size_t i = 0; i < LEN(others); i++)
         for (uint64_t seed = 0; seed < 3; seed++) {
             clattn_attention a = problem_of("%s", others[i]);
-            run_in_turn(&a, seed, fills[seed]);
+            run_in_turn(&a, i, seed, fills[seed]);
         }
     clattn_attention capped = problem_of("attn:bf16:h2:q70:k301:d64:causal-br:lse"), negative = capped, relu = capped;
     capped.score = clattn_score("30 * tanh(score / 30)");
     negative.scale = -0.2; /* this one and the next are not for pairs */
     relu.weight = clattn_weight("relu(score)");
     relu.normaliser = CLATTN_COUNT;
-    run_in_turn(&capped, 1, WORKLOAD_NORMAL);
-    run_in_turn(&negative, 1, WORKLOAD_NORMAL);
-    run_in_turn(&relu, 1, WORKLOAD_NORMAL);
+    run_in_turn(&capped, 0, 1, WORKLOAD_NORMAL);
+    run_in_turn(&negative, 1, 1, WORKLOAD_NORMAL);
+    run_in_turn(&relu, 2, 1, WORKLOAD_NORMAL);
     finish("pairs of bf16", 49);
 }
 END_TEST

@@ -24,10 +24,12 @@ static inline bool is_foreign(const clattn_device_facts *facts, const char *engi
     return (facts->type & CL_DEVICE_TYPE_CPU) && strcmp(engine, "vector") && strcmp(engine, "portable");
 }
 
-/* These take turns where each problem is a kernel: every third is for each.  CLATTN_TEST_LONG: all. */
-static inline bool is_its_turn(const clattn_device_facts *facts, const char *engine, int problem, int number)
+/* Where each problem is a kernel, which takes a CPU's compiler seconds, engines take turns there: vector has every kernel, portable
+ * every second, those of other devices every third.  CLATTN_TEST_LONG: all. */
+static inline bool is_its_turn(const clattn_device_facts *facts, const char *engine, int kernel, int number)
 {
-    return !is_foreign(facts, engine) || getenv("CLATTN_TEST_LONG") || (problem + number) % 3 == 0;
+    const int turns = is_foreign(facts, engine) ? 3 : (facts->type & CL_DEVICE_TYPE_CPU) && !strcmp(engine, "portable") ? 2 : 1;
+    return getenv("CLATTN_TEST_LONG") || (kernel + number) % turns == 0;
 }
 
 /* Whether the script that runs the test wants this engine: CLATTN_TEST_ENGINES has names between spaces, or is not there. */
