@@ -264,5 +264,6 @@ void print_legend(const struct bench *b)
                "dense      the same problem without lists, and how many times as long it takes\n"
                "           as selection and attention\n"
                "kept mass  the part of rows' softmax on visited keys, in double precision, on\n"
-               "           some rows of each head\n");
+               "           some rows of each head; of random numbers, in which there is nothing\n"
+               "           to find, about the part of pairs visited\n");
 }
