@@ -265,8 +265,9 @@ def check_devices(report, selector):
         assert device["type"] == "cpu" and device["peak_gflops"] > 0 and device["peak_gflops_after"] > 0
 
 
-def check_energy(report, least, most="0"):
+def check_energy(report, least, most="0", mhz="any"):
     line = load(report)["lines"][0]
+    assert mhz == "any" or line["mhz"] == (None if mhz == "none" else float(mhz)), line["mhz"]
     if least == "none":
         assert line["joules"] is None and line["watts"] is None
     else:

@@ -77,6 +77,12 @@ cmp -s "$tmp/a.html" "$tmp/again.html" || fail "nor is its page"
 expect 0 '' --read "$tmp/a.json" --read "$tmp/o.json" --json "$tmp/both.json" --html "$tmp/both.html"
 judge schema "$tmp/schema.json" "$tmp/both.json"
 judge html "$tmp/both.json" "$tmp/both.html"
+for number in null 2147483647 9223372036854775807; do # with which devices of several files could not be told apart
+    sed "s/^\( *\"device\": \)[0-9]*,/\1$number,/" "$tmp/a.json" > "$tmp/number.json"
+    expect 0 '' --read "$tmp/number.json"
+    expect 2 "number.json: a device's number is blank or beyond" --read "$tmp/a.json" --read "$tmp/number.json"
+    expect 2 "number.json: a device's number is blank or beyond" --read "$tmp/number.json" --read "$tmp/a.json"
+done
 
 # ---- a browser has nothing to say of the page, on a phone in the dark and on a desk
 look() { # width, scheme (0 dark, 1 light)
@@ -172,15 +178,30 @@ counter=$!
 expect 0 '^    [0-9.e-]* J, [0-9]* W' --seconds 2 --no-baseline --powercap "$tmp/cap" --json "$tmp/e.json" attn:f32:h2:q64:k64:d8
 judge energy "$tmp/e.json" 1 40
 kill $counter
-expect 0 'of peak' --no-baseline --powercap "$tmp/none" --json "$tmp/e.json" attn:f32:h2:q64:k64:d8
-judge energy "$tmp/e.json" none
+mkdir -p "$tmp/bad/intel-rapl:0" # a counter that is no number
+cp "$tmp/cap/intel-rapl:0/name" "$tmp/cap/intel-rapl:0/max_energy_range_uj" "$tmp/bad/intel-rapl:0"
+echo rubbish > "$tmp/bad/intel-rapl:0/energy_uj"
+for cap in none bad; do
+    expect 0 'of peak' --no-baseline --powercap "$tmp/$cap" --json "$tmp/e.json" attn:f32:h2:q64:k64:d8
+    judge energy "$tmp/e.json" none
+done
 if [ -r "$top_builddir/tests/fault/.libs/nvml.so" ]; then
     mkdir "$tmp/nvml"
-    ln -s "$top_builddir/tests/fault/.libs/nvml.so" "$tmp/nvml/libnvidia-ml.so.1"
-    LD_LIBRARY_PATH=$tmp/nvml${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} OPENCL_LAYERS=$top_builddir/tests/fault/.libs/faultlayer.so \
-        FAULT_GUISE=580.1 CLATTN_CACHE_DIR='' expect 0 ' W at 1755 MHz' --no-baseline --engine portable --json "$tmp/e.json" \
-        attn:f32:h2:q64:k64:d8
-    judge energy "$tmp/e.json" 240 260
+    gpu() { # library of tests/fault, the call that fails, what is expected
+        ln -sf "$top_builddir/tests/fault/.libs/$1.so" "$tmp/nvml/libnvidia-ml.so.1"
+        LD_LIBRARY_PATH=$tmp/nvml${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} OPENCL_LAYERS=$top_builddir/tests/fault/.libs/faultlayer.so \
+            FAULT_GUISE=580.1 FAULT_NVML=$2 CLATTN_CACHE_DIR='' expect 0 'of peak' --no-baseline --engine portable --json "$tmp/e.json" \
+            attn:f32:h2:q64:k64:d8
+        shift 2
+        judge energy "$tmp/e.json" "$@"
+    }
+    gpu nvml '' 240 260 1755
+    holds ' W at 1755 MHz'
+    gpu nvml energy none 0 1755
+    gpu nvml clock 240 260 none
+    gpu nvml init none 0 none
+    gpu nvml handle none 0 none
+    gpu faultlayer '' none 0 none # a library of that name without such functions
 else
     echo "skipped: a GPU's energy, for want of the stand-in"
 fi

@@ -16,7 +16,7 @@ static const struct clattn__cache_key key_a = {{1, 2, 3}}, key_b = {{0xff, 0, 9}
 static const clattn_device_facts no_facts = CLATTN_DEVICE_FACTS_INIT;
 static const clattn_quarantine empty = CLATTN_QUARANTINE_INIT;
 static const clattn_quarantine failure = {
-    sizeof failure, "matrix-wgmma", "its numbers were wrong", "3 times what is allowed", "attn:f16:h2:q40:k70:d64", "",
+    sizeof failure, "matrix-wgmma", "its numbers were wrong", "3 times what is allowed", "attn:f16:h2:q40:k70:d64", "", "",
 };
 
 static const char *path_of(const struct clattn__cache_key *key)
@@ -88,6 +88,7 @@ START_TEST(round_trip)
     ck_assert_str_eq(entry.details, failure.details);
     ck_assert_str_eq(entry.problem, failure.problem);
     ck_assert(strlen(entry.date) == 10 && entry.date[4] == '-' && entry.date[7] == '-');
+    ck_assert_str_eq(entry.file, path_of(&key_a));
     clattn__quarantine_add(&ctx, &key_a, &failure);
     ck_assert_uint_eq(count(&ctx.facts), 1);
     clattn__quarantine_add(&ctx, &key_b, &failure);

@@ -34,6 +34,8 @@ check expect "matrix-mma: its kernel did not build (driver 580.1, today), in att
 matrix-wgmma: its kernel did not build (driver 580.1, today), in attn:f16:b1:h2:q40:k70:d64" quarantined 580.1
 check expect 2 in_json '"fault": "its kernel did not build"'
 check expect 2 in_json '"details": ".*refused a kernel'
+check expect 2 in_json "\"file\": \"$tmp/cache/[0-9a-f]*.note\""
+check sh -c "'$clattn' devices 2> /dev/null | grep -q '^               $tmp/cache/[0-9a-f]*.note\$'"
 check expect "blocked 3 " engine attn:f16:h2:q40:k70:d32 # another specialisation
 check expect "blocked 1 " engine attn:f16:h2:q41:k90:d64 # the same
 check expect "1 " engine --engine matrix-mma $problem     # a named engine is tried
@@ -79,4 +81,4 @@ echo 'kernel void forward(global float *x) { x[0] = 0; }' > "$CLATTN_KERNEL_DIR/
 check expect "2 " engine attn:f16:h2:q40:k70:d32 # no plan: on a GPU the context may be lost
 check expect "blocked 1 " engine attn:f16:h2:q40:k70:d32
 check sh -c "'$clattn' devices 2> /dev/null | grep -q 'matrix-mma: its first launch failed'"
-end_checks "quarantine" 26 && [ "$ran" -eq 26 ]
+end_checks "quarantine" 28 && [ "$ran" -eq 28 ]

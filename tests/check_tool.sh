@@ -83,6 +83,25 @@ expect 0 '3 passed, 0 failed' verify --problems 3 --rows 4 --mask 'k < n[b] & q 
 expect 0 'quick  *attn:' bench --list
 expect 0 "options --mask 'q - k < w'" bench --no-baseline --mask 'q - k < w' --corner tl --scalar w=3 $small
 
+# Lines of tuning that block: those for this device, with reason and file; a file that is not right counts for nothing.
+cat > "$tmp/tuning" << 'END'
+clattn-tuning 1
+block | * | * | f32 d64 * * | vector step=16 | 2026-11-26 it hung
+tune | * | * | f32 d64 * * | portable rows=8 | 2026-11-26 gain=1.100
+block | another device | * | * * * * | vector | 2026-11-26 not here
+block | * | * | * * * * | portable rows=1 | 2026-11-25
+END
+CLATTN_TUNING=$tmp/tuning expect 0 '^  blocked      vector step=16: it hung (2026-11-26), of f32 d64 \* \*$' devices
+grep -q "^               $tmp/tuning\$" "$tmp/out" || fail "devices does not name the file of a block"
+grep -q '^  blocked      portable rows=1: no reason is given (2026-11-25), of \* \* \* \*$' "$tmp/out" || fail "a block without a reason"
+[ "$(grep -c '^  blocked' "$tmp/out")" -eq "$(($(grep -c '^device' "$tmp/out") * 2))" ] || fail "blocks that are none of this device"
+CLATTN_TUNING=$tmp/tuning "$clattn" devices --json > "$tmp/devices.json"
+echo rubbish >> "$tmp/tuning"
+CLATTN_TUNING=$tmp/tuning expect 0 '^  engine ' devices
+! grep -q '^  blocked' "$tmp/out" || fail "devices uses a file that is refused"
+printf 'clattn-tuning 1\n\000\n' > "$tmp/zero"
+mistake 'there is a zero in it' tune --merge "$tmp/zero"
+
 # A file is the problem's tensor whatever its layout in memory, and the leading batch of 1 may be missing.
 npy dense "$(dict '<f4' False '(2, 5, 8)')" 320
 expect 0 'time' run --q "$tmp/dense.npy" --o "$tmp/a.npy" $small:engine=portable
@@ -308,7 +327,6 @@ fi
 
 # ---- what is written for programs
 if command -v python3 > /dev/null; then
-    "$clattn" devices --json > "$tmp/devices.json"
     "$clattn" mechanisms --json > "$tmp/mechanisms.json"
     python3 - "$tmp" <<'PYTHON' || fail "CSV, JSON, SVG or NPY"
 import ast, csv, json, math, sys, xml.etree.ElementTree
@@ -357,6 +375,10 @@ header = ast.literal_eval(data[10:10 + length].decode("latin1"))
 assert data[:8] == b"\x93NUMPY\x01\x00" and (10 + length) % 64 == 0 and data[9 + length] == 10
 assert header["descr"] == "<f4" and header["fortran_order"] is False and len(header["shape"]) == 4, header
 assert len(data) == 10 + length + 4 * math.prod(header["shape"])
+vector, portable = ({"setting": "vector step=16", "problems": "f32 d64 * *", "date": "2026-11-26", "reason": "it hung"},
+                    {"setting": "portable rows=1", "problems": "* * * *", "date": "2026-11-25", "reason": ""})
+where = {"layer": "user", "file": folder + "/tuning"}
+assert all(d["blocked"] == [{**vector, **where}, {**portable, **where}] for d in devices), devices
 PYTHON
 else
     echo "skipped: CSV, JSON, SVG and NPY, for want of python3"

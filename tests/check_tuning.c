@@ -16,12 +16,14 @@
 #define GOOD "tune | dev | 1.0 | f32 d64 prefill k2048 | vector rows=32 | 2026-11-26 gain=1.050 ms=3\n"
 
 static char root[64];
+static const char systems_path[] = SYSCONFDIR "/clattn/tuning"; /* a folder of the build's, as tests/local.mk says */
 static clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT; /* of a device that is nowhere */
 
 static void set_up(void)
 {
     snprintf(root, sizeof root, "/tmp/clattn-check.XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(root));
+    unlink(systems_path); /* of a test that was stopped */
     strcpy(facts.platform, "Portable Computing Language");
     strcpy(facts.name, "dev");
     strcpy(facts.driver, "1.0");
@@ -484,13 +486,13 @@ START_TEST(blocked_engine)
 }
 END_TEST
 
-/* The user's file: read once, and passed over if it is not right. */
+/* The user's file: read once, and passed over if it is not right: rubbish, a zero in it, others may write it. */
 START_TEST(users_file)
 {
     char path[128];
     clattn_attention a = problem_of(tuned_problem);
     snprintf(path, sizeof path, "%s/tuning", root);
-    for (int round = 0; round < 4; round++) {
+    for (int round = 0; round < 5; round++) {
         clattn_context *ctx = open_context();
         FILE *file = fopen(path, "w");
         ck_assert_ptr_nonnull(file);
@@ -498,6 +500,7 @@ START_TEST(users_file)
                 round == 1   ? "tune | half a li"
                 : round == 2 ? "rubbish\n"
                              : "");
+        fwrite("", 1, round == 4, file);
         ck_assert(!fclose(file) && !chmod(path, round == 3 ? 0666 : 0600));
         setenv("CLATTN_TUNING", path, 1);
         bool used = strstr(explain(ctx, &a), "tuned by the user's file: portable rows=8 keys=16, 1.250 times") != NULL;
@@ -507,6 +510,120 @@ START_TEST(users_file)
         setenv("CLATTN_TUNING", "", 1);
         clattn_context_close(ctx);
     }
+}
+END_TEST
+
+/* What each layer says, and what comes of it: the later layer serves, and a block in any of them wins. */
+enum { SYSTEM_SAYS, USER_SAYS, PROGRAM_SAYS, N_SAY };
+static const char portable_16[] = "portable rows=16 keys=16";
+static const struct {
+    struct {
+        const char *tune, *block;
+    } layer[N_SAY];
+    const char *expected; /* NULL: no line serves */
+    const char *refused;  /* the setting that a block took away, or NULL */
+} layered[] = {
+    {{{portable_8, 0}, {0, 0}, {0, 0}}, "tuned by the system's file: portable rows=8 keys=16, 3.000 times", NULL},
+    {{{portable_8, 0}, {portable_4, 0}, {0, 0}}, "tuned by the user's file: portable rows=4 keys=16, 2.000 times", NULL},
+    {{{portable_8, 0}, {portable_4, 0}, {portable_16, 0}}, "tuned by the program: portable rows=16 keys=16, 1.000 times", NULL},
+    {{{portable_8, portable_16}, {portable_4, 0}, {portable_16, 0}}, "tuned by the user's file: portable rows=4", portable_16},
+    {{{portable_8, 0}, {portable_4, portable_16}, {portable_16, 0}}, "tuned by the user's file: portable rows=4", portable_16},
+    {{{portable_8, 0}, {portable_4, 0}, {portable_16, portable_16}}, "tuned by the user's file: portable rows=4", portable_16},
+    {{{portable_8, portable_4}, {portable_4, 0}, {0, 0}}, "tuned by the system's file: portable rows=8", portable_4},
+    {{{portable_8, portable_8}, {0, portable_4}, {portable_4, 0}}, NULL, portable_8},
+    {{{portable_8, 0}, {0, 0}, {0, portable_8}}, NULL, portable_8},
+};
+
+/* The text of a layer; a lower one has the higher gain. */
+static void layer_text(char text[2048], clattn_context *ctx, const clattn_attention *a, size_t row, int layer)
+{
+    strcpy(text, HEAD);
+    if (layered[row].layer[layer].tune)
+        strcat(text, line_for(ctx, a, "tune", layered[row].layer[layer].tune, 3 - layer) + strlen(HEAD));
+    if (layered[row].layer[layer].block)
+        strcat(text, line_for(ctx, a, "block", layered[row].layer[layer].block, 1) + strlen(HEAD));
+}
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    ck_assert_msg(file != NULL, "%s", path);
+    fputs(text, file);
+    ck_assert(!fclose(file) && !chmod(path, 0644));
+}
+
+START_TEST(systems_file)
+{
+    char users_path[128], text[2048];
+    clattn_attention a = problem_of(tuned_problem);
+    snprintf(users_path, sizeof users_path, "%s/tuning", root);
+    ck_assert_int_eq(system("mkdir -p '" SYSCONFDIR "/clattn'"), 0);
+    setenv("CLATTN_TUNING", users_path, 1);
+    for (size_t row = 0; row < CLATTN__LEN(layered); row++) {
+        clattn_context *ctx = open_context();
+        layer_text(text, ctx, &a, row, SYSTEM_SAYS);
+        write_text(systems_path, text);
+        layer_text(text, ctx, &a, row, USER_SAYS);
+        write_text(users_path, text);
+        layer_text(text, ctx, &a, row, PROGRAM_SAYS);
+        ck_assert_int_eq(clattn_context_add_tuning(ctx, text), CLATTN_OK);
+        const char *said = explain(ctx, &a);
+        if (layered[row].expected)
+            expect(said, layered[row].expected);
+        else
+            ck_assert_msg(!strstr(said, "tuned by"), "%zu: %s", row, said);
+        if (layered[row].refused) {
+            snprintf(text, sizeof text, "refuses %s: a line of tuning blocks it", layered[row].refused);
+            expect(said, text);
+        }
+        clattn_context_close(ctx);
+    }
+    clattn_context *ctx = open_context(); /* what switches the system's file off */
+    layer_text(text, ctx, &a, 0, SYSTEM_SAYS);
+    write_text(systems_path, text);
+    write_text(users_path, HEAD);
+    ck_assert_int_eq(clattn_context_set_tuning(ctx, CLATTN_TUNING_ALL & ~CLATTN_TUNING_SYSTEM), CLATTN_OK);
+    ck_assert_ptr_null(strstr(explain(ctx, &a), "tuned by"));
+    ck_assert_int_eq(clattn_context_set_tuning(ctx, CLATTN_TUNING_SYSTEM), CLATTN_OK);
+    expect(explain(ctx, &a), "tuned by the system's file");
+    ck_assert_int_eq(chmod(systems_path, 0666), 0);
+    ck_assert_int_eq(clattn_context_set_tuning(ctx, CLATTN_TUNING_SYSTEM), CLATTN_OK);
+    ck_assert_ptr_null(strstr(explain(ctx, &a), "tuned by"));
+    ck_assert_int_eq(chmod(systems_path, 0644), 0);
+    setenv("CLATTN_TUNING", "", 1);
+    ck_assert_int_eq(clattn_context_set_tuning(ctx, CLATTN_TUNING_SYSTEM), CLATTN_OK);
+    ck_assert_ptr_null(strstr(explain(ctx, &a), "tuned by"));
+    ck_assert_int_eq(unlink(systems_path), 0);
+    clattn_context_close(ctx);
+}
+END_TEST
+
+/* The lines that block on a device: of the user's file, then the system's, then built in; each with where it stands. */
+START_TEST(block_lines)
+{
+    char path[128];
+    clattn_tuning_block block = CLATTN_TUNING_BLOCK_INIT;
+    snprintf(path, sizeof path, "%s/tuning", root);
+    ck_assert_int_eq(system("mkdir -p '" SYSCONFDIR "/clattn'"), 0);
+    write_text(path, HEAD "block | dev | 2.* | * * * * | vector | 2026-11-26 another driver\n" GOOD
+                          "block | d* | 1.0 | f32 d64 * * | vector rows=32 | 2026-11-26 it hung\n"
+                          "block | dev | * | * * * * | portable | 2026-11-25\n");
+    write_text(systems_path, HEAD "block | * | * | f16 * few k64 | blocked rows=64 | 2026-11-24  two blanks\n");
+    setenv("CLATTN_TUNING", path, 1);
+    ck_assert_int_eq(clattn_tuning_block_describe(&facts, 0, &block), CLATTN_OK);
+    ck_assert(block.layer == CLATTN_TUNING_USER && !strcmp(block.file, path) && !strcmp(block.problems, "f32 d64 * *"));
+    ck_assert(!strcmp(block.setting, "vector rows=32") && !strcmp(block.date, "2026-11-26") && !strcmp(block.reason, "it hung"));
+    ck_assert_int_eq(clattn_tuning_block_describe(&facts, 1, &block), CLATTN_OK);
+    ck_assert(!strcmp(block.setting, "portable") && !strcmp(block.date, "2026-11-25") && !strcmp(block.reason, ""));
+    ck_assert_int_eq(clattn_tuning_block_describe(&facts, 2, &block), CLATTN_OK);
+    ck_assert(block.layer == CLATTN_TUNING_SYSTEM && !strcmp(block.file, systems_path) && !strcmp(block.reason, " two blanks"));
+    ck_assert_int_eq(clattn_tuning_block_describe(&facts, 3, &block), CLATTN_BAD_COUNT);
+    write_text(path, HEAD "block | dev | 1.0 | * * * * | vector | 2026-11-26 it hung\nrubbish\n");
+    ck_assert_int_eq(clattn_tuning_block_describe(&facts, 0, &block), CLATTN_OK);
+    ck_assert_int_eq(block.layer, CLATTN_TUNING_SYSTEM);
+    setenv("CLATTN_TUNING", "", 1);
+    ck_assert_int_eq(clattn_tuning_block_describe(&facts, 0, &block), CLATTN_BAD_COUNT);
+    ck_assert_int_eq(unlink(systems_path), 0);
 }
 END_TEST
 
@@ -634,6 +751,8 @@ int main(void)
     tcase_add_test(cases, settings_are_right);
     tcase_add_test(cases, blocked_engine);
     tcase_add_test(cases, users_file);
+    tcase_add_test(cases, systems_file);
+    tcase_add_test(cases, block_lines);
     tcase_add_test(cases, wrong_lines);
     tcase_add_test(cases, threads);
     suite_add_tcase(suite, cases);

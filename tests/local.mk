@@ -17,10 +17,11 @@ AM_TESTS_ENVIRONMENT = \
 	{ echo "CLATTN_TEST_RUNTIME: $$why" >&2; exit 99; };
 
 noinst_HEADERS += tests/ref.h tests/ref_select.h tests/suite.h tests/draw.h tests/engines.h
-EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/fuzz_report.c tests/fuzz/fuzz_tuning.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words \
-	tests/fuzz/seeds-tuning tests/fuzz/words-tuning $(SCRIPT_CHECKS) \
+EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/fuzz_report.c tests/fuzz/fuzz_tuning.c tests/fuzz/fuzz_files.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words \
+	tests/fuzz/seeds-tuning tests/fuzz/words-tuning tests/fuzz/seeds-report tests/fuzz/words-report \
+	tests/fuzz/seeds-files tests/fuzz/words-files $(SCRIPT_CHECKS) \
 	tests/check_faults.sh tests/check_remembered.sh tests/check_careful.sh tests/check_tune.sh tests/check_bench.py tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices tests/ptx
-CLEAN_DIRS += fuzz tests/pocl-cache tests/pocl-cache-avx2 tests/pocl-cache-sse tests/cache tests/vendors
+CLEAN_DIRS += fuzz tests/pocl-cache tests/pocl-cache-avx2 tests/pocl-cache-sse tests/cache tests/etc tests/vendors
 
 TESTS += $(SCRIPT_CHECKS)
 if HAVE_CHECK
@@ -51,6 +52,9 @@ tests_check_quarantine_LDADD = $(INNER_LDADD)
 tests_check_plan_LDADD = $(INNER_LDADD)
 tests_check_ptx_LDADD = $(INNER_LDADD)
 tests_check_tuning_LDADD = libworkload.la $(INNER_LDADD)
+# the system's file of tuning is one of the build folder
+tests_check_tuning_SOURCES = tests/check_tuning.c src/attention/tuned.c
+tests_check_tuning_CPPFLAGS = $(AM_CPPFLAGS) -USYSCONFDIR -DSYSCONFDIR='"$(abs_top_builddir)/tests/etc"'
 tests_check_selectors_LDADD = libworkload.la $(INNER_LDADD)
 tests_check_selectors_SOURCES = tests/check_selectors.c tests/select_trial.c tests/select_trial.h
 tests_check_budgets_LDADD = libworkload.la $(INNER_LDADD)

@@ -351,6 +351,16 @@
     X(tuning_merge_short, clattn_tuning_merge("clattn-tuning 1\n", NULL, sentence, 9, NULL, 0), BUFFER_TOO_SHORT, NOWHERE, "") \
     X(tuning_merge_rubbish, merge_tuning("clattn-tuning 1\nrubbish\n"), BAD_TUNING, TEXT, "line 2")          \
     X(tuning_path_null, clattn_tuning_path(NULL, 9), NULL_ARGUMENT, NOWHERE, "")                             \
+    X(tuning_block_null, clattn_tuning_block_describe(NULL, 0, &(clattn_tuning_block)CLATTN_TUNING_BLOCK_INIT), NULL_ARGUMENT, NOWHERE, \
+      "")                                                                                                    \
+    X(tuning_block_null_answer, clattn_tuning_block_describe(&(clattn_device_facts)CLATTN_DEVICE_FACTS_INIT, 0, NULL), NULL_ARGUMENT, \
+      NOWHERE, "")                                                                                           \
+    X(tuning_block_bad_size, clattn_tuning_block_describe(&(clattn_device_facts)CLATTN_DEVICE_FACTS_INIT, 0, &(clattn_tuning_block){0}), \
+      BAD_STRUCT_SIZE, NOWHERE, "")                                                                          \
+    X(tuning_block_past_end,                                                                                 \
+      clattn_tuning_block_describe(&(clattn_device_facts)CLATTN_DEVICE_FACTS_INIT, 99999,                    \
+                                   &(clattn_tuning_block)CLATTN_TUNING_BLOCK_INIT),                          \
+      BAD_COUNT, NOWHERE, "")                                                                                \
     X(set_tuning_null, clattn_context_set_tuning(NULL, CLATTN_TUNING_ALL), NULL_ARGUMENT, NOWHERE, "")       \
     X(set_tuning_unknown_layer, clattn_context_set_tuning(ctx, 0x10), BAD_FLAGS, CONTEXT, "0x10")            \
     X(add_tuning_null, clattn_context_add_tuning(NULL, "clattn-tuning 1\n"), NULL_ARGUMENT, NOWHERE, "")     \

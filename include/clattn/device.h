@@ -72,9 +72,10 @@ typedef struct clattn_quarantine {
     char details[256]; /* what the failed call said */
     char problem[512]; /* of the plan, as clattn_problem_print writes it: without rules */
     char date[16];     /* 2026-11-26, UTC */
+    char file[4096];   /* in which that is remembered */
 } clattn_quarantine;
 
-#define CLATTN_QUARANTINE_INIT {sizeof(clattn_quarantine), "", "", "", "", ""}
+#define CLATTN_QUARANTINE_INIT {sizeof(clattn_quarantine), "", "", "", "", "", ""}
 
 CLATTN_BEGIN
 /* List the devices of all platforms, in the ICD loader's order, into devices[0 .. capacity-1] (may be NULL

@@ -35,6 +35,18 @@ typedef struct clattn_knob {
 #define CLATTN_TUNING_ADDED 0x8u
 #define CLATTN_TUNING_ALL 0xfu
 
+/* A line that blocks a setting on a device, and where it stands. */
+typedef struct clattn_tuning_block {
+    size_t size;       /* sizeof(clattn_tuning_block), set by CLATTN_TUNING_BLOCK_INIT */
+    uint32_t layer;    /* CLATTN_TUNING_BUILT_IN, _SYSTEM or _USER */
+    char problems[64]; /* their class: "f32 d64 prefill k2048", "* * * *" */
+    char setting[192]; /* an engine, and values of knobs */
+    char date[16];     /* 2026-11-26 */
+    char reason[1024]; /* what stands behind the date: "", or why */
+    char file[4096];   /* "": built in */
+} clattn_tuning_block;
+#define CLATTN_TUNING_BLOCK_INIT {sizeof(clattn_tuning_block), 0, "", "", "", "", ""}
+
 CLATTN_BEGIN
 /* Read knob number index (0, 1, ...) of an engine.  BAD_COUNT past its last one, and of an engine that has none.
  * NULL_ARGUMENT, BAD_STRUCT_SIZE. */
@@ -59,6 +71,11 @@ CLATTN_API clattn_status clattn_tuning_merge(const char *older, const char *newe
 
 /* Write the path of the user's file, "" where there is none.  NULL_ARGUMENT, BUFFER_TOO_SHORT. */
 CLATTN_API clattn_status clattn_tuning_path(char *text, size_t size);
+
+/* Read line number index (0, 1, ...) of those that block something on a device: of the user's file, the system's, and what is built in,
+ * as a context that is opened now would have them; a file that is not right counts for nothing.  BAD_COUNT past the last line.
+ * NULL_ARGUMENT, BAD_STRUCT_SIZE. */
+CLATTN_API clattn_status clattn_tuning_block_describe(const clattn_device_facts *facts, size_t index, clattn_tuning_block *block);
 
 /* Say which layers the plans of a context use from now on (CLATTN_TUNING_ALL is the default); files are read again, once. */
 CLATTN_API clattn_status clattn_context_set_tuning(clattn_context *ctx, uint32_t layers);

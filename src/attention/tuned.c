@@ -56,6 +56,32 @@ clattn_status clattn_tuning_path(char *text, size_t size)
     return n >= 0 && (size_t)n < size ? CLATTN_OK : CLATTN_BUFFER_TOO_SHORT;
 }
 
+clattn_status clattn_tuning_block_describe(const clattn_device_facts *facts, size_t index, clattn_tuning_block *block)
+{
+    char user[CLATTN__PATH_SIZE];
+    if (!facts || !block)
+        return CLATTN_NULL_ARGUMENT;
+    if (facts->size != sizeof *facts || block->size != sizeof *block)
+        return CLATTN_BAD_STRUCT_SIZE;
+    const struct {
+        uint32_t layer;
+        const char *path;
+    } files[] = {{CLATTN_TUNING_USER, clattn__env_tuning_file(user, sizeof user)},
+                 {CLATTN_TUNING_SYSTEM, clattn__env_wants_tuning() ? SYSTEM_FILE : NULL}};
+    for (size_t i = 0; i < CLATTN__LEN(files); i++) {
+        char *text = read_file(files[i].path);
+        const bool found = text && clattn__tuning_block(facts, text, &index, block);
+        free(text);
+        if (!found)
+            continue;
+        block->layer = files[i].layer;
+        snprintf(block->file, sizeof block->file, "%s", files[i].path);
+        return CLATTN_OK;
+    }
+    block->layer = CLATTN_TUNING_BUILT_IN;
+    return clattn__tuning_block(facts, clattn__tuning_built_in, &index, block) ? CLATTN_OK : CLATTN_BAD_COUNT;
+}
+
 /* The first plan reads the layers; of several threads the first to be done counts.  false: out of memory. */
 static bool read_once(clattn_context *ctx)
 {

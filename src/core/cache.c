@@ -31,7 +31,6 @@
 #define MAGIC "CLATTNP1"
 #define HEADER_BYTES (8 + 32 + 8 + 32)
 #define MAX_PAYLOAD ((size_t)64 << 20)
-#define NAME_BYTES 80
 #define PROGRAM "" /* suffixes of names */
 #define NOTE ".note"
 #define MARK ".good"
@@ -107,14 +106,14 @@ void clattn__cache_close(struct clattn__cache *cache)
     free(cache);
 }
 
-static void entry_name(const struct clattn__cache_key *key, const char *suffix, char name[NAME_BYTES])
+static void entry_name(const struct clattn__cache_key *key, const char *suffix, char name[CLATTN__NAME_SIZE])
 {
     static const char digits[] = "0123456789abcdef";
     for (int i = 0; i < 32; i++) {
         name[2 * i] = digits[key->sha256[i] >> 4];
         name[2 * i + 1] = digits[key->sha256[i] & 15];
     }
-    snprintf(name + 64, NAME_BYTES - 64, "%s", suffix);
+    snprintf(name + 64, CLATTN__NAME_SIZE - 64, "%s", suffix);
 }
 
 static bool read_all(int fd, unsigned char *data, size_t size)
@@ -185,7 +184,7 @@ static unsigned char *read_entry(int fd, const struct clattn__cache_key *key, si
 
 static int open_mark(const struct clattn__cache *cache, const struct clattn__cache_key *key, int create)
 {
-    char name[NAME_BYTES];
+    char name[CLATTN__NAME_SIZE];
     entry_name(key, ".loading", name);
     return openat(cache->fd, name, O_RDWR | create | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
 }
@@ -205,7 +204,7 @@ static bool load_died(const struct clattn__cache *cache, const struct clattn__ca
 static unsigned char *read_file(const struct clattn__cache *cache, const struct clattn__cache_key *key, const char *suffix,
                                 size_t most, size_t *size)
 {
-    char name[NAME_BYTES];
+    char name[CLATTN__NAME_SIZE];
     entry_name(key, suffix, name);
     int fd = openat(cache->fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     unsigned char *payload = fd < 0 ? NULL : read_entry(fd, key, most, size);
@@ -229,7 +228,7 @@ bool clattn__cache_read(struct clattn__cache *cache, const struct clattn__cache_
 
 /* Open a new file beside an entry; what a killed writer left there is taken away when it is old. */
 static int open_aside(const struct clattn__cache *cache, const struct clattn__cache_key *key,
-                      char aside[NAME_BYTES])
+                      char aside[CLATTN__NAME_SIZE])
 {
     struct stat st;
     char suffix[16];
@@ -257,7 +256,7 @@ static bool within_file_limit(size_t size)
 static bool write_file(const struct clattn__cache *cache, const struct clattn__cache_key *key, const char *suffix,
                        const unsigned char *payload, size_t size)
 {
-    char name[NAME_BYTES], aside[NAME_BYTES];
+    char name[CLATTN__NAME_SIZE], aside[CLATTN__NAME_SIZE];
     unsigned char header[HEADER_BYTES];
     if (size == 0 || !within_file_limit(HEADER_BYTES + size))
         return false;
@@ -281,14 +280,14 @@ bool clattn__cache_write(struct clattn__cache *cache, const struct clattn__cache
 
 static void unlink_mark(struct clattn__cache *cache, const struct clattn__cache_key *key)
 {
-    char name[NAME_BYTES];
+    char name[CLATTN__NAME_SIZE];
     entry_name(key, ".loading", name);
     unlinkat(cache->fd, name, 0);
 }
 
 void clattn__cache_remove(struct clattn__cache *cache, const struct clattn__cache_key *key)
 {
-    char name[NAME_BYTES];
+    char name[CLATTN__NAME_SIZE];
     entry_name(key, PROGRAM, name);
     unlinkat(cache->fd, name, 0);
     unlink_mark(cache, key);
@@ -338,9 +337,14 @@ bool clattn__cache_write_note(struct clattn__cache *cache, const struct clattn__
 
 void clattn__cache_remove_note(struct clattn__cache *cache, const struct clattn__cache_key *key)
 {
-    char name[NAME_BYTES];
+    char name[CLATTN__NAME_SIZE];
     entry_name(key, NOTE, name);
     unlinkat(cache->fd, name, 0);
+}
+
+void clattn__cache_note_name(const struct clattn__cache_key *key, char name[CLATTN__NAME_SIZE])
+{
+    entry_name(key, NOTE, name);
 }
 
 /* ---- marks ---- */
@@ -360,7 +364,7 @@ void clattn__cache_mark_good(struct clattn__cache *cache, const struct clattn__c
 /* Whether a name is a note's, and of which key. */
 static bool is_note(const char *name, struct clattn__cache_key *key)
 {
-    char again[NAME_BYTES];
+    char again[CLATTN__NAME_SIZE];
     for (int i = 0; i < 32; i++) {
         unsigned byte;
         if (!isxdigit((unsigned char)name[2 * i]) || !isxdigit((unsigned char)name[2 * i + 1]) || sscanf(name + 2 * i, "%2x", &byte) != 1)

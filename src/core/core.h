@@ -129,7 +129,7 @@ extern const struct clattn__kernel_text clattn__kernel_texts[]; /* generated; en
 /* Find a kernel text: the override folder's NAME.cl, else the built-in one.  *owned (if not NULL) must be freed. */
 clattn_status clattn__kernel_text(clattn_context *ctx, const char *name, const char **text, char **owned);
 
-/* The whole text of a regular file of modest size that not everyone may write, malloc'ed; NULL on any trouble. */
+/* The whole text of a regular file of modest size that not everyone may write, malloc'ed; NULL on any trouble, and for a zero in it. */
 char *clattn__read_text(int fd);
 
 /* ---- program.c, cache.c ---- */
@@ -167,6 +167,8 @@ typedef void clattn__note_visitor(void *cookie, struct clattn__cache *cache, con
 bool clattn__cache_read_note(struct clattn__cache *cache, const struct clattn__cache_key *key, char text[CLATTN__NOTE_SIZE]);
 bool clattn__cache_write_note(struct clattn__cache *cache, const struct clattn__cache_key *key, const char *text);
 void clattn__cache_remove_note(struct clattn__cache *cache, const struct clattn__cache_key *key);
+#define CLATTN__NAME_SIZE 80
+void clattn__cache_note_name(const struct clattn__cache_key *key, char name[CLATTN__NAME_SIZE]); /* of its file */
 /* A mark that a program was built and launched well on this machine. */
 bool clattn__cache_is_good(struct clattn__cache *cache, const struct clattn__cache_key *key);
 void clattn__cache_mark_good(struct clattn__cache *cache, const struct clattn__cache_key *key);

@@ -140,7 +140,17 @@ struct search {
     bool forget;
     size_t index, count; /* entry number index; how many were seen */
     clattn_quarantine *entry;
+    const char *folder;
 };
+
+static void fill_file(const char *folder, const struct clattn__cache_key *key, clattn_quarantine *entry)
+{
+    char name[CLATTN__NAME_SIZE];
+    clattn__cache_note_name(key, name);
+    const int n = snprintf(entry->file, sizeof entry->file, "%s/%s", folder, name);
+    if (n < 0 || (size_t)n >= sizeof entry->file)
+        entry->file[0] = 0;
+}
 
 static void visit(void *cookie, struct clattn__cache *cache, const struct clattn__cache_key *key)
 {
@@ -151,8 +161,10 @@ static void visit(void *cookie, struct clattn__cache *cache, const struct clattn
         return;
     if (search->forget)
         clattn__cache_remove_note(cache, key);
-    else if (search->count == search->index)
+    else if (search->count == search->index) {
         fill_entry(&note, search->entry);
+        fill_file(search->folder, key, search->entry);
+    }
     search->count++;
 }
 
@@ -161,6 +173,7 @@ static void look_through(const char *directory, struct search *search)
     char path[CLATTN__PATH_SIZE];
     const char *folder = directory ? directory : clattn__env_cache_directory(path, sizeof path);
     struct clattn__cache *cache = folder ? clattn__cache_find(folder) : NULL;
+    search->folder = folder;
     if (cache)
         clattn__cache_each_note(cache, visit, search);
     clattn__cache_close(cache);

@@ -26,12 +26,12 @@ char *clattn__read_text(int fd)
             break;
         used += (size_t)n;
     }
-    if (text && used < size) {
+    if (text)
+        text[used] = 0;
+    if (text && strlen(text) < size) { /* cut short, or no text */
         free(text);
         return NULL;
     }
-    if (text)
-        text[size] = 0;
     return text;
 }
 

@@ -172,6 +172,9 @@ bool clattn__tuning_find(const struct clattn__tuning *table, const struct clattn
 /* Whether a line blocks an engine's launch with such knobs. */
 bool clattn__tuning_blocks(const struct clattn__tuning *table, const struct clattn__problem_class *class, const char *engine,
                            const struct clattn__setting *setting);
+/* Describe line number *index of those of a text that block something on a device, but for layer and file; false past the last one, whose
+ * number is taken from *index, and of a text that is refused. */
+bool clattn__tuning_block(const clattn_device_facts *facts, const char *text, size_t *index, clattn_tuning_block *block);
 extern const char clattn__tuning_built_in[]; /* built_in.c */
 
 /* ---- matrix.c: what its tiles take; a refusal is NULL or the reason ---- */

@@ -438,6 +438,48 @@ bool clattn__tuning_blocks(const struct clattn__tuning *table, const struct clat
     return false;
 }
 
+/* ---- lines that block, for people ---- */
+struct looking {
+    char device[sizeof((clattn_device_facts *)0)->name], driver[sizeof((clattn_device_facts *)0)->driver];
+    size_t index, seen;
+    clattn_tuning_block *block;
+};
+
+static void copy_field(char *to, size_t size, const char *text, size_t n)
+{
+    snprintf(to, size, "%.*s", (int)n, text);
+}
+
+static bool look(void *cookie, const struct line *line)
+{
+    struct looking *l = cookie;
+    const size_t date = strlen("0000-00-00"), n = line->length[RECORD];
+    if (!line->entry.block || !matches(line->field[DEVICE], line->length[DEVICE], l->device) ||
+        !matches(line->field[DRIVER], line->length[DRIVER], l->driver) || l->seen++ != l->index)
+        return true;
+    copy_field(l->block->problems, sizeof l->block->problems, line->field[CLASS], line->length[CLASS]);
+    copy_field(l->block->setting, sizeof l->block->setting, line->field[SETTING], line->length[SETTING]);
+    copy_field(l->block->date, sizeof l->block->date, line->field[RECORD], date);
+    copy_field(l->block->reason, sizeof l->block->reason, line->field[RECORD] + (n > date ? date + 1 : n), n > date ? n - date - 1 : 0);
+    return true;
+}
+
+bool clattn__tuning_block(const clattn_device_facts *facts, const char *text, size_t *index, clattn_tuning_block *block)
+{
+    char message[256];
+    clattn_tuning_block found = CLATTN_TUNING_BLOCK_INIT;
+    struct looking looking = {.index = *index, .block = &found};
+    clean_name(facts->name, looking.device, sizeof looking.device);
+    clean_name(facts->driver, looking.driver, sizeof looking.driver);
+    if (!each_line(text, look, &looking, message, sizeof message))
+        return false;
+    if (looking.seen > *index)
+        *block = found;
+    else
+        *index -= looking.seen;
+    return looking.seen > looking.index;
+}
+
 /* ---- the key of a line, and merging ---- */
 void clattn__tuning_key(const clattn_device_facts *facts, const struct clattn__problem_class *class, struct clattn__text *out)
 {

@@ -42,7 +42,17 @@ static void print_quarantine(const clattn_device_facts *f)
 {
     clattn_quarantine entry = CLATTN_QUARANTINE_INIT;
     for (size_t i = 0; clattn_quarantine_describe(f, NULL, i, &entry) == CLATTN_OK; i++)
-        printf("  quarantined  %s: %s (driver %s, %s), in %s\n", entry.engine, entry.fault, f->driver, entry.date, entry.problem);
+        printf("  quarantined  %s: %s (driver %s, %s), in %s\n               %s\n", entry.engine, entry.fault, f->driver, entry.date,
+               entry.problem, entry.file);
+}
+
+static void print_blocks(const clattn_device_facts *f)
+{
+    clattn_tuning_block block = CLATTN_TUNING_BLOCK_INIT;
+    for (size_t i = 0; clattn_tuning_block_describe(f, i, &block) == CLATTN_OK; i++)
+        printf("  blocked      %s: %s (%s), of %s\n               %s\n", block.setting,
+               block.reason[0] ? block.reason : "no reason is given", block.date, block.problems,
+               block.file[0] ? block.file : "built in");
 }
 
 static void print_device(size_t index, const clattn_device_facts *f)
@@ -59,6 +69,7 @@ static void print_device(size_t index, const clattn_device_facts *f)
            f->has_compiler ? "" : "; no compiler: only binaries made elsewhere run");
     print_engines(f);
     print_quarantine(f);
+    print_blocks(f);
     for (size_t i = 0; clattn_device_trap(f, i); i++)
         printf("  trap      %s\n", clattn_device_trap(f, i));
 }
@@ -96,8 +107,23 @@ static json_t *quarantine_json(const clattn_device_facts *f)
     clattn_quarantine entry = CLATTN_QUARANTINE_INIT;
     json_t *list = json_array();
     for (size_t i = 0; clattn_quarantine_describe(f, NULL, i, &entry) == CLATTN_OK; i++)
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "engine", entry.engine, "fault", entry.fault, "details",
-                                              entry.details, "problem", entry.problem, "date", entry.date));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "engine", entry.engine, "fault", entry.fault, "details",
+                                              entry.details, "problem", entry.problem, "date", entry.date, "file",
+                                              text_json(entry.file)));
+    return list;
+}
+
+static json_t *blocks_json(const clattn_device_facts *f)
+{
+    clattn_tuning_block block = CLATTN_TUNING_BLOCK_INIT;
+    json_t *list = json_array();
+    for (size_t i = 0; clattn_tuning_block_describe(f, i, &block) == CLATTN_OK; i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:o?}", "setting", block.setting, "problems", block.problems,
+                                              "date", block.date, "reason", block.reason, "layer",
+                                              block.layer == CLATTN_TUNING_USER     ? "user"
+                                              : block.layer == CLATTN_TUNING_SYSTEM ? "system"
+                                                                                    : "built-in",
+                                              "file", block.file[0] ? text_json(block.file) : NULL));
     return list;
 }
 
@@ -145,6 +171,7 @@ static json_t *device_json(size_t index, const clattn_device_facts *f)
     json_object_set_new(d, "bf16_dot", json_boolean(f->bf16_dot));
     json_object_set_new(d, "engines", engines_json(f));
     json_object_set_new(d, "quarantine", quarantine_json(f));
+    json_object_set_new(d, "blocked", blocks_json(f));
     json_object_set_new(d, "traps", traps_json(f));
     return d;
 }
@@ -188,7 +215,7 @@ static int forget(void)
 
 static const char help[] = "usage: clattn devices [--json | --forget]\n\n"
                            "Lists every OpenCL device: its limits, which engines fit it and why not, which of their kernels are\n"
-                           "quarantined because they failed, and known traps of its driver.\n\n"
+                           "quarantined because they failed, which lines of tuning block, and known traps of its driver.\n\n"
                            "  --json             the same and more as JSON\n"
                            "  --forget           lists nothing: ends the quarantine of all kernels, so that they are tried again\n" HELP_HELP
                            "\nExit status: 0, or 2 when there is no device or after a mistake in the call.\n";

@@ -15,13 +15,31 @@ static void renumber(struct report *more, int64_t by)
         more->lines[i].device += by;
 }
 
+/* The first number that no device has, and no line whose device is missing. */
 static int64_t next_number(const struct report *report)
 {
     int64_t next = 0;
     for (size_t i = 0; i < report->n_devices; i++)
-        if (report->devices[i].device >= next)
-            next = report->devices[i].device + 1;
+        next = report->devices[i].device >= next ? report->devices[i].device + 1 : next;
+    for (size_t i = 0; i < report->n_lines; i++)
+        next = report->lines[i].device >= next ? report->lines[i].device + 1 : next;
     return next;
+}
+
+static bool is_number(int64_t device)
+{
+    return device >= 0 && device < INT32_MAX;
+}
+
+/* Whether new numbers can be told from the old ones: none is blank, and none is so large that sums overflow. */
+static int check_numbers(const struct report *report, const char *path)
+{
+    bool good = true;
+    for (size_t i = 0; i < report->n_devices; i++)
+        good = good && is_number(report->devices[i].device);
+    for (size_t i = 0; i < report->n_lines; i++)
+        good = good && is_number(report->lines[i].device);
+    return good ? 0 : mistake("%s: a device's number is blank or beyond 2^31, and it goes beside other files", path);
 }
 
 static int join(struct report *report, const struct report *more, const char *path)
@@ -40,18 +58,28 @@ static int join(struct report *report, const struct report *more, const char *pa
     return 0;
 }
 
+static int read_more(struct report *report, struct report *more, const char *path)
+{
+    int code = read_report(path, more);
+    if (code)
+        return code;
+    code = check_numbers(more, path);
+    if (!code) {
+        renumber(more, next_number(report));
+        code = join(report, more, path);
+    }
+    free(more->lines);
+    return code;
+}
+
 int read_reports(struct report *report, const char *const *paths, int n)
 {
     struct report *more = malloc(sizeof *more);
     int code = more ? read_report(paths[0], report) : mistake("out of memory");
-    for (int i = 1; i < n && !code; i++) {
-        code = read_report(paths[i], more);
-        if (code)
-            break;
-        renumber(more, next_number(report));
-        code = join(report, more, paths[i]);
-        free(more->lines);
-    }
+    if (!code && n > 1)
+        code = check_numbers(report, paths[0]);
+    for (int i = 1; i < n && !code; i++)
+        code = read_more(report, more, paths[i]);
     free(more);
     return code;
 }

@@ -36,12 +36,14 @@ static char *read_whole(const char *path)
         n = fread(text, 1, MOST_BYTES + 1, file);
         text[n <= MOST_BYTES ? n : 0] = 0;
     }
-    bool bad = (!file && errno != ENOENT) || !text || n > MOST_BYTES || (file && ferror(file));
-    if (bad)
+    bool bad = (!file && errno != ENOENT) || !text || n > MOST_BYTES || (file && ferror(file)), zero = !bad && file && strlen(text) < n;
+    if (zero)
+        mistake("%s: it is no text: there is a zero in it", path);
+    else if (bad)
         mistake("%s: it cannot be read, or has more than 4 MiB: %s", path, strerror(errno));
     if (file)
         fclose(file);
-    if (!bad)
+    if (!bad && !zero)
         return text;
     free(text);
     return NULL;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * nvml.c - stands in for NVIDIA's management library: a GPU at 00000000:17:00.0 that takes 250 W at 1755 MHz.
- */
+ *
+ * FAULT_NVML=init, handle, energy or clock: that call fails, and writes rubbish. */
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -13,16 +15,22 @@ EXPORT int nvmlDeviceGetHandleByPciBusId_v2(const char *address, void **device);
 EXPORT int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *millijoules);
 EXPORT int nvmlDeviceGetClockInfo(void *device, int which, unsigned *mhz);
 
+static int fails(const char *call)
+{
+    const char *which = getenv("FAULT_NVML");
+    return which && !strcmp(which, call) ? 999 : 0; /* NVML_ERROR_UNKNOWN */
+}
+
 int nvmlInit_v2(void)
 {
-    initialised = 1;
-    return 0;
+    initialised = !fails("init");
+    return fails("init");
 }
 
 int nvmlDeviceGetHandleByPciBusId_v2(const char *address, void **device)
 {
     *device = &gpu;
-    return initialised && !strcmp(address, "00000000:17:00.0") ? 0 : 6; /* not found */
+    return initialised && !fails("handle") && !strcmp(address, "00000000:17:00.0") ? 0 : 6; /* not found */
 }
 
 int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *millijoules)
@@ -30,11 +38,11 @@ int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *millij
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     *millijoules = 250 * ((unsigned long long)t.tv_sec * 1000 + (unsigned long long)t.tv_nsec / 1000000);
-    return device == &gpu ? 0 : 2;
+    return device == &gpu ? fails("energy") : 2;
 }
 
 int nvmlDeviceGetClockInfo(void *device, int which, unsigned *mhz)
 {
     *mhz = which == 1 ? 1755 : 0;
-    return device == &gpu ? 0 : 2;
+    return device == &gpu ? fails("clock") : 2;
 }

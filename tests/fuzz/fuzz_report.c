@@ -3,14 +3,19 @@
  * report that it can write in every format, that is the same after reading again, and whose text has no
  * controls.
  *
- * An input that begins with 'J' is the file.  Any other is edits of a good file: of a record's number, a
- * column's, that of a value from a list or the length of a text that follows, which takes the value's place.
- */
-#include "tool/report.h"
+ * An input that begins with 'J' is the file, with 'M' a worker's message.  Any other is edits of a good file:
+ * of a record's number, a column's, that of a value from a list or the length of a text that follows, which
+ * takes the value's place.  Writing takes far longer than reading, so that one in 64 inputs is written,
+ * by a sum of its bytes. */
+#include "tool/bench.h"
 
+#include <fcntl.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define MUST(condition)                                                                                      \
     do {                                                                                                     \
@@ -22,6 +27,7 @@
 #define RECORDS      4 /* the report, a device, two lines */
 #define MOST_COLUMNS 80
 #define MOST_VALUE   64
+#define MOST_TEXT    (RECORDS * MOST_COLUMNS * 2 * MOST_VALUE)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int mistake(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -38,26 +44,59 @@ int mistake(const char *fmt, ...)
 }
 
 /* ---- a good file with edits ---- */
-struct edits {
-    char values[RECORDS][MOST_COLUMNS][MOST_VALUE];
+struct piece {
+    const char *text;
+    size_t length;
 };
 
-static void put_record(FILE *to, const struct edits *edits, int record, const struct column *columns,
-                       size_t n)
+static const struct {
+    const char *before; /* what stands before a record's object */
+    const struct column *columns;
+    const size_t *n;
+} records[RECORDS] = {{"{\"schema\":\"" REPORT_SCHEMA "\",\"schema_version\":1,", report_columns, &n_report_columns},
+                      {",\"devices\":[{", device_columns, &n_device_columns},
+                      {"}],\"lines\":[{", line_columns, &n_line_columns},
+                      {"},{", line_columns, &n_line_columns}};
+
+/* Most fields are shorter than that problem. */
+static const char *good_value(const struct column *c, size_t number)
 {
-    static const char *const good[] = {"\"attn:f32:h8:q512:k512:d64\"", "7", "0.25"};
-    for (size_t i = 0; i < n; i++) {
-        const char *edit = edits->values[record][i], *value = edit[0] ? edit
-                                                              : i == 0 && columns[i].kind == COLUMN_COUNT
-                                                                  ? "0"
-                                                                  : good[columns[i].kind];
-        /* most fields are shorter than that problem */
-        if (!edit[0] && columns[i].kind == COLUMN_TEXT && columns[i].size < 64)
-            value = strcmp(columns[i].name, "failed") ? "\"word\"" : "null";
-        if (!edit[0] && !strcmp(columns[i].name, "failed"))
-            value = "null";
-        fprintf(to, "%s\"%s\":%s", i ? "," : "", columns[i].name, value);
-    }
+    if (c->kind == COLUMN_TEXT)
+        return !strcmp(c->name, "failed") ? "null" : c->size < 64 ? "\"word\"" : "\"attn:f32:h8:q512:k512:d64\"";
+    return c->kind == COLUMN_NUMBER ? "0.25" : number == 0 ? "0" : "7";
+}
+
+static struct piece put_piece(char **at, const char *fmt, const char *text, bool comma)
+{
+    const struct piece piece = {*at, (size_t)sprintf(*at, fmt, comma ? "," : "", text)};
+    *at += piece.length;
+    return piece;
+}
+
+/* A record's names and good values, made once. */
+static struct piece names[RECORDS][MOST_COLUMNS], good[RECORDS][MOST_COLUMNS];
+
+static void make_pieces(void)
+{
+    static char store[MOST_TEXT];
+    char *at = store;
+    for (int r = 0; r < RECORDS; r++)
+        for (size_t i = 0; i < *records[r].n; i++) {
+            MUST(*records[r].n <= MOST_COLUMNS && at + 2 * MOST_VALUE < store + sizeof store);
+            names[r][i] = put_piece(&at, "%s\"%s\":", records[r].columns[i].name, i > 0);
+            good[r][i] = put_piece(&at, "%s%s", good_value(&records[r].columns[i], i), false);
+        }
+}
+
+static void append(char **at, struct piece piece)
+{
+    memcpy(*at, piece.text, piece.length);
+    *at += piece.length;
+}
+
+static void append_text(char **at, const char *text)
+{
+    append(at, (struct piece){text, strlen(text)});
 }
 
 /* What has broken readers of numbers and of text, and good values that numbers and picture meet rarely. */
@@ -93,36 +132,35 @@ static const char *const known[] = {"null",
                                     "7e-5"};
 #define KNOWN (sizeof known / sizeof known[0])
 
+/* The text, of its own length, so that a read past its end is seen. */
 static char *edited(const uint8_t *data, size_t size, size_t *length)
 {
-    static struct edits edits;
-    char *text = NULL;
-    memset(&edits, 0, sizeof edits);
+    static char text[MOST_TEXT];
+    struct piece edits[RECORDS][MOST_COLUMNS];
+    char *at = text;
+    memset(edits, 0, sizeof edits);
     while (size > 3) {
-        char *value = edits.values[data[0] % RECORDS][data[1] % MOST_COLUMNS];
         const bool listed = data[2] < KNOWN;
         const size_t most = listed ? 0 : data[2] % MOST_VALUE, n = most < size - 3 ? most : size - 3;
-        memcpy(value, data + 3, n);
-        if (listed)
-            snprintf(value, MOST_VALUE, "%s", known[data[2]]);
-        else
-            value[n] = 0;
+        edits[data[0] % RECORDS][data[1] % MOST_COLUMNS] =
+            listed ? (struct piece){known[data[2]], strlen(known[data[2]])} : (struct piece){(const char *)data + 3, n};
         data += 3 + n;
         size -= 3 + n;
     }
-    FILE *to = open_memstream(&text, length);
-    MUST(to);
-    fprintf(to, "{\"schema\":\"" REPORT_SCHEMA "\",\"schema_version\":%d,", REPORT_VERSION);
-    put_record(to, &edits, 0, report_columns, n_report_columns);
-    fprintf(to, ",\"devices\":[{");
-    put_record(to, &edits, 1, device_columns, n_device_columns);
-    fprintf(to, "}],\"lines\":[{");
-    put_record(to, &edits, 2, line_columns, n_line_columns);
-    fprintf(to, "},{");
-    put_record(to, &edits, 3, line_columns, n_line_columns);
-    fprintf(to, "}]}");
-    fclose(to);
-    return text;
+    if (!names[0][0].text)
+        make_pieces();
+    for (int r = 0; r < RECORDS; r++) {
+        append_text(&at, records[r].before);
+        for (size_t i = 0; i < *records[r].n; i++) {
+            append(&at, names[r][i]);
+            append(&at, edits[r][i].text ? edits[r][i] : good[r][i]);
+        }
+    }
+    append_text(&at, "}]}");
+    *length = (size_t)(at - text);
+    char *own = malloc(*length);
+    MUST(own);
+    return memcpy(own, text, *length);
 }
 
 /* ---- what must hold ---- */
@@ -138,7 +176,33 @@ static char *written(void (*write)(FILE *, const struct report *), const struct 
     return text;
 }
 
-static void check_report(const struct report *report)
+/* A file of its text, under a name that may be opened any number of times. */
+static int file_of(const char *text, size_t size, char name[32])
+{
+    const int fd = memfd_create("results", 0);
+    MUST(fd >= 0 && write(fd, text, size) == (ssize_t)size);
+    snprintf(name, 32, "/proc/self/fd/%d", fd);
+    return fd;
+}
+
+/* Two files as one, where they may be: devices of the second have numbers of their own. */
+static void check_joined(const struct report *report, const char *text, size_t size)
+{
+    static struct report joined;
+    char name[32];
+    const int fd = file_of(text, size, name);
+    if (read_reports(&joined, (const char *const[]){name, name}, 2) == 0) {
+        MUST(joined.n_lines == 2 * report->n_lines && joined.n_devices == 2 * report->n_devices);
+        for (size_t i = 0; i < report->n_devices; i++)
+            for (size_t j = 0; j < report->n_devices; j++)
+                MUST(joined.devices[i].device != joined.devices[report->n_devices + j].device);
+    }
+    MUST(compare_files(name, name, false) <= 1);
+    free(joined.lines);
+    close(fd);
+}
+
+static void check_written(const struct report *report)
 {
     static void (*const others[])(FILE *, const struct report *) = {write_csv, write_markdown, write_html};
     struct report *again = malloc(sizeof *again);
@@ -148,6 +212,7 @@ static void check_report(const struct report *report)
     MUST(again->n_lines == report->n_lines && again->n_devices == report->n_devices);
     char *text_again = written(write_json, again, &size_again);
     MUST(size == size_again && !memcmp(text, text_again, size));
+    check_joined(report, text, size);
     for (int i = 0; i < 3; i++) {
         char *other = written(others[i], report, &size);
         MUST(i < 2 || (!strstr(other, "<script") && strstr(other, "</html>")));
@@ -159,21 +224,75 @@ static void check_report(const struct report *report)
     free(again);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* What every field promises. */
+static void check_record(const void *record, const struct column *columns, size_t n)
 {
-    struct report *report = malloc(sizeof *report);
+    for (size_t i = 0; i < n; i++) {
+        const struct column *c = &columns[i];
+        if (c->kind == COLUMN_TEXT)
+            MUST(memchr(text_at(record, c), 0, c->size));
+        else if (c->kind == COLUMN_COUNT)
+            MUST(count_at(record, c) >= -1);
+        else
+            MUST(!isinf(number_at(record, c)));
+    }
+}
+
+static void check_read(const struct report *report)
+{
+    MUST(report->n_devices <= REPORT_DEVICES && report->n_lines <= REPORT_LINES);
+    check_record(report, report_columns, n_report_columns);
+    for (size_t i = 0; i < report->n_devices; i++)
+        check_record(&report->devices[i], device_columns, n_device_columns);
+    for (size_t i = 0; i < report->n_lines; i++)
+        check_record(&report->lines[i], line_columns, n_line_columns);
+}
+
+static void check_message(const uint8_t *data, size_t size)
+{
+    static struct message message;
+    char *text = malloc(size + 1);
+    MUST(text);
+    memcpy(text, data, size);
+    text[size] = 0;
+    receive_message(text, &message);
+    check_record(&message.device, device_columns, n_device_columns);
+    check_record(&message.line, line_columns, n_line_columns);
+    free(text);
+}
+
+/* FNV-1a's. */
+static uint32_t sum_of(const uint8_t *data, size_t size)
+{
+    uint32_t sum = 2166136261u;
+    for (size_t i = 0; i < size; i++)
+        sum = (sum ^ data[i]) * 16777619u;
+    return sum;
+}
+
+static void check_report(const uint8_t *data, size_t size)
+{
+    static struct report report;
     const bool raw = size > 0 && data[0] == 'J';
     size_t length = raw ? size - 1 : 0;
     char *text = raw ? NULL : edited(data, size, &length);
-    MUST(report);
-    const int code = read_report_text("input", raw ? (const char *)data + 1 : text, length, report);
-    MUST(code || size > 0 || report->n_lines == 2); /* without edits it is good */
-    MUST(size > 0 || code == 0);
-    if (!code && (size == 0 || size > 3))
-        check_report(report);
-    if (!code)
-        free(report->lines);
+    const int code = read_report_text("input", raw ? (const char *)data + 1 : text, length, &report);
+    MUST(size > 0 || (code == 0 && report.n_lines == 2)); /* without edits it is good */
+    MUST(!code || !report.lines);
+    if (!code) {
+        check_read(&report);
+        if ((size == 0 || size > 3) && sum_of(data, size) / 64 % 64 == 0)
+            check_written(&report);
+        free(report.lines);
+    }
     free(text);
-    free(report);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size > 0 && data[0] == 'M')
+        check_message(data + 1, size - 1);
+    else
+        check_report(data, size);
     return 0;
 }

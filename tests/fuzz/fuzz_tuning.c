@@ -21,6 +21,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct clattn__problem_class class = {0, 64, 64, 3, 2048};
+static const clattn_device_facts facts = {.size = sizeof facts, .name = "dev", .driver = "1.0"};
 
 /* A text of its own length, so that a read past its end is seen. */
 static char *text_of(const uint8_t *data, size_t size)
@@ -48,9 +49,21 @@ static void check_entries(const struct clattn__tuning *table)
     clattn__tuning_blocks(table, &class, "vector", &last.setting);
 }
 
+/* The first lines that block, as people see them. */
+static void check_blocks(const char *text, bool good)
+{
+    clattn_tuning_block block = CLATTN_TUNING_BLOCK_INIT;
+    char engine[CLATTN_NAME_SIZE], reason[160];
+    struct clattn__setting setting;
+    for (size_t i = 0, index = 0; i < 3 && clattn__tuning_block(&facts, text, &index, &block); index = ++i) {
+        MUST(good && index == i && strlen(block.date) == 10 && block.problems[0] && !block.file[0]);
+        MUST(clattn__setting_parse(block.setting, strlen(block.setting), engine, &setting, reason, sizeof reason));
+        MUST(!block.reason[0] || strstr(text, block.reason));
+    }
+}
+
 static bool fill(struct clattn__tuning *table, const char *text, int layer)
 {
-    static const clattn_device_facts facts = {.size = sizeof facts, .name = "dev", .driver = "1.0"};
     char message[256] = "", tiny[2] = "x";
     bool good = clattn__tuning_fill(table, &facts, text, layer, message, sizeof message);
     MUST(good == !message[0] && (good || !strncmp(message, "line ", 5)));
@@ -96,6 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool good_a = fill(table, a, CLATTN__LAYER_SYSTEM), good_b = fill(table, b, CLATTN__LAYER_USER);
     check_entries(table);
     clattn__tuning_free(table);
+    check_blocks(a, good_a);
     if (good_a)
         check_merged(a, good_b ? b : "clattn-tuning 1\n");
     free(a);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# run.sh [tuning|report] SECONDS [libFuzzer's options] - build the fuzzer of rule texts, of lines of tuning, or of the results that
-# clattn bench reads, beside the default build, and run it.
+# run.sh [tuning|report|files] SECONDS [libFuzzer's options] - build the fuzzer of rule texts, of lines of tuning, of the results that
+# clattn bench reads, or of all other files of ours, beside the default build, and run it.
 #
 # Findings and the corpus lie in $top_builddir/fuzz (build/fuzz), those of the others in folders there.  Needs clang with libFuzzer and
 # its sanitizers (Debian: clang and libclang-rt-14-dev); without them it is skipped by exit status 77.
@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 target=rules
 case ${1:-} in
-tuning | report)
+tuning | report | files)
     target=$1
     shift
     ;;
@@ -18,9 +18,10 @@ seconds=${1:-60}
 [ $# -eq 0 ] || shift
 out=${top_builddir:-$PWD/build}/fuzz
 [ $target = rules ] || out=$out/$target
+here=$PWD/tests/fuzz
 clang=${FUZZ_CC:-clang}
 sanitizers=fuzzer,address,undefined,float-cast-overflow
-mkdir -p "$out/include/clattn" "$out/corpus"
+mkdir -p "$out/include/clattn" "$out/corpus" "$out/seeds"
 
 if ! command -v "$clang" > /dev/null; then
     echo "SKIP: fuzz_$target: no $clang"
@@ -32,47 +33,64 @@ if ! "$clang" -fsanitize=$sanitizers "$out/probe.c" -o "$out/probe" > "$out/prob
     exit 77
 fi
 
-# version.h without configure; the rooms that a target needs are src/expr or src/engine, and these of src/core
-sed -e 's/@PACKAGE_VERSION@/0/; s/@CLATTN_[A-Z]*@/0/' include/clattn/version.h.in > "$out/include/clattn/version.h"
-if [ $target = report ]; then
-    # shellcheck disable=SC2046
-    "$clang" -std=c11 -g -O2 -D_GNU_SOURCE -fno-sanitize-recover=all -fsanitize=$sanitizers $(pkg-config --cflags jansson) \
-        -I"$out/include" -Iinclude -Isrc -I. tests/fuzz/fuzz_report.c src/tool/report_json.c src/tool/report_csv.c \
-        src/tool/report_markdown.c src/tool/report_html.c src/tool/report_style.c src/tool/columns.c src/tool/plots.c src/tool/svg.c \
-        $(pkg-config --libs jansson) -lm -o "$out/fuzz_report"
-    cd "$out"
-    exec ./fuzz_report -max_total_time="$seconds" -max_len=8192 -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 "$@" corpus
-fi
-room=EXPR
-others=tests/random_rule.c
-if [ $target = tuning ]; then
-    room=ENGINE
-    others="src/core/layout.c -lOpenCL"
-fi
-sources=$(sed -n -e "/^${room}_SRCS/,/[^\\\\]\$/p" ops.mk | tr -d '\\\n' | sed "s/${room}_SRCS = //")
-# shellcheck disable=SC2086
-"$clang" -std=c11 -g -O2 -D_GNU_SOURCE -fno-sanitize-recover=all -fsanitize=$sanitizers \
-    -I"$out/include" -Iinclude -Isrc -Icl/common -Icl/engine -I. tests/fuzz/fuzz_$target.c $sources \
-    src/core/failure.c src/core/checked.c src/core/status.c $others -lm -o "$out/fuzz_$target"
+room() { # EXPR or ENGINE: its sources
+    sed -n -e "/^$1_SRCS/,/[^\\\\]\$/p" ops.mk | tr -d '\\\n' | sed "s/$1_SRCS = //"
+}
 
-# of rules each line of the seeds is a text for each use: B mask, C score, D weight; of tuning a text, which is cut behind its first half
-mkdir -p "$out/seeds"
-words=$PWD/tests/fuzz/words
-if [ $target = tuning ]; then
-    words=$words-tuning
+build() { # sources and libraries; version.h without configure
+    sed -e 's/@PACKAGE_VERSION@/0/; s/@CLATTN_[A-Z]*@/0/' include/clattn/version.h.in > "$out/include/clattn/version.h"
+    "$clang" -std=c11 -g -O2 -D_GNU_SOURCE -fno-sanitize-recover=all -fsanitize=$sanitizers \
+        -I"$out/include" -Iinclude -Isrc -Icl/common -Icl/engine -Icl/select -I. "$here/fuzz_$target.c" "$@" -lm -o "$out/fuzz_$target"
+}
+
+seeds() { # an awk program that makes `text' of a line: a file each
+    awk "{ $1; file = sprintf(\"$out/seeds/%03d\", NR); printf \"%s\", text > file; close(file) }" "$2"
+}
+
+# the rooms that a target needs are src/expr or src/engine, and these of src/core
+core="src/core/failure.c src/core/checked.c src/core/status.c"
+# shellcheck disable=SC2046,SC2086
+case $target in
+rules)
+    build $(room EXPR) $core tests/random_rule.c
+    # each line is a text for each use: B mask, C score, D weight
     awk -v dir="$out/seeds" '{
-        file = sprintf("%s/%03d", dir, NR)
-        printf "\200clattn-tuning 1\n%s\nclattn-tuning 1\n%s\n", $0, $0 > file
-        close(file)
-    }' tests/fuzz/seeds-tuning
-fi
-[ $target = tuning ] || awk -v dir="$out/seeds" '{
-    for (i = 0; i < 3; i++) {
-        file = sprintf("%s/%03d-%d", dir, NR, i)
-        printf "%c%s", 66 + i, $0 > file
-        close(file)
-    }
-}' tests/fuzz/seeds
+        for (i = 0; i < 3; i++) {
+            file = sprintf("%s/%03d-%d", dir, NR, i)
+            printf "%c%s", 66 + i, $0 > file
+            close(file)
+        }
+    }' "$here/seeds"
+    set -- -max_len=4200 -use_value_profile=1 -dict="$here/words" "$@"
+    ;;
+tuning)
+    build $(room ENGINE) $core src/core/layout.c -lOpenCL
+    # a text, which is cut behind its first half
+    seeds 'text = "\200clattn-tuning 1\n" $0 "\nclattn-tuning 1\n" $0 "\n"' "$here/seeds-tuning"
+    set -- -max_len=4200 -use_value_profile=1 -dict="$here/words-tuning" "$@"
+    ;;
+report)
+    build $(pkg-config --cflags jansson) src/tool/report_json.c src/tool/report_csv.c src/tool/report_markdown.c \
+        src/tool/report_html.c src/tool/report_style.c src/tool/columns.c src/tool/plots.c src/tool/svg.c src/tool/stored.c \
+        src/tool/compare.c $(pkg-config --libs jansson)
+    seeds 'text = $0' "$here/seeds-report"
+    # the names of the columns are words too
+    sed -n 's/^ *[A-Z]*([a-zA-Z_, ]*, "\([a-z_0-9]*\)",.*/"\\"\1\\":"/p' src/tool/columns.c | sort -u |
+        cat "$here/words-report" - > "$out/words"
+    set -- -max_len=8192 -close_fd_mask=1 -dict="$out/words" "$@"
+    ;;
+files)
+    # shm: files in memory
+    [ -n "${TMPDIR:-}" ] || [ ! -w /dev/shm ] || TMPDIR=/dev/shm
+    TMPDIR=$(mktemp -d)
+    export TMPDIR
+    trap 'rm -rf "$TMPDIR"' EXIT
+    build $(room ENGINE) $core src/core/layout.c src/core/env.c src/core/text.c src/core/cache.c src/core/quarantine.c \
+        src/select/list.c src/tool/npy.c src/tool/list_files.c src/tool/tune_file.c $(pkg-config --cflags --libs libmd) -lOpenCL
+    seeds 'text = $0' "$here/seeds-files"
+    for seed in "$out"/seeds/*; do printf '%b' "$(cat "$seed")" > "$out/seed" && mv "$out/seed" "$seed"; done
+    set -- -max_len=4200 -use_value_profile=1 -dict="$here/words-files" "$@"
+    ;;
+esac
 cd "$out"
-exec "./fuzz_$target" -max_total_time="$seconds" -max_len=4200 -timeout=5 -rss_limit_mb=1024 -use_value_profile=1 -print_final_stats=1 \
-    -dict="$words" "$@" corpus seeds
+"./fuzz_$target" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 "$@" corpus seeds
