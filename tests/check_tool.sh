@@ -211,6 +211,10 @@ expect 0 '^lists *2, of 8.0 blocks' select --given "$tmp/lists" $chosen:given=64
 # Budgets: lists of many lengths; what is kept and proved of them, and that it is so.
 expect 0 '^lists *2, of .* average, [0-9]* to [0-9]*$' select --check $chosen:mean=300:mass=0.5:bq=64/16:bk=8:sink=3:near=20
 expect 0 '^kept *0[.][0-9]* of rows' select --mass $chosen:mean=300:margin=1:bq=64/16:bk=8:sink=3:near=20
+expect 0 '^all  *0[.][0-9]* *0[.][0-9]* *0[.][0-9]*$' select --mass --rows 9 $chosen:mean=30:bq=64/16:bk=8:sink=3:near=20
+expect 0 '"dot_products": ' select --json $chosen:tree=64:count
+mistake 'in words' select --json --check $chosen:tree=64
+"$clattn" select --json --mass --rows 16 $chosen:tree=64:bq=8:bk=8:sink=3:near=20 > "$tmp/mass.json" || fail "select --json"
 expect 0 '^check *0 of 2 certificates are wrong: passed' select --check $chosen:minmax=16:bk=1:bq=64/16:certify:sink=3:near=20
 expect 0 '% of them certified' select --explain $chosen:minmax=16:bk=1:bq=64/16:certify:sink=3:near=20
 expect 0 '1 passed, 0 failed' verify --problems 1 $chosen:minmax=16:bk=1:bq=64/16:certify:ratio=0.1:sink=3:near=20
@@ -335,6 +339,13 @@ devices = json.load(open(folder + "/devices.json"))
 assert devices and [d["index"] for d in devices] == list(range(len(devices)))
 for key in ("name", "type", "opencl_major", "global_bytes", "local_is_dedicated", "engines", "traps"):
     assert all(key in d for d in devices), key
+mass = json.load(open(folder + "/mass.json"))
+lists, heads = mass["lists"], mass["heads"]
+assert lists["count"] == 26 and lists["least_blocks"] <= lists["blocks"] <= lists["most_blocks"] == 8, lists
+assert len(heads) == 2 and len(mass["seconds"]) == 1 and mass["seconds"][0] > 0, mass
+for h in heads:
+    assert h["rows"] == 16 and 0 < h["kept"] <= h["best"] <= 1 and 0 < h["window"] <= 1, h
+assert abs(heads[0]["kept"] + heads[1]["kept"] - 2 * mass["mass"]["kept"]) < 1e-6, mass
 PYTHON
 else
     echo "skipped: CSV and JSON, for want of python3"

@@ -16,7 +16,7 @@ AM_TESTS_ENVIRONMENT = \
 	use_runtime "$${CLATTN_TEST_RUNTIME:-pocl}" || test -z "$${CLATTN_TEST_RUNTIME}" || \
 	{ echo "CLATTN_TEST_RUNTIME: $$why" >&2; exit 99; };
 
-noinst_HEADERS += tests/ref.h tests/ref_select.h tests/suite.h tests/draw.h tests/engines.h
+noinst_HEADERS += tests/ref.h tests/ref_select.h tests/ref_mass.h tests/suite.h tests/draw.h tests/engines.h
 EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/fuzz_report.c tests/fuzz/fuzz_tuning.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words \
 	tests/fuzz/seeds-tuning tests/fuzz/words-tuning $(SCRIPT_CHECKS) \
 	tests/check_faults.sh tests/check_remembered.sh tests/check_careful.sh tests/check_tune.sh tests/check_bench.py tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices tests/ptx

@@ -268,20 +268,27 @@ double selection_certified(const struct selection *x)
     return !x->certified ? -1 : blocks ? (double)certified / (double)blocks : 1;
 }
 
+struct list_lengths selection_lengths(const struct selection *x)
+{
+    const int64_t lists = selection_lists(x);
+    struct list_lengths blocks = {0, x->list.capacity, 0};
+    for (int64_t r = 0; r < lists; r++) {
+        const int64_t count = x->w->list[x->list.counts_at / 4 + r];
+        blocks.mean += (double)count;
+        blocks.least = count < blocks.least ? count : blocks.least;
+        blocks.most = count > blocks.most ? count : blocks.most;
+    }
+    blocks.mean = lists ? blocks.mean / (double)lists : 0;
+    return blocks;
+}
+
 const char *selection_text(const struct selection *x, char text[128])
 {
     const int64_t lists = selection_lists(x);
-    int64_t blocks = 0, least = x->list.capacity, most = 0;
-    for (int64_t r = 0; r < lists; r++) {
-        const int64_t count = x->w->list[x->list.counts_at / 4 + r];
-        blocks += count;
-        least = count < least ? count : least;
-        most = count > most ? count : most;
-    }
-    int n = snprintf(text, 128, "%lld, of %.1f blocks of %d keys on average", (long long)lists,
-                     lists ? (double)blocks / (double)lists : 0.0, (int)x->list.block_k);
+    const struct list_lengths blocks = selection_lengths(x);
+    int n = snprintf(text, 128, "%lld, of %.1f blocks of %d keys on average", (long long)lists, blocks.mean, (int)x->list.block_k);
     if (x->s.budget_mode != CLATTN_TOP_K && lists)
-        n += snprintf(text + n, 128 - (size_t)n, ", %lld to %lld", (long long)least, (long long)most);
+        n += snprintf(text + n, 128 - (size_t)n, ", %lld to %lld", (long long)blocks.least, (long long)blocks.most);
     if (x->certified)
         snprintf(text + n, 128 - (size_t)n, ", %.1f %% of them certified", 100 * selection_certified(x));
     return text;
