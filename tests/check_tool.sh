@@ -214,8 +214,9 @@ expect 0 '^kept *0[.][0-9]* of rows' select --mass $chosen:mean=300:margin=1:bq=
 expect 0 '^all  *0[.][0-9]* *0[.][0-9]* *0[.][0-9]*$' select --mass --rows 9 $chosen:mean=30:bq=64/16:bk=8:sink=3:near=20
 expect 0 '"dot_products": ' select --json $chosen:tree=64:count
 mistake 'in words' select --json --check $chosen:tree=64
-"$clattn" select --json --mass --rows 16 $chosen:tree=64:bq=8:bk=8:sink=3:near=20 > "$tmp/mass.json" || fail "select --json"
+"$clattn" select --json --mass --rows 16 $chosen:tree=64:bq=8:bk=8:sink=3:near=20:scope=head > "$tmp/mass.json" || fail "select --json"
 expect 0 '^check *0 of 2 certificates are wrong: passed' select --check $chosen:minmax=16:bk=1:bq=64/16:certify:sink=3:near=20
+expect 0 '^check *0 of 2 lists differ.*passed' select --check $chosen:mean=30:bq=64/16:bk=8:rows=mean:sink=3:near=20
 expect 0 '% of them certified' select --explain $chosen:minmax=16:bk=1:bq=64/16:certify:sink=3:near=20
 expect 0 '1 passed, 0 failed' verify --problems 1 $chosen:minmax=16:bk=1:bq=64/16:certify:ratio=0.1:sink=3:near=20
 mistake 'MINMAX, POOL_MEAN and EXTERNAL_SCORE have them' select $chosen:tree=64:mass=0.5

@@ -310,7 +310,7 @@ struct ref_select select_trial_selection(const struct select_trial *t)
     static const int methods[] = {REF_TREE, REF_STAGED, REF_MINMAX, REF_POOL_MEAN, REF_EXTERNAL_SCORE, -1, REF_STREAMING};
     static const int representatives[] = {REF_CENTER, REF_FIRST, REF_LAST};
     struct ref_select s = {.method = methods[t->s.method], .representative = representatives[t->s.representative],
-                           .scope = t->s.scope, .arithmetic = select_ctx->facts.has_fma ? REF_FMA : REF_MULTIPLY_ADD,
+                           .scope = t->s.scope, .mean_rows = t->s.rows == CLATTN_ROWS_MEAN, .arithmetic = select_ctx->facts.has_fma ? REF_FMA : REF_MULTIPLY_ADD,
                            .block_q = t->s.block_q, .stride_q = t->s.stride_q, .block_k = t->s.block_k, .stride_k = t->s.stride_k,
                            .budget = t->s.budget, .budget_mode = t->s.budget_mode, .budget_value = t->s.budget_value, .sink = t->s.sink,
                            .window = t->s.window, .dense_below = t->s.dense_below, .n_stages = t->s.n_stages,

@@ -11,7 +11,9 @@
  *     S(t) = max over sampled rows r that see key t, not near, of q_r . k_t      -inf without such a row
  *
  * Sampled rows are the last of every stride_q rows of a block (the last row of one without a full stride), sampled
- * keys the last of every stride_k.  Products are f32 sums in rising order of columns, by fma where the device has it
+ * keys the last of every stride_k.  With CLATTN_ROWS_MEAN the mean of a stride (of a block without a full one, of all its
+ * rows) stands for its last row, and sees what that sees: f32 sums in rising order of rows times the reciprocal of how
+ * many, rounded; rotation comes after.  Products are f32 sums in rising order of columns, by fma where the device has it
  * (clattn_select_plan_explain says which); they are not scaled, for only the sign of the scale matters, and a score
  * rule does not edit them.  A scope takes the maximum over its heads.  A higher score is better, then the lower block;
  * NaN comes after -inf.
@@ -79,7 +81,7 @@
  * and any search may miss a peak that is narrower than half of its first nodes.
  *
  * Sources: HiP, Lee et al. 2024, arXiv 2406.09827 (TREE, sinks and window); InfiniteHiP, Lee et al. 2025, 2502.08910
- * (STAGED); Quest, Tang et al. 2024, 2406.10774 (MINMAX); SpargeAttn, Zhang et al. 2025, 2502.18137 (POOL_MEAN);
+ * (STAGED; means of rows in its code); Quest, Tang et al. 2024, 2406.10774 (MINMAX); SpargeAttn, Zhang et al. 2025, 2502.18137 (POOL_MEAN);
  * StreamingLLM, Xiao et al. 2023, 2309.17453 (STREAMING); Twilight, Lin et al. 2025, 2502.02770, and XAttention, Xu et
  * al. 2025, 2503.16428 (MASS); RoFormer, Su et al. 2021, 2104.09864 (rotation); InfLLM, Xiao et al. 2024, 2402.04617 (one distance
  * for all).
@@ -106,6 +108,12 @@ typedef enum clattn_representative {
     CLATTN_FIRST = 1,
     CLATTN_LAST = 2
 } clattn_representative;
+
+/* What is asked of each stride_q rows. */
+typedef enum clattn_rows {
+    CLATTN_ROWS_LAST = 0,
+    CLATTN_ROWS_MEAN = 1 /* TREE, STAGED, MINMAX, POOL_MEAN; not with CLATTN_CERTIFY */
+} clattn_rows;
 
 /* What `budget_value' is, and so how long a list is; never longer than the budget. */
 typedef enum clattn_budget {
@@ -150,7 +158,7 @@ typedef struct clattn_select {
     int32_t budget_mode;    /* clattn_budget */
     double budget_value;    /* as budget_mode says */
     int32_t rope;           /* clattn_rope; else than NONE an even dim */
-    int32_t reserved;       /* 0 */
+    int32_t rows;           /* clattn_rows */
     int64_t rope_positions; /* rows of io's tables, as many as positions are named above; without rope 0 */
     int64_t dense_below;    /* tokens: a batch entry of fewer keys is not pruned, and its lists are empty; 0: never;
                                clattn_select_dense_below has a measured number */
@@ -193,7 +201,7 @@ typedef struct clattn_select_plan clattn_select_plan;
 
 CLATTN_BEGIN
 /* Check a selection for a problem, without a device.  On failure the sentence goes to text (size bytes; may be NULL,
- * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative, budget_mode, rope), BAD_DIM (odd,
+ * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative, budget_mode, rope, rows), BAD_DIM (odd,
  * with rope), BAD_BLOCK (blocks, strides, stages), BAD_COUNT (budget, sink, window, rope_positions, dense_below; a
  * budget_mode or value that the method has not), BAD_CORNER (a window, or rope, without positions), BAD_FLAGS
  * (CLATTN_CERTIFY of another method than MINMAX, too), and those of clattn_attention_check. */

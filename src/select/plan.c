@@ -105,7 +105,7 @@ static void write_options(const clattn_select_plan *plan, enum clattn__select_ke
     const bool counts = plan->select.flags & CLATTN_COUNT_PROBES && (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN);
     clattn__text_add(out, "-DPACKED=%d -DKEY_LENGTHS=%d", !!(a->flags & CLATTN_PACKED), !!(a->flags & CLATTN_KEY_LENGTHS));
     if (kernel == CLATTN__ROWS)
-        clattn__text_add(out, " -DT_Q=%d", (int)a->type_q);
+        clattn__text_add(out, " -DT_Q=%d -DMEAN_ROWS=%d", (int)a->type_q, plan->select.rows == CLATTN_ROWS_MEAN);
     if (kernel == CLATTN__BOUNDS || (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__CERTIFY))
         clattn__text_add(out, " -DT_K=%d", (int)a->type_k);
     if (kernel == CLATTN__BOUNDS || (kernel >= CLATTN__ROWS && kernel <= CLATTN__CERTIFY))
@@ -119,7 +119,7 @@ static void write_options(const clattn_select_plan *plan, enum clattn__select_ke
     if (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__CERTIFY)
         clattn__text_add(out, " -DLANES=%d -DVECTORS=%d -DKEYS=%d -DALIGNED=%d -DSTRIP=%d", (int)s->lanes, (int)s->vectors,
                          (int)s->keys, s->aligned, (int)s->strip);
-    if (kernel == CLATTN__CUT || kernel == CLATTN__TOP || (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__BLOCKS))
+    if (kernel == CLATTN__CUT || kernel == CLATTN__TOP || (kernel >= CLATTN__ROWS && kernel <= CLATTN__BLOCKS))
         clattn__text_add(out, " -DBUDGET=%d", (int)plan->select.budget_mode);
     if (kernel == CLATTN__SELECT_TREE)
         clattn__text_add(out, " -DNODES_GLOBAL=%d", s->nodes_global);

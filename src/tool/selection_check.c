@@ -22,6 +22,7 @@ static struct ref_select reference(const struct selection *x)
     struct ref_select r = {.method = methods[s->method],
                            .representative = representatives[s->representative],
                            .scope = s->scope,
+                           .mean_rows = s->rows == CLATTN_ROWS_MEAN,
                            .arithmetic = facts.has_fma ? REF_FMA : REF_MULTIPLY_ADD,
                            .block_q = s->block_q,
                            .stride_q = s->stride_q,
