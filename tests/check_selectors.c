@@ -546,6 +546,7 @@ static clattn_select_io good_io(void)
     X(io.scores = scarce, UNUSED_BUFFER, "io.scores")                                                     \
     X(io.bounds = scarce, UNUSED_BUFFER, "io.bounds")                                                     \
     X(io.given = scarce, UNUSED_BUFFER, "io.given")                                                       \
+    X(io.budgets = scarce, UNUSED_BUFFER, "io.budgets")                                                   \
     X(io.rope_cos = scarce, UNUSED_BUFFER, "io.rope_cos")                                                 \
     X(io.rope_sin = scarce, UNUSED_BUFFER, "io.rope_sin")                                                 \
     X(io.counters = scarce, UNUSED_BUFFER, "io.counters")                                                 \

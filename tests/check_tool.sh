@@ -217,6 +217,10 @@ mistake 'in words' select --json --check $chosen:tree=64
 "$clattn" select --json --mass --rows 16 $chosen:tree=64:bq=8:bk=8:sink=3:near=20:scope=head > "$tmp/mass.json" || fail "select --json"
 expect 0 '^check *0 of 2 certificates are wrong: passed' select --check $chosen:minmax=16:bk=1:bq=64/16:certify:sink=3:near=20
 expect 0 '^check *0 of 2 lists differ.*passed' select --check $chosen:mean=30:bq=64/16:bk=8:rows=mean:sink=3:near=20
+expect 0 '^check *0 of 4 lists differ.*passed' select --check --budgets 64/0 $chosen:tree=64:bq=64/16:bk=8:sink=3:near=20:scope=head:each
+expect 0 '^lists *4, of 4.0 blocks' select --budgets 64/0 $chosen:tree=64:bq=64/16:bk=8:sink=3:near=20:scope=head:each
+mistake 'must be 2 whole numbers' select --budgets 64 $chosen:tree=64:scope=head:each
+mistake 'goes with the word each' select --budgets 64 $chosen:tree=64
 expect 0 '% of them certified' select --explain $chosen:minmax=16:bk=1:bq=64/16:certify:sink=3:near=20
 expect 0 '1 passed, 0 failed' verify --problems 1 $chosen:minmax=16:bk=1:bq=64/16:certify:ratio=0.1:sink=3:near=20
 mistake 'MINMAX, POOL_MEAN and EXTERNAL_SCORE have them' select $chosen:tree=64:mass=0.5

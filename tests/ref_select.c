@@ -636,7 +636,8 @@ static int64_t keep_all(const struct view *w, int64_t *kept)
 
 static int64_t keep_some(const struct view *w, int64_t *kept)
 {
-    int64_t keep = ceil_div(w->s->budget, w->s->block_k);
+    int64_t keep = ceil_div(w->s->budget, w->s->block_k), own = w->s->budgets ? w->s->budgets[w->scope] : w->s->budget;
+    keep = least(keep, own > 0 ? ceil_div(own, w->s->block_k) : 0);
     if (w->s->budget_mode == REF_RATIO)
         keep = least(keep, (int64_t)share_of(w->s->budget_value, (uint64_t)w->n));
     if (w->s->method == REF_STREAMING || keep == 0)

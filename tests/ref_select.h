@@ -58,6 +58,7 @@ struct ref_select {
     int budget_mode;
     double budget_value;
     int64_t budget;                               /* keys; a list holds ceil(budget / block_k) blocks at most */
+    const int32_t *budgets;                       /* NULL, or keys of each scope, which are no more than the budget; below 0 as 0 */
     int64_t sink, window, dense_below; /* all pairs of fewer than dense_below keys are near */
     int n_stages; /* STAGED: the last chunk is block_k, each divides the one before; the last keep is the budget */
     struct {

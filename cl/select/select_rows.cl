@@ -41,7 +41,7 @@ static inline float column(__global const STORED(T_Q) *from, long token, int n, 
 static inline int row_position(const struct select_args *a, const struct list_place *p, int token, __global uint *kept)
 {
     const struct candidates c = find_candidates(a, p, kept);
-    const int n = ROPE != 2 ? 0 : a->chunk > 0 ? chunk_count(a, &c, chunk_list(a, p, a->chunks_at, a->chunk_words, kept)) : 2 * most_kept(a, c.n);
+    const int n = ROPE != 2 ? 0 : a->chunk > 0 ? chunk_count(a, &c, chunk_list(a, p, a->chunks_at, a->chunk_words, kept)) : 2 * most_kept(a, p, c.n);
     return ROPE == 1 ? a->window + 1 : ROPE == 3 ? a->window : min(token + p->q_shift, n + a->window);
 }
 #endif

@@ -45,6 +45,8 @@ static void explain_budget(const clattn_select *s, struct clattn__text *out)
         clattn__print_decimal(out, s->budget_value);
         clattn__text_add(out, "%s, or as many as a list holds\n", words[s->budget_mode][1]);
     }
+    if (s->flags & CLATTN_BUDGET_EACH)
+        clattn__text_add(out, "each       scope has a budget of its own, no larger than this\n");
     if (s->flags & CLATTN_CERTIFY)
         clattn__text_add(out, "certified  blocks with a product above the bounds of all that are not listed\n");
 }

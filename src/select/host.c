@@ -338,10 +338,14 @@ static int64_t given(const struct view *v, int64_t *out)
 
 static int64_t keep_some(struct view *v, int64_t *out)
 {
-    const int64_t share = clattn__ceil_div(v->n * v->t->plan.args.share, (int64_t)1 << 32), most = v->t->plan.list.capacity;
+    const int64_t share = clattn__ceil_div(v->n * v->t->plan.args.share, (int64_t)1 << 32), all = v->t->plan.list.capacity;
+    const int64_t own = clattn__ceil_div(v->t->budgets[v->scope], v->s->block_k);
+    const int64_t most = v->s->flags & CLATTN_BUDGET_EACH && own < all ? own : all;
     const int64_t keep = v->s->budget_mode == CLATTN_RATIO && share < most ? share : most;
     if (v->s->method == CLATTN_EXTERNAL_LIST)
         return given(v, out);
+    if (most == 0)
+        return 0;
     if (v->n > keep && v->s->method == CLATTN_TREE)
         return tree(v, keep, out);
     if (v->n > keep && v->s->method == CLATTN_STAGED)

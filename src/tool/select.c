@@ -8,7 +8,7 @@
 
 struct select_options {
     struct problem_options problem;
-    const char *q, *k, *given, *out, *device;
+    const char *q, *k, *given, *budgets, *out, *device;
     long long seed, repeat, rows;
     bool explain, check, mass, json;
 };
@@ -76,6 +76,27 @@ static int read_given(struct selection *x, const struct select_options *o)
     return o->given ? read_lists(o->given, &x->list, x->given) : mistake("given lists come from files: --given STEM");
 }
 
+/* N/N...: one of each scope. */
+static int read_budgets(struct selection *x, const char *text)
+{
+    char *end = NULL;
+    const char *at = text;
+    int64_t n = 0;
+    if (!text)
+        return 0;
+    if (!x->budgets)
+        return mistake("--budgets goes with the word each of a selection");
+    for (; n < x->list.scopes; n++, at = end + 1) {
+        const long long value = strtoll(at, &end, 10);
+        if (end == at || value < 0 || value > INT32_MAX || *end != (n == x->list.scopes - 1 ? 0 : '/'))
+            break;
+        x->budgets[n] = (int32_t)value;
+    }
+    return n == x->list.scopes ? 0
+                               : mistake("--budgets '%s': it must be %lld whole numbers, as 512/0/64, one of each list of a query block",
+                                         text, (long long)x->list.scopes);
+}
+
 static int select_on(struct selection *x, clattn_context *ctx, const struct select_options *o, const char *text)
 {
     struct select_report r = {x, INFINITY, {INFINITY, INFINITY, INFINITY, INFINITY}, 0, NULL};
@@ -94,7 +115,7 @@ static int select_workload(const struct select_options *o, const clattn_select *
     struct selection x;
     clattn_context *ctx = NULL;
     clattn_status status = selection_make(&x, s, w);
-    int code = status ? failed(NULL, status, "lists") : read_given(&x, o);
+    int code = status ? failed(NULL, status, "lists") : read_given(&x, o) || read_budgets(&x, o->budgets) ? EXIT_MISTAKE : 0;
     if (!code && (status = clattn_context_open(&ctx, o->device)))
         code = failed(NULL, status, o->device ? o->device : "devices");
     if (!code)
@@ -142,6 +163,7 @@ static const char help[] =
     "(clattn_problem(7)).\n\n"
     "  --q F --k F        inputs as .npy (float32 or float16, C order); random where none is given\n"
     "  --given STEM       given lists, for given=N: STEM-starts.npy and STEM-ids.npy\n"
+    "  --budgets N/N...   tokens of each head's, group's or all one's lists, for the word each; random where not said\n"
     "  --out STEM         write the lists to STEM-starts.npy and STEM-ids.npy, int32, as block-sparse rows\n"
     "  --check            compare every list with the reference's (slow); exits 1 if one differs\n"
     "  --mass             print the part of some rows' softmax that lies on the keys they visit, in double precision; of each\n"
@@ -161,6 +183,7 @@ static int take_option(struct select_options *o, int c)
     case 'q': o->q = optarg; return 0;
     case 'k': o->k = optarg; return 0;
     case 'g': o->given = optarg; return 0;
+    case 'b': o->budgets = optarg; return 0;
     case 'o': o->out = optarg; return 0;
     case 'c': o->check = true; return 0;
     case 'm': o->mass = true; return 0;
@@ -178,6 +201,7 @@ int command_select(int argc, char **argv)
 {
     static const struct option options[] = {
         {"q", required_argument, NULL, 'q'},      {"k", required_argument, NULL, 'k'},    {"given", required_argument, NULL, 'g'},
+        {"budgets", required_argument, NULL, 'b'},
         {"out", required_argument, NULL, 'o'},    {"check", no_argument, NULL, 'c'},      {"presets", no_argument, NULL, 'p'},
         {"mass", no_argument, NULL, 'm'},         {"rows", required_argument, NULL, 'r'}, {"json", no_argument, NULL, 'j'},
         {"device", required_argument, NULL, 'd'}, {"seed", required_argument, NULL, 'S'}, {"repeat", required_argument, NULL, 'n'},

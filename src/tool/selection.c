@@ -78,6 +78,20 @@ static int64_t score_count(const struct selection *x)
     return selection_lists(x) * x->list.k_blocks;
 }
 
+/* From 0 to the whole budget. */
+static bool make_budgets(struct selection *x)
+{
+    uint64_t seed = x->w->seed + 1;
+    if (!(x->s.flags & CLATTN_BUDGET_EACH))
+        return true;
+    x->budgets = malloc((size_t)x->list.scopes * sizeof *x->budgets + 4);
+    for (int64_t u = 0; x->budgets && u < x->list.scopes; u++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        x->budgets[u] = (int32_t)((seed >> 33) % (uint64_t)(x->s.budget + 1));
+    }
+    return x->budgets;
+}
+
 static clattn_status make_input(struct selection *x)
 {
     if (x->s.method == CLATTN_EXTERNAL_LIST)
@@ -88,7 +102,7 @@ static clattn_status make_input(struct selection *x)
         x->certified = calloc((size_t)selection_lists(x) + 1, sizeof *x->certified);
     if (x->scores)
         fill_scores(x->scores, score_count(x), x->w->seed);
-    return !make_tables(x) || (x->s.method == CLATTN_EXTERNAL_LIST && !x->given) ||
+    return !make_tables(x) || !make_budgets(x) || (x->s.method == CLATTN_EXTERNAL_LIST && !x->given) ||
                    (x->s.method == CLATTN_EXTERNAL_SCORE && !x->scores) || (x->s.flags & CLATTN_CERTIFY && !x->certified)
                ? CLATTN_OUT_OF_HOST_MEMORY
                : CLATTN_OK;
@@ -133,6 +147,8 @@ static void make_inputs(struct selection *x, cl_int *code)
         x->io.rope_cos = buffer(x, x->rope_cos, 4 * (uint64_t)table_count(x), code);
         x->io.rope_sin = buffer(x, x->rope_sin, 4 * (uint64_t)table_count(x), code);
     }
+    if (x->budgets)
+        x->io.budgets = buffer(x, x->budgets, 4 * (uint64_t)x->list.scopes, code);
     if (x->scores)
         x->io.scores = buffer(x, x->scores, 4 * (uint64_t)score_count(x), code);
     if (x->given)
@@ -161,7 +177,7 @@ static void release_buffers(struct selection *x)
     cl_mem all[] = {x->io.q,           x->io.k,        x->io.q_offsets, x->io.k_offsets,
                     x->io.key_lengths, x->io.bounds,   x->io.scores,    x->io.given,
                     x->io.list,        x->io.counters, x->io.kept,      x->io.certified,
-                    x->io.rope_cos,    x->io.rope_sin};
+                    x->io.rope_cos,    x->io.rope_sin, x->io.budgets};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (all[i])
             clReleaseMemObject(all[i]);
@@ -241,6 +257,7 @@ void selection_free(struct selection *x)
     clattn_select_plan_destroy(x->plan);
     free(x->scores);
     free(x->given);
+    free(x->budgets);
     free(x->certified);
     free(x->rope_cos);
     free(x->rope_sin);

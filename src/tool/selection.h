@@ -24,6 +24,7 @@ struct selection {
     struct workload dense; /* the same tensors, borrowed, and the problem without lists */
     float *scores;         /* CLATTN_EXTERNAL_SCORE */
     int32_t *given;        /* CLATTN_EXTERNAL_LIST */
+    int32_t *budgets;      /* CLATTN_BUDGET_EACH */
     int32_t *certified;    /* CLATTN_CERTIFY: of each list, how many blocks are proved */
     float *rope_cos, *rope_sin; /* rope: of the angles position / 10000^(2 pair / dim) */
     uint64_t counters[2];
@@ -34,7 +35,7 @@ struct selection {
     clattn_select_io io;
 };
 
-/* Shapes the lists of a workload made without, and joins what they let see to its problem; scores are random.
+/* Shapes the lists of a workload made without, and joins what they let see to its problem; scores and scopes' budgets are random.
  */
 clattn_status selection_make(struct selection *x, const clattn_select *select, struct workload *w);
 /* The plan, its buffers, and the metadata of all keys. */

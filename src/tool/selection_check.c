@@ -29,6 +29,7 @@ static struct ref_select reference(const struct selection *x)
                            .block_k = s->block_k,
                            .stride_k = s->stride_k,
                            .budget = s->budget,
+                           .budgets = x->budgets,
                            .budget_mode = s->budget_mode,
                            .budget_value = s->budget_value,
                            .sink = s->sink,

@@ -330,6 +330,8 @@ static void random_method(uint64_t number, struct dice *kind, clattn_select *s)
         s->flags |= CLATTN_CERTIFY;
     if (s->method <= CLATTN_STAGED && roll(kind, 3) == 0)
         s->flags |= CLATTN_COUNT_PROBES;
+    if (s->method <= CLATTN_EXTERNAL_SCORE && roll(kind, 4) == 0)
+        s->flags |= CLATTN_BUDGET_EACH;
     if (s->method <= CLATTN_STAGED)
         s->budget_mode = roll(kind, 3) ? CLATTN_TOP_K : CLATTN_RATIO;
     else if (s->method != CLATTN_STREAMING)
