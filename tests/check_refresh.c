@@ -784,9 +784,12 @@ int main(void)
     tcase_add_loop_test(device, at_24_late_lists, 0, 2);
     tcase_add_test(device, wrong_copies);
     tcase_add_loop_test(device, at_22_attention_reads_every_key, 0, 2);
-    tcase_add_loop_test(device, query_history, 0, 2);
-    tcase_add_loop_test(device, short_query_history, 0, 2);
+    TCase *history = tcase_create("history");
+    tcase_add_checked_fixture(history, select_trial_set_up, select_trial_tear_down);
+    tcase_add_loop_test(history, query_history, 0, 2);
+    tcase_add_loop_test(history, short_query_history, 0, 2);
     suite_add_tcase(suite, host);
+    suite_add_tcase(suite, history);
     suite_add_tcase(suite, device);
     return run_suite(suite);
 }
