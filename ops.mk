@@ -27,17 +27,17 @@ SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/sele
 
 # tests/ref*.c is the double reference: `clattn verify' links it on purpose.
 WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c \
-	tests/ref_rule.c tests/ref_select.c
+	tests/ref_rule.c tests/ref_select.c tests/ref_mass.c
 TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
 	src/tool/tensors.c src/tool/bench.c src/tool/presets.c src/tool/measure.c src/tool/table.c src/tool/files.c src/tool/stored.c src/tool/compare.c src/tool/reproduce.c src/tool/columns.c src/tool/statistics.c \
 	src/tool/report_json.c src/tool/report_csv.c src/tool/report_markdown.c src/tool/report_html.c src/tool/report_style.c src/tool/svg.c src/tool/plots.c src/tool/meter.c src/tool/peers.c src/tool/worker.c src/tool/isolate.c \
-	src/tool/peak.c src/tool/baseline.c src/tool/explain.c src/tool/names.c src/tool/select.c src/tool/selection.c \
+	src/tool/peak.c src/tool/baseline.c src/tool/explain.c src/tool/names.c src/tool/select.c src/tool/select_report.c src/tool/selection.c \
 	src/tool/selection_check.c src/tool/list_files.c src/tool/pruned.c src/tool/delta.c src/tool/tune.c src/tool/tune_search.c \
 	src/tool/tune_child.c src/tool/tune_worker.c src/tool/tune_file.c
 
 # Tests of the installed interface; of hidden functions, which link the objects (tests/local.mk says so); scripts.
 # RUNTIME_CHECKS run again on the other CPU runtime.
-PUBLIC_CHECKS = tests/check_ref tests/check_select_ref tests/check_forward tests/check_properties tests/check_data tests/check_compile \
+PUBLIC_CHECKS = tests/check_ref tests/check_select_ref tests/check_mass tests/check_forward tests/check_properties tests/check_data tests/check_compile \
 	tests/check_misuse tests/check_threads tests/check_guard tests/check_mechanisms tests/check_mechanism_traps \
 	tests/check_list tests/check_select tests/check_listed tests/check_delta tests/check_quality tests/check_extension tests/check_statistics
 INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/check_derivative \

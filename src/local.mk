@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 noinst_HEADERS += src/core/core.h src/expr/expr.h src/expr/tree.h src/expr/reader.h src/engine/engine.h src/attention/attention.h src/select/select.h src/select/host.h \
-	src/tool/workload.h src/tool/npy.h src/tool/tool.h src/tool/bench.h src/tool/report.h src/tool/statistics.h src/tool/svg.h src/tool/plots.h src/tool/meter.h src/tool/peers.h src/tool/selection.h src/tool/delta.h src/tool/tune.h
+	src/tool/workload.h src/tool/npy.h src/tool/tool.h src/tool/bench.h src/tool/report.h src/tool/statistics.h src/tool/svg.h src/tool/plots.h src/tool/meter.h src/tool/peers.h src/tool/selection.h src/tool/select_report.h src/tool/delta.h src/tool/tune.h
 
 AM_CPPFLAGS += -DSYSCONFDIR='"$(sysconfdir)"'
 

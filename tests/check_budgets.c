@@ -260,18 +260,93 @@ START_TEST(at_10_proved_blocks_are_kept)
 }
 END_TEST
 
+/* ---- budgets of scopes ---- */
+/* Every method that scores, with every way to make lists shorter that it has; of heads, groups and all. */
+START_TEST(budgets_of_scopes)
+{
+    const int32_t method = methods[_i];
+    int empty = 0, shorter = 0;
+    for (int n = 0; n < 36; n++) {
+        char what[80];
+        const int32_t mode = n % 3 == 0 ? CLATTN_RATIO : n % 3 == 1 || method <= CLATTN_STAGED ? CLATTN_TOP_K : n % 2 ? CLATTN_MASS : CLATTN_MARGIN;
+        struct select_trial t = select_trial_new(4, 2, 1 + select_below(40), 100 + select_below(200), 3);
+        draw_selection(&t, method);
+        t.s.flags = CLATTN_BUDGET_EACH | (method == CLATTN_MINMAX ? CLATTN_CERTIFY : 0);
+        t.s.scope = n % 3 == 0 ? CLATTN_SCOPE_GROUP : CLATTN_SCOPE_HEAD; /* a scope is a shape, which is compiled: one for each way to make lists shorter */
+        t.s.budget_mode = mode;
+        t.s.budget_value = mode == CLATTN_TOP_K ? 0 : mode == CLATTN_MARGIN ? 1 : 0.5;
+        select_trial_fill(&t, n % 2);
+        snprintf(what, sizeof what, "method %d, mode %d, case %d", (int)method, (int)mode, n);
+        select_trial_check(&t, what);
+        for (int64_t r = 0; r < t.list.scopes * t.list.q_blocks; r++) {
+            const int32_t own = t.budgets[r / t.list.q_blocks], count = t.lists[t.list.counts_at / 4 + r];
+            ck_assert_int_le(count, own <= 0 ? 0 : ((int64_t)own + t.s.block_k - 1) / t.s.block_k);
+            empty += own <= 0;
+            shorter += own > 0 && own < t.s.budget;
+        }
+        select_trial_free(&t);
+    }
+    ck_assert(empty >= 5 && shorter >= 20);
+}
+END_TEST
+
+/* By groups of 16 items, rotated by numbers of halves and of chunks, of short and of long entries. */
+START_TEST(budgets_of_scopes_in_groups)
+{
+    pretend_groups(16);
+    for (int n = 0; n < 8; n++) {
+        struct select_trial t = select_trial_new(4, 2, 20, 400, 6);
+        t.a.batch = 2;
+        t.a.flags |= CLATTN_KEY_LENGTHS;
+        t.key_lengths = calloc(2, sizeof *t.key_lengths);
+        for (int b = 0; b < 2; b++)
+            t.key_lengths[b] = (int32_t)select_below(401);
+        draw_selection(&t, n % 2 ? CLATTN_STAGED : CLATTN_TREE);
+        t.s.flags = CLATTN_BUDGET_EACH;
+        t.s.scope = CLATTN_SCOPE_HEAD;
+        select_trial_rope(&t, CLATTN_ROPE_CHUNKS, 800);
+        select_trial_fill(&t, false);
+        select_trial_check(&t, "16 items");
+        select_trial_free(&t);
+    }
+}
+END_TEST
+
+/* Rows turn by the number of halves in a round, which is that of the list's own budget. */
+START_TEST(rotated_shares)
+{
+    for (int n = 0; n < 6; n++) {
+        struct select_trial t = select_trial_new(4, 2, 20, 300, 6);
+        draw_selection(&t, CLATTN_TREE);
+        t.s.block_k = 2;
+        t.s.stride_k = 1;
+        t.s.sink = t.s.window = 1;
+        select_trial_method(&t, CLATTN_TREE, 100);
+        t.s.budget_mode = CLATTN_RATIO;
+        t.s.budget_value = 0.0625;
+        select_trial_rope(&t, CLATTN_ROPE_CHUNKS, 800);
+        select_trial_fill(&t, false);
+        select_trial_check(&t, "a share, rotated");
+        select_trial_free(&t);
+    }
+}
+END_TEST
+
 /* ---- misuse ---- */
 START_TEST(misuses)
 {
     static const struct {
         const char *words;
         clattn_status status;
-        size_t bytes; /* of certificates; 0: none */
+        size_t bytes; /* of certificates, or budgets; 0: none */
         uint32_t flags;
     } wrong[] = {{"io.certified", CLATTN_NULL_BUFFER, 0, CLATTN_CERTIFY},
                  {"certified has 16 bytes", CLATTN_CERTIFIED_TOO_SMALL, 16, CLATTN_CERTIFY},
                  {"io.certified", CLATTN_UNUSED_BUFFER, 64, 0},
-                 {"", CLATTN_OK, 24, CLATTN_CERTIFY}};
+                 {"", CLATTN_OK, 24, CLATTN_CERTIFY},
+                 {"io.budgets", CLATTN_NULL_BUFFER, 0, CLATTN_BUDGET_EACH},
+                 {"budgets has 4 bytes", CLATTN_BUDGETS_TOO_SMALL, 4, CLATTN_BUDGET_EACH},
+                 {"", CLATTN_OK, 8, CLATTN_BUDGET_EACH}};
     for (int i = 0; i < LEN(wrong); i++) {
         char text[1000];
         cl_int code;
@@ -282,7 +357,7 @@ START_TEST(misuses)
         select_trial_fill(&t, false);
         ck_assert_int_eq(select_trial_open(&t, &session), CLATTN_OK);
         cl_mem own = wrong[i].bytes ? clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, wrong[i].bytes, NULL, &code) : NULL;
-        session.io.certified = own;
+        *(t.s.flags & CLATTN_BUDGET_EACH ? &session.io.budgets : &session.io.certified) = own;
         ck_assert_int_eq(clattn_enqueue_select(session.plan, select_queue, &session.io, 0, NULL, NULL), wrong[i].status);
         clattn_context_message(select_ctx, text, sizeof text);
         ck_assert_msg(strstr(text, wrong[i].words) != NULL, "'%s' is not in: %s", wrong[i].words, text);
@@ -306,5 +381,11 @@ int main(void)
     tcase_add_test(device, at_30_mass_is_a_shortest_beginning);
     tcase_add_loop_test(device, at_29_certificates, 0, 2 * CERTIFIED_KINDS);
     suite_add_tcase(suite, device);
+    TCase *scopes = tcase_create("scopes");
+    tcase_add_checked_fixture(scopes, select_trial_set_up, select_trial_tear_down);
+    tcase_add_test(scopes, rotated_shares);
+    tcase_add_test(scopes, budgets_of_scopes_in_groups);
+    tcase_add_loop_test(scopes, budgets_of_scopes, 0, LEN(methods));
+    suite_add_tcase(suite, scopes);
     return run_suite(suite);
 }

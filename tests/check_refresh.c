@@ -5,6 +5,7 @@
 #include "tests/suite.h"
 
 #include <check.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -473,6 +474,14 @@ static cl_mem make(const void *data, size_t bytes)
     return mem;
 }
 
+/* Before a trial's attention reads its q from the last of q_len rows alone. */
+static void take_last_row(clattn_attention *a)
+{
+    const int64_t row = a->dim, head = a->q_len * row;
+    a->q = (clattn_layout){.offset = head - row, .batch = a->heads * head, .head = head, .token = row};
+    a->q_len = 1;
+}
+
 /* A trial's attention, by an engine whose sums do not depend on what is left out. */
 static void attend(const struct select_trial *t, const clattn_select_io *from, const int32_t *ages, bool pruned, float *o)
 {
@@ -702,6 +711,59 @@ START_TEST(wrong_copies)
 }
 END_TEST
 
+/* A list of the last eight queries is that of the block of a prefill that they are, and what the last one alone reads by it is what
+ * it read among them. */
+START_TEST(query_history)
+{
+    enum { N = 8, KEYS = 200, HEADS = 4, DIM = 3 };
+    struct select_trial all = select_trial_new(HEADS, 2, KEYS, KEYS, DIM), last = select_trial_new(HEADS, 2, N, KEYS, DIM);
+    struct select_session session;
+    float of_eight[HEADS * N * DIM], of_one[HEADS * DIM];
+    draw_selection(&all, _i ? CLATTN_STAGED : CLATTN_TREE);
+    all.s.block_q = N;
+    all.s.scope = CLATTN_SCOPE_HEAD;
+    last.s = all.s;
+    select_trial_fill(&all, false);
+    select_trial_fill(&last, false);
+    memcpy(last.k, all.k, sizeof(float) * 2 * KEYS * DIM);
+    for (int h = 0; h < HEADS; h++)
+        memcpy((float *)last.q + h * N * DIM, (float *)all.q + ((h + 1) * KEYS - N) * DIM, sizeof(float) * N * DIM);
+    select_trial_check(&all, "prefill");
+    ck_assert_int_eq(select_trial_open(&last, &session), CLATTN_OK);
+    ck_assert_int_eq(select_trial_step(&last, &session), CLATTN_OK);
+    const size_t blocks = (size_t)last.list.capacity, q_blocks = (size_t)all.list.q_blocks;
+    for (size_t h = 0; h < HEADS; h++)
+        ck_assert_mem_eq(last.lists + last.list.ids_at / 4 + h * blocks,
+                         all.lists + all.list.ids_at / 4 + ((h + 1) * q_blocks - 1) * blocks, sizeof(int32_t) * blocks);
+    attend(&last, &session.io, NULL, true, of_eight);
+    take_last_row(&last.a);
+    attend(&last, &session.io, NULL, true, of_one);
+    for (int h = 0; h < HEADS; h++)
+        ck_assert_mem_eq(of_one + h * DIM, of_eight + ((h + 1) * N - 1) * DIM, sizeof(float) * DIM);
+    select_trial_close(&session);
+    select_trial_free(&all);
+    select_trial_free(&last);
+}
+END_TEST
+
+/* Of a sequence that is shorter, what stands where its earlier queries would does not matter. */
+START_TEST(short_query_history)
+{
+    struct select_trial t = select_trial_new(4, 2, 8, 5, 3);
+    t.s.block_q = 8;
+    t.s.stride_q = t.s.block_k = t.s.stride_k = 1;
+    select_trial_method(&t, _i ? CLATTN_STAGED : CLATTN_TREE, 2);
+    select_trial_fill(&t, false);
+    for (int i = 0; i < 4 * 8 * 3; i++)
+        if (i / 3 % 8 < 3)
+            ((float *)t.q)[i] = NAN;
+    select_trial_check(&t, "short");
+    for (int r = 0; r < 2; r++)
+        ck_assert_int_eq(t.lists[t.list.counts_at / 4 + r], 2);
+    select_trial_free(&t);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("refresh");
@@ -722,7 +784,12 @@ int main(void)
     tcase_add_loop_test(device, at_24_late_lists, 0, 2);
     tcase_add_test(device, wrong_copies);
     tcase_add_loop_test(device, at_22_attention_reads_every_key, 0, 2);
+    TCase *history = tcase_create("history");
+    tcase_add_checked_fixture(history, select_trial_set_up, select_trial_tear_down);
+    tcase_add_loop_test(history, query_history, 0, 2);
+    tcase_add_loop_test(history, short_query_history, 0, 2);
     suite_add_tcase(suite, host);
+    suite_add_tcase(suite, history);
     suite_add_tcase(suite, device);
     return run_suite(suite);
 }

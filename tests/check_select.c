@@ -48,7 +48,9 @@ static void budget_of(clattn_select *s, int32_t mode, double value)
 /* A change, the status and words of the sentence; of TREE, and of STAGED. */
 #define MISTAKES(X)                                                                                       \
     X(TREE, s->size--, BAD_STRUCT_SIZE, "clattn_select.size")                                             \
-    X(TREE, s->flags = 16, BAD_FLAGS, "flags is 0x10")                                                    \
+    X(TREE, s->flags = 32, BAD_FLAGS, "flags is 0x20")                                                    \
+    X(EXTERNAL_LIST, s->flags = CLATTN_BUDGET_EACH, BAD_FLAGS, "a given or empty list is as it is")       \
+    X(STREAMING, s->flags = CLATTN_BUDGET_EACH, BAD_FLAGS, "budgets of scopes go with methods that score") \
     X(TREE, s->flags = CLATTN_CERTIFY, BAD_FLAGS, "of the methods MINMAX has them")                       \
     X(TREE, s->budget_mode = 4, BAD_SELECTOR, "budget_mode is 4")                                         \
     X(TREE, s->budget_value = 1, BAD_COUNT, "budget_value is 1; with the budget TOP_K it is 0")           \
@@ -73,7 +75,9 @@ static void budget_of(clattn_select *s, int32_t mode, double value)
     X(TREE, s->sink = -1, BAD_COUNT, "sink is -1")                                                        \
     X(TREE, s->window = -1, BAD_COUNT, "window is -1")                                                    \
     X(TREE, s->dense_below = -1, BAD_COUNT, "dense_below is -1")                                          \
-    X(TREE, s->reserved = 1, BAD_FLAGS, "reserved is 1")                                                \
+    X(TREE, s->rows = 2, BAD_SELECTOR, "rows is 2")                                                       \
+    X(STREAMING, s->rows = CLATTN_ROWS_MEAN, BAD_SELECTOR, "method 6 asks none; TREE, STAGED")            \
+    X(MINMAX, (s->rows = CLATTN_ROWS_MEAN, s->flags = CLATTN_CERTIFY), BAD_FLAGS, "rows as they are")     \
     X(TREE, s->rope = 4, BAD_SELECTOR, "rope is 4")                                                       \
     X(MINMAX, s->rope = CLATTN_ROPE_RELATIVE, BAD_SELECTOR, "rope is 1, which method 2 cannot")           \
     X(STREAMING, s->rope = CLATTN_ROPE_INFLLM, BAD_SELECTOR, "rope is 3, which method 6 cannot")          \
@@ -205,12 +209,15 @@ START_TEST(words_of_selections)
         {"staged=256.32768/32.8192/8.2048:bq=64/4:bk=8/1:sink=256:near=1024:scope=all:rep=center", "infinitehip-3k"},
         {"minmax=512:bq=1/1:bk=16/1:sink=0:near=0:scope=group:rep=center", "quest:minmax=512"},
         {"minmax=512:mass=0.95:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center:certify", "minmax=512:certify:mass=0.95"},
+        {"mean=512:bq=64/2:bk=8/1:sink=16:near=256:scope=head:rep=center:each", "mean=512:each:scope=head"},
         {"mean=512:margin=12.5:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center", "mean=512:margin=12.500"},
         {"scores=8:mass=1:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center", "scores=8:mass=#3ff0000000000000"},
         {"tree=512:ratio=#3fb999999999999b:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center", "tree=512:ratio=#3fb999999999999b"},
         {"tree=100:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center:rope=chunks/999", "tree=100:rope=chunks/999"},
         {"staged=8.8:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center:rope=relative/258", "staged=8.8:rope=relative/258"},
         {"mean=100:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center:rope=infllm/257", "mean=100:rope=infllm/257"},
+        {"tree=100:bq=64/4:bk=8/1:sink=16:near=256:scope=group:rep=center:rows=mean:count", "tree=100:count:bq=64/4:rows=mean"},
+        {"tree=100:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center", "tree=100:rows=mean:rows=last"},
         {"tree=100:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center:dense=99", "tree=100:dense=99"},
         {"tree=100:bq=64/2:bk=8/1:sink=0:near=9:scope=group:rep=center:dense=654", "tree=100:dense=measured:sink=0:near=9"},
         {"streaming:bq=64/2:bk=8/1:sink=16:near=5:scope=group:rep=center", "streaming:near=5"},
@@ -242,7 +249,7 @@ START_TEST(words_refused)
         {":mass=0.5", "column 50"}, {":minmax=8:mass=", "column 51"}, {":minmax=8:mass=0.", "column 51"}, {":minmax=8:mass=0x1", "column 51"},
         {":minmax=8:mass=#3ff", "column 51"}, {":minmax=8:mass=1.5", "budget_value is 1.5"}, {":minmax=8:margin=-1", "column 51"},
         {":tree=8:certify", "of the methods MINMAX"}, {":tree=8:margin=1", "MINMAX, POOL_MEAN and EXTERNAL_SCORE"},
-        {":tree=8:rope=chunks", "column 49"}, {":tree=8:rope=infllm/1", "rope_positions is 1"}};
+        {":tree=8:rows=max", "column 49"}, {":scores=8:rows=mean", "method 4 asks none"}, {":tree=8:rope=chunks", "column 49"}, {":tree=8:rope=infllm/1", "rope_positions is 1"}};
     for (size_t i = 0; i < LEN(wrong); i++) {
         char text[300], message[600] = "";
         clattn_select s = CLATTN_SELECT_INIT;

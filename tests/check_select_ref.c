@@ -199,6 +199,37 @@ START_TEST(sampled_rows)
 }
 END_TEST
 
+/* Rows 1 2 -6 5 and 4, a block of four and one of one, by twos: means 1.5 and -0.5, then 4 alone; keys 7 and -8. */
+START_TEST(means_of_rows)
+{
+    struct ref_problem p = problem(1, 1, 1, 5, 2, 1, true);
+    struct ref_select s = selector(REF_BEST, 4, 1, 1);
+    int32_t blocks[2];
+    double scores[2];
+    memcpy(q_data, (const float[]){1, 2, -6, 5, 4}, 5 * sizeof(float));
+    memcpy(k_data, (const float[]){7, -8}, 2 * sizeof(float));
+    s.stride_q = 2;
+    s.mean_rows = true;
+    for (s.arithmetic = REF_DOUBLE; s.arithmetic <= REF_MULTIPLY_ADD; s.arithmetic++) {
+        ck_assert_int_eq(ref_block_scores(&p, &s, 0, 0, 0, blocks, scores), 2);
+        ck_assert(scores[0] == 10.5 && scores[1] == 4);
+        ref_block_scores(&p, &s, 0, 0, 1, blocks, scores);
+        ck_assert(scores[0] == 28 && scores[1] == -32);
+    }
+    s.stride_q = 3; /* -1 stands where -6 does; of a block without a full stride all: 4 and, of two rows, 4.5 */
+    ref_block_scores(&p, &s, 0, 0, 0, blocks, scores);
+    ck_assert_double_eq_tol(scores[0], -7, 1e-5);
+    p.q_len = 6;
+    q_data[5] = 5;
+    ref_block_scores(&p, &s, 0, 0, 1, blocks, scores);
+    ck_assert(scores[0] == 31.5);
+    p.rules.mask = "k < q - 1"; /* the last row of a stride sees key 0, others do not */
+    s.stride_q = 2;
+    ref_block_scores(&p, &s, 0, 0, 0, blocks, scores);
+    ck_assert(scores[0] == -3.5);
+}
+END_TEST
+
 /* Two blocks of two keys and one of one; nothing is read past it. */
 START_TEST(last_block_is_short)
 {
@@ -915,6 +946,7 @@ int main(void)
     tcase_add_test(hand, staged_by_hand);
     tcase_add_test(hand, staged_ties_go_left);
     tcase_add_test(hand, sampled_rows);
+    tcase_add_test(hand, means_of_rows);
     tcase_add_test(hand, last_block_is_short);
     tcase_add_test(hand, summaries_by_hand);
     tcase_add_test(hand, bounds_of_seen_blocks);

@@ -431,6 +431,64 @@ START_TEST(rope_groups)
 }
 END_TEST
 
+/* ---- means of rows ---- */
+/* Of every method that asks rows; strides that divide a block or leave a rest, a last block without a full one; what a mean makes of
+ * the lists is no trifle. */
+START_TEST(mean_rows)
+{
+    int changed = 0;
+    for (int n = 0; n < 12; n++) {
+        char what[80];
+        struct select_trial t = select_trial_new(4, 2, 17 + 3 * n, 200 + select_below(200), 3);
+        t.a.scale = n % 5 ? 0.0 : -1.0;
+        t.a.type_q = n % 2 ? CLATTN_F16 : CLATTN_F32;
+        draw_selection(&t, methods[1 + _i]);
+        t.s.stride_q = n % 2 ? 3 : 4;
+        t.s.rows = CLATTN_ROWS_MEAN;
+        snprintf(what, sizeof what, "means of %d, method %d, case %d", (int)t.s.stride_q, (int)t.s.method, n);
+        select_trial_fill(&t, n % 4 == 0);
+        select_trial_check(&t, what);
+        const struct ref_problem p = select_trial_problem(&t);
+        struct ref_select last = select_trial_selection(&t);
+        last.mean_rows = false;
+        struct ref_list lists = ref_list_make(&p, &last);
+        changed += memcmp(lists.ids, t.lists + t.list.ids_at / 4,
+                          sizeof *lists.ids * (size_t)(lists.scopes * lists.q_blocks * lists.capacity)) != 0;
+        ref_list_free(&lists);
+        select_trial_free(&t);
+    }
+    ck_assert_int_ge(changed, 8);
+}
+END_TEST
+
+/* Means that turn, of packed entries; by groups of 16 items; by products and sums. */
+START_TEST(mean_rows_that_turn)
+{
+    if (_i == 1)
+        pretend_groups(16);
+    else if (_i == 2)
+        select_ctx->facts.has_fma = !select_ctx->facts.has_fma;
+    for (int n = 0; n < 6; n++) {
+        struct select_trial t = select_trial_new(4, 2, 40, 300, 6);
+        int32_t *lengths = calloc(4, sizeof *lengths), *offsets = calloc(4, sizeof *offsets);
+        t.a.batch = 3;
+        for (int b = 0; b < 3; b++) {
+            lengths[b + 1] = lengths[b] + (int32_t)select_below(301);
+            offsets[b + 1] = offsets[b] + (int32_t)select_below(41);
+        }
+        t.a.flags |= CLATTN_PACKED;
+        t.a.q_total = offsets[3];
+        t.a.kv_total = lengths[3];
+        t.k_offsets = lengths;
+        t.q_offsets = offsets;
+        draw_selection(&t, searches[n % 2]);
+        t.s.rows = CLATTN_ROWS_MEAN;
+        select_trial_rope(&t, 1 + n / 2 % 2, 800);
+        once(&t, n == 0, "means that turn");
+    }
+}
+END_TEST
+
 /* ---- AT-32: short entries ---- */
 /* Of entries whose lengths are about the threshold, those below it have empty lists. */
 START_TEST(at_32_short_entries)
@@ -487,6 +545,7 @@ static clattn_select_io good_io(void)
     X(io.scores = scarce, UNUSED_BUFFER, "io.scores")                                                     \
     X(io.bounds = scarce, UNUSED_BUFFER, "io.bounds")                                                     \
     X(io.given = scarce, UNUSED_BUFFER, "io.given")                                                       \
+    X(io.budgets = scarce, UNUSED_BUFFER, "io.budgets")                                                   \
     X(io.rope_cos = scarce, UNUSED_BUFFER, "io.rope_cos")                                                 \
     X(io.rope_sin = scarce, UNUSED_BUFFER, "io.rope_sin")                                                 \
     X(io.counters = scarce, UNUSED_BUFFER, "io.counters")                                                 \
@@ -605,5 +664,10 @@ int main(void)
     tcase_add_test(rope, rope_groups);
     tcase_add_test(rope, at_32_short_entries);
     suite_add_tcase(suite, rope);
+    TCase *means = tcase_create("means");
+    tcase_add_checked_fixture(means, select_trial_set_up, select_trial_tear_down);
+    tcase_add_loop_test(means, mean_rows, 0, scored);
+    tcase_add_loop_test(means, mean_rows_that_turn, 0, 3);
+    suite_add_tcase(suite, means);
     return run_suite(suite);
 }

@@ -235,7 +235,16 @@ expect 0 '^lists *2, of 8.0 blocks' select --given "$tmp/lists" $chosen:given=64
 # Budgets: lists of many lengths; what is kept and proved of them, and that it is so.
 expect 0 '^lists *2, of .* average, [0-9]* to [0-9]*$' select --check $chosen:mean=300:mass=0.5:bq=64/16:bk=8:sink=3:near=20
 expect 0 '^kept *0[.][0-9]* of rows' select --mass $chosen:mean=300:margin=1:bq=64/16:bk=8:sink=3:near=20
+expect 0 '^all  *0[.][0-9]* *0[.][0-9]* *0[.][0-9]*$' select --mass --rows 9 $chosen:mean=30:bq=64/16:bk=8:sink=3:near=20
+expect 0 '"dot_products": ' select --json $chosen:tree=64:count
+mistake 'in words' select --json --check $chosen:tree=64
+"$clattn" select --json --mass --rows 16 $chosen:tree=64:bq=8:bk=8:sink=3:near=20:scope=head > "$tmp/mass.json" || fail "select --json"
 expect 0 '^check *0 of 2 certificates are wrong: passed' select --check $chosen:minmax=16:bk=1:bq=64/16:certify:sink=3:near=20
+expect 0 '^check *0 of 2 lists differ.*passed' select --check $chosen:mean=30:bq=64/16:bk=8:rows=mean:sink=3:near=20
+expect 0 '^check *0 of 4 lists differ.*passed' select --check --budgets 64/0 $chosen:tree=64:bq=64/16:bk=8:sink=3:near=20:scope=head:each
+expect 0 '^lists *4, of 4.0 blocks' select --budgets 64/0 $chosen:tree=64:bq=64/16:bk=8:sink=3:near=20:scope=head:each
+mistake 'must be 2 whole numbers' select --budgets 64 $chosen:tree=64:scope=head:each
+mistake 'goes with the word each' select --budgets 64 $chosen:tree=64
 expect 0 '% of them certified' select --explain $chosen:minmax=16:bk=1:bq=64/16:certify:sink=3:near=20
 expect 0 '1 passed, 0 failed' verify --problems 1 $chosen:minmax=16:bk=1:bq=64/16:certify:ratio=0.1:sink=3:near=20
 mistake 'MINMAX, POOL_MEAN and EXTERNAL_SCORE have them' select $chosen:tree=64:mass=0.5
@@ -379,6 +388,13 @@ vector, portable = ({"setting": "vector step=16", "problems": "f32 d64 * *", "da
                     {"setting": "portable rows=1", "problems": "* * * *", "date": "2026-11-25", "reason": ""})
 where = {"layer": "user", "file": folder + "/tuning"}
 assert all(d["blocked"] == [{**vector, **where}, {**portable, **where}] for d in devices), devices
+mass = json.load(open(folder + "/mass.json"))
+lists, heads = mass["lists"], mass["heads"]
+assert lists["count"] == 26 and lists["least_blocks"] <= lists["blocks"] <= lists["most_blocks"] == 8, lists
+assert len(heads) == 2 and len(mass["seconds"]) == 1 and mass["seconds"][0] > 0, mass
+for h in heads:
+    assert h["rows"] == 16 and 0 < h["kept"] <= h["best"] <= 1 and 0 < h["window"] <= 1, h
+assert abs(heads[0]["kept"] + heads[1]["kept"] - 2 * mass["mass"]["kept"]) < 1e-6, mass
 PYTHON
 else
     echo "skipped: CSV, JSON, SVG and NPY, for want of python3"

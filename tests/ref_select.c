@@ -157,12 +157,35 @@ static int64_t row_position(const struct view *w, int64_t i, struct turn turn)
     return least(at.q, turn.chunks + w->s->window);
 }
 
-/* Column d of a row at x, turned by a position. */
+/* What one more term makes of a sum, and a factor of it. */
+static double plus(const struct view *w, double sum, double x)
+{
+    return w->s->arithmetic == REF_DOUBLE ? sum + x : (float)(sum + x);
+}
+
+static double times(const struct view *w, double x, double y)
+{
+    return w->s->arithmetic == REF_DOUBLE ? x * y : (float)((float)x * (float)y);
+}
+
+/* Column d of a row of x: as it is, or of q the mean of the stride that ends there. */
+static double column(const struct view *w, const struct ref_tensor *x, int64_t row, int64_t d)
+{
+    int64_t n = least(w->s->stride_q, w->rows);
+    double sum = 0;
+    if (x != &w->p->q || !w->s->mean_rows)
+        return ref_widen(x->type, x->data, row + d);
+    for (int64_t i = n - 1; i >= 0; i--)
+        sum = plus(w, sum, ref_widen(x->type, x->data, row - i * x->token + d));
+    return times(w, sum, w->s->arithmetic == REF_DOUBLE ? 1.0 / (double)n : (float)(1.0 / (double)n));
+}
+
+/* The same turned by a position. */
 static double turned(const struct view *w, const struct ref_tensor *x, int64_t row, int64_t d, int64_t position)
 {
     int64_t half = w->p->dim / 2, last = w->s->rope_positions - 1, pair = d < half ? d : d - half;
     int64_t at = (position < 0 ? 0 : least(position, last)) * half + pair;
-    double own = ref_widen(x->type, x->data, row + d), other = ref_widen(x->type, x->data, row + (d < half ? d + half : pair));
+    double own = column(w, x, row, d), other = column(w, x, row, d < half ? d + half : pair);
     double product = add_product(w->s->arithmetic, 0, other, w->s->rope_sin[at]);
     return add_product(w->s->arithmetic, d < half ? -product : product, own, w->s->rope_cos[at]);
 }
@@ -171,7 +194,7 @@ static double q_turned(const struct view *w, int64_t h, int64_t i, int64_t d, st
 {
     int64_t row = ref_row_at(&w->p->q, w->p->q_offsets, w->b, h, i);
     if (w->s->rope == REF_ROPE_NONE)
-        return ref_widen(w->p->q.type, w->p->q.data, row + d);
+        return column(w, &w->p->q, row, d);
     return turned(w, &w->p->q, row, d, row_position(w, i, turn));
 }
 
@@ -613,7 +636,8 @@ static int64_t keep_all(const struct view *w, int64_t *kept)
 
 static int64_t keep_some(const struct view *w, int64_t *kept)
 {
-    int64_t keep = ceil_div(w->s->budget, w->s->block_k);
+    int64_t keep = ceil_div(w->s->budget, w->s->block_k), own = w->s->budgets ? w->s->budgets[w->scope] : w->s->budget;
+    keep = least(keep, own > 0 ? ceil_div(own, w->s->block_k) : 0);
     if (w->s->budget_mode == REF_RATIO)
         keep = least(keep, (int64_t)share_of(w->s->budget_value, (uint64_t)w->n));
     if (w->s->method == REF_STREAMING || keep == 0)

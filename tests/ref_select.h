@@ -52,10 +52,13 @@ enum ref_rope { REF_ROPE_NONE, REF_ROPE_RELATIVE, REF_ROPE_CHUNKS, REF_ROPE_INFL
 #define REF_MAX_STAGES 4
 struct ref_select {
     int method, representative, scope, arithmetic;
+    bool mean_rows; /* sampled rows are the means of their strides, of a block without a full one of all its rows: summed in rising
+                       order, times the reciprocal of how many, before they turn; each stands where its last row does */
     int64_t block_q, stride_q, block_k, stride_k; /* stride_k: TREE and BEST take the last key of each */
     int budget_mode;
     double budget_value;
     int64_t budget;                               /* keys; a list holds ceil(budget / block_k) blocks at most */
+    const int32_t *budgets;                       /* NULL, or keys of each scope, which are no more than the budget; below 0 as 0 */
     int64_t sink, window, dense_below; /* all pairs of fewer than dense_below keys are near */
     int n_stages; /* STAGED: the last chunk is block_k, each divides the one before; the last keep is the budget */
     struct {

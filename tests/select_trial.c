@@ -61,7 +61,7 @@ struct select_trial select_trial_new(int64_t heads, int64_t kv_heads, int64_t q_
 void select_trial_free(struct select_trial *t)
 {
     void *all[] = {t->q, t->k, t->scores, t->given, t->q_offsets, t->k_offsets, t->key_lengths, t->lists, t->certified,
-                   t->rope_cos, t->rope_sin};
+                   t->budgets, t->rope_cos, t->rope_sin};
     for (size_t i = 0; i < CLATTN__LEN(all); i++)
         free(all[i]);
 }
@@ -127,6 +127,10 @@ void select_trial_fill(struct select_trial *t, bool whole)
         for (int64_t i = 0; i < n; i++)
             select_trial_put(t, of_k, i, whole ? (double)(select_below(9) - 4) : (double)select_below(1 << 24) / (1 << 22) - 2.0);
     }
+    if (t->s.flags & CLATTN_BUDGET_EACH) /* most are below the budget; some above, 0 or below that */
+        t->budgets = allocate(t->list.scopes, sizeof *t->budgets);
+    for (int64_t u = 0; t->budgets && u < t->list.scopes; u++)
+        t->budgets[u] = (int32_t)(select_below(3) ? select_below(t->s.budget + 1) : select_below(2) ? INT32_MAX : -9 * select_below(2));
     const int64_t n = t->list.batch * t->list.scopes * t->list.q_blocks * t->list.k_blocks;
     if (t->s.method != CLATTN_EXTERNAL_SCORE)
         return;
@@ -215,6 +219,7 @@ static clattn_select_io make_io(const struct select_trial *t, const clattn_selec
     io.key_lengths = buffer_if(t->key_lengths, lengths - 4);
     io.scores = buffer_if(t->scores, 4 * t->list.batch * t->list.scopes * t->list.q_blocks * t->list.k_blocks);
     io.given = buffer_if(t->given, (int64_t)bytes);
+    io.budgets = buffer_if(t->budgets, 4 * t->list.scopes);
     io.rope_cos = buffer_if(t->rope_cos, t->s.rope_positions * t->a.dim * 2);
     io.rope_sin = buffer_if(t->rope_sin, t->s.rope_positions * t->a.dim * 2);
     io.list = buffer(NULL, (int64_t)bytes);
@@ -310,11 +315,11 @@ struct ref_select select_trial_selection(const struct select_trial *t)
     static const int methods[] = {REF_TREE, REF_STAGED, REF_MINMAX, REF_POOL_MEAN, REF_EXTERNAL_SCORE, -1, REF_STREAMING};
     static const int representatives[] = {REF_CENTER, REF_FIRST, REF_LAST};
     struct ref_select s = {.method = methods[t->s.method], .representative = representatives[t->s.representative],
-                           .scope = t->s.scope, .arithmetic = select_ctx->facts.has_fma ? REF_FMA : REF_MULTIPLY_ADD,
+                           .scope = t->s.scope, .mean_rows = t->s.rows == CLATTN_ROWS_MEAN, .arithmetic = select_ctx->facts.has_fma ? REF_FMA : REF_MULTIPLY_ADD,
                            .block_q = t->s.block_q, .stride_q = t->s.stride_q, .block_k = t->s.block_k, .stride_k = t->s.stride_k,
                            .budget = t->s.budget, .budget_mode = t->s.budget_mode, .budget_value = t->s.budget_value, .sink = t->s.sink,
                            .window = t->s.window, .dense_below = t->s.dense_below, .n_stages = t->s.n_stages,
-                           .scores = t->scores, .rope = t->s.rope, .rope_positions = t->s.rope_positions,
+                           .scores = t->scores, .budgets = t->budgets, .rope = t->s.rope, .rope_positions = t->s.rope_positions,
                            .rope_cos = t->rope_cos, .rope_sin = t->rope_sin};
     for (int i = 0; i < s.n_stages; i++) {
         s.stages[i].chunk = t->s.stages[i].chunk;

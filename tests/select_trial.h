@@ -22,6 +22,7 @@ struct select_trial {
     void *q, *k;
     float *scores;    /* EXTERNAL_SCORE */
     int32_t *given;   /* EXTERNAL_LIST: a list's contents */
+    int32_t *budgets; /* CLATTN_BUDGET_EACH: of each scope */
     int32_t *q_offsets, *k_offsets, *key_lengths;
     clattn_list list;
     int32_t *lists;      /* what the device wrote */

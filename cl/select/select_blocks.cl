@@ -70,7 +70,7 @@ KERNEL blocks(SELECT_PARAMS)
     const struct candidates c = find_candidates(&a, &p, kept);
     __global uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
     const int begin = strip * STRIP + (int)get_local_id(0) * KEYS, end = min(c.n, (strip + 1) * STRIP);
-    if (keeps_all(&a, c.n))
+    if (keeps_all(&a, &p, c.n))
         return;
 #if METHOD == 4
     for (int i = begin; i < end; i += GROUP * KEYS)

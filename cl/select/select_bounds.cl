@@ -17,16 +17,7 @@
 #endif
 #define OWN_PARAMS , __global const STORED(T_K) *restrict k, __global DATA *restrict data
 #include "select.clh"
-
-/* 1 / n rounded to nearest even, which a device's division need not be: its bits by division of whole numbers. */
-static inline float reciprocal(uint n)
-{
-    const int shift = 31 - (int)clz(n); /* n = 2^shift m, 1 <= m < 2 */
-    if (n == 1u << shift)
-        return as_float((uint)(127 - shift) << 23);
-    const ulong one = (ulong)1 << (shift + 24), quotient = one / n, rest = one - quotient * n; /* 24 bits, 2^23 < quotient */
-    return as_float(((uint)(127 - shift - 1) << 23) + ((uint)quotient - (1u << 23)) + (2u * rest > n));
-}
+#include "mean.clh"
 
 /* Of a column of a block. */
 static inline void summarise(__global const STORED(T_K) *from, long stride, int n, __global DATA *to)

@@ -112,11 +112,11 @@ KERNEL scan_chunks(SELECT_PARAMS)
     __global uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
     if (a.stage == 0 && strip == 0 && get_local_id(0) == 0)
         COUNT_CANDIDATES(c.n);
-    if (keeps_all(&a, c.n))
+    if (keeps_all(&a, &p, c.n))
         return;
     const int n = chunk_count(&a, &c, chunks), end = min(n, (strip + 1) * STRIP);
     uint asked = 0u;
-    if (n <= chunks_kept(&a, c.n))
+    if (n <= chunks_kept(&a, &p, c.n))
         return;
     for (int set = 0; set < a.sets; set++) {
         const int kv_head = set_head(&a, &p, set) / (a.heads / a.kv_heads);

@@ -67,16 +67,16 @@ KERNEL top(SELECT_PARAMS)
     const struct target t = {&a, &c, 0, list_ids(&a, &p, list)};
     const int n = c.n;
 #if BUDGET == 1
-    const int keep = count_measured(&a, keys, workspace + a.weights_at + (long)number * a.max_keys, n, shared, wide);
+    const int keep = count_measured(&a, &p, keys, workspace + a.weights_at + (long)number * a.max_keys, n, shared, wide);
 #elif BUDGET == 2
-    const int keep = count_measured(&a, keys, n, shared);
+    const int keep = count_measured(&a, &p, keys, n, shared);
 #else
-    const int keep = most_kept(&a, n);
+    const int keep = most_kept(&a, &p, n);
 #endif
 #else
     __global const int *chunks = chunk_list(&a, &p, a.chunks_at, a.chunk_words, kept);
     const struct target t = {&a, &c, chunks, OUT == 1 ? chunk_list(&a, &p, a.cut_at, a.cut_words, kept) : list_ids(&a, &p, list)};
-    const int n = chunk_count(&a, &c, chunks), keep = chunks_kept(&a, c.n);
+    const int n = chunk_count(&a, &c, chunks), keep = chunks_kept(&a, &p, c.n);
 #endif
 #if OUT == 1
     if (get_local_id(0) == 0 && !is_idle(&a, &p))

@@ -177,7 +177,7 @@ KERNEL tree(SELECT_PARAMS)
     for (int number = (int)get_group_id(0); number < a.count * a.scopes; number += (int)get_num_groups(0)) {
         const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
         const struct candidates c = find_candidates(&a, &p, kept);
-        const int most = most_kept(&a, c.n), keep = min(c.n, most);
+        const int most = most_kept(&a, &p, c.n), keep = min(c.n, most);
         uint dots = 0u;
         if (get_local_id(0) == 0)
             COUNT_CANDIDATES(c.n);

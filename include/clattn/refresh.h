@@ -22,6 +22,11 @@
  * A state is the caller's and nothing but numbers: {0} begins a sequence, a copy moves it to another place of
  * the batch (its list and kept stages move along).  A step allocates nothing and takes no lock.
  *
+ * Query history: a step's list may be made of the last n queries, so that it serves the next ones too.  They are a buffer
+ * of the caller's, the newest last; the selection's problem has it as q, with q_len n, and its block_q is n.  Attention, of
+ * q_len 1, reads the list as it is, which has one query block for both, and may read its q there, from the last row on
+ * (offset (n - 1) dim of clattn_layout).  Rows of a sequence that has fewer stand before its first key and see none.
+ *
  * Late lists (off by default): a step that selects lets attention go on with the list of the refresh before, so
  * that the new one may be made beside, in another queue, until the next refresh.  Then there are two lists: the
  * selector writes `made', attention reads `used', and takes says who takes over, when:

@@ -11,7 +11,9 @@
  *     S(t) = max over sampled rows r that see key t, not near, of q_r . k_t      -inf without such a row
  *
  * Sampled rows are the last of every stride_q rows of a block (the last row of one without a full stride), sampled
- * keys the last of every stride_k.  Products are f32 sums in rising order of columns, by fma where the device has it
+ * keys the last of every stride_k.  With CLATTN_ROWS_MEAN the mean of a stride (of a block without a full one, of all its
+ * rows) stands for its last row, and sees what that sees: f32 sums in rising order of rows times the reciprocal of how
+ * many, rounded; rotation comes after.  Products are f32 sums in rising order of columns, by fma where the device has it
  * (clattn_select_plan_explain says which); they are not scaled, for only the sign of the scale matters, and a score
  * rule does not edit them.  A scope takes the maximum over its heads.  A higher score is better, then the lower block;
  * NaN comes after -inf.
@@ -34,6 +36,11 @@
  *     CLATTN_RATIO r         the best ceil(r n), which takes the place of K in all that is said of methods
  *     CLATTN_MARGIN m        all with |s| (S1 - S) <= m: f32(S1 - S) times f32(|s|), rounded to f32
  *     CLATTN_MASS p          the fewest best ones that have a part p of the estimated mass of all candidates
+ *
+ * Heads differ: some find what they need in their window, others must search.  With CLATTN_BUDGET_EACH the list of scope u
+ * has min(budget, io.budgets[u]) tokens at most, below 0 as 0, so K is a number of its scope in all that is said of
+ * methods; of STAGED it cuts the last stage.  A budget of 0 is an empty list, as STREAMING has, for which nothing is
+ * searched (nor kept, CLATTN_KEEP_STAGES).  The numbers are device memory and may be other ones at each enqueue.
  *
  * RATIO goes with every method that scores, MARGIN and MASS with those that score every candidate: MINMAX, POOL_MEAN,
  * EXTERNAL_SCORE.  r and p count in whole 2^-32; p = 1 is dense, as far as K goes.
@@ -79,8 +86,8 @@
  * and any search may miss a peak that is narrower than half of its first nodes.
  *
  * Sources: HiP, Lee et al. 2024, arXiv 2406.09827 (TREE, sinks and window); InfiniteHiP, Lee et al. 2025, 2502.08910
- * (STAGED); Quest, Tang et al. 2024, 2406.10774 (MINMAX); SpargeAttn, Zhang et al. 2025, 2502.18137 (POOL_MEAN);
- * StreamingLLM, Xiao et al. 2023, 2309.17453 (STREAMING); Twilight, Lin et al. 2025, 2502.02770, and XAttention, Xu et
+ * (STAGED; means of rows in its code); Quest, Tang et al. 2024, 2406.10774 (MINMAX); SpargeAttn, Zhang et al. 2025, 2502.18137 (POOL_MEAN);
+ * StreamingLLM, Xiao et al. 2023, 2309.17453 (STREAMING); DuoAttention, Xiao et al. 2024, 2410.10819 (heads that stream); Twilight, Lin et al. 2025, 2502.02770, and XAttention, Xu et
  * al. 2025, 2503.16428 (MASS); RoFormer, Su et al. 2021, 2104.09864 (rotation); InfLLM, Xiao et al. 2024, 2402.04617 (one distance
  * for all).
  */
@@ -107,6 +114,12 @@ typedef enum clattn_representative {
     CLATTN_LAST = 2
 } clattn_representative;
 
+/* What is asked of each stride_q rows. */
+typedef enum clattn_rows {
+    CLATTN_ROWS_LAST = 0,
+    CLATTN_ROWS_MEAN = 1 /* TREE, STAGED, MINMAX, POOL_MEAN; not with CLATTN_CERTIFY */
+} clattn_rows;
+
 /* What `budget_value' is, and so how long a list is; never longer than the budget. */
 typedef enum clattn_budget {
     CLATTN_TOP_K = 0,  /* 0: lists are as long as the budget and the candidates let them be */
@@ -127,6 +140,7 @@ typedef enum clattn_rope {
 #define CLATTN_KEEP_STAGES 0x2u  /* STAGED: what each stage begins with stays in io.kept, for clattn/refresh.h */
 #define CLATTN_GROW_WINDOW 0x4u  /* the window grows by the age of the list: clattn/refresh.h */
 #define CLATTN_CERTIFY 0x8u      /* MINMAX: how many blocks are proved goes to io.certified */
+#define CLATTN_BUDGET_EACH 0x10u /* scopes have budgets of their own in io.budgets: methods that score */
 
 #define CLATTN_MAX_STAGES 4
 #define CLATTN_REUSE CLATTN_MAX_STAGES /* a start behind all stages: the list stays as it is */
@@ -150,7 +164,7 @@ typedef struct clattn_select {
     int32_t budget_mode;    /* clattn_budget */
     double budget_value;    /* as budget_mode says */
     int32_t rope;           /* clattn_rope; else than NONE an even dim */
-    int32_t reserved;       /* 0 */
+    int32_t rows;           /* clattn_rows */
     int64_t rope_positions; /* rows of io's tables, as many as positions are named above; without rope 0 */
     int64_t dense_below;    /* tokens: a batch entry of fewer keys is not pruned, and its lists are empty; 0: never;
                                clattn_select_dense_below has a measured number */
@@ -182,21 +196,22 @@ typedef struct clattn_select_io {
                               0 before; NULL: 0 for all */
     cl_mem certified;      /* CLATTN_CERTIFY: out, int32 [batch][scopes][q_blocks], kept as lists are */
     cl_mem rope_cos, rope_sin; /* rope: f32 [rope_positions][dim / 2], cosines and sines of each pair's angle */
+    cl_mem budgets;        /* CLATTN_BUDGET_EACH: int32 [scopes], tokens */
 } clattn_select_io;
 #define CLATTN_SELECT_IO_INIT                                                                             \
     {                                                                                                     \
         sizeof(clattn_select_io), NULL, NULL, NULL, NULL, NULL, {NULL}, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, 0, NULL, \
-            NULL, NULL, NULL                                                                              \
+            NULL, NULL, NULL, NULL                                                                             \
     }
 
 typedef struct clattn_select_plan clattn_select_plan;
 
 CLATTN_BEGIN
 /* Check a selection for a problem, without a device.  On failure the sentence goes to text (size bytes; may be NULL,
- * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative, budget_mode, rope), BAD_DIM (odd,
+ * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative, budget_mode, rope, rows), BAD_DIM (odd,
  * with rope), BAD_BLOCK (blocks, strides, stages), BAD_COUNT (budget, sink, window, rope_positions, dense_below; a
  * budget_mode or value that the method has not), BAD_CORNER (a window, or rope, without positions), BAD_FLAGS
- * (CLATTN_CERTIFY of another method than MINMAX, too), and those of clattn_attention_check. */
+ * (CLATTN_CERTIFY of another method than MINMAX, CLATTN_BUDGET_EACH of one that does not score, too), and those of clattn_attention_check. */
 CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const clattn_attention *problem, char *text,
                                              size_t size);
 
@@ -247,7 +262,7 @@ CLATTN_API clattn_status clattn_select_kept_size(const clattn_select_plan *plan,
 /* Enqueue: writes every count and id, tails included, of the batch entries that do not reuse theirs.  Wherever
  * entries begin, they share the launch of a stage; one that none needs is left out.  Never compiles, blocks or
  * allocates.  As clattn_enqueue_forward; also LIST_TOO_SMALL, SCORES_TOO_SMALL, BOUNDS_TOO_SMALL, KEPT_TOO_SMALL,
- * CERTIFIED_TOO_SMALL, ROPE_TOO_SMALL, BAD_COUNT (a start). */
+ * CERTIFIED_TOO_SMALL, ROPE_TOO_SMALL, BUDGETS_TOO_SMALL, BAD_COUNT (a start). */
 CLATTN_API clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue queue,
                                                const clattn_select_io *io, cl_uint n_wait, const cl_event *wait,
                                                cl_event *event);

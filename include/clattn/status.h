@@ -99,6 +99,7 @@
     X(KEPT_TOO_SMALL, -10133, "the buffer of kept stages is smaller than clattn_select_kept_size says")  \
     X(CERTIFIED_TOO_SMALL, -10134, "the buffer of certificates is smaller than an int32 for each list") \
     X(ROPE_TOO_SMALL, -10136, "a table of cosines or sines is smaller than rope_positions rows of dim / 2") \
+    X(BUDGETS_TOO_SMALL, -10137, "the buffer of budgets is smaller than an int32 for each scope")        \
     /* the machine */                                                                                    \
     X(OUT_OF_HOST_MEMORY, -10150, "the host is out of memory")                                           \
     X(OUT_OF_DEVICE_MEMORY, -10151, "the device is out of memory")                                       \

@@ -8,8 +8,9 @@
 
 static clattn_status check_choices(const clattn_select *s, char *text, size_t size)
 {
-    if (s->flags & ~(CLATTN_COUNT_PROBES | CLATTN_KEEP_STAGES | CLATTN_GROW_WINDOW | CLATTN_CERTIFY) || s->reserved)
-        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags is 0x%x, reserved is %d", (unsigned)s->flags, (int)s->reserved);
+    if (s->flags & ~(CLATTN_COUNT_PROBES | CLATTN_KEEP_STAGES | CLATTN_GROW_WINDOW | CLATTN_CERTIFY |
+                     CLATTN_BUDGET_EACH))
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags is 0x%x", (unsigned)s->flags);
     if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING)
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "method is %d", (int)s->method);
     if (s->scope < CLATTN_SCOPE_HEAD || s->scope > CLATTN_SCOPE_ALL)
@@ -19,6 +20,15 @@ static clattn_status check_choices(const clattn_select *s, char *text, size_t si
                               (int)s->representative);
     if (s->flags & CLATTN_CERTIFY && s->method != CLATTN_MINMAX)
         return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "a certificate needs bounds of all blocks; of the methods MINMAX has them");
+    if (s->flags & CLATTN_BUDGET_EACH && s->method >= CLATTN_EXTERNAL_LIST)
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "budgets of scopes go with methods that score; a given or empty list is as it is");
+    if (s->rows < CLATTN_ROWS_LAST || s->rows > CLATTN_ROWS_MEAN)
+        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "rows is %d", (int)s->rows);
+    if (s->rows && s->method > CLATTN_POOL_MEAN)
+        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR,
+                              "rows are averaged, and method %d asks none; TREE, STAGED, MINMAX and POOL_MEAN do", (int)s->method);
+    if (s->rows && s->flags & CLATTN_CERTIFY)
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "a certificate is of rows as they are, and these are averaged");
     return CLATTN_OK;
 }
 

@@ -3,7 +3,7 @@
  * allocates nothing. */
 #include "select/select.h"
 
-#define MAX_RULES (14 + CLATTN_MAX_ARRAYS)
+#define MAX_RULES (15 + CLATTN_MAX_ARRAYS)
 
 struct rules {
     struct clattn__buffer_rule list[MAX_RULES];
@@ -48,6 +48,8 @@ static void add_inputs(const clattn_select_plan *plan, const clattn_select_io *i
     for (int i = 0; plan->select.rope && i < 2; i++)
         add_rule(rules, i ? "rope_sin" : "rope_cos", i ? io->rope_sin : io->rope_cos, 0, plan->select.rope_positions * a->dim * 2,
                  CLATTN_ROPE_TOO_SMALL, false);
+    if (plan->select.flags & CLATTN_BUDGET_EACH)
+        add_rule(rules, "budgets", io->budgets, 0, 4 * list->scopes, CLATTN_BUDGETS_TOO_SMALL, false);
     if (clattn__select_uses(&plan->select, CLATTN__BOUNDS))
         add_rule(rules, "bounds", io->bounds, 0, clattn__bounds_bytes(plan), CLATTN_BOUNDS_TOO_SMALL, false);
     if (method == CLATTN_EXTERNAL_SCORE)
@@ -120,6 +122,7 @@ static clattn_status check_unused(const clattn_select_plan *plan, const clattn_s
         {"workspace", io->workspace, flags & CLATTN_CALLER_WORKSPACE},
         {"kept", io->kept, plan->select.flags & CLATTN_KEEP_STAGES},
         {"certified", io->certified, plan->select.flags & CLATTN_CERTIFY},
+        {"budgets", io->budgets, plan->select.flags & CLATTN_BUDGET_EACH},
         {"rope_cos", io->rope_cos, plan->select.rope != CLATTN_ROPE_NONE},
         {"rope_sin", io->rope_sin, plan->select.rope != CLATTN_ROPE_NONE},
     };

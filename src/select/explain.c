@@ -45,6 +45,8 @@ static void explain_budget(const clattn_select *s, struct clattn__text *out)
         clattn__print_decimal(out, s->budget_value);
         clattn__text_add(out, "%s, or as many as a list holds\n", words[s->budget_mode][1]);
     }
+    if (s->flags & CLATTN_BUDGET_EACH)
+        clattn__text_add(out, "each       scope has a budget of its own, no larger than this\n");
     if (s->flags & CLATTN_CERTIFY)
         clattn__text_add(out, "certified  blocks with a product above the bounds of all that are not listed\n");
 }
@@ -70,9 +72,9 @@ static void explain_method(const clattn_select_plan *plan, struct clattn__text *
                          (long long)plan->list.capacity, plan->select.budget_mode == CLATTN_TOP_K ? "" : " at most");
     explain_budget(&plan->select, out);
     if (plan->shape.scored)
-        clattn__text_add(out, "rows       %d of each %d of %d heads together, %s; %d vector%s of %d lanes, %d keys at a time\n",
+        clattn__text_add(out, "rows       %d of each %d of %d heads together, %s%s; %d vector%s of %d lanes, %d keys at a time\n",
                          (int)(plan->select.block_q / plan->select.stride_q), (int)plan->select.block_q, (int)plan->shape.set_heads,
-                         plan->ctx->facts.has_fma ? "by fma" : "by products and sums", (int)plan->shape.vectors,
+                         plan->select.rows ? "means of their strides, " : "", plan->ctx->facts.has_fma ? "by fma" : "by products and sums", (int)plan->shape.vectors,
                          plan->shape.vectors > 1 ? "s" : "", (int)plan->shape.lanes, (int)plan->shape.keys);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * host.c - lists of a tiny problem on the host, for the self-test: small whole numbers, whose sums are exact in every
- * arithmetic, so that many scores are equal and order is all that counts. */
+ * arithmetic (means of rows aside), so that many scores are equal and order is all that counts. */
 #include "select/host.h"
 
 #include <math.h>
@@ -73,14 +73,26 @@ static void find_candidates(struct view *v)
 }
 
 /* ---- scores; -inf where no row sees ---- */
-/* Column d of row number `row' of q or k, turned by a position. */
+/* Column d of row number `row' of q or k; of q it may be the mean of a stride that ends there, as f32 has it. */
+static double element(const struct view *v, int of_k, int64_t row, int64_t d)
+{
+    const int64_t n = of_k || v->s->rows == CLATTN_ROWS_LAST ? 1 : v->rows < v->s->stride_q ? v->rows : v->s->stride_q;
+    const volatile float part = 1 / (float)n;
+    volatile float sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += (float)clattn__tiny_value(of_k, (row - i) * v->a->dim + d);
+    sum *= part;
+    return sum;
+}
+
+/* The same turned by a position. */
 static double turned(const struct view *v, int of_k, int64_t row, int64_t d, int64_t position)
 {
-    const int64_t dim = v->a->dim, half = dim / 2, pair = d % (half > 0 ? half : 1), other = d < half ? d + half : d - half;
-    const double x = clattn__tiny_value(of_k, row * dim + d);
+    const int64_t half = v->a->dim / 2, pair = d % (half > 0 ? half : 1), other = d < half ? d + half : d - half;
+    const double x = element(v, of_k, row, d);
     if (v->s->rope == CLATTN_ROPE_NONE || (of_k && v->s->rope == CLATTN_ROPE_INFLLM))
         return x;
-    const double y = clattn__tiny_value(of_k, row * dim + other), sine = clattn__tiny_turn(true, position, pair);
+    const double y = element(v, of_k, row, other), sine = clattn__tiny_turn(true, position, pair);
     return x * clattn__tiny_turn(false, position, pair) + (d < half ? -y : y) * sine;
 }
 
@@ -98,10 +110,10 @@ static double k_value(const struct view *v, int64_t h, int64_t k, int64_t d)
     return turned(v, 1, g * v->a->kv_len + k, d, v->position);
 }
 
-/* What a column of keys k0 to k1 adds to the score of a row: their product, the larger one of their bounds', or their mean's. */
-static double column_score(const struct view *v, int64_t h, int64_t i, int64_t k0, int64_t k1, int64_t d)
+/* What of a column of keys k0 to k1 a row is multiplied by: the key, the bound that makes more of it, or their mean. */
+static double column_of(const struct view *v, int64_t h, double q, int64_t k0, int64_t k1, int64_t d)
 {
-    const double q = q_value(v, h, i, d), first = k_value(v, h, k0, d);
+    const double first = k_value(v, h, k0, d);
     double low = first, high = first, sum = first;
     for (int64_t k = k0 + 1; k <= k1; k++) {
         const double x = k_value(v, h, k, d);
@@ -109,7 +121,14 @@ static double column_score(const struct view *v, int64_t h, int64_t i, int64_t k
         high = x > high ? x : high;
         sum += x;
     }
-    return v->s->method == CLATTN_MINMAX ? q * (q < 0 ? low : high) : q * sum / (double)(k1 - k0 + 1);
+    return v->s->method == CLATTN_MINMAX ? (q < 0 ? low : high) : sum / (double)(k1 - k0 + 1);
+}
+
+/* Means of rows are no whole numbers: then sums round as the device's do. */
+static double add_product(const struct view *v, double sum, double x, double y)
+{
+    const volatile float product = (float)x * (float)y, apart = (float)sum + product;
+    return v->t->plan.ctx->facts.has_fma ? fmaf((float)x, (float)y, (float)sum) : apart;
 }
 
 /* The largest score of a head's sampled rows that see any of the keys k0 to k1. */
@@ -121,8 +140,10 @@ static double head_score(const struct view *v, int64_t h, int64_t k0, int64_t k1
         double sum = 0;
         for (int64_t k = k0; k <= k1; k++)
             sees = sees || matters(v, h, sampled_row(v, i), k);
-        for (int64_t d = 0; sees && d < v->a->dim; d++)
-            sum += column_score(v, h, sampled_row(v, i), k0, k1, d);
+        for (int64_t d = 0; sees && d < v->a->dim; d++) {
+            const double q = q_value(v, h, sampled_row(v, i), d);
+            sum = add_product(v, sum, q, column_of(v, h, q, k0, k1, d));
+        }
         top = sees && sum > top ? sum : top;
     }
     return top;
@@ -317,10 +338,14 @@ static int64_t given(const struct view *v, int64_t *out)
 
 static int64_t keep_some(struct view *v, int64_t *out)
 {
-    const int64_t share = clattn__ceil_div(v->n * v->t->plan.args.share, (int64_t)1 << 32), most = v->t->plan.list.capacity;
+    const int64_t share = clattn__ceil_div(v->n * v->t->plan.args.share, (int64_t)1 << 32), all = v->t->plan.list.capacity;
+    const int64_t own = clattn__ceil_div(v->t->budgets[v->scope], v->s->block_k);
+    const int64_t most = v->s->flags & CLATTN_BUDGET_EACH && own < all ? own : all;
     const int64_t keep = v->s->budget_mode == CLATTN_RATIO && share < most ? share : most;
     if (v->s->method == CLATTN_EXTERNAL_LIST)
         return given(v, out);
+    if (most == 0)
+        return 0;
     if (v->n > keep && v->s->method == CLATTN_TREE)
         return tree(v, keep, out);
     if (v->n > keep && v->s->method == CLATTN_STAGED)

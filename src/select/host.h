@@ -12,7 +12,7 @@ struct clattn__tiny_select {
     int64_t k_len;           /* of its one batch entry */
     const void *zeros[CLATTN_MAX_ARRAYS]; /* arrays that hold 0 */
     float *scores;
-    int32_t *given;
+    int32_t *given, *budgets; /* budgets: of each scope, in tokens */
 };
 double clattn__tiny_value(int of_k, int64_t index); /* element of q or k: -2 to 2 */
 int64_t clattn__tiny_list(const struct clattn__tiny_select *t, int64_t scope, int64_t block, int32_t *ids, int64_t *proved);

@@ -51,6 +51,8 @@ static void set_common(struct clattn__setter *s, const struct clattn__select_run
     } else if (flags & CLATTN_KEY_LENGTHS) {
         clattn__set_buffer(s, run->io->key_lengths);
     }
+    if (clattn__select_each(&plan->select, kernel))
+        clattn__set_buffer(s, run->io->budgets);
     if (plan->select.flags & CLATTN_COUNT_PROBES && (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN))
         clattn__set_buffer(s, run->io->counters);
     if (!clattn__select_ruled(&plan->select, kernel))

@@ -53,6 +53,11 @@ bool clattn__select_ruled(const clattn_select *select, enum clattn__select_kerne
     return kinds[kernel].asks && !(kernel == CLATTN__BLOCKS && select->method == CLATTN_EXTERNAL_SCORE);
 }
 
+bool clattn__select_each(const clattn_select *select, enum clattn__select_kernel kernel)
+{
+    return select->flags & CLATTN_BUDGET_EACH && kernel >= CLATTN__ROWS && kernel <= CLATTN__TOP;
+}
+
 /* ---- the problem: of the caller's what selection reads, and a pattern that leaves out what is near ---- */
 /* One text for all sinks and windows, where there are positions: their numbers are arguments, and programs are few. */
 clattn_pattern clattn__select_pattern(const clattn_select *s, const clattn_pattern *pattern)
@@ -105,12 +110,13 @@ static void write_options(const clattn_select_plan *plan, enum clattn__select_ke
     const bool counts = plan->select.flags & CLATTN_COUNT_PROBES && (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN);
     clattn__text_add(out, "-DPACKED=%d -DKEY_LENGTHS=%d", !!(a->flags & CLATTN_PACKED), !!(a->flags & CLATTN_KEY_LENGTHS));
     if (kernel == CLATTN__ROWS)
-        clattn__text_add(out, " -DT_Q=%d", (int)a->type_q);
+        clattn__text_add(out, " -DT_Q=%d -DMEAN_ROWS=%d", (int)a->type_q, plan->select.rows == CLATTN_ROWS_MEAN);
     if (kernel == CLATTN__BOUNDS || (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__CERTIFY))
         clattn__text_add(out, " -DT_K=%d", (int)a->type_k);
     if (kernel == CLATTN__BOUNDS || (kernel >= CLATTN__ROWS && kernel <= CLATTN__CERTIFY))
         clattn__text_add(out, " -DDIM=%d", (int)a->dim);
-    clattn__text_add(out, " -DCOUNT_PROBES=%d -DMASK_BY_HEAD=%d -DGROUP=%d", counts, ruled && s->by_head,
+    clattn__text_add(out, " -DCOUNT_PROBES=%d -DEACH=%d -DMASK_BY_HEAD=%d -DGROUP=%d", counts,
+                     clattn__select_each(&plan->select, kernel), ruled && s->by_head,
                      (int)(of_list ? s->group_list : s->group_strip));
     if (kernel == CLATTN__CANDIDATES)
         clattn__text_add(out, " -DWORDS=%d -DNEEDS_END=%d", (int)s->words, plan->select.method == CLATTN_STAGED);
@@ -119,7 +125,7 @@ static void write_options(const clattn_select_plan *plan, enum clattn__select_ke
     if (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__CERTIFY)
         clattn__text_add(out, " -DLANES=%d -DVECTORS=%d -DKEYS=%d -DALIGNED=%d -DSTRIP=%d", (int)s->lanes, (int)s->vectors,
                          (int)s->keys, s->aligned, (int)s->strip);
-    if (kernel == CLATTN__CUT || kernel == CLATTN__TOP || (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__BLOCKS))
+    if (kernel == CLATTN__CUT || kernel == CLATTN__TOP || (kernel >= CLATTN__ROWS && kernel <= CLATTN__BLOCKS))
         clattn__text_add(out, " -DBUDGET=%d", (int)plan->select.budget_mode);
     if (kernel == CLATTN__SELECT_TREE)
         clattn__text_add(out, " -DNODES_GLOBAL=%d", s->nodes_global);

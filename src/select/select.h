@@ -78,6 +78,7 @@ struct clattn_select_plan {
 clattn_status clattn__select_plan_check(const clattn_select_plan *plan);
 bool clattn__select_uses(const clattn_select *select, enum clattn__select_kernel kernel);
 bool clattn__select_of_list(enum clattn__select_kernel kernel);
+bool clattn__select_each(const clattn_select *select, enum clattn__select_kernel kernel);  /* its kernel reads the scopes' budgets */
 bool clattn__select_ruled(const clattn_select *select, enum clattn__select_kernel kernel); /* its kernel asks the pattern */
 
 /* A pattern, and not near: what selection is about. */

@@ -151,7 +151,7 @@ static void make_lengths(const struct tiny *t, clattn_select_io *io, cl_int *cod
     }
 }
 
-/* Scores with ties, or lists of which some blocks are no candidates. */
+/* Scores with ties, or lists of which some blocks are no candidates; budgets of more than there is, of a block, of nothing. */
 static bool make_given(struct tiny *t)
 {
     const clattn_list *list = &t->host.plan.list;
@@ -160,10 +160,13 @@ static bool make_given(struct tiny *t)
     t->certified = calloc((size_t)lists + 1, sizeof *t->certified);
     t->host.scores = malloc((size_t)scores * sizeof *t->host.scores + 4);
     t->host.given = calloc(1, t->list_bytes + 4);
-    if (!t->lists || !t->certified || !t->host.scores || !t->host.given)
+    t->host.budgets = malloc((size_t)list->scopes * sizeof *t->host.budgets + 4);
+    if (!t->host.budgets || !t->lists || !t->certified || !t->host.scores || !t->host.given)
         return false;
     for (int64_t i = 0; i < scores; i++)
         t->host.scores[i] = (float)clattn__tiny_value(2, i);
+    for (int64_t u = 0; u < list->scopes; u++)
+        t->host.budgets[u] = u % 3 == 0 ? INT32_MAX : u % 3 == 1 ? list->block_k : 0;
     for (int64_t r = 0; r < lists; r++) {
         t->host.given[list->counts_at / 4 + r] = KEPT;
         for (int64_t j = 0; j < list->capacity; j++)
@@ -191,6 +194,7 @@ static cl_int make_buffers(struct tiny *t)
     io->bounds = make_buffer(plan, NULL, clattn__bounds_bytes(plan), &code);
     io->scores = make_buffer(plan, t->host.scores, 4 * list->scopes * list->q_blocks * list->k_blocks, &code);
     io->given = make_buffer(plan, t->host.given, (int64_t)t->list_bytes, &code);
+    io->budgets = make_buffer(plan, t->host.budgets, 4 * list->scopes, &code);
     io->list = make_buffer(plan, NULL, (int64_t)t->list_bytes, &code);
     io->counters = make_buffer(plan, NULL, 16, &code);
     io->certified = make_buffer(plan, NULL, 4 * list_count(plan), &code);
@@ -203,7 +207,7 @@ static cl_int make_buffers(struct tiny *t)
 static void release_tiny(struct tiny *t)
 {
     cl_mem all[] = {t->io.q, t->io.k, t->io.q_offsets, t->io.k_offsets, t->io.key_lengths, t->io.bounds, t->io.scores, t->io.given,
-                    t->io.list, t->io.counters, t->io.certified, t->io.rope_cos, t->io.rope_sin, t->workspace};
+                    t->io.list, t->io.counters, t->io.certified, t->io.rope_cos, t->io.rope_sin, t->io.budgets, t->workspace};
     for (size_t i = 0; i < CLATTN__LEN(all); i++)
         if (all[i])
             clReleaseMemObject(all[i]);
@@ -217,6 +221,7 @@ static void release_tiny(struct tiny *t)
     free(t->certified);
     free(t->host.scores);
     free(t->host.given);
+    free(t->host.budgets);
 }
 
 /* ---- launch and compare ---- */

@@ -4,7 +4,8 @@
  *     METHOD   tree=N minmax=N mean=N scores=N given=N, N tokens of a list; staged=CHUNK.KEEP/CHUNK.KEEP...; streaming;
  *              or the name of a preset, which the words after it change
  *     mass=X  margin=X  ratio=X: a budget_mode and its value
- *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last  count  keep  grow  certify
+ *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last  count  keep  grow  certify  each
+ *     rows=last|mean
  *     rope=relative|chunks|infllm/N  N rows of the tables;  dense=N, dense=measured */
 #include "select/select.h"
 
@@ -145,10 +146,10 @@ static bool read_block(const char **at, int32_t *block, int32_t *stride)
     return true;
 }
 
-/* One of three words; *choice: its number. */
-static bool read_choice(const char **at, const char *const words[3], int32_t *choice)
+/* One of n words; *choice: its number. */
+static bool read_choice(const char **at, const char *const *words, int32_t n, int32_t *choice)
 {
-    for (int32_t i = 0; i < 3; i++)
+    for (int32_t i = 0; i < n; i++)
         if (read_word(at, words[i])) {
             *choice = i;
             return true;
@@ -157,11 +158,11 @@ static bool read_choice(const char **at, const char *const words[3], int32_t *ch
 }
 
 static const char *const scope_words[] = {"head", "group", "all"}, *const representative_words[] = {"center", "first", "last"},
-                  *const rope_words[] = {"relative/", "chunks/", "infllm/"}; /* from CLATTN_ROPE_RELATIVE on */
+                  *const rows_words[] = {"last", "mean"}, *const rope_words[] = {"relative/", "chunks/", "infllm/"}; /* from CLATTN_ROPE_RELATIVE on */
 
 static bool read_rope(const char **at, clattn_select *s)
 {
-    if (!read_choice(at, rope_words, &s->rope) || !read_number(at, INT32_MAX, &s->rope_positions))
+    if (!read_choice(at, rope_words, 3, &s->rope) || !read_number(at, INT32_MAX, &s->rope_positions))
         return false;
     s->rope += CLATTN_ROPE_RELATIVE;
     return true;
@@ -170,7 +171,8 @@ static bool read_rope(const char **at, clattn_select *s)
 static const struct {
     const char *word;
     uint32_t flag;
-} flag_words[] = {{"count", CLATTN_COUNT_PROBES}, {"keep", CLATTN_KEEP_STAGES}, {"grow", CLATTN_GROW_WINDOW}, {"certify", CLATTN_CERTIFY}};
+} flag_words[] = {{"count", CLATTN_COUNT_PROBES}, {"keep", CLATTN_KEEP_STAGES}, {"grow", CLATTN_GROW_WINDOW}, {"certify", CLATTN_CERTIFY},
+                  {"each", CLATTN_BUDGET_EACH}};
 static const char *const budget_words[] = {"", "mass=", "margin=", "ratio="};
 
 #define MEASURED (-1) /* dense_below, until all words are read */
@@ -186,9 +188,11 @@ static bool read_field(const char **at, clattn_select *s)
     if (read_word(at, "near="))
         return read_number(at, INT32_MAX, &s->window);
     if (read_word(at, "scope="))
-        return read_choice(at, scope_words, &s->scope);
+        return read_choice(at, scope_words, 3, &s->scope);
     if (read_word(at, "rep="))
-        return read_choice(at, representative_words, &s->representative);
+        return read_choice(at, representative_words, 3, &s->representative);
+    if (read_word(at, "rows="))
+        return read_choice(at, rows_words, 2, &s->rows);
     for (int32_t mode = CLATTN_MASS; mode <= CLATTN_RATIO; mode++)
         if (read_word(at, budget_words[mode])) {
             s->budget_mode = mode;
@@ -215,7 +219,7 @@ static clattn_status syntax(const char *text, const char *at, char *message, siz
     return clattn__refuse(message, size, CLATTN_PROBLEM_SYNTAX,
                           "column %d: expected a word of a selection: tree=N staged=CHUNK.KEEP/... minmax=N mean=N scores=N given=N "
                           "streaming, a preset, mass=X margin=X ratio=X bq=N/N bk=N/N sink=N near=N scope=head|group|all "
-                          "rep=center|first|last count keep grow certify "
+                          "rep=center|first|last rows=last|mean count keep grow certify each "
                           "rope=relative|chunks|infllm/N dense=N|measured",
                           (int)(at - text) + 1);
 }
@@ -291,13 +295,16 @@ clattn_status clattn_select_print(const clattn_select *s, char *text, size_t siz
         return CLATTN_BAD_STRUCT_SIZE;
     if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING || s->scope < 0 || s->scope > CLATTN_SCOPE_ALL ||
         s->representative < 0 || s->representative > CLATTN_LAST || s->n_stages < 0 || s->n_stages > CLATTN_MAX_STAGES ||
-        s->budget_mode < CLATTN_TOP_K || s->budget_mode > CLATTN_RATIO || s->rope < 0 || s->rope > CLATTN_ROPE_INFLLM)
+        s->budget_mode < CLATTN_TOP_K || s->budget_mode > CLATTN_RATIO || s->rope < 0 || s->rope > CLATTN_ROPE_INFLLM ||
+        s->rows < CLATTN_ROWS_LAST || s->rows > CLATTN_ROWS_MEAN)
         return CLATTN_BAD_SELECTOR;
     struct clattn__text out = clattn__text_into(text, size);
     print_method(&out, s);
     clattn__text_add(&out, ":bq=%d/%d:bk=%d/%d:sink=%lld:near=%lld:scope=%s:rep=%s", (int)s->block_q, (int)s->stride_q, (int)s->block_k,
                      (int)s->stride_k, (long long)s->sink, (long long)s->window, scope_words[s->scope],
                      representative_words[s->representative]);
+    if (s->rows)
+        clattn__text_add(&out, ":rows=%s", rows_words[s->rows]);
     for (size_t i = 0; i < CLATTN__LEN(flag_words); i++)
         if (s->flags & flag_words[i].flag)
             clattn__text_add(&out, ":%s", flag_words[i].word);

@@ -78,6 +78,20 @@ static int64_t score_count(const struct selection *x)
     return selection_lists(x) * x->list.k_blocks;
 }
 
+/* From 0 to the whole budget. */
+static bool make_budgets(struct selection *x)
+{
+    uint64_t seed = x->w->seed + 1;
+    if (!(x->s.flags & CLATTN_BUDGET_EACH))
+        return true;
+    x->budgets = malloc((size_t)x->list.scopes * sizeof *x->budgets + 4);
+    for (int64_t u = 0; x->budgets && u < x->list.scopes; u++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        x->budgets[u] = (int32_t)((seed >> 33) % (uint64_t)(x->s.budget + 1));
+    }
+    return x->budgets;
+}
+
 static clattn_status make_input(struct selection *x)
 {
     if (x->s.method == CLATTN_EXTERNAL_LIST)
@@ -88,7 +102,7 @@ static clattn_status make_input(struct selection *x)
         x->certified = calloc((size_t)selection_lists(x) + 1, sizeof *x->certified);
     if (x->scores)
         fill_scores(x->scores, score_count(x), x->w->seed);
-    return !make_tables(x) || (x->s.method == CLATTN_EXTERNAL_LIST && !x->given) ||
+    return !make_tables(x) || !make_budgets(x) || (x->s.method == CLATTN_EXTERNAL_LIST && !x->given) ||
                    (x->s.method == CLATTN_EXTERNAL_SCORE && !x->scores) || (x->s.flags & CLATTN_CERTIFY && !x->certified)
                ? CLATTN_OUT_OF_HOST_MEMORY
                : CLATTN_OK;
@@ -133,6 +147,8 @@ static void make_inputs(struct selection *x, cl_int *code)
         x->io.rope_cos = buffer(x, x->rope_cos, 4 * (uint64_t)table_count(x), code);
         x->io.rope_sin = buffer(x, x->rope_sin, 4 * (uint64_t)table_count(x), code);
     }
+    if (x->budgets)
+        x->io.budgets = buffer(x, x->budgets, 4 * (uint64_t)x->list.scopes, code);
     if (x->scores)
         x->io.scores = buffer(x, x->scores, 4 * (uint64_t)score_count(x), code);
     if (x->given)
@@ -161,7 +177,7 @@ static void release_buffers(struct selection *x)
     cl_mem all[] = {x->io.q,           x->io.k,        x->io.q_offsets, x->io.k_offsets,
                     x->io.key_lengths, x->io.bounds,   x->io.scores,    x->io.given,
                     x->io.list,        x->io.counters, x->io.kept,      x->io.certified,
-                    x->io.rope_cos,    x->io.rope_sin};
+                    x->io.rope_cos,    x->io.rope_sin, x->io.budgets};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (all[i])
             clReleaseMemObject(all[i]);
@@ -241,6 +257,7 @@ void selection_free(struct selection *x)
     clattn_select_plan_destroy(x->plan);
     free(x->scores);
     free(x->given);
+    free(x->budgets);
     free(x->certified);
     free(x->rope_cos);
     free(x->rope_sin);
@@ -268,20 +285,27 @@ double selection_certified(const struct selection *x)
     return !x->certified ? -1 : blocks ? (double)certified / (double)blocks : 1;
 }
 
+struct list_lengths selection_lengths(const struct selection *x)
+{
+    const int64_t lists = selection_lists(x);
+    struct list_lengths blocks = {0, x->list.capacity, 0};
+    for (int64_t r = 0; r < lists; r++) {
+        const int64_t count = x->w->list[x->list.counts_at / 4 + r];
+        blocks.mean += (double)count;
+        blocks.least = count < blocks.least ? count : blocks.least;
+        blocks.most = count > blocks.most ? count : blocks.most;
+    }
+    blocks.mean = lists ? blocks.mean / (double)lists : 0;
+    return blocks;
+}
+
 const char *selection_text(const struct selection *x, char text[128])
 {
     const int64_t lists = selection_lists(x);
-    int64_t blocks = 0, least = x->list.capacity, most = 0;
-    for (int64_t r = 0; r < lists; r++) {
-        const int64_t count = x->w->list[x->list.counts_at / 4 + r];
-        blocks += count;
-        least = count < least ? count : least;
-        most = count > most ? count : most;
-    }
-    int n = snprintf(text, 128, "%lld, of %.1f blocks of %d keys on average", (long long)lists,
-                     lists ? (double)blocks / (double)lists : 0.0, (int)x->list.block_k);
+    const struct list_lengths blocks = selection_lengths(x);
+    int n = snprintf(text, 128, "%lld, of %.1f blocks of %d keys on average", (long long)lists, blocks.mean, (int)x->list.block_k);
     if (x->s.budget_mode != CLATTN_TOP_K && lists)
-        n += snprintf(text + n, 128 - (size_t)n, ", %lld to %lld", (long long)least, (long long)most);
+        n += snprintf(text + n, 128 - (size_t)n, ", %lld to %lld", (long long)blocks.least, (long long)blocks.most);
     if (x->certified)
         snprintf(text + n, 128 - (size_t)n, ", %.1f %% of them certified", 100 * selection_certified(x));
     return text;

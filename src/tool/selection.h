@@ -4,6 +4,7 @@
 #ifndef SELECTION_H
 #define SELECTION_H
 
+#include "tests/ref_mass.h"
 #include "tool/tool.h"
 
 /* A problem and the selection behind its text; select->size 0: there is none.  0, or EXIT_MISTAKE after a
@@ -23,6 +24,7 @@ struct selection {
     struct workload dense; /* the same tensors, borrowed, and the problem without lists */
     float *scores;         /* CLATTN_EXTERNAL_SCORE */
     int32_t *given;        /* CLATTN_EXTERNAL_LIST */
+    int32_t *budgets;      /* CLATTN_BUDGET_EACH */
     int32_t *certified;    /* CLATTN_CERTIFY: of each list, how many blocks are proved */
     float *rope_cos, *rope_sin; /* rope: of the angles position / 10000^(2 pair / dim) */
     uint64_t counters[2];
@@ -33,7 +35,7 @@ struct selection {
     clattn_select_io io;
 };
 
-/* Shapes the lists of a workload made without, and joins what they let see to its problem; scores are random.
+/* Shapes the lists of a workload made without, and joins what they let see to its problem; scores and scopes' budgets are random.
  */
 clattn_status selection_make(struct selection *x, const clattn_select *select, struct workload *w);
 /* The plan, its buffers, and the metadata of all keys. */
@@ -49,6 +51,11 @@ void selection_free(struct selection *x); /* opened or not; the workload stays *
 clattn_status selection_of(struct selection *x, const clattn_select *select, struct workload *w,
                            clattn_context *ctx);
 int64_t selection_lists(const struct selection *x);     /* how many */
+struct list_lengths {
+    double mean; /* blocks */
+    int64_t least, most;
+};
+struct list_lengths selection_lengths(const struct selection *x);
 double selection_certified(const struct selection *x);  /* the part of the listed blocks that is proved; below 0: not asked */
 /* "128, of 16.0 blocks of 8 keys on average, 1 to 32, 12.0 % of them certified" */
 const char *selection_text(const struct selection *x, char text[128]);
@@ -58,11 +65,15 @@ const char *selection_text(const struct selection *x, char text[128]);
 int64_t selection_differs(const struct selection *x);
 /* How many lists have a certificate of more blocks than are above all that is not listed. */
 int64_t selection_miscertified(const struct selection *x);
-/* The part of rows' softmax that lies on the keys that are kept, of some rows of each head. */
+/* The mass that lists keep, the best ones and a window (tests/ref_mass.h), of `rows' rows of each head or so, the same ones of all:
+ * an eighth of them from each of eight query blocks, or all rows of as many more blocks as have fewer.  heads: out, their means. */
+void selection_mass(const struct selection *x, int64_t rows, struct ref_mass *heads);
+/* The same of 48 rows in all. */
 struct kept_mass {
     double mean, least; /* of all rows; of the head that keeps least */
 };
 struct kept_mass selection_kept_mass(const struct selection *x);
+struct kept_mass kept_mass_of(const struct ref_mass *heads, int64_t n);
 /* Pairs that rows visit, as a part of those that they would see without lists: of some rows, if there are many. */
 double selection_visited(const struct selection *x);
 /* Operations of attention over the lists, by that part of the dense ones. */

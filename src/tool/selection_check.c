@@ -2,8 +2,6 @@
  * selection_check.c - lists and what they keep, by the double reference. */
 #include "tool/selection.h"
 
-#include "tests/ref_select.h"
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,12 +22,14 @@ static struct ref_select reference(const struct selection *x)
     struct ref_select r = {.method = methods[s->method],
                            .representative = representatives[s->representative],
                            .scope = s->scope,
+                           .mean_rows = s->rows == CLATTN_ROWS_MEAN,
                            .arithmetic = facts.has_fma ? REF_FMA : REF_MULTIPLY_ADD,
                            .block_q = s->block_q,
                            .stride_q = s->stride_q,
                            .block_k = s->block_k,
                            .stride_k = s->stride_k,
                            .budget = s->budget,
+                           .budgets = x->budgets,
                            .budget_mode = s->budget_mode,
                            .budget_value = s->budget_value,
                            .sink = s->sink,
@@ -94,30 +94,51 @@ int64_t selection_miscertified(const struct selection *x)
     return wrong;
 }
 
-/* Rows asked of each head, the same ones, so that heads compare. */
-static int64_t mass_rows(const struct ref_problem *p)
+/* ---- what is kept ---- */
+static void divide(struct ref_mass *mass)
 {
-    const int64_t rows = p->heads < MASS_ROWS ? MASS_ROWS / p->heads : 1;
-    return rows < p->batch * p->q_len ? rows : p->batch * p->q_len;
+    const double rows = (double)mass->rows;
+    *mass = mass->rows ? (struct ref_mass){mass->rows, mass->kept / rows, mass->best / rows, mass->window / rows}
+                       : (struct ref_mass){0, 1, 1, 1};
 }
 
-struct kept_mass selection_kept_mass(const struct selection *x)
+void selection_mass(const struct selection *x, int64_t rows, struct ref_mass *heads)
 {
     struct ref_problem p = workload_reference(&x->dense);
     const struct ref_select s = reference(x);
     const struct ref_list lists = device_lists(x);
-    const int64_t rows = mass_rows(&p);
-    struct kept_mass mass = {rows ? 0 : 1, 1};
-    p.dim_v = 0; /* a share needs no values */
-    for (int64_t h = 0; rows && h < p.heads; h++) {
-        double sum = 0;
-        for (int64_t n = 0; n < rows; n++) {
-            const int64_t b = n % p.batch, q_len = ref_q_len(&p, b);
-            sum += q_len ? ref_kept_mass(&p, &s, &lists, b, h, (2 * n + 1) * q_len / (2 * rows)) : 1;
-        }
-        mass.mean += sum / (double)(rows * p.heads);
-        mass.least = fmin(mass.least, sum / (double)rows);
+    const int64_t eighth = rows < 8 ? 1 : rows / 8, each = eighth < s.block_q ? eighth : s.block_q;
+    const int64_t all = p.batch * lists.q_blocks, wanted = (rows + each - 1) / each, blocks = wanted < all ? wanted : all;
+    memset(heads, 0, (size_t)p.heads * sizeof *heads);
+    for (int64_t n = 0; n < blocks; n++) {
+        const int64_t block = (2 * n + 1) * all / (2 * blocks);
+        for (int64_t scope = 0; scope < lists.scopes; scope++)
+            ref_list_mass(&p, &s, &lists, block / lists.q_blocks, scope, block % lists.q_blocks, each, heads);
     }
+    for (int64_t h = 0; h < p.heads; h++)
+        divide(&heads[h]);
+}
+
+struct kept_mass kept_mass_of(const struct ref_mass *heads, int64_t n)
+{
+    struct kept_mass mass = {n ? 0 : 1, 1};
+    for (int64_t h = 0; h < n; h++) {
+        mass.mean += heads[h].kept / (double)n;
+        mass.least = fmin(mass.least, heads[h].kept);
+    }
+    return mass;
+}
+
+struct kept_mass selection_kept_mass(const struct selection *x)
+{
+    const int64_t n = x->dense.problem.heads;
+    struct ref_mass *heads = malloc((size_t)n * sizeof *heads + 1);
+    struct kept_mass mass = {NAN, NAN};
+    if (heads) {
+        selection_mass(x, n < MASS_ROWS ? MASS_ROWS / n : 1, heads);
+        mass = kept_mass_of(heads, n);
+    }
+    free(heads);
     return mass;
 }
 

@@ -11,8 +11,9 @@ struct sweep {
     struct problem_options options;
     long long seed, problems, rows, seconds; /* seconds 0: no limit */
     double begin, told;
-    bool progress;
-    int passed, failures;
+    bool progress, pruned;       /* pruned: all random problems have a selection */
+    const clattn_select *select; /* of the random problem at work, or NULL */
+    int passed, failures, selections;
     double worst;              /* largest error / bound */
     double error, bound;       /* of that row */
     long long judged, unbounded; /* rows compared; of them those whose rounding lets nothing be said */
@@ -36,9 +37,11 @@ static void report_failure(struct sweep *s, const clattn_attention *problem, uin
     if (clattn_problem_print(problem, text, sizeof text))
         snprintf(text, sizeof text, "(a problem that does not print)");
     printf("FAILED  %s", text);
+    if (s->select && !clattn_select_print(s->select, text, sizeof text))
+        printf("  selection %s", text);
     print_rules(problem);
     printf("\n        %s\n", what);
-    printf("        again: clattn verify --problems 1 --seed %llu", (unsigned long long)seed);
+    printf("        again: clattn verify --problems 1 --seed %llu%s", (unsigned long long)seed, s->pruned ? " --pruned" : "");
     if (s->device)
         printf(" --device '%s'", s->device);
     print_problem_options(stdout, &s->options);
@@ -158,11 +161,17 @@ static int verify_given(struct sweep *s, const char *text)
 static void verify_random(struct sweep *s)
 {
     clattn_attention problem;
+    clattn_select select;
     for (long long n = 0; n < s->problems && go_on(s); n++) {
-        workload_random_problem((uint64_t)(s->seed + n), &problem);
+        const uint64_t seed = (uint64_t)(s->seed + n);
+        workload_random_problem(seed, &problem);
         if (s->options.engine)
             strncpy(problem.engine, s->options.engine, sizeof problem.engine - 1);
-        verify_one(s, &problem, NULL, (uint64_t)(s->seed + n), NULL);
+        s->select = workload_random_selection(seed, s->pruned, &problem, &select) ? &select : NULL;
+        if (s->pruned && !s->select)
+            continue;
+        s->selections += s->select != NULL;
+        verify_one(s, &problem, s->select, seed, NULL);
     }
 }
 
@@ -179,6 +188,8 @@ static int run_sweep(struct sweep *s, int n_texts, char **texts)
     printf("largest error / bound: %.3f (%.2e / %.2e), over %lld rows", s->worst, s->error, s->bound, s->judged);
     if (s->unbounded)
         printf(" (%lld of them beyond any bound)", s->unbounded);
+    if (s->selections)
+        printf("; lists of %d selections", s->selections);
     printf("\n%d passed, %d failed\n", s->passed, s->failures);
     return s->failures ? EXIT_CHECK_FAILED : EXIT_GOOD;
 }
@@ -191,6 +202,7 @@ static const char help[] =
     "  --seconds S        begin no further problem after S seconds\n"
     "  --seed N           first seed (0)\n"
     "  --rows N           compare N rows of each problem instead of all\n"
+    "  --pruned           random problems with selections alone, instead of one in eight; those that can have none are left out\n"
     "  --device S         number, cpu, gpu, accelerator, or part of a name\n" PROBLEM_HELP
     HELP_HELP
     "\nExit status: 0 all passed, 1 some failed, 2 a mistake in the call or an error.\n";
@@ -203,6 +215,7 @@ static int take_option(struct sweep *s, int c)
     case 's': return read_count("--seed", optarg, 0, &s->seed);
     case 'r': return read_count("--rows", optarg, 1, &s->rows);
     case 'd': s->device = optarg; return 0;
+    case 'p': s->pruned = true; return 0;
     default: return take_problem_option(&s->options, c);
     }
 }
@@ -212,6 +225,8 @@ static int check_options(const struct sweep *s, int n_texts)
 {
     if (n_texts == 0 && options_need_problem(&s->options))
         return mistake("--mechanism, --mask, --scalar and the like go with a problem, and none is given");
+    if (n_texts > 0 && s->pruned)
+        return mistake("--pruned goes with random problems; a given one has its selection behind it, as PROBLEM:tree=256");
     for (int i = 0; i < s->options.n_arrays; i++)
         if (array_file(s->options.arrays[i]))
             return mistake("verify fills arrays with random numbers: --array takes NAME=TYPE[dims], not '%s'",
@@ -224,7 +239,7 @@ int command_verify(int argc, char **argv)
     static const struct option options[] = {
         {"problems", required_argument, NULL, 'n'}, {"seconds", required_argument, NULL, 't'},
         {"seed", required_argument, NULL, 's'},     {"rows", required_argument, NULL, 'r'},
-        {"device", required_argument, NULL, 'd'},   PROBLEM_OPTIONS,
+        {"device", required_argument, NULL, 'd'},   {"pruned", no_argument, NULL, 'p'},         PROBLEM_OPTIONS,
         {0}};
     struct sweep s = {.problems = -1, .progress = isatty(2)};
     for (int c; (c = next_option(argc, argv, options)) != -1;) {

@@ -73,5 +73,8 @@ double workload_lse_spread(const struct workload *w, int64_t b, int64_t h, int64
 
 /* Make a random problem for a sweep: sizes at tile edges above all, every type, rule, normaliser, layout and flag in turn. */
 void workload_random_problem(uint64_t seed, clattn_attention *problem);
+/* And a selection for it, of one in eight or, `always', of all: every method, budget, rotation, scope and flag in turn.  false: it
+ * has none; so have problems with lists of their own, and those whose lists take the reference seconds. */
+bool workload_random_selection(uint64_t seed, bool always, const clattn_attention *problem, clattn_select *select);
 
 #endif

@@ -262,10 +262,15 @@ static void random_layout(struct dice *dice, clattn_layout *layout, int64_t head
     }
 }
 
+static struct dice dice_of(uint64_t seed)
+{
+    return (struct dice){seed * 0x2545f4914f6cdd1du + 99};
+}
+
 void workload_random_problem(uint64_t seed, clattn_attention *a)
 {
     static const clattn_attention init = CLATTN_ATTENTION_INIT;
-    struct dice dice = {seed * 0x2545f4914f6cdd1du + 99};
+    struct dice dice = dice_of(seed);
     uint64_t number = roll(&dice, SPECIALISATIONS);
     struct dice kind = {number}; /* rolls what the kernel is compiled for */
     *a = init;
@@ -306,4 +311,87 @@ void workload_random_problem(uint64_t seed, clattn_attention *a)
     random_layout(&dice, &a->k, a->kv_heads, k_tokens, a->dim);
     random_layout(&dice, &a->v, a->kv_heads, k_tokens, a->dim_v);
     random_layout(&dice, &a->o, a->heads, q_tokens, a->dim_v);
+}
+
+/* ---- selections ---- */
+/* What kernels are compiled for: method, rows, scope, how lists become shorter. */
+static void random_method(uint64_t number, struct dice *kind, clattn_select *s)
+{
+    static const int8_t methods[] = {CLATTN_TREE, CLATTN_STAGED, CLATTN_MINMAX, CLATTN_TREE,
+                                     CLATTN_POOL_MEAN, CLATTN_STAGED, CLATTN_EXTERNAL_SCORE, CLATTN_STREAMING};
+    s->method = methods[(number / 8 + number % 8) % 8];
+    s->scope = (int32_t)roll(kind, 3);
+    s->block_q = (int32_t)PICK(kind, 1, 8, 16, 16, 64);
+    s->stride_q = (int32_t)PICK(kind, 1, 2, 4, 5, 8);
+    s->stride_q = s->stride_q < s->block_q ? s->stride_q : s->block_q;
+    if (s->method <= CLATTN_POOL_MEAN && roll(kind, 3) == 0)
+        s->rows = CLATTN_ROWS_MEAN;
+    if (s->method == CLATTN_MINMAX && !s->rows && roll(kind, 2))
+        s->flags |= CLATTN_CERTIFY;
+    if (s->method <= CLATTN_STAGED && roll(kind, 3) == 0)
+        s->flags |= CLATTN_COUNT_PROBES;
+    if (s->method <= CLATTN_EXTERNAL_SCORE && roll(kind, 4) == 0)
+        s->flags |= CLATTN_BUDGET_EACH;
+    if (s->method <= CLATTN_STAGED)
+        s->budget_mode = roll(kind, 3) ? CLATTN_TOP_K : CLATTN_RATIO;
+    else if (s->method != CLATTN_STREAMING)
+        s->budget_mode = (int32_t)roll(kind, 4);
+    s->n_stages = s->method == CLATTN_STAGED ? 1 + (int32_t)roll(kind, 3) : 0;
+}
+
+/* Stages of 4, 2 and 1 blocks, or the last of them, each keeping twice what the next does. */
+static void random_budget(struct dice *dice, clattn_select *s)
+{
+    s->block_k = (int32_t)PICK(dice, 1, 2, 4, 5, 8, 16);
+    s->stride_k = 1 + (int32_t)roll(dice, (uint64_t)s->block_k);
+    s->budget = s->method == CLATTN_STREAMING ? 0 : PICK(dice, 1, 8, 17, 40, 100, 300);
+    if (s->n_stages > 0)
+        s->budget = (s->budget + s->block_k - 1) / s->block_k * s->block_k;
+    for (int i = 0; i < s->n_stages; i++)
+        s->stages[i] = (clattn_stage){(int64_t)s->block_k << (s->n_stages - 1 - i), s->budget << (s->n_stages - 1 - i)};
+    s->budget_value = s->budget_mode == CLATTN_TOP_K    ? 0
+                      : s->budget_mode == CLATTN_MARGIN ? (double)roll(dice, 100) / 16
+                                                        : (double)(1 + roll(dice, 64)) / 64;
+}
+
+static void random_near(struct dice *dice, struct dice *kind, const clattn_attention *a, clattn_select *s)
+{
+    const bool near = roll(kind, 4) != 0;
+    s->sink = near ? 1 + (int64_t)roll(dice, 20) : 0;
+    s->window = near ? (int64_t)roll(dice, 40) : 0;
+    s->dense_below = roll(kind, 3) == 0 ? 1 + (int64_t)roll(dice, (uint64_t)a->kv_len + 2) : 0;
+}
+
+/* Tables have more positions than any search asks for. */
+static void random_rope(uint64_t number, const clattn_attention *a, clattn_select *s)
+{
+    const int32_t rope = (int32_t)(number / 8 % 4);
+    s->rope = a->dim % 2 || s->method > CLATTN_POOL_MEAN ? CLATTN_ROPE_NONE
+              : s->method <= CLATTN_STAGED               ? rope
+              : rope % 2                                 ? CLATTN_ROPE_NONE
+                                                         : CLATTN_ROPE_INFLLM;
+    s->rope_positions = s->rope ? a->kv_len + 2 * s->budget + s->window + 64 : 0;
+}
+
+/* Pairs that the reference asks the mask about, and columns that it multiplies, several times slower where they turn. */
+static bool is_slow(const clattn_attention *a, const clattn_select *s)
+{
+    const double pairs = (double)a->batch * (double)a->heads * (double)a->q_len * (double)a->kv_len;
+    const double columns = (double)a->dim / s->stride_q * (s->rope ? 6 : 1);
+    return pairs * (columns + 60) > 1.5e8;
+}
+
+bool workload_random_selection(uint64_t seed, bool always, const clattn_attention *a, clattn_select *s)
+{
+    static const clattn_select init = CLATTN_SELECT_INIT;
+    struct dice dice = dice_of(seed);
+    const uint64_t number = roll(&dice, SPECIALISATIONS);
+    struct dice kind = {number + 1000};
+    *s = init;
+    random_method(number, &kind, s);
+    random_budget(&dice, s);
+    random_near(&dice, &kind, a, s);
+    random_rope(number, a, s);
+    s->representative = (int32_t)roll(&dice, 3);
+    return (always || number % 8 == 2) && a->list.size == 0 && !is_slow(a, s);
 }
