@@ -8,7 +8,8 @@
 
 static clattn_status check_choices(const clattn_select *s, char *text, size_t size)
 {
-    if (s->flags & ~(CLATTN_COUNT_PROBES | CLATTN_KEEP_STAGES | CLATTN_GROW_WINDOW | CLATTN_CERTIFY) || s->reserved)
+    const uint32_t searches = CLATTN_PLAIN_SEARCH | CLATTN_MATRIX_SEARCH;
+    if (s->flags & ~(CLATTN_COUNT_PROBES | CLATTN_KEEP_STAGES | CLATTN_GROW_WINDOW | CLATTN_CERTIFY | searches) || s->reserved)
         return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags is 0x%x, reserved is %d", (unsigned)s->flags, (int)s->reserved);
     if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING)
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "method is %d", (int)s->method);
@@ -19,6 +20,8 @@ static clattn_status check_choices(const clattn_select *s, char *text, size_t si
                               (int)s->representative);
     if (s->flags & CLATTN_CERTIFY && s->method != CLATTN_MINMAX)
         return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "a certificate needs bounds of all blocks; of the methods MINMAX has them");
+    if ((s->flags & searches) == searches)
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags ask for the plain search and for the matrix engines'");
     return CLATTN_OK;
 }
 
