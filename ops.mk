@@ -21,7 +21,7 @@ ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/c
 	src/attention/setter.c src/attention/launch.c src/attention/chain.c src/attention/tables.c src/attention/buffers.c src/attention/enqueue.c src/attention/merge.c \
 	src/attention/selftest.c src/attention/tuned.c src/attention/helper.c src/attention/plan.c src/attention/host.c
 
-SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/select/shape.c src/select/layout.c \
+SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/select/shape.c src/select/tile.c src/select/layout.c \
 	src/select/launch.c src/select/enqueue.c src/select/host.c src/select/selftest.c src/select/words.c \
 	src/select/explain.c src/select/plan.c src/select/refresh.c src/select/list_copy.c src/select/delta.c src/select/dense_below.c
 
@@ -42,7 +42,7 @@ PUBLIC_CHECKS = tests/check_ref tests/check_select_ref tests/check_mass tests/ch
 	tests/check_list tests/check_select tests/check_listed tests/check_delta tests/check_quality tests/check_extension tests/check_statistics
 INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/check_derivative \
 	tests/check_kernel_functions tests/check_kernel_rules tests/check_layout tests/check_cache \
-	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx tests/check_selectors tests/check_budgets tests/check_refresh \
+	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx tests/check_selectors tests/check_search tests/check_budgets tests/check_refresh \
 	tests/check_tuning
 RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties tests/check_data tests/check_threads \
 	tests/check_guard tests/check_program tests/check_kernel_functions tests/check_kernel_rules tests/check_mechanisms \

@@ -117,6 +117,8 @@ pruned_problems() {
     for storage in f16 bf16; do
         for d in 64 128; do
             echo "attn:$storage:h8/2:q700:k700:d$d:causal-br:tree=64:bk=2:scope=head:sink=4:near=64"
+            echo "attn:$storage:h8/2:q300:k900:d$d:causal-br:tree=64:bk=2:scope=head:sink=4:near=64:search=plain"
+            echo "attn:$storage:h8/2:q300:k900:d$d:prefix100-br:tree=64:bk=4/2:bq=64/2:scope=group:sink=4:near=64"
             echo "attn:$storage:b2:h8/2:q300:k1500:d$d:causal-br:staged=64.512/16.128:scope=all:sink=16:near=32"
             echo "attn:$storage:b3:h8/2:q1:k6000:d$d:causal-br:keylens:staged=256.2048/32.1024/8.256:bq=1:sink=16:near=64"
             echo "attn:$storage:b2:h8/2:q1:k3000:d$d:causal-br:minmax=256:bq=1:bk=16:sink=0:near=0"
@@ -124,6 +126,8 @@ pruned_problems() {
             echo "attn:$storage:h8/2:q200:k900:d$d:causal-br:minmax=256:bk=2:certify:margin=6:sink=4:near=32"
         done
     done
+    echo attn:f16:h8/2:q300:k900:d72:window400-causal-br:tree=128:bk=2:bq=64/1:scope=head:sink=4:near=16
+    echo attn:bf16:h8/2:q300:k900:d40:layout=bthd:causal-br:staged=64.512/16.128:scope=head:sink=4:near=16
     echo attn:f32:h8/2:q500:k900:d64:causal-br:mean=128:bk=16:sink=4:near=32
     echo attn:f32:h8/2:q500:k900:d64:causal-br:tree=512:bk=2:ratio=0.1:sink=4:near=32
     echo attn:f16:h8/2:q500:k900:d128:scores=256:bk=64:sink=4:near=0
@@ -138,10 +142,20 @@ verify_pruned() {
     [ ! -s "$work/wrong" ]
 }
 
+# Whether a search by the matrix unit pays: each preset both ways, and heads that share a list; of its own lists the kept mass is beside.
+speed_of_searches() {
+    long=:h32/8:q131072:k131072:d128:causal-br
+    for search in matrix plain; do
+        for select in hip infinitehip-3k infinitehip-5k tree=512:bk=2:sink=64:near=256 tree=512:bk=8:bq=64/4:sink=64:near=256; do
+            echo "attn:f16$long:$select:search=$search"
+        done
+    done | xargs "$clattn" bench --device gpu --seconds "${SECONDS_EACH:-1}"
+}
+
 # Prefill, and decoding with the papers' schedules: selection, attention, and the dense problem beside them.
 speed_of_pruning() {
-    long=:h32/8:q131072:k131072:d128:causal-br step=:b16:h32/8:q1:k131072:d128:causal-br
-    "$clattn" bench --device gpu --seconds "${SECONDS_EACH:-1}" "attn:f16$long:hip" "attn:f16$long:infinitehip-3k" || return 1
+    step=:b16:h32/8:q1:k131072:d128:causal-br
+    speed_of_searches || return 1
     "$clattn" bench --device gpu --seconds "${SECONDS_EACH:-1}" --refresh 8 "attn:f16$step:hip:bq=1" || return 1
     "$clattn" bench --device gpu --seconds "${SECONDS_EACH:-1}" --refresh 16/8/4 "attn:f16$step:infinitehip-3k:bq=1:keep"
 }

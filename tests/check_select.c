@@ -48,10 +48,11 @@ static void budget_of(clattn_select *s, int32_t mode, double value)
 /* A change, the status and words of the sentence; of TREE, and of STAGED. */
 #define MISTAKES(X)                                                                                       \
     X(TREE, s->size--, BAD_STRUCT_SIZE, "clattn_select.size")                                             \
-    X(TREE, s->flags = 32, BAD_FLAGS, "flags is 0x20")                                                    \
+    X(TREE, s->flags = 128, BAD_FLAGS, "flags is 0x80")                                                   \
     X(EXTERNAL_LIST, s->flags = CLATTN_BUDGET_EACH, BAD_FLAGS, "a given or empty list is as it is")       \
     X(STREAMING, s->flags = CLATTN_BUDGET_EACH, BAD_FLAGS, "budgets of scopes go with methods that score") \
     X(TREE, s->flags = CLATTN_CERTIFY, BAD_FLAGS, "of the methods MINMAX has them")                       \
+    X(TREE, s->flags = CLATTN_PLAIN_SEARCH | CLATTN_MATRIX_SEARCH, BAD_FLAGS, "and for the matrix engines'")   \
     X(TREE, s->budget_mode = 4, BAD_SELECTOR, "budget_mode is 4")                                         \
     X(TREE, s->budget_value = 1, BAD_COUNT, "budget_value is 1; with the budget TOP_K it is 0")           \
     X(TREE, budget_of(s, CLATTN_MASS, 0.5), BAD_COUNT, "MASS asks the score of every candidate")       \
@@ -210,6 +211,7 @@ START_TEST(words_of_selections)
         {"minmax=512:bq=1/1:bk=16/1:sink=0:near=0:scope=group:rep=center", "quest:minmax=512"},
         {"minmax=512:mass=0.95:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center:certify", "minmax=512:certify:mass=0.95"},
         {"mean=512:bq=64/2:bk=8/1:sink=16:near=256:scope=head:rep=center:each", "mean=512:each:scope=head"},
+        {"tree=512:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center:search=matrix", "tree=512:search=matrix"},
         {"mean=512:margin=12.5:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center", "mean=512:margin=12.500"},
         {"scores=8:mass=1:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center", "scores=8:mass=#3ff0000000000000"},
         {"tree=512:ratio=#3fb999999999999b:bq=64/2:bk=8/1:sink=16:near=256:scope=group:rep=center", "tree=512:ratio=#3fb999999999999b"},

@@ -57,6 +57,8 @@ tests_check_tuning_SOURCES = tests/check_tuning.c src/attention/tuned.c
 tests_check_tuning_CPPFLAGS = $(AM_CPPFLAGS) -USYSCONFDIR -DSYSCONFDIR='"$(abs_top_builddir)/tests/etc"'
 tests_check_selectors_LDADD = libworkload.la $(INNER_LDADD)
 tests_check_selectors_SOURCES = tests/check_selectors.c tests/select_trial.c tests/select_trial.h
+tests_check_search_LDADD = libworkload.la $(INNER_LDADD)
+tests_check_search_SOURCES = tests/check_search.c tests/select_trial.c tests/select_trial.h
 tests_check_budgets_LDADD = libworkload.la $(INNER_LDADD)
 tests_check_budgets_SOURCES = tests/check_budgets.c tests/select_trial.c tests/select_trial.h
 tests_check_refresh_LDADD = libworkload.la $(INNER_LDADD)

@@ -76,6 +76,7 @@ struct ranked {
     double score;
     int64_t place;
     bool kept;
+    double error; /* of the score */
 };
 
 static int by_rank(const void *a, const void *b)
@@ -91,6 +92,19 @@ static int by_place(const void *a, const void *b)
 {
     const struct ranked *x = a, *y = b;
     return x->place < y->place ? -1 : 1;
+}
+
+/* Whether rounding may let one that is not kept change places with one that is.  All that are -inf are so exactly. */
+static bool is_close(const struct ranked *list, int64_t n)
+{
+    double least_kept = INFINITY, most_left = -INFINITY;
+    for (int64_t i = 0; i < n; i++) {
+        if (list[i].kept)
+            least_kept = fmin(least_kept, list[i].score - list[i].error);
+        else if (list[i].score > -INFINITY)
+            most_left = fmax(most_left, list[i].score + list[i].error);
+    }
+    return most_left > -INFINITY && !(least_kept > most_left);
 }
 
 /* Mark the best of n, which stay in the order of their places. */
@@ -132,6 +146,7 @@ struct view {
     int64_t
         end; /* keys of all candidates, counted on over the holes between them, up to the last that matters */
     double *scores; /* [heads][k_len]: S(t) of a head */
+    double *errors; /* the same: what that may be off; NULL unless it is asked for */
     int start;      /* STAGED: the first stage; what it begins with is kept in stages */
     struct ref_stages *stages; /* or NULL */
     struct ref_trace *trace;
@@ -278,6 +293,29 @@ static double key_score(const struct view *w, int64_t h, int64_t t, struct turn 
     return top_value(&top);
 }
 
+/* What S(t) may be off where products of 16 bits, which are exact, are summed in f32: a step adds 16 of them to the sum so far and cuts
+ * off all 17 at 2^-23 of the largest, which is no larger than the sum of magnitudes until then; that one grows evenly, as
+ * doc/numerics.md has it.  A chain of sums by fma is off by half as much. */
+static double key_error(const struct view *w, int64_t h, int64_t t)
+{
+    double most = 0;
+    for (int64_t i = 0; i < w->n_sampled; i++) {
+        double sum = 0;
+        for (int64_t d = 0; d < w->p->dim; d++)
+            sum += fabs(q_element(w, w->head0 + h, w->sampled[i], d) * k_element(w, w->head0 + h, t, d));
+        most = fmax(most, sum);
+    }
+    return 17.0 * (double)(ceil_div(w->p->dim, 16) + 1) * 0x1p-24 * most;
+}
+
+static void find_errors(struct view *w)
+{
+    w->errors = allocate(w->heads * w->k_len, sizeof *w->errors);
+    for (int64_t h = 0; h < w->heads; h++)
+        for (int64_t t = 0; t < w->k_len; t++)
+            w->errors[h * w->k_len + t] = key_error(w, h, t);
+}
+
 static void find_scores(struct view *w)
 {
     w->scores = allocate(w->heads * w->k_len, sizeof *w->scores);
@@ -295,6 +333,8 @@ static struct view open_view(const struct ref_problem *p, const struct ref_selec
     find_rows(&w);
     find_candidates(&w);
     find_scores(&w);
+    if (trace->judges)
+        find_errors(&w);
     return w;
 }
 
@@ -303,6 +343,7 @@ static void close_view(struct view *w)
     free(w->sampled);
     free(w->blocks);
     free(w->scores);
+    free(w->errors);
 }
 
 /* S(t) of one head, and the cost of asking for it. */
@@ -323,6 +364,16 @@ static double block_score(const struct view *w, int64_t candidate, struct turn t
         for (int64_t t = first + w->s->stride_k - 1; t < last; t += w->s->stride_k)
             raise_top(&top, ask(w, h, t, turn));
     return top_value(&top);
+}
+
+static double block_error(const struct view *w, int64_t candidate)
+{
+    double most = 0;
+    int64_t first = w->blocks[candidate] * w->s->block_k, last = least(first + w->s->block_k, w->k_len);
+    for (int64_t h = 0; h < w->heads && w->errors; h++)
+        for (int64_t t = first + w->s->stride_k - 1; t < last; t += w->s->stride_k)
+            most = fmax(most, w->errors[h * w->k_len + t]);
+    return most;
 }
 
 /* ---- methods: each writes the numbers of the candidates that it keeps, rising ---- */
@@ -357,9 +408,11 @@ static int64_t keep_nodes(const struct view *w, const struct node *halves, int64
     int64_t n = 0;
     for (int64_t i = 0; i < count; i++) {
         struct turn turn = {w->s->rope == REF_ROPE_RELATIVE ? halves[i].right : i, 2 * keep};
-        ranked[i] = (struct ranked){block_score(w, representative(w, halves[i]), turn), i, false};
+        ranked[i] = (struct ranked){block_score(w, representative(w, halves[i]), turn), i, false,
+                                    block_error(w, representative(w, halves[i]))};
     }
     keep_best(ranked, count, keep);
+    w->trace->close += w->errors && is_close(ranked, count);
     for (int64_t i = 0; i < count; i++)
         if (ranked[i].kept)
             nodes[n++] = halves[i];
@@ -390,17 +443,29 @@ static int64_t tree(const struct view *w, int64_t keep, int64_t *kept)
     return keep;
 }
 
+static int64_t key_of_number(const struct view *w, int64_t number)
+{
+    return w->blocks[number / w->s->block_k] * w->s->block_k + number % w->s->block_k;
+}
+
 /* S of the key with this number among the candidates' keys. */
 static double ask_number(const struct view *w, int64_t h, int64_t number, struct turn turn)
 {
-    int64_t t = w->blocks[number / w->s->block_k] * w->s->block_k + number % w->s->block_k;
+    int64_t t = key_of_number(w, number);
     return t < w->k_len ? ask(w, h, t, turn) : -INFINITY;
 }
 
+static double error_of_number(const struct view *w, int64_t h, int64_t number)
+{
+    int64_t t = key_of_number(w, number);
+    return w->errors && t < w->k_len ? w->errors[h * w->k_len + t] : 0;
+}
+
 /* The largest score met on the way to one key of a chunk: the half whose middle is better is cut again. */
-static double search_chunk(const struct view *w, int64_t h, int64_t left, int64_t right, struct turn turn)
+static double search_chunk(const struct view *w, int64_t h, int64_t left, int64_t right, struct turn turn, double *error)
 {
     struct top top = {false, 0};
+    *error = error_of_number(w, h, left);
     struct turn of_right = turn;
     if (w->s->rope == REF_ROPE_RELATIVE) {
         turn.key = 0;
@@ -412,8 +477,11 @@ static double search_chunk(const struct view *w, int64_t h, int64_t left, int64_
         int64_t middle = (left + right) / 2;
         double a = ask_number(w, h, (left + middle) / 2, turn);
         double b = ask_number(w, h, (middle + right) / 2, of_right);
+        double of_a = error_of_number(w, h, (left + middle) / 2), of_b = error_of_number(w, h, (middle + right) / 2);
         raise_top(&top, a);
         raise_top(&top, b);
+        *error = fmax(*error, fmax(of_a, of_b));
+        w->trace->close += w->errors && fmax(a, b) > -INFINITY && !(fabs(a - b) > of_a + of_b);
         if (is_above(b, a))
             left = middle;
         else
@@ -431,11 +499,15 @@ static int64_t keep_chunks(const struct view *w, int64_t *chunks, int64_t n, int
     int64_t count = 0;
     for (int64_t i = 0; i < n; i++) {
         struct top top = {false, 0};
-        for (int64_t h = 0; h < w->heads; h++)
-            raise_top(&top, search_chunk(w, h, chunks[i], least(chunks[i] + size, w->end), (struct turn){i, n}));
-        ranked[i] = (struct ranked){top_value(&top), i, false};
+        double most = 0, error;
+        for (int64_t h = 0; h < w->heads; h++) {
+            raise_top(&top, search_chunk(w, h, chunks[i], least(chunks[i] + size, w->end), (struct turn){i, n}, &error));
+            most = fmax(most, error);
+        }
+        ranked[i] = (struct ranked){top_value(&top), i, false, most};
     }
     keep_best(ranked, n, keep);
+    w->trace->close += w->errors && is_close(ranked, n);
     for (int64_t i = 0; i < n; i++)
         if (ranked[i].kept)
             chunks[count++] = chunks[i];
@@ -616,7 +688,7 @@ static int64_t best_of_all(const struct view *w, int64_t keep, int64_t *kept)
         double score = w->s->method == REF_BEST             ? block_score(w, j, no_turn)
                        : w->s->method == REF_EXTERNAL_SCORE ? external_score(w, j)
                                                             : summary_score(w, j);
-        ranked[j] = (struct ranked){score, j, false};
+        ranked[j] = (struct ranked){score, j, false, 0};
     }
     qsort(ranked, (size_t)w->n, sizeof *ranked, by_rank);
     keep_best(ranked, w->n, count_of_budget(w, ranked, w->n, keep));
@@ -652,7 +724,7 @@ static int64_t keep_some(const struct view *w, int64_t *kept)
 int64_t ref_select(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope,
                    int64_t m, int32_t *ids, struct ref_trace *trace)
 {
-    struct ref_trace unwanted = {0, 0, 0, NULL};
+    struct ref_trace unwanted = {0};
     struct view w = open_view(p, s, b, scope, m, trace ? trace : &unwanted);
     int64_t *kept = allocate(w.n, sizeof *kept), n = keep_some(&w, kept);
     w.trace->candidates = w.n;
@@ -682,7 +754,7 @@ static void keep_candidates(struct view *w)
 int64_t ref_select_from(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope,
                         int64_t m, int start, struct ref_stages *stages, int32_t *ids)
 {
-    struct ref_trace unwanted = {0, 0, 0, NULL};
+    struct ref_trace unwanted = {0};
     struct view w = open_view(p, s, b, scope, m, &unwanted);
     w.start = start;
     w.stages = stages;
@@ -705,7 +777,7 @@ void ref_stages_free(struct ref_stages *stages)
 int64_t ref_block_scores(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope,
                          int64_t m, int32_t *blocks, double *scores)
 {
-    struct ref_trace unwanted = {0, 0, 0, NULL};
+    struct ref_trace unwanted = {0};
     struct view w = open_view(p, s, b, scope, m, &unwanted);
     int64_t n = w.n;
     for (int64_t j = 0; j < n; j++) {
@@ -773,7 +845,7 @@ static bool is_listed(const int32_t *ids, int64_t count, int64_t block)
 struct ref_proof ref_proof_of(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m,
                               const int32_t *ids, int64_t count, double *products)
 {
-    struct ref_trace unwanted = {0, 0, 0, NULL};
+    struct ref_trace unwanted = {0};
     struct ref_select exact = *s;
     exact.arithmetic = REF_DOUBLE;
     exact.method = REF_MINMAX;
@@ -813,6 +885,14 @@ struct ref_list ref_list_make(const struct ref_problem *p, const struct ref_sele
                 list.counts[at] = (int32_t)ref_select(p, s, b, u, m, list.ids + at * list.capacity, NULL);
             }
     return list;
+}
+
+bool ref_list_is_close(const struct ref_problem *p, const struct ref_select *s, struct ref_list *list, int64_t r)
+{
+    const int64_t pair = r / list->q_blocks;
+    struct ref_trace trace = {.judges = true};
+    ref_select(p, s, pair / list->scopes, pair % list->scopes, r % list->q_blocks, list->ids + r * list->capacity, &trace);
+    return trace.close > 0;
 }
 
 void ref_list_free(struct ref_list *list)

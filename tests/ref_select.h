@@ -81,6 +81,9 @@ struct ref_trace {
     int64_t candidates, rounds;
     int64_t dots;          /* dot products of TREE, STAGED */
     unsigned char *probed; /* NULL, or kv_len marks: the keys that TREE, STAGED have looked at */
+    bool judges;           /* set by the caller, of TREE and STAGED without rotation: count the decisions between scores that are no
+                              further apart than both may be off in f32, summed in any order by sixteens, as matrix units sum */
+    int64_t close;         /* so many; with 0, every device makes this list */
 };
 
 /* The list of query block m: its count; ids are rising.  trace: NULL, or begun by the caller with all 0 and its marks.
@@ -126,6 +129,8 @@ struct ref_list {
 struct ref_list ref_list_make(const struct ref_problem *p, const struct ref_select *s);
 void ref_list_free(struct ref_list *list);
 int64_t ref_list_at(const struct ref_list *list, int64_t b, int64_t scope, int64_t m); /* index of a count */
+/* Whether list number r, in the order of the counts, is made by close decisions (ref_trace): writes its ids again. */
+bool ref_list_is_close(const struct ref_problem *p, const struct ref_select *s, struct ref_list *list, int64_t r);
 
 /* ---- attention over what is kept ---- */
 bool ref_near(const struct ref_select *s, const struct ref_point *at);

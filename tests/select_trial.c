@@ -4,6 +4,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include "select/select.h"
 #include "tests/draw.h"
 #include "tests/select_trial.h"
 
@@ -243,6 +244,7 @@ clattn_status select_trial_open(struct select_trial *t, struct select_session *s
     clattn_status status = clattn_select_plan_create(&session->plan, select_ctx, &t->s, &t->a);
     if (status)
         return status;
+    t->rounds = session->plan->shape.tile.items > 0 && session->plan->shape.tile.matrix != CLATTN_MATRIX_NONE;
     session->buffers = n_fences;
     session->io = make_io(t, session->plan);
     if (session->io.bounds)
@@ -328,13 +330,19 @@ struct ref_select select_trial_selection(const struct select_trial *t)
     return s;
 }
 
-static void compare(const struct select_trial *t, const struct ref_list *wanted, const char *what)
+static void compare(const struct select_trial *t, struct ref_list *wanted, const char *what)
 {
+    const struct ref_problem p = select_trial_problem(t);
+    const struct ref_select s = select_trial_selection(t);
     const int32_t *counts = t->lists + t->list.counts_at / 4, *ids = t->lists + t->list.ids_at / 4;
     ck_assert_int_eq(t->list.capacity, wanted->capacity);
     for (int64_t r = 0; r < wanted->batch * wanted->scopes * wanted->q_blocks; r++) {
         ck_assert_msg(counts[r] == wanted->counts[r], "%s: list %d has %d blocks, not %d", what, (int)r, (int)counts[r],
                       (int)wanted->counts[r]);
+        const size_t bytes = sizeof *ids * (size_t)wanted->capacity;
+        const bool same = !memcmp(ids + r * wanted->capacity, wanted->ids + r * wanted->capacity, bytes);
+        if (same || (t->rounds && ref_list_is_close(&p, &s, wanted, r)))
+            continue;
         for (int64_t j = r * wanted->capacity; j < (r + 1) * wanted->capacity; j++)
             ck_assert_msg(ids[j] == wanted->ids[j], "%s: list %d, entry %d is %d, not %d", what, (int)r,
                           (int)(j - r * wanted->capacity), (int)ids[j], (int)wanted->ids[j]);

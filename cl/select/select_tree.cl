@@ -6,10 +6,11 @@
  *
  *     scratch   start, size of keep nodes; start, size, key of 2 keep halves
  *
- * -D parameters: NODES_GLOBAL 1: scratch is a part of the workspace, else local memory.
+ * -D parameters: NODES_GLOBAL 1: scratch is a part of the workspace, else local memory; PRODUCTS 1: scores are products of a tile
+ * (products.clh), else of rows that select_rows.cl left (scores.clh).
  */
-#ifndef NODES_GLOBAL
-#error "select_tree.cl: NODES_GLOBAL must be defined"
+#if !defined(NODES_GLOBAL) || !defined(PRODUCTS)
+#error "select_tree.cl: NODES_GLOBAL, PRODUCTS must be defined"
 #endif
 #if NODES_GLOBAL
 #define SPACE __global
@@ -20,15 +21,26 @@
 #define SCRATCH_PARAM , __local uint *scratch
 #define NODE_FENCE CLK_LOCAL_MEM_FENCE
 #endif
+#if PRODUCTS
+#define Q_PARAM , __global const STORED(T_K) *restrict q
+#else
+#define Q_PARAM
 #define T_S T_K
 #define BOUNDS 0
-#define OWN_PARAMS , __global const STORED(T_K) *restrict k KEY_ROPE_PARAMS, __global int *restrict list SCRATCH_PARAM
+#endif
+#define OWN_PARAMS Q_PARAM, __global const STORED(T_K) *restrict k KEY_ROPE_PARAMS, __global int *restrict list SCRATCH_PARAM
 #include "select.clh"
 #include "order.clh"
 #include "candidates.clh"
 #include "budget.clh"
 #include "emit_list.clh"
+#include "rope.clh"
+#include "rows.clh"
+#if PRODUCTS
+#include "products.clh"
+#else
 #include "scores.clh"
+#endif
 
 /* Set in the size of a right half whose keys turn by another position than a left one's. */
 #define RIGHT_HALF (ROPE == 1 ? 1u << 31 : 0u)
@@ -120,6 +132,45 @@ static inline void raise_key(SPACE uint *key, uint x)
 #endif
 }
 
+#if PRODUCTS
+/* Note units from number `from' on, `each' of a half: its sampled keys; those past the last repeat it.  Returns how many keys an item
+ * is to look at. */
+static inline uint note_units(const struct team *t, const struct select_args *a, const struct list_place *p, int set,
+                              const struct candidates *c, const struct rule_env *env, const struct nodes *nodes, int halves, int each,
+                              int from)
+{
+    uint looked = 0u;
+    for (int i = t->item; i < BQ; i += TEAM) {
+        const int unit = min(from + i, halves * each - 1), j = unit / each, number = unit % each;
+        const int block = representative(a, c, nodes->half_start[j], nodes->half_size[j]), n = sampled_keys(a, p, block);
+        const int has = from + i == unit && number < n;
+        t->keys[i] = block * a->block_k + (has ? (number + 1) * a->stride_k - 1 : 0);
+        t->classes[i] = has ? class_of_block(a, p, set, c, env, block) : from + i == unit && number == 0 ? 0 : NOT_ASKED;
+        looked += has ? 1u : 0u;
+    }
+    return looked;
+}
+
+/* What one set says of all halves: their keys rise to it.  Returns how many keys an item looked at. */
+static inline uint score_halves(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
+                                const struct rule_env *env, const struct nodes *nodes, int halves, const struct team *t,
+                                __global const STORED(T_K) *k)
+{
+    const int each = a->block_k / a->stride_k;
+    struct source from;
+    uint looked = 0u;
+    open_source(&from, k, a->k_at, KEY_PITCH, t->item);
+    for (int first = t->number * BQ; first < halves * each; first += TEAMS * BQ) {
+        uint scores[FRAG_ROWS];
+        looked += note_units(t, a, p, set, c, env, nodes, halves, each, first);
+        score_noted(scores, t, &from, a, p, set, env);
+        UNROLL for (int i = 0; i < FRAG_ROWS; i++)
+            if (answers(t) && scores[i] != 0u)
+                raise_key(nodes->key + (first + frag_row(t->item, i)) / each, scores[i]);
+    }
+    return looked;
+}
+#else
 /* How the sampled keys of halves are dealt out: `at_once' halves, or a part of one, whose keys fill the units that an item scores
  * together. */
 struct deal {
@@ -137,9 +188,9 @@ static inline struct deal deal_halves(const struct select_args *a)
 
 /* What one set says of the halves from j on, `n' of them, of sampled keys number `from' on: their keys rise to it.  A block without
  * any counts as one key that no row sees.  Returns how many keys were looked at. */
-static inline uint score_halves(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
-                                const struct rule_env *env, const struct nodes *nodes, const struct deal *deal, int j, int n,
-                                int from, __global const float *rows, __global const STORED(T_K) *k KEY_ROPE_PARAMS)
+static inline uint score_some(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
+                              const struct rule_env *env, const struct nodes *nodes, const struct deal *deal, int j, int n,
+                              int from, __global const float *rows, __global const STORED(T_K) *k KEY_ROPE_PARAMS)
 {
     int block[KEYS], class[KEYS], count[KEYS];
     struct unit units[KEYS];
@@ -166,6 +217,23 @@ static inline uint score_halves(const struct select_args *a, const struct list_p
     return looked;
 }
 
+/* What one set says of all halves, as far as an item is to look.  Returns how many keys it looked at. */
+static inline uint score_halves(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
+                                const struct rule_env *env, const struct nodes *nodes, int halves, __global const float *rows,
+                                __global const STORED(T_K) *k KEY_ROPE_PARAMS)
+{
+    const struct deal deal = deal_halves(a);
+    const int deals = (halves + deal.at_once - 1) / deal.at_once * deal.parts;
+    uint looked = 0u;
+    for (int i = (int)get_local_id(0); i < deals; i += GROUP) {
+        const int j = i / deal.parts * deal.at_once;
+        looked += score_some(a, p, set, c, env, nodes, &deal, j, min(deal.at_once, halves - j), i % deal.parts * KEYS, rows,
+                             k KEY_ROPE_ARGS);
+    }
+    return looked;
+}
+#endif
+
 KERNEL tree(SELECT_PARAMS)
 {
     __local uint shared[SHARED_WORDS];
@@ -173,32 +241,38 @@ KERNEL tree(SELECT_PARAMS)
     __global uint *scratch = workspace + a.scratch_at + (long)get_group_id(0) * a.scratch;
 #endif
     const struct nodes nodes = find_nodes(scratch, a.keep);
-    const struct deal deal = deal_halves(&a);
+#if PRODUCTS
+    PRODUCTS_MEMORY;
+    const struct team team = find_team_place(memory, notes);
+#endif
     for (int number = (int)get_group_id(0); number < a.count * a.scopes; number += (int)get_num_groups(0)) {
         const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
         const struct candidates c = find_candidates(&a, &p, kept);
         const int most = most_kept(&a, &p, c.n), keep = min(c.n, most);
         uint dots = 0u;
+#if PRODUCTS
+        int held = -1; /* the set whose rows are in local memory */
+#endif
         if (get_local_id(0) == 0)
             COUNT_CANDIDATES(c.n);
         begin_nodes(&nodes, c.n, keep);
         for (int largest = (c.n + most - 1) / most; largest > 1; largest = (largest + 1) / 2) {
             const int halves = halve_nodes(&nodes, keep, shared);
-            const int deals = (halves + deal.at_once - 1) / deal.at_once * deal.parts;
             for (int i = (int)get_local_id(0); i < halves; i += GROUP)
                 nodes.key[i] = 0u;
             BARRIER(NODE_FENCE);
             for (int set = 0; set < a.sets; set++) {
                 const int kv_head = set_head(&a, &p, set) / (a.heads / a.kv_heads);
                 RULE_ENV(env, p.batch, kv_head, p.q_len, p.k_len)
-                __global const float *rows = (__global const float *)workspace + rows_place(&a, &p, set);
                 __global const STORED(T_K) *keys =
                     k + a.k_at[0] + p.batch * a.k_at[1] + kv_head * a.k_at[2] + p.k_first * a.k_at[3];
-                for (int i = (int)get_local_id(0); i < deals; i += GROUP) {
-                    const int j = i / deal.parts * deal.at_once;
-                    dots += score_halves(&a, &p, set, &c, &env, &nodes, &deal, j, min(deal.at_once, halves - j),
-                                         i % deal.parts * KEYS, rows, keys KEY_ROPE_ARGS);
-                }
+#if PRODUCTS
+                hold_rows(&team, &a, &p, set, q, &held);
+                dots += score_halves(&a, &p, set, &c, &env, &nodes, halves, &team, keys);
+#else
+                dots += score_halves(&a, &p, set, &c, &env, &nodes, halves, (__global const float *)workspace + rows_place(&a, &p, set),
+                                     keys KEY_ROPE_ARGS);
+#endif
             }
             BARRIER(NODE_FENCE);
             keep_halves(&nodes, halves, keep, shared);

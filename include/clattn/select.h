@@ -15,8 +15,10 @@
  * rows) stands for its last row, and sees what that sees: f32 sums in rising order of rows times the reciprocal of how
  * many, rounded; rotation comes after.  Products are f32 sums in rising order of columns, by fma where the device has it
  * (clattn_select_plan_explain says which); they are not scaled, for only the sign of the scale matters, and a score
- * rule does not edit them.  A scope takes the maximum over its heads.  A higher score is better, then the lower block;
- * NaN comes after -inf.
+ * rule does not edit them.  TREE and STAGED multiply q and k of f16, or of bf16, by a matrix unit where the device has one:
+ * f32 sums in its own order, so that lists are those of other devices where scores differ by more than rounding
+ * (CLATTN_PLAIN_SEARCH for the same lists everywhere).  A scope takes the maximum over its heads.  A higher score is better,
+ * then the lower block; NaN comes after -inf.
  *
  *     CLATTN_TREE            K nodes of equal size; until they are single blocks: halve each, score the halves by one
  *                            representative block, keep the best K in order.  2 K log2(blocks / K) block scores.
@@ -141,6 +143,9 @@ typedef enum clattn_rope {
 #define CLATTN_GROW_WINDOW 0x4u  /* the window grows by the age of the list: clattn/refresh.h */
 #define CLATTN_CERTIFY 0x8u      /* MINMAX: how many blocks are proved goes to io.certified */
 #define CLATTN_BUDGET_EACH 0x10u /* scopes have budgets of their own in io.budgets: methods that score */
+#define CLATTN_PLAIN_SEARCH 0x20u  /* TREE, STAGED: products one by one, as on devices without a matrix unit */
+#define CLATTN_MATRIX_SEARCH 0x40u /* TREE, STAGED: products by the matrix engines' tile, or ENGINE_REFUSED; without a matrix unit by a
+                                      plain one, which is slower: for tests */
 
 #define CLATTN_MAX_STAGES 4
 #define CLATTN_REUSE CLATTN_MAX_STAGES /* a start behind all stages: the list stays as it is */

@@ -8,8 +8,8 @@
 
 static clattn_status check_choices(const clattn_select *s, char *text, size_t size)
 {
-    if (s->flags & ~(CLATTN_COUNT_PROBES | CLATTN_KEEP_STAGES | CLATTN_GROW_WINDOW | CLATTN_CERTIFY |
-                     CLATTN_BUDGET_EACH))
+    const uint32_t searches = CLATTN_PLAIN_SEARCH | CLATTN_MATRIX_SEARCH;
+    if (s->flags & ~(CLATTN_COUNT_PROBES | CLATTN_KEEP_STAGES | CLATTN_GROW_WINDOW | CLATTN_CERTIFY | CLATTN_BUDGET_EACH | searches))
         return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags is 0x%x", (unsigned)s->flags);
     if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING)
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "method is %d", (int)s->method);
@@ -29,6 +29,8 @@ static clattn_status check_choices(const clattn_select *s, char *text, size_t si
                               "rows are averaged, and method %d asks none; TREE, STAGED, MINMAX and POOL_MEAN do", (int)s->method);
     if (s->rows && s->flags & CLATTN_CERTIFY)
         return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "a certificate is of rows as they are, and these are averaged");
+    if ((s->flags & searches) == searches)
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags ask for the plain search and for the matrix engines'");
     return CLATTN_OK;
 }
 

@@ -35,6 +35,19 @@ static void explain_stages(const clattn_select_plan *plan, struct clattn__text *
     }
 }
 
+/* How the products of a search are made. */
+static void explain_products(const clattn_select_plan *plan, struct clattn__text *out)
+{
+    const struct clattn__select_tile *t = &plan->shape.tile;
+    if (t->items > 0)
+        clattn__text_add(out, "products   by %s: %d keys of %d teams with %d rows at a time; lists may differ from those of the plain search where "
+                              "scores do by no more than rounding\n",
+                         t->matrix == CLATTN_MATRIX_NONE ? "the matrix engine's loops with plain products" : "mma.sync", (int)t->keys,
+                         (int)t->teams, 16 * (int)t->pieces);
+    else
+        clattn__text_add(out, "products   one by one: %s\n", plan->shape.no_tile);
+}
+
 /* What makes lists shorter, and what is proved of them. */
 static void explain_budget(const clattn_select *s, struct clattn__text *out)
 {
@@ -61,6 +74,18 @@ static void explain_rope(const clattn_select_plan *plan, struct clattn__text *ou
                          (long long)plan->select.rope_positions);
 }
 
+/* Which rows are asked, and where no tile multiplies them, how. */
+static void explain_rows(const clattn_select_plan *plan, struct clattn__text *out)
+{
+    const struct clattn__select_shape *s = &plan->shape;
+    clattn__text_add(out, "rows       %d of each %d of %d heads together%s", (int)(plan->select.block_q / plan->select.stride_q),
+                     (int)plan->select.block_q, (int)s->set_heads, plan->select.rows ? ", means of their strides" : "");
+    if (s->tile.items == 0)
+        clattn__text_add(out, ", %s; %d vector%s of %d lanes, %d keys at a time", plan->ctx->facts.has_fma ? "by fma" : "by products and sums",
+                         (int)s->vectors, s->vectors > 1 ? "s" : "", (int)s->lanes, (int)s->keys);
+    clattn__text_add(out, "\n");
+}
+
 static void explain_method(const clattn_select_plan *plan, struct clattn__text *out)
 {
     if (plan->select.method == CLATTN_TREE)
@@ -70,12 +95,11 @@ static void explain_method(const clattn_select_plan *plan, struct clattn__text *
     else if (plan->shape.max_keys > 0)
         clattn__text_add(out, "search     %lld block scores at most, of which %lld are kept%s\n", (long long)plan->list.k_blocks,
                          (long long)plan->list.capacity, plan->select.budget_mode == CLATTN_TOP_K ? "" : " at most");
+    if (plan->select.method == CLATTN_TREE || plan->select.method == CLATTN_STAGED)
+        explain_products(plan, out);
     explain_budget(&plan->select, out);
     if (plan->shape.scored)
-        clattn__text_add(out, "rows       %d of each %d of %d heads together, %s%s; %d vector%s of %d lanes, %d keys at a time\n",
-                         (int)(plan->select.block_q / plan->select.stride_q), (int)plan->select.block_q, (int)plan->shape.set_heads,
-                         plan->select.rows ? "means of their strides, " : "", plan->ctx->facts.has_fma ? "by fma" : "by products and sums", (int)plan->shape.vectors,
-                         plan->shape.vectors > 1 ? "s" : "", (int)plan->shape.lanes, (int)plan->shape.keys);
+        explain_rows(plan, out);
 }
 
 clattn_status clattn_select_plan_explain(const clattn_select_plan *plan, char *text, size_t size)

@@ -17,7 +17,7 @@ static void set_own(struct clattn__setter *s, const struct clattn__select_run *r
     const clattn_select_io *io = run->io;
     const struct clattn__select_shape *shape = &run->plan->shape;
     const int32_t rope = run->plan->select.rope;
-    if (kernel == CLATTN__ROWS)
+    if (kernel == CLATTN__ROWS || clattn__select_by_tile(shape, kernel))
         clattn__set_buffer(s, io->q);
     if (kernel == CLATTN__CERTIFY)
         clattn__set_buffer(s, io->bounds);
@@ -69,7 +69,6 @@ static void set_common(struct clattn__setter *s, const struct clattn__select_run
 static cl_int launch(struct clattn__chain *c, const struct clattn__select_run *run, enum clattn__select_kernel kernel,
                      const struct select_args *args, size_t groups)
 {
-    const struct clattn__select_shape *shape = &run->plan->shape;
     struct clattn__setter s = {run->plan->kernels[kernel].kernel, 0, CL_SUCCESS};
     cl_event next = NULL;
     clattn__set(&s, sizeof *args, args);
@@ -79,7 +78,7 @@ static cl_int launch(struct clattn__chain *c, const struct clattn__select_run *r
     set_common(&s, run, kernel);
     if (s.code != CL_SUCCESS)
         return s.code;
-    const size_t local = (size_t)(clattn__select_of_list(kernel) ? shape->group_list : shape->group_strip), global = groups * local;
+    const size_t local = (size_t)clattn__select_items(&run->plan->shape, kernel), global = groups * local;
     const struct clattn__wait wait = clattn__chain_wait(c);
     cl_int code = clEnqueueNDRangeKernel(c->queue, s.kernel, 1, NULL, &global, &local, wait.count,
                                          wait.count ? wait.events : NULL, &next);
@@ -133,7 +132,8 @@ static cl_int launch_method(struct clattn__chain *c, const struct clattn__select
     const clattn_select_plan *plan = run->plan;
     const size_t items = (size_t)plan->shape.group_strip, groups = lists < plan->tree_groups ? lists : plan->tree_groups;
     cl_int code = CL_SUCCESS;
-    if (plan->shape.scored && !(plan->select.rope == CLATTN_ROPE_CHUNKS && plan->select.method == CLATTN_STAGED))
+    const bool rows = plan->shape.scored && plan->shape.tile.items == 0;
+    if (rows && !(plan->select.rope == CLATTN_ROPE_CHUNKS && plan->select.method == CLATTN_STAGED))
         code = launch(c, run, CLATTN__ROWS, args, lists * (size_t)args->sets);
     if (code != CL_SUCCESS)
         return code;

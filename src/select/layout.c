@@ -82,7 +82,7 @@ enum { MOST_PARTS = 9 };
 static int64_t words_of_rows(const clattn_select_plan *plan)
 {
     const struct clattn__select_shape *s = &plan->shape;
-    return s->scored ? plan->list.scopes * s->sets * plan->problem.a.dim * s->rows : 0;
+    return s->scored && s->tile.items == 0 ? plan->list.scopes * s->sets * plan->problem.a.dim * s->rows : 0;
 }
 
 static void list_parts(const clattn_select_plan *plan, struct select_args *args, cl_long stages_at[CLATTN_MAX_STAGES],

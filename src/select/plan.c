@@ -48,6 +48,18 @@ bool clattn__select_of_list(enum clattn__select_kernel kernel)
            kernel == CLATTN__TOP;
 }
 
+bool clattn__select_by_tile(const struct clattn__select_shape *shape, enum clattn__select_kernel kernel)
+{
+    return shape->tile.items > 0 && (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN);
+}
+
+int32_t clattn__select_items(const struct clattn__select_shape *shape, enum clattn__select_kernel kernel)
+{
+    if (clattn__select_by_tile(shape, kernel))
+        return shape->tile.items;
+    return clattn__select_of_list(kernel) ? shape->group_list : shape->group_strip;
+}
+
 bool clattn__select_ruled(const clattn_select *select, enum clattn__select_kernel kernel)
 {
     return kinds[kernel].asks && !(kernel == CLATTN__BLOCKS && select->method == CLATTN_EXTERNAL_SCORE);
@@ -102,11 +114,25 @@ static clattn_status resolve(clattn_select_plan *plan, const clattn_attention *p
 }
 
 /* ---- building ---- */
+/* What products.clh or scores.clh is told. */
+static void write_scores(const struct clattn__select_shape *s, enum clattn__select_kernel kernel, struct clattn__text *out)
+{
+    const struct clattn__select_tile *t = &s->tile;
+    if (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN)
+        clattn__text_add(out, " -DPRODUCTS=%d", t->items > 0);
+    if (clattn__select_by_tile(s, kernel))
+        clattn__text_add(out, " -DMATRIX=%d -DBQ=%d -DNT=%d -DMK=%d -DNQ=%d -DALIGNED=%d", (int)t->matrix, (int)t->keys, (int)t->teams,
+                         (int)t->pieces, (int)t->steps, t->aligned);
+    else
+        clattn__text_add(out, " -DLANES=%d -DVECTORS=%d -DKEYS=%d -DALIGNED=%d", (int)s->lanes, (int)s->vectors, (int)s->keys,
+                         s->aligned);
+}
+
 static void write_options(const clattn_select_plan *plan, enum clattn__select_kernel kernel, struct clattn__text *out)
 {
     const clattn_attention *a = &plan->problem.a;
     const struct clattn__select_shape *s = &plan->shape;
-    const bool ruled = clattn__select_ruled(&plan->select, kernel), of_list = clattn__select_of_list(kernel);
+    const bool ruled = clattn__select_ruled(&plan->select, kernel);
     const bool counts = plan->select.flags & CLATTN_COUNT_PROBES && (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN);
     clattn__text_add(out, "-DPACKED=%d -DKEY_LENGTHS=%d", !!(a->flags & CLATTN_PACKED), !!(a->flags & CLATTN_KEY_LENGTHS));
     if (kernel == CLATTN__ROWS)
@@ -116,15 +142,16 @@ static void write_options(const clattn_select_plan *plan, enum clattn__select_ke
     if (kernel == CLATTN__BOUNDS || (kernel >= CLATTN__ROWS && kernel <= CLATTN__CERTIFY))
         clattn__text_add(out, " -DDIM=%d", (int)a->dim);
     clattn__text_add(out, " -DCOUNT_PROBES=%d -DEACH=%d -DMASK_BY_HEAD=%d -DGROUP=%d", counts,
-                     clattn__select_each(&plan->select, kernel), ruled && s->by_head,
-                     (int)(of_list ? s->group_list : s->group_strip));
+                     clattn__select_each(&plan->select, kernel), ruled && s->by_head, (int)clattn__select_items(s, kernel));
     if (kernel == CLATTN__CANDIDATES)
         clattn__text_add(out, " -DWORDS=%d -DNEEDS_END=%d", (int)s->words, plan->select.method == CLATTN_STAGED);
     if (kernel >= CLATTN__ROWS && kernel <= CLATTN__CERTIFY)
-        clattn__text_add(out, " -DROWS=%d -DROPE=%d", (int)s->rows, (int)plan->select.rope);
-    if (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__CERTIFY)
-        clattn__text_add(out, " -DLANES=%d -DVECTORS=%d -DKEYS=%d -DALIGNED=%d -DSTRIP=%d", (int)s->lanes, (int)s->vectors,
-                         (int)s->keys, s->aligned, (int)s->strip);
+        clattn__text_add(out, " -DROWS=%d -DROPE=%d", (int)(clattn__select_by_tile(s, kernel) ? s->tile.rows : s->rows),
+                         (int)plan->select.rope);
+    if (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__CERTIFY) {
+        write_scores(s, kernel, out);
+        clattn__text_add(out, " -DSTRIP=%d", (int)s->strip);
+    }
     if (kernel == CLATTN__CUT || kernel == CLATTN__TOP || (kernel >= CLATTN__ROWS && kernel <= CLATTN__BLOCKS))
         clattn__text_add(out, " -DBUDGET=%d", (int)plan->select.budget_mode);
     if (kernel == CLATTN__SELECT_TREE)
@@ -133,6 +160,51 @@ static void write_options(const clattn_select_plan *plan, enum clattn__select_ke
         clattn__text_add(out, " -DMETHOD=%d", (int)plan->select.method);
     if (kernel == CLATTN__CUT || kernel == CLATTN__TOP)
         clattn__text_add(out, " -DOUT=%d", kernel == CLATTN__CUT ? 1 : plan->select.method == CLATTN_STAGED ? 2 : 0);
+}
+
+/* What a failure of the tile's kernel may be put down to: of another kernel, or of the device, it is none. */
+static bool is_of_kernel(clattn_status status)
+{
+    return status == CLATTN_BUILD_FAILED || status == CLATTN_SELF_TEST_FAILED || status == CLATTN_ENGINE_REFUSED;
+}
+
+/* Whether the plain search may take the place of the tile's. */
+static bool has_substitute(const clattn_select_plan *plan)
+{
+    return plan->shape.tile.items > 0 && !(plan->select.flags & CLATTN_MATRIX_SEARCH);
+}
+
+/* Build the tile's kernel, unless it is known to fail. */
+static clattn_status build_by_tile(clattn_select_plan *plan, const struct clattn__program_request *request, struct clattn__kernel *kernel)
+{
+    clattn_quarantine entry = CLATTN_QUARANTINE_INIT;
+    clattn_status status = clattn__program_key(plan->ctx, request, &plan->tile_key);
+    if (status)
+        return status;
+    plan->quarantined = has_substitute(plan) && clattn__quarantine_find(plan->ctx, &plan->tile_key, &entry);
+    if (plan->quarantined)
+        return clattn__fail(plan->ctx, CLATTN_ENGINE_REFUSED, CL_SUCCESS, "the search by a tile is quarantined: %s on %s", entry.fault,
+                            entry.date);
+    status = clattn__kernel_build(plan->ctx, request, kernel);
+    if (status == CLATTN_BUILD_FAILED)
+        plan->fault = "its kernel did not build";
+    return status;
+}
+
+/* Let later processes know that the tile's kernel failed in this one. */
+static void quarantine(const clattn_select_plan *plan)
+{
+    clattn_quarantine entry = CLATTN_QUARANTINE_INIT;
+    struct clattn__text problem = clattn__text_into(entry.problem, sizeof entry.problem);
+    char words[512];
+    snprintf(entry.engine, sizeof entry.engine, "search-%s", plan->shape.tile.matrix == CLATTN_MATRIX_NONE ? "generic" : "mma");
+    snprintf(entry.fault, sizeof entry.fault, "%s", plan->fault);
+    clattn_context_message(plan->ctx, entry.details, sizeof entry.details);
+    if (clattn_problem_print(&plan->problem.a, words, sizeof words) == CLATTN_OK)
+        clattn__text_add(&problem, "%s:", words);
+    if (clattn_select_print(&plan->select, words, sizeof words) == CLATTN_OK)
+        clattn__text_add(&problem, "%s", words);
+    clattn__quarantine_add(plan->ctx, &plan->tile_key, &entry);
 }
 
 static clattn_status build_kernels(clattn_select_plan *plan)
@@ -146,14 +218,16 @@ static clattn_status build_kernels(clattn_select_plan *plan)
     for (int i = 0; !status && i < CLATTN__SELECT_KERNELS; i++) {
         char options[OPTIONS_SIZE];
         struct clattn__text text = clattn__text_into(options, sizeof options);
-        if (!clattn__select_uses(&plan->select, i) || (i == CLATTN__CUT && plan->select.n_stages == 1))
+        if (!clattn__select_uses(&plan->select, i) || (i == CLATTN__CUT && plan->select.n_stages == 1) ||
+            (i == CLATTN__ROWS && plan->shape.tile.items > 0))
             continue;
         write_options(plan, i, &text);
         const struct clattn__program_request request = {
             .name = kinds[i].text, .options = options, .kernel = kinds[i].kernel,
             .prelude = clattn__select_ruled(&plan->select, i) ? prelude : NULL,
         };
-        status = clattn__kernel_build(plan->ctx, &request, &plan->kernels[i]);
+        status = clattn__select_by_tile(&plan->shape, i) ? build_by_tile(plan, &request, &plan->kernels[i])
+                                                         : clattn__kernel_build(plan->ctx, &request, &plan->kernels[i]);
     }
     free(prelude);
     return status ? status : clattn__tables_build(plan->ctx, &plan->problem, &plan->tables);
@@ -202,6 +276,8 @@ static clattn_status prepare(clattn_select_plan *plan, const clattn_select *sele
     if (status)
         return clattn__fail(plan->ctx, status, CL_SUCCESS, "%s", details);
     clattn__select_shape(&plan->shape, &plan->ctx->facts, &plan->select, &plan->list, &plan->problem);
+    if (plan->shape.no_tile && plan->select.flags & CLATTN_MATRIX_SEARCH)
+        return clattn__fail(plan->ctx, CLATTN_ENGINE_REFUSED, CL_SUCCESS, "search=matrix: %s", plan->shape.no_tile);
     if (!clattn__select_layout(plan))
         return clattn__fail(plan->ctx, CLATTN_SIZE_OVERFLOW, CL_SUCCESS, "%s", "the workspace");
     status = build_kernels(plan);
@@ -215,27 +291,46 @@ static clattn_status prepare(clattn_select_plan *plan, const clattn_select *sele
     return status;
 }
 
+/* A plan, whose search has no tile if no_tile says why; NULL with the status, and whether it is to be tried without one. */
+static clattn_select_plan *make_plan(clattn_context *ctx, const clattn_select *select, const clattn_attention *problem,
+                                     const char *no_tile, bool *go_on, clattn_status *status)
+{
+    clattn_select_plan *made = calloc(1, sizeof *made);
+    *go_on = false;
+    if (!made) {
+        *status = clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "plan");
+        return NULL;
+    }
+    made->magic = CLATTN__SELECT_MAGIC;
+    made->ctx = ctx;
+    made->shape.no_tile = no_tile;
+    clattn__context_retain(ctx);
+    pthread_mutex_init(&made->lock, NULL);
+    *status = prepare(made, select, problem);
+    if (!*status)
+        return made;
+    *go_on = is_of_kernel(*status) && has_substitute(made);
+    if (made->fault && has_substitute(made))
+        quarantine(made);
+    if (*go_on)
+        clattn__log(ctx, "the search by a tile failed: %s; the plain search is taken", clattn_status_text(*status));
+    clattn_select_plan_destroy(made);
+    return NULL;
+}
+
 clattn_status clattn_select_plan_create(clattn_select_plan **plan, clattn_context *ctx, const clattn_select *select,
                                         const clattn_attention *problem)
 {
     if (!plan)
         return CLATTN_NULL_ARGUMENT;
     *plan = NULL;
+    bool go_on;
     clattn_status status = clattn__context_check(ctx);
     if (status)
         return status;
-    clattn_select_plan *made = calloc(1, sizeof *made);
-    if (!made)
-        return clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "plan");
-    made->magic = CLATTN__SELECT_MAGIC;
-    made->ctx = ctx;
-    clattn__context_retain(ctx);
-    pthread_mutex_init(&made->lock, NULL);
-    status = prepare(made, select, problem);
-    if (status)
-        clattn_select_plan_destroy(made);
-    else
-        *plan = made;
+    *plan = make_plan(ctx, select, problem, NULL, &go_on, &status);
+    if (go_on)
+        *plan = make_plan(ctx, select, problem, "its kernel failed here", &go_on, &status);
     return status;
 }
 

@@ -28,6 +28,16 @@ struct clattn__list_places {
 clattn_status clattn__list_places(const clattn_list *list, struct clattn__list_places *places, char *text, size_t size);
 
 /* ---- shape.c: how the kernels are made for a problem and a device ---- */
+/* A search's tile: cl/select/products.clh. */
+struct clattn__select_tile {
+    int32_t items;          /* of a group; 0: there is none, products are those of scores.clh */
+    int32_t matrix;         /* which tile: CLATTN_MATRIX_NONE the plain one, or CLATTN_MATRIX_MMA */
+    int32_t teams, keys;    /* of a group; of a team */
+    int32_t rows;           /* asked, and some of them again */
+    int32_t pieces, steps;  /* sixteens of rows at a time; of columns of keys that stay in registers */
+    bool aligned;           /* rows of q and k begin at multiples of 16 bytes */
+    int64_t bytes;          /* of local memory, with what drivers keep, beside a tree's nodes */
+};
 struct clattn__select_shape {
     int32_t group_list, group_strip; /* items of a group: of a list; of a strip, a set, a block */
     int32_t lanes, vectors, keys;    /* scores.clh */
@@ -40,12 +50,19 @@ struct clattn__select_shape {
     bool nodes_global;
     int64_t max_keys;                /* of a list that select_top.cl reads; 0: none */
     int64_t scratch;                 /* words of a group of select_tree.cl */
+    struct clattn__select_tile tile;
+    const char *no_tile;             /* why there is none; said before, none is chosen */
 };
 int64_t clattn__stage_chunks(const clattn_select *select, const clattn_list *list, int stage); /* that it may have to search */
 void clattn__select_shape(struct clattn__select_shape *shape, const clattn_device_facts *facts, const clattn_select *select,
                           const clattn_list *list, const struct clattn__problem *problem);
 /* What of it depends on blocks and budgets, for others. */
 void clattn__select_sizes(struct clattn__select_shape *shape, const clattn_select *select, const clattn_list *list);
+
+/* ---- tile.c ---- */
+/* Choose a search's tile, after sets and sizes.  Returns why there is none, or NULL. */
+const char *clattn__select_tile(struct clattn__select_shape *shape, const clattn_device_facts *facts, const clattn_select *select,
+                                const clattn_attention *a);
 
 /* ---- plan.c ---- */
 enum clattn__select_kernel {
@@ -66,6 +83,9 @@ struct clattn_select_plan {
     cl_int stage_words[CLATTN_MAX_STAGES];   /* of a list, and 1 */
     struct clattn__tables tables;
     struct clattn__kernel kernels[CLATTN__SELECT_KERNELS]; /* those that the method needs */
+    struct clattn__cache_key tile_key; /* of the program that multiplies by a tile */
+    bool quarantined;                  /* that failed before */
+    const char *fault;                 /* what it, or another kernel, did wrong: words of quarantine; NULL: nothing */
     int64_t pairs, tile;     /* of a batch entry and a query block: in all, and of a launch */
     int64_t workspace_bytes; /* tables, then what a tile needs, then the groups' scratch */
     int64_t kept_bytes;      /* candidates and chunks of all pairs, or 0: they lie in the workspace */
@@ -79,6 +99,8 @@ clattn_status clattn__select_plan_check(const clattn_select_plan *plan);
 bool clattn__select_uses(const clattn_select *select, enum clattn__select_kernel kernel);
 bool clattn__select_of_list(enum clattn__select_kernel kernel);
 bool clattn__select_each(const clattn_select *select, enum clattn__select_kernel kernel);  /* its kernel reads the scopes' budgets */
+bool clattn__select_by_tile(const struct clattn__select_shape *shape, enum clattn__select_kernel kernel); /* the kernel multiplies by it */
+int32_t clattn__select_items(const struct clattn__select_shape *shape, enum clattn__select_kernel kernel); /* of a group */
 bool clattn__select_ruled(const clattn_select *select, enum clattn__select_kernel kernel); /* its kernel asks the pattern */
 
 /* A pattern, and not near: what selection is about. */

@@ -3,7 +3,7 @@
  * host's, number by number.
  *
  * The tiny problem has the plan's kernels, heads and rules, two blocks of queries, and 40 blocks of 1, 2 or 4 keys, of
- * which 3 are kept; arrays hold 0. */
+ * which 3 or 10 are kept; arrays hold 0. */
 #include "select/host.h"
 
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 #define BLOCKS 40
 #define KEPT 3
 #define KEPT_BY_SCORES 30 /* where the budget may make lists shorter */
+#define KEPT_BY_TILE 10   /* nodes whose halves are several teams' */
 #define LARGEST_DIM 8 /* of an array */
 
 struct tiny {
@@ -23,9 +24,11 @@ struct tiny {
     uint64_t list_bytes;
 };
 
-static int64_t tiny_kept(const clattn_select *s)
+static int64_t tiny_kept(const clattn_select_plan *plan)
 {
-    return s->budget_mode == CLATTN_TOP_K ? KEPT : KEPT_BY_SCORES;
+    const clattn_select *s = &plan->select;
+    const bool by_tile = s->method == CLATTN_TREE && plan->shape.tile.items > 0;
+    return s->budget_mode != CLATTN_TOP_K ? KEPT_BY_SCORES : by_tile ? KEPT_BY_TILE : KEPT;
 }
 
 static int32_t at_most(int32_t x, int32_t most)
@@ -34,7 +37,7 @@ static int32_t at_most(int32_t x, int32_t most)
 }
 
 /* Smaller blocks, budget and near keys; stages that halve. */
-static void shrink_select(clattn_select *s)
+static void shrink_select(clattn_select *s, int64_t kept)
 {
     s->dense_below = s->dense_below > 0; /* the same text, and always pruned */
     s->block_q = at_most(s->block_q, 16);
@@ -42,13 +45,13 @@ static void shrink_select(clattn_select *s)
     s->block_k = s->block_k >= 4 ? 4 : s->block_k >= 2 ? 2 : 1;
     s->stride_k = at_most(s->stride_k, s->block_k);
     s->flags &= ~CLATTN_KEEP_STAGES; /* another place of the same things */
-    s->budget = tiny_kept(s) * s->block_k;
+    s->budget = kept * s->block_k;
     s->sink = s->sink < 3 ? s->sink : 3;
     s->window = s->window < 5 ? s->window : 5;
     s->rope_positions = s->rope ? CLATTN__TINY_POSITIONS : 0;
     for (int i = 0; i < s->n_stages; i++) {
         s->stages[i].chunk = (int64_t)s->block_k << (s->n_stages - 1 - i);
-        s->stages[i].keep = tiny_kept(s) * s->stages[i].chunk;
+        s->stages[i].keep = kept * s->stages[i].chunk;
     }
 }
 
@@ -60,7 +63,8 @@ static clattn_status shape_tiny(const clattn_select_plan *plan, struct tiny *t)
     *tiny = *plan;
     tiny->workspace = NULL;
     tiny->problem.rules = NULL; /* the plan's */
-    shrink_select(&tiny->select);
+    const int64_t kept = tiny_kept(plan);
+    shrink_select(&tiny->select, kept);
     a.pattern = clattn__select_pattern(&tiny->select, &plan->pattern);
     if (a.pattern.corner == CLATTN_NO_CORNER) /* rows are positions: there are as many keys, which here there are not */
         a.pattern.corner = CLATTN_TOP_LEFT;
@@ -74,8 +78,7 @@ static clattn_status shape_tiny(const clattn_select_plan *plan, struct tiny *t)
     char details[CLATTN__MESSAGE_SIZE];
     clattn_status status = clattn__problem_resolve(&tiny->problem, &a, details, sizeof details);
     if (!status)
-        status = clattn_list_fit(&tiny->list, &tiny->problem.a, tiny->select.scope, tiny->select.block_q, tiny->select.block_k,
-                                 tiny_kept(&tiny->select));
+        status = clattn_list_fit(&tiny->list, &tiny->problem.a, tiny->select.scope, tiny->select.block_q, tiny->select.block_k, kept);
     if (status)
         return status;
     clattn__select_sizes(&tiny->shape, &tiny->select, &tiny->list);
@@ -280,12 +283,17 @@ clattn_status clattn__select_self_test(clattn_select_plan *plan)
         clattn__fail(plan->ctx, status, CL_SUCCESS, "%s", "self-test");
     } else {
         cl_int code = make_buffers(t);
-        if (code == CL_SUCCESS)
+        const bool sound = code == CL_SUCCESS;
+        if (sound)
             code = launch_tiny(t);
         if (code != CL_SUCCESS)
             status = clattn__fail_cl(plan->ctx, "the first launch", code);
         else if (!(plan->problem.a.flags & CLATTN_NO_SELF_TEST))
             status = compare(t);
+        if (sound && status == CLATTN_OPENCL_FAILED) /* not for want of memory */
+            plan->fault = "its first launch failed";
+        else if (status == CLATTN_SELF_TEST_FAILED)
+            plan->fault = "its first lists were wrong";
     }
     release_tiny(t);
     free(t);

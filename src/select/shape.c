@@ -54,7 +54,8 @@ static void choose_vectors(struct clattn__select_shape *s, const clattn_device_f
 /* Nodes lie in local memory if it holds them. */
 static void choose_nodes(struct clattn__select_shape *s, const clattn_device_facts *facts)
 {
-    const int64_t bytes = 4 * s->scratch, room = (int64_t)facts->local_bytes - 4 * (s->group_list + 16);
+    const int64_t bytes = 4 * s->scratch, others = s->tile.items > 0 ? s->tile.bytes : 4 * (s->group_list + 16);
+    const int64_t room = (int64_t)facts->local_bytes - others;
     s->nodes_global = bytes > room;
 }
 
@@ -110,5 +111,7 @@ void clattn__select_shape(struct clattn__select_shape *s, const clattn_device_fa
     s->strip = 64;
     s->words = s->group_list == 1 ? 32 : 1;
     s->by_head = clattn__expr_uses_index(rules, CLATTN__INDEX_H) || clattn__expr_uses_index(rules, CLATTN__INDEX_G);
+    if (!s->no_tile)
+        s->no_tile = clattn__select_tile(s, facts, select, &problem->a);
     choose_nodes(s, facts);
 }

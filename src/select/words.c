@@ -5,7 +5,7 @@
  *              or the name of a preset, which the words after it change
  *     mass=X  margin=X  ratio=X: a budget_mode and its value
  *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last  count  keep  grow  certify  each
- *     rows=last|mean
+ *     rows=last|mean  search=plain|matrix
  *     rope=relative|chunks|infllm/N  N rows of the tables;  dense=N, dense=measured */
 #include "select/select.h"
 
@@ -172,7 +172,7 @@ static const struct {
     const char *word;
     uint32_t flag;
 } flag_words[] = {{"count", CLATTN_COUNT_PROBES}, {"keep", CLATTN_KEEP_STAGES}, {"grow", CLATTN_GROW_WINDOW}, {"certify", CLATTN_CERTIFY},
-                  {"each", CLATTN_BUDGET_EACH}};
+                  {"each", CLATTN_BUDGET_EACH}, {"search=plain", CLATTN_PLAIN_SEARCH}, {"search=matrix", CLATTN_MATRIX_SEARCH}};
 static const char *const budget_words[] = {"", "mass=", "margin=", "ratio="};
 
 #define MEASURED (-1) /* dense_below, until all words are read */
@@ -219,7 +219,7 @@ static clattn_status syntax(const char *text, const char *at, char *message, siz
     return clattn__refuse(message, size, CLATTN_PROBLEM_SYNTAX,
                           "column %d: expected a word of a selection: tree=N staged=CHUNK.KEEP/... minmax=N mean=N scores=N given=N "
                           "streaming, a preset, mass=X margin=X ratio=X bq=N/N bk=N/N sink=N near=N scope=head|group|all "
-                          "rep=center|first|last rows=last|mean count keep grow certify each "
+                          "rep=center|first|last rows=last|mean count keep grow certify each search=plain|matrix "
                           "rope=relative|chunks|infllm/N dense=N|measured",
                           (int)(at - text) + 1);
 }
