@@ -29,11 +29,15 @@ SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/sele
 WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c \
 	tests/ref_rule.c tests/ref_select.c tests/ref_mass.c
 TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
-	src/tool/tensors.c src/tool/bench.c src/tool/presets.c src/tool/measure.c src/tool/table.c src/tool/files.c src/tool/stored.c src/tool/compare.c src/tool/reproduce.c src/tool/columns.c src/tool/statistics.c \
-	src/tool/report_json.c src/tool/report_csv.c src/tool/report_markdown.c src/tool/report_html.c src/tool/report_style.c src/tool/svg.c src/tool/plots.c src/tool/meter.c src/tool/peers.c src/tool/worker.c src/tool/isolate.c \
-	src/tool/peak.c src/tool/baseline.c src/tool/explain.c src/tool/names.c src/tool/select.c src/tool/select_report.c src/tool/selection.c \
-	src/tool/selection_check.c src/tool/list_files.c src/tool/pruned.c src/tool/delta.c src/tool/tune.c src/tool/tune_search.c \
-	src/tool/tune_child.c src/tool/tune_worker.c src/tool/tune_file.c
+	src/tool/tensors.c src/tool/explain.c src/tool/names.c src/tool/select.c src/tool/select_report.c \
+	src/tool/selection.c src/tool/selection_check.c src/tool/list_files.c src/tool/delta.c \
+	src/tool/bench/baseline.c src/tool/bench/bench.c src/tool/bench/compare.c src/tool/bench/files.c \
+	src/tool/bench/isolate.c src/tool/bench/measure.c src/tool/bench/meter.c src/tool/bench/peak.c \
+	src/tool/bench/peers.c src/tool/bench/presets.c src/tool/bench/pruned.c src/tool/bench/reproduce.c \
+	src/tool/bench/statistics.c src/tool/bench/stored.c src/tool/bench/table.c src/tool/bench/worker.c \
+	src/tool/report/columns.c src/tool/report/csv.c src/tool/report/html.c src/tool/report/json.c \
+	src/tool/report/markdown.c src/tool/report/plots.c src/tool/report/style.c src/tool/report/svg.c \
+	src/tool/tune/child.c src/tool/tune/file.c src/tool/tune/search.c src/tool/tune/tune.c src/tool/tune/worker.c
 
 # Tests of the installed interface; of hidden functions, which link the objects (tests/local.mk says so); scripts.
 # RUNTIME_CHECKS run again on the other CPU runtime.

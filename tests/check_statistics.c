@@ -3,7 +3,7 @@
  * series of three shapes, drift on planted steps and slopes and on none. */
 #include "tests/draw.h"
 #include "tests/suite.h"
-#include "tool/statistics.h"
+#include "tool/bench/statistics.h"
 
 #include <check.h>
 #include <math.h>

@@ -7,7 +7,7 @@
 #include "core/core.h"
 #include "tool/npy.h"
 #include "tool/selection.h"
-#include "tool/tune.h"
+#include "tool/tune/tune.h"
 
 #include <fcntl.h>
 #include <stdarg.h>

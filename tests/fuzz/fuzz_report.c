@@ -7,7 +7,7 @@
  * of a record's number, a column's, that of a value from a list or the length of a text that follows, which
  * takes the value's place.  Writing takes far longer than reading, so that one in 64 inputs is written,
  * by a sum of its bytes. */
-#include "tool/bench.h"
+#include "tool/bench/bench.h"
 
 #include <fcntl.h>
 #include <math.h>

@@ -70,12 +70,12 @@ tuning)
     set -- -max_len=4200 -use_value_profile=1 -dict="$here/words-tuning" "$@"
     ;;
 report)
-    build $(pkg-config --cflags jansson) src/tool/report_json.c src/tool/report_csv.c src/tool/report_markdown.c \
-        src/tool/report_html.c src/tool/report_style.c src/tool/columns.c src/tool/plots.c src/tool/svg.c src/tool/stored.c \
-        src/tool/compare.c $(pkg-config --libs jansson)
+    build $(pkg-config --cflags jansson) src/tool/report/json.c src/tool/report/csv.c src/tool/report/markdown.c \
+        src/tool/report/html.c src/tool/report/style.c src/tool/report/columns.c src/tool/report/plots.c src/tool/report/svg.c src/tool/bench/stored.c \
+        src/tool/bench/compare.c $(pkg-config --libs jansson)
     seeds 'text = $0' "$here/seeds-report"
     # the names of the columns are words too
-    sed -n 's/^ *[A-Z]*([a-zA-Z_, ]*, "\([a-z_0-9]*\)",.*/"\\"\1\\":"/p' src/tool/columns.c | sort -u |
+    sed -n 's/^ *[A-Z]*([a-zA-Z_, ]*, "\([a-z_0-9]*\)",.*/"\\"\1\\":"/p' src/tool/report/columns.c | sort -u |
         cat "$here/words-report" - > "$out/words"
     set -- -max_len=8192 -close_fd_mask=1 -dict="$out/words" "$@"
     ;;
@@ -86,7 +86,7 @@ files)
     export TMPDIR
     trap 'rm -rf "$TMPDIR"' EXIT
     build $(room ENGINE) $core src/core/layout.c src/core/env.c src/core/text.c src/core/cache.c src/core/quarantine.c \
-        src/select/list.c src/tool/npy.c src/tool/list_files.c src/tool/tune_file.c $(pkg-config --cflags --libs libmd) -lOpenCL
+        src/select/list.c src/tool/npy.c src/tool/list_files.c src/tool/tune/file.c $(pkg-config --cflags --libs libmd) -lOpenCL
     seeds 'text = $0' "$here/seeds-files"
     for seed in "$out"/seeds/*; do printf '%b' "$(cat "$seed")" > "$out/seed" && mv "$out/seed" "$seed"; done
     set -- -max_len=4200 -use_value_profile=1 -dict="$here/words-files" "$@"

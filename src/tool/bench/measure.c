@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: MIT
+ * measure.c - one problem on one device, as a median and as a fraction of the device's own peak.
+ *
+ * A repetition is: peak, problem (as often as 50 ms take), peak.  Its fraction is the problem's rate over the
+ * mean of the two peaks: a machine whose clock or neighbours change between repetitions shows it in the peaks
+ * too.  The median of the fractions is printed.  Times are wall clock from enqueue to finish; a run more in
+ * each repetition is timed by the device's own clock, on a queue of its own, so that this costs the others
+ * nothing. */
+#include "tool/bench/bench.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_REPETITIONS 200
+#define LEAST_REPETITIONS 6 /* fewer have no interval of 95 % */
+#define REPETITION_SECONDS 0.05
+#define SURE 0.02 /* the interval is sought to be the median by this part, up or down */
+#define UNSURE 0.1 /* a warning says so */
+#define LONGER 3  /* for so many times the time asked for at most */
+
+/* ---- a plan with its buffers ---- */
+struct device_run {
+    clattn_context *ctx;
+    clattn_plan *plan;
+    cl_command_queue queue, profiled; /* profiled: NULL where the device has no clock for us */
+    clattn_io io;
+    cl_mem mems[10 + CLATTN_MAX_ARRAYS];
+    int n_mems;
+    struct meter *meter;
+};
+
+static cl_mem upload(struct device_run *r, const void *data, size_t bytes, clattn_status *status)
+{
+    cl_int code;
+    if (*status || bytes == 0 || !data)
+        return NULL;
+    cl_mem mem = clCreateBuffer(clattn_context_cl(r->ctx), CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, bytes,
+                                (void *)(uintptr_t)data, &code);
+    if (code != CL_SUCCESS) {
+        *status = CLATTN_OUT_OF_DEVICE_MEMORY;
+        return NULL;
+    }
+    return r->mems[r->n_mems++] = mem;
+}
+
+static size_t tensor_bytes(int64_t count, int32_t type)
+{
+    return (size_t)count * (size_t)workload_type_bytes(type);
+}
+
+static size_t list_bytes(const clattn_list *list)
+{
+    uint64_t bytes;
+    return clattn_list_bytes(list, &bytes) ? 0 : (size_t)bytes;
+}
+
+static clattn_status open_run(struct device_run *r, const struct workload *w)
+{
+    static const clattn_io init = CLATTN_IO_INIT;
+    static const uint32_t zero[4];
+    const clattn_attention *a = &w->problem;
+    clattn_status status = CLATTN_OK;
+    cl_int code;
+    size_t lengths = (size_t)a->batch * sizeof(int32_t);
+    r->io = init;
+    r->io.q = upload(r, w->q, tensor_bytes(w->q_count, a->type_q), &status);
+    r->io.k = upload(r, w->k, tensor_bytes(w->k_count, a->type_k), &status);
+    r->io.v = upload(r, w->v, tensor_bytes(w->v_count, a->type_v), &status);
+    r->io.o = upload(r, w->o, tensor_bytes(w->o_count, a->type_o), &status);
+    if (a->flags & CLATTN_WANT_LSE)
+        r->io.lse = upload(r, w->lse, (size_t)w->lse_count * 4, &status);
+    r->io.q_offsets = upload(r, w->q_offsets, lengths + sizeof(int32_t), &status);
+    r->io.k_offsets = upload(r, w->k_offsets, lengths + sizeof(int32_t), &status);
+    r->io.key_lengths = upload(r, w->key_lengths, lengths, &status);
+    for (int i = 0; i < a->n_arrays; i++)
+        r->io.arrays[i] = upload(r, w->arrays[i], (size_t)workload_array_bytes(&a->arrays[i]), &status);
+    if (w->list)
+        r->io.list = upload(r, w->list, list_bytes(&a->list), &status);
+    if (a->flags & CLATTN_COUNT_TILES)
+        r->io.counters = upload(r, zero, sizeof zero, &status);
+    if (status)
+        return status;
+    r->queue = clCreateCommandQueue(clattn_context_cl(r->ctx), clattn_context_device(r->ctx), 0, &code);
+    if (code != CL_SUCCESS)
+        return CLATTN_OPENCL_FAILED;
+    r->profiled = clCreateCommandQueue(clattn_context_cl(r->ctx), clattn_context_device(r->ctx),
+                                       CL_QUEUE_PROFILING_ENABLE, &code);
+    return CLATTN_OK;
+}
+
+static void close_run(struct device_run *r)
+{
+    for (int i = 0; i < r->n_mems; i++)
+        clReleaseMemObject(r->mems[i]);
+    if (r->queue)
+        clReleaseCommandQueue(r->queue);
+    if (r->profiled)
+        clReleaseCommandQueue(r->profiled);
+    clattn_plan_destroy(r->plan);
+}
+
+/* Seconds of one of n enqueues, each finished; 0 on failure.  A byte of the last result is read, because some
+ * drivers' clFinish is done before the kernels are (rusticl of Mesa 22.3). */
+static double time_runs(struct device_run *r, int n)
+{
+    char byte;
+    double begin = now_seconds();
+    for (int i = 0; i < n; i++)
+        if (clattn_enqueue_forward(r->plan, r->queue, &r->io, 0, NULL, NULL) ||
+            clFinish(r->queue) != CL_SUCCESS)
+            return 0;
+    if (r->io.o && clEnqueueReadBuffer(r->queue, r->io.o, CL_TRUE, 0, 1, &byte, 0, NULL, NULL) != CL_SUCCESS)
+        return 0;
+    return (now_seconds() - begin) / n;
+}
+
+/* Seconds between the ends of two events; NAN if the device does not say. */
+static double between(cl_event begin, cl_event end)
+{
+    cl_ulong first = 0, last = 0;
+    if (clGetEventProfilingInfo(begin, CL_PROFILING_COMMAND_END, sizeof first, &first, NULL) != CL_SUCCESS ||
+        clGetEventProfilingInfo(end, CL_PROFILING_COMMAND_END, sizeof last, &last, NULL) != CL_SUCCESS ||
+        last <= first)
+        return NAN;
+    return (double)(last - first) * 1e-9;
+}
+
+/* Seconds of one run by the device's clock: a marker's end to the last kernel's. */
+static double time_events(struct device_run *r)
+{
+    cl_event begin = NULL, end = NULL;
+    double seconds = NAN;
+    if (!r->profiled || clEnqueueMarkerWithWaitList(r->profiled, 0, NULL, &begin) != CL_SUCCESS)
+        return NAN;
+    if (!clattn_enqueue_forward(r->plan, r->profiled, &r->io, 0, NULL, &end) &&
+        clFinish(r->profiled) == CL_SUCCESS)
+        seconds = between(begin, end);
+    clReleaseEvent(begin);
+    if (end)
+        clReleaseEvent(end);
+    return seconds;
+}
+
+/* ---- repetitions ---- */
+struct series {
+    int n;
+    double times[MAX_REPETITIONS], of_peak[MAX_REPETITIONS], of_read[MAX_REPETITIONS], peaks[MAX_REPETITIONS],
+        reads[MAX_REPETITIONS], launches[MAX_REPETITIONS], events[MAX_REPETITIONS], clocks[MAX_REPETITIONS];
+    double joules; /* of all runs: a counter may move in steps longer than one of them */
+};
+
+static bool repeat(struct device_run *r, struct peak *peak, int inner, double flops, double bytes,
+                   struct series *s)
+{
+    double before = peak_flops(peak), read = peak_bytes(peak), launch = peak_launch(peak, inner);
+    const double joules = meter_joules(r->meter);
+    const double t = time_runs(r, inner);
+    s->clocks[s->n] = meter_mhz(r->meter);
+    s->joules += meter_joules(r->meter) - joules;
+    const double after = peak_flops(peak);
+    if (t <= 0)
+        return false;
+    s->times[s->n] = t;
+    s->launches[s->n] = launch;
+    s->peaks[s->n] = (before + after) / 2;
+    s->of_peak[s->n] = s->peaks[s->n] > 0 ? flops / t / s->peaks[s->n] : 0;
+    s->reads[s->n] = read;
+    s->of_read[s->n] = read > 0 ? bytes / t / read : 0;
+    s->events[s->n] = time_events(r);
+    s->n++;
+    return true;
+}
+
+/* Six repetitions at least, unless they would take ten times as long as was asked for, and ten seconds. */
+bool enough(int n, double gone, double seconds)
+{
+    return n >= MAX_REPETITIONS || (n >= LEAST_REPETITIONS && gone >= seconds) ||
+           (n > 0 && gone >= 10 * fmax(seconds, 1));
+}
+
+/* Enough, and the median is known well or will not be. */
+static bool settled(const struct series *s, double gone, double seconds)
+{
+    if (!enough(s->n, gone, seconds))
+        return false;
+    const struct summary all = summarise(s->times, s->n);
+    return s->n >= MAX_REPETITIONS || gone >= LONGER * seconds || uncertainty(&all) <= SURE;
+}
+
+/* A median, blank where it was never more than 0. */
+static double median_or_blank(double *values, int n)
+{
+    const double median = quantile(values, n, 0.5);
+    return median > 0 ? median : NAN;
+}
+
+/* Whether a device's products of bf16 pairs could serve a problem. */
+static bool in_pairs(const clattn_attention *a)
+{
+    return a->type_q == CLATTN_BF16 && a->type_k == CLATTN_BF16 && a->type_v == CLATTN_BF16;
+}
+
+static void warn(struct result *r, const struct summary *s)
+{
+    if (has_drifted(s))
+        snprintf(r->warning, sizeof r->warning,
+                 "drift: the second half of its runs took %.2f times as long as the first: the clock or a "
+                 "neighbour changed",
+                 1 + s->drift);
+    else if (uncertainty(s) > UNSURE)
+        snprintf(r->warning, sizeof r->warning,
+                 "noisy: after %d repetitions the median may still be off by %.0f%%", (int)r->repetitions,
+                 100 * uncertainty(s));
+}
+
+/* The median of those that are told; NAN if none is. */
+static double median_of_told(const double *values, int n)
+{
+    double told[MAX_REPETITIONS];
+    int count = 0;
+    for (int i = 0; i < n; i++)
+        if (values[i] > 0)
+            told[count++] = values[i];
+    return count ? quantile(told, count, 0.5) : NAN;
+}
+
+static void fill_times(struct result *r, const struct series *s)
+{
+    const struct summary all = summarise(s->times, s->n);
+    r->repetitions = s->n;
+    r->seconds = all.median;
+    r->low = all.low;
+    r->high = all.high;
+    r->spread = all.spread;
+    r->drift = all.drift;
+    r->event_seconds = median_of_told(s->events, s->n);
+    r->mhz = median_of_told(s->clocks, s->n);
+    warn(r, &all);
+}
+
+static void fill_energy(struct result *r, const struct series *s)
+{
+    double seconds = 0;
+    for (int i = 0; i < s->n; i++)
+        seconds += s->times[i] * (double)r->runs / s->n;
+    if (s->joules > 0) {
+        r->joules = s->joules / (double)r->runs;
+        r->watts = s->joules / seconds;
+    }
+}
+
+/* more: what the device's products of pairs reach, as a multiple of its multiply-adds, of a problem that they
+ * could serve. */
+static void fill_rates(struct result *r, struct series *s, double more)
+{
+    r->gflops = r->operations / r->seconds * 1e-9;
+    r->gbytes = r->bytes / r->seconds * 1e-9;
+    r->of_peak = median_or_blank(s->of_peak, s->n) / more;
+    r->peak_gflops = median_or_blank(s->peaks, s->n) * more * 1e-9;
+    r->of_read = median_or_blank(s->of_read, s->n);
+    r->read_gbytes = median_or_blank(s->reads, s->n) * 1e-9;
+    r->launch_seconds = median_or_blank(s->launches, s->n);
+    r->of_floor = fmax(r->of_peak, r->of_read) + r->launch_seconds / r->seconds;
+}
+
+static clattn_status measure(struct device_run *r, struct peak *peak, const struct workload *w, double flops,
+                             double seconds, struct result *result)
+{
+    struct series s = {.n = 0};
+    const double bytes =
+        w->list ? 0 : clattn_problem_bytes(&w->problem);     /* which keys lists leave unread is not known */
+    double once = time_runs(r, 1) > 0 ? time_runs(r, 1) : 0; /* the first warms up */
+    if (once <= 0)
+        return CLATTN_OPENCL_FAILED;
+    time_events(r);
+    int inner = once < REPETITION_SECONDS ? (int)(REPETITION_SECONDS / once) + 1 : 1;
+    for (double begin = now_seconds(); !settled(&s, now_seconds() - begin, seconds);)
+        if (!repeat(r, peak, inner, flops, bytes, &s))
+            return CLATTN_OPENCL_FAILED;
+    result->runs = (int64_t)s.n * inner;
+    result->operations = flops;
+    result->bytes = bytes > 0 ? bytes : NAN;
+    fill_times(result, &s);
+    fill_energy(result, &s);
+    fill_rates(result, &s, in_pairs(&w->problem) ? peak_pair_factor(peak) : 1);
+    return CLATTN_OK;
+}
+
+/* ---- one line ---- */
+void refuse(struct result *result, const clattn_context *ctx, clattn_status status)
+{
+    char message[1024] = "";
+    clattn_context_message(ctx, message, sizeof message);
+    PUT_TEXT(result->failed, message[0] ? message : clattn_status_text(status));
+}
+
+/* What is wrong is not timed. */
+static void check_result(const struct bench *b, const struct bench_line *line, const struct workload *w,
+                         struct result *result)
+{
+    struct verdict verdict;
+    workload_check(w, SAMPLE_ROWS, &verdict);
+    if (verdict.bound > 0) {
+        result->error = verdict.error;
+        result->bound = verdict.bound;
+    }
+    if (!verdict.pass)
+        snprintf(result->failed, sizeof result->failed, "wrong: %s", verdict.where);
+    else
+        line_agrees(line, b->data, w, result->failed, sizeof result->failed);
+}
+
+/* "tile of 64 rows x 128 keys, groups of 1 items", of the plan's own words. */
+static void take_tile(struct result *result, const clattn_plan *plan)
+{
+    char text[8192];
+    if (clattn_plan_explain(plan, text, sizeof text))
+        return;
+    const char *at = strstr(text, "\nengine "), *colon = at ? strstr(at, ": ") : NULL;
+    const size_t line = at ? strcspn(at + 1, "\n") + 1 : 0;
+    if (!colon || colon > at + line)
+        return;
+    text[at - text + (ptrdiff_t)line] = 0;
+    PUT_TEXT(result->tile, colon + 2);
+}
+
+void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
+                      struct workload *w, double flops, struct result *result)
+{
+    struct device_run r = {.ctx = ctx, .meter = b->meter};
+    clattn_status status = clattn_plan_create(&r.plan, ctx, &w->problem);
+    if (!status) {
+        PUT_TEXT(result->engine, clattn_plan_engine(r.plan));
+        take_tile(result, r.plan);
+        status = workload_run(w, r.plan, NULL);
+    }
+    if (!status)
+        check_result(b, line, w, result);
+    if (!status && !result->failed[0])
+        status = open_run(&r, w);
+    if (!status && !result->failed[0])
+        status = measure(&r, peak, w, flops, b->seconds, result);
+    if (status)
+        refuse(result, ctx, status);
+    close_run(&r);
+}
+
+/* A machine that is slower now than when ours was timed is no merit of ours: both are measured by the peaks
+ * around them. */
+static double compare_baseline(const struct result *r, const struct baseline *baseline, double more)
+{
+    if (baseline->peak_operations > 0 && r->of_peak > 0)
+        return baseline->peak_operations * r->of_peak * more / r->operations;
+    return baseline->seconds / r->seconds;
+}
+
+static void measure_plain(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
+                          struct workload *w, struct result *result)
+{
+    struct baseline baseline = {.why = b->no_baseline ? "off" : NULL};
+    const double flops = clattn_problem_flops(&w->problem, (const void *const *)w->arrays);
+    measure_workload(b, ctx, peak, line, w, flops, result);
+    if (!result->failed[0] && !b->no_baseline)
+        baseline = measure_baseline(ctx, peak, w);
+    PUT_TEXT(result->no_baseline, baseline.why ? baseline.why : "");
+    if (baseline.seconds > 0) {
+        result->baseline_runs = baseline.runs;
+        result->baseline_seconds = baseline.seconds;
+        result->baseline_times =
+            compare_baseline(result, &baseline, in_pairs(&w->problem) ? peak_pair_factor(peak) : 1);
+    }
+}
+
+int measure_line(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
+                 struct result *result)
+{
+    clattn_attention problem;
+    clattn_select select;
+    struct workload w;
+    if (read_selector(&problem, &select, line->problem, &b->options))
+        return EXIT_MISTAKE;
+    clattn_status status = workload_make(&w, &problem, 1, WORKLOAD_NORMAL);
+    if (status) { /* a problem larger than this machine */
+        PUT_TEXT(result->failed, clattn_status_text(status));
+        return 0;
+    }
+    int code = load_line(line, b->data, &w) || load_arrays(&b->options, &w) ? EXIT_MISTAKE : 0;
+    if (!code && select.size)
+        measure_pruned(b, ctx, peak, line, &select, &w, result);
+    else if (!code)
+        measure_plain(b, ctx, peak, line, &w, result);
+    workload_free(&w);
+    return code;
+}
