@@ -351,7 +351,7 @@ START_TEST(numbers_are_arguments)
 {
     static const char *const rows[][2] = {
         {"k <= q & q - k < 4096 & k < prefix[b]", "k<=q&q-k<5&k<prefix[b]"}, {"k < 4 | q < 4", "k < 4 | q < 5"},
-        {"k * 1 < q + 0", "k * 7 < q + 9"}, {"k < 0.5", "k < 1e30"},
+        {"k * 1 < q + 0", "k * 7 < q + 9"}, {"k < 0.5", "k < 1e30"}, {"k >= 20 & k_len >= 62", "k >= 3 & k_len >= 1"},
     };
     for (size_t i = 0; i < LEN(rows); i++) {
         struct clattn__expr *graph[] = {must_parse(CLATTN__MASK, rows[i][0]), must_parse(CLATTN__MASK, rows[i][1])};

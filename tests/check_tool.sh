@@ -264,6 +264,8 @@ mistake 'given lists come from files' run $chosen:given=64
 mistake 'nothing selects given lists' verify $chosen:given=64
 expect 0 '2 passed, 0 failed' verify --problems 2 $chosen:tree=64$listed
 expect 0 '^visited .* keys a row' explain $chosen:tree=64$listed
+expect 0 '^lists ' run --mask 'documents(doc) & causal' --corner br --array 'doc=i32[b,k]' attn:f32:h2/1:q100:k300:d8:tree=64$listed
+mistake 'the pattern has no corner' select attn:f32:h2/1:q100:k300:d8:tree=64$listed
 expect 0 '^delta .*distance from dense attention 0.0000, before 1' run --delta 1 $chosen:tree=64$listed
 expect 0 '^rope .*attention turns nothing' select --check --explain $chosen:tree=64$listed:rope=relative/22
 expect 0 '^lists *2, of 0.0 blocks' select --check $chosen:tree=64$listed:dense=301

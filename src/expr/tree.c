@@ -120,23 +120,29 @@ static int rank(const struct node *n, bool literal_first)
     return n->kind == KIND_LITERAL ? (literal_first ? -2 : KIND_COUNT) : n->kind == KIND_INDEX ? -1 : (int)n->kind;
 }
 
-static int compare_nodes(const struct clattn__expr *e, int a, int b, bool literal_first)
+/* By what they are; where `values', literals by their values too. */
+static int compare_nodes(const struct clattn__expr *e, int a, int b, bool literal_first, bool values)
 {
     const struct node *x = &e->nodes[a], *y = &e->nodes[b];
     if (a == b)
         return 0;
     if (rank(x, literal_first) != rank(y, literal_first))
         return rank(x, literal_first) - rank(y, literal_first);
-    if (x->value != y->value && x->kind != KIND_LITERAL)
+    if (x->value != y->value && (values || x->kind != KIND_LITERAL))
         return x->value < y->value ? -1 : 1;
     for (int i = 0; i < x->n_args && i < y->n_args; i++) {
-        int order = compare_nodes(e, x->args[i], y->args[i], literal_first);
+        int order = compare_nodes(e, x->args[i], y->args[i], literal_first, values);
         if (order)
             return order;
     }
-    if (x->n_args != y->n_args)
-        return x->n_args - y->n_args;
-    return x->value == y->value ? 0 : x->value < y->value ? -1 : 1;
+    return x->n_args - y->n_args;
+}
+
+/* Values of literals decide last, so that texts which differ in them alone are one kernel, and its numbers in one order. */
+static bool are_turned(const struct clattn__expr *e, int a, int b, bool literal_first)
+{
+    const int order = compare_nodes(e, a, b, literal_first, false);
+    return (order ? order : compare_nodes(e, a, b, literal_first, true)) > 0;
 }
 
 static bool commutes(enum kind kind)
@@ -147,7 +153,7 @@ static bool commutes(enum kind kind)
 
 static void order_operands(const struct clattn__expr *e, struct node *node)
 {
-    bool turn = commutes(node->kind) && compare_nodes(e, node->args[0], node->args[1], node->kind == KIND_MUL) > 0;
+    bool turn = commutes(node->kind) && are_turned(e, node->args[0], node->args[1], node->kind == KIND_MUL);
     if (node->kind == KIND_GE || node->kind == KIND_GT) {
         node->kind = node->kind == KIND_GE ? KIND_LE : KIND_LT;
         turn = true;

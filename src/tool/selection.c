@@ -18,12 +18,14 @@ int read_selected(clattn_attention *problem, clattn_select *select, const char *
         select->size = 0;
         return read_problem(problem, text, options);
     }
-    if (status)
+    if (status && !(status == CLATTN_BAD_CORNER && (options->mask || options->mechanism))) /* these bring a corner */
         return mistake("problem '%s': %s", text, message);
     if (clattn_problem_print(&parsed, own,
                              sizeof own)) /* the problem's own text, to which the options apply */
         return mistake("problem '%s': it is too long", text);
-    return read_problem(problem, own, options);
+    if (read_problem(problem, own, options))
+        return EXIT_MISTAKE;
+    return clattn_select_check(select, problem, message, sizeof message) ? mistake("problem '%s': %s", text, message) : 0;
 }
 
 int read_selector(clattn_attention *problem, clattn_select *select, const char *text,
