@@ -39,7 +39,7 @@ check() { # WORDS that the output must hold, arguments
 }
 
 check '^engine   portable$' run attn:f32:h2:q40:k40:d16
-check '^15 passed, 0 failed$' verify --problems 15 --seed 1000 --engine portable
+check '^10 passed, 0 failed$' verify --problems 10 --seed 1000 --engine portable
 # --seed 1 fills masked keys and values with NaN and infinities, --seed 3 makes scores as large as 1e4.
 check '^3 passed, 0 failed$' verify --problems 3 --seed 1 attn:f16-f32:b2:h4/2:q33:k65:d64:causal-br:lse:keylens
 check '^1 passed, 0 failed$' verify --seed 1 attn:bf16:b2:h2:q40:k70:d40/72:window16-causal-tl:packed:qtotal=60:ktotal=100
