@@ -31,6 +31,11 @@ static void set_up(void)
     ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
     ck_assert_int_eq(clattn_problem_parse(&a, "attn:f32:q70:k133:d24/20", message, sizeof message), CLATTN_OK);
     n_engines = engines_taking(ctx, &a, engines, MAX_ENGINES);
+    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
+    ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), &facts), CLATTN_OK);
+    for (int i = n_engines - 1; i >= 0 && !getenv("CLATTN_TEST_LONG"); i--)
+        if (is_for_others(&facts, engines[i]))
+            engines[i] = engines[--n_engines];
     ck_assert_int_ge(n_engines, 1);
 }
 

@@ -3,7 +3,7 @@
 # check_sweep.sh - random problems against the double-precision reference, on the engine chosen and on the portable one.
 set -eu
 . "$top_srcdir/tests/runtimes.sh"
-problems=40
-is_long && problems=400
+problems=24
+is_long && problems=240
 "$top_builddir/clattn" verify --problems $problems --seed 1
 "$top_builddir/clattn" verify --problems $((problems / 4)) --seed 500 --engine portable

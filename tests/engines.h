@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Whether an engine is for other devices than this one, and takes seconds to build a kernel here.  Long tests leave it out: check_blocked.sh,
- * check_properties and check_data have it. */
+/* Whether an engine is for other devices than this one, and takes seconds to build a kernel here.  Long tests leave it out: check_blocked.sh
+ * and check_data have it, with CLATTN_TEST_LONG check_properties too. */
 static inline bool is_for_others(const clattn_device_facts *facts, const char *engine)
 {
     return (facts->type & CL_DEVICE_TYPE_CPU) && !strncmp(engine, "blocked", 7);
