@@ -307,10 +307,12 @@ START_TEST(patterns)
     for (size_t i = 0; i < LEN(texts); i++)
         for (size_t j = 0; j < LEN(lengths); j++)
             for (int corner = CLATTN_TOP_LEFT; corner <= CLATTN_BOTTOM_RIGHT; corner++) {
+                if (!getenv("CLATTN_TEST_LONG") && (i + (size_t)corner) % 2)
+                    continue; /* a corner is a kernel; the masks take turns */
                 clattn_attention a = masked(texts[i], (clattn_corner)corner, lengths[j][0], lengths[j][1]);
                 run_in_turn(&a, 2 * i + (size_t)corner, i * 10 + j, j % 2 ? WORKLOAD_POISON : WORKLOAD_NORMAL);
             }
-    finish("patterns", 150);
+    finish("patterns", 70);
 }
 END_TEST
 
@@ -484,7 +486,7 @@ static uint64_t number_from(const char *name, uint64_t otherwise)
 START_TEST(random_sweep)
 {
     static const enum workload_fill fills[] = {WORKLOAD_NORMAL, WORKLOAD_POISON, WORKLOAD_NORMAL, WORKLOAD_LARGE};
-    uint64_t count = number_from("CLATTN_TEST_PROBLEMS", getenv("CLATTN_TEST_LONG") ? 160 : 32), first = number_from("CLATTN_TEST_SEED", 1);
+    uint64_t count = number_from("CLATTN_TEST_PROBLEMS", getenv("CLATTN_TEST_LONG") ? 160 : 16), first = number_from("CLATTN_TEST_SEED", 1);
     begin();
     for (uint64_t seed = first; seed < first + count; seed++) {
         clattn_attention a;

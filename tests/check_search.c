@@ -36,7 +36,7 @@ static void once(struct select_trial *t, bool whole, const char *what)
 /* ---- AT-02, AT-07: structure, and rows that see little ---- */
 START_TEST(random_shapes)
 {
-    for (int n = 0; n < 120; n++) {
+    for (int n = 0; n < select_cases(120); n++) {
         char what[80];
         struct select_trial t = by_tile(searches[_i], 1 + select_below(40), select_below(400), 20);
         t.a.scale = n % 5 ? 0.0 : -1.0;

@@ -56,7 +56,7 @@ END_TEST
 /* ---- AT-02: structure, by being the oracle's ---- */
 START_TEST(at_02_random_shapes)
 {
-    for (int n = 0; n < 200; n++) {
+    for (int n = 0; n < select_cases(200); n++) {
         char what[80];
         struct select_trial t = select_trial_new(4, 2, 1 + select_below(40), select_below(120), 3);
         draw_selection(&t, methods[_i]);

@@ -9,6 +9,7 @@
 extern clattn_context *select_ctx; /* its facts may be changed between trials */
 extern cl_command_queue select_queue;
 void select_trial_set_up(void); /* fixtures of a test case */
+int select_cases(int all); /* of so many random cases a quarter, or with CLATTN_TEST_LONG all */
 void select_trial_tear_down(void);
 
 /* The same cases on every machine: xorshift64. */
