@@ -6,7 +6,7 @@ set -u
 use_runtime intel || { echo "skipped: Intel CPU runtime ($why)"; exit 77; }
 "$top_builddir/clattn" devices | grep -q 'platform  Intel' || { echo "Intel's runtime does not come up"; exit 1; }
 
-programs="tests/check_properties tests/check_guard tests/check_kernel_functions tests/check_listed" problems=50
+programs="tests/check_properties tests/check_guard tests/check_kernel_functions tests/check_listed" problems=30
 is_long && programs=$RUNTIME_CHECKS problems=200
 export CLATTN_TEST_ENGINES="vector portable" # blocked kernels take this compiler seconds each
 for program in $programs; do
