@@ -48,11 +48,10 @@ for problem in attn:f32:b2:h2/1:q5:k37:d8/5:causal-br:lse:packed attn:f32:h1:q1:
 done
 CLATTN_TUNING=
 for problem in \
-    attn:f16:h2/1:q5:k137:d24:causal-br:lse \
+    attn:f16:b2:h2/1:q5:k77:d10:causal-br:lse:packed \
     attn:bf16:h2/1:q2:k150:d16:splits=3:lse \
     attn:f16:h4/1:q8:k70:d10/12:window9-tl:layout=bthd \
     attn:f32:b2:h1:q17:k85:d16/9:prefix7-tl:keylens \
-    attn:f16:b3:h2/1:q9:k67:d6:causal-br:packed \
     attn:f32:h1:q1:k1:d1; do
     clean verify --engine decode-generic --problems 1 --seed 3 "$problem"
 done
