@@ -420,8 +420,12 @@ static TCase *device_case(Suite *suite, const char *name)
     return made;
 }
 
+/* In a cache of their own, since kernels that fail are remembered. */
 int main(void)
 {
+    char cache[] = "/tmp/clattn-search.XXXXXX", command[64];
+    if (!mkdtemp(cache) || setenv("CLATTN_CACHE_DIR", cache, 1))
+        return 1;
     Suite *suite = suite_create("search by a tile");
     TCase *structure = device_case(suite, "structure"), *shapes = device_case(suite, "shapes");
     TCase *contents = device_case(suite, "contents"), *choices = device_case(suite, "choices");
@@ -443,5 +447,7 @@ int main(void)
     tcase_add_test(choices, shapes_of_presets);
     tcase_add_test(choices, kernels_that_do_not_build);
     tcase_add_test(choices, kernels_that_are_wrong);
-    return run_suite(suite);
+    const int code = run_suite(suite);
+    snprintf(command, sizeof command, "rm -rf '%s'", cache);
+    return system(command) ? 1 : code;
 }

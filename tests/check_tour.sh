@@ -69,7 +69,7 @@ again() {
 # a comparison; units of bytes; numbers; widths.
 plain_words() {
     sed -E -e '/^    \$ /b' -e '/^    /!b' \
-        -e '/^ *(WARNING: |trap  |quarantined  )/d' -e 's/of bf16 pairs [0-9.]*, //' -e '/^ +([0-9.e+-]+ J, [0-9]+ W)?( at [0-9]+ MHz)?$/d' \
+        -e '/^ *(WARNING: |trap  |quarantined  |\/.*[.]note$)/d' -e 's/of bf16 pairs [0-9.]*, //' -e '/^ +([0-9.e+-]+ J, [0-9]+ W)?( at [0-9]+ MHz)?$/d' \
         -e 's/(basic|pthread|cpu)-.* \(Portable/DEVICE (Portable/' \
         -e 's/(basic|pthread|cpu)-[^|]* \| [^|]* \|/DEVICE | DRIVER |/' \
         -e 's/(basic|pthread|cpu)-.*/DEVICE/' -e 's/driver [^,)]*/driver DRIVER/' -e 's/(cpu by )[^;]*/\1VENDOR/' \
