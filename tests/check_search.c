@@ -26,13 +26,6 @@ static struct select_trial by_tile(int32_t method, int64_t q_len, int64_t kv_len
     return t;
 }
 
-static void once(struct select_trial *t, bool whole, const char *what)
-{
-    select_trial_fill(t, whole);
-    select_trial_check(t, what);
-    select_trial_free(t);
-}
-
 /* ---- AT-02, AT-07: structure, and rows that see little ---- */
 START_TEST(random_shapes)
 {
@@ -41,7 +34,7 @@ START_TEST(random_shapes)
         struct select_trial t = by_tile(searches[_i], 1 + select_below(40), select_below(400), 20);
         t.a.scale = n % 5 ? 0.0 : -1.0;
         snprintf(what, sizeof what, "method %d, case %d", (int)searches[_i], n);
-        once(&t, n % 2, what);
+        select_trial_once(&t, n % 2, what);
     }
 }
 END_TEST
@@ -59,7 +52,7 @@ START_TEST(edges)
             t.s.sink = near & 1 ? 5 : near & 4 ? 100 : 0;
             t.s.window = near & 2 ? 11 : 0;
             snprintf(what, sizeof what, "method %d, %d keys, near %d", (int)searches[_i], (int)lengths[n], near);
-            once(&t, false, what);
+            select_trial_once(&t, false, what);
         }
 }
 END_TEST
@@ -73,7 +66,7 @@ START_TEST(strides)
         t.s.stride_k = 1 + n % 6;
         t.s.sink = t.s.window = 0;
         select_trial_method(&t, CLATTN_TREE, 60);
-        once(&t, n % 2, "stride");
+        select_trial_once(&t, n % 2, "stride");
     }
 }
 END_TEST
@@ -93,7 +86,7 @@ START_TEST(rows_of_all_numbers)
         t.s.scope = rows[_i].scope;
         snprintf(what, sizeof what, "%d rows, scope %d, method %d", (int)(t.s.block_q / t.s.stride_q), (int)t.s.scope,
                  (int)searches[n % 2]);
-        once(&t, n > 1, what);
+        select_trial_once(&t, n > 1, what);
     }
 }
 END_TEST
@@ -103,7 +96,7 @@ START_TEST(head_sizes)
     static const int64_t dims[] = {1, 17, 128, 200, 576};
     for (int n = 0; n < 2; n++) {
         struct select_trial t = by_tile(searches[n], 20, 300, dims[_i]);
-        once(&t, false, "dim");
+        select_trial_once(&t, false, "dim");
     }
 }
 END_TEST
@@ -115,7 +108,7 @@ START_TEST(teams)
     pretend_groups(items[_i]);
     for (int n = 0; n < 10; n++) {
         struct select_trial t = by_tile(searches[n % 2], 20, 1 + select_below(600), 20);
-        once(&t, n % 3 == 0, "teams");
+        select_trial_once(&t, n % 3 == 0, "teams");
     }
 }
 END_TEST
@@ -129,7 +122,7 @@ START_TEST(nodes_in_the_workspace)
         t.s.stride_k = 1;
         select_trial_method(&t, CLATTN_TREE, 200);
         select_ctx->facts.local_bytes = 5000;
-        once(&t, n % 2, "nodes in the workspace");
+        select_trial_once(&t, n % 2, "nodes in the workspace");
     }
 }
 END_TEST
@@ -141,7 +134,7 @@ START_TEST(presets)
     const clattn_select drawn = t.s;
     ck_assert_int_eq(clattn_select_preset(&t.s, names[_i]), CLATTN_OK);
     t.s.flags = drawn.flags;
-    once(&t, false, names[_i]);
+    select_trial_once(&t, false, names[_i]);
 }
 END_TEST
 
@@ -186,7 +179,6 @@ END_TEST
 
 START_TEST(probes)
 {
-    int64_t candidates = 0, dots = 0;
     struct select_trial t = by_tile(searches[_i], 40, 333, 20);
     t.s.flags |= CLATTN_COUNT_PROBES;
     t.s.block_k = 4;
@@ -194,18 +186,7 @@ START_TEST(probes)
     select_trial_method(&t, searches[_i], 24);
     select_trial_fill(&t, false);
     select_trial_check(&t, "counted");
-    const struct ref_problem p = select_trial_problem(&t);
-    const struct ref_select s = select_trial_selection(&t);
-    for (int64_t scope = 0; scope < 2; scope++)
-        for (int64_t m = 0; m < 3; m++) {
-            int32_t ids[64];
-            struct ref_trace trace = {0};
-            ref_select(&p, &s, 0, scope, m, ids, &trace);
-            candidates += trace.candidates;
-            dots += trace.dots;
-        }
-    ck_assert_int_eq((int64_t)t.counters[0], candidates);
-    ck_assert_int_eq((int64_t)t.counters[1], dots);
+    select_trial_counts(&t);
     select_trial_free(&t);
 }
 END_TEST
@@ -234,7 +215,7 @@ START_TEST(lengths)
             t.key_lengths = keys;
             free(queries);
         }
-        once(&t, n % 3 == 0, _i ? "packed" : "key lengths");
+        select_trial_once(&t, n % 3 == 0, _i ? "packed" : "key lengths");
     }
 }
 END_TEST
@@ -246,7 +227,7 @@ START_TEST(masks)
         struct select_trial t = by_tile(searches[n % 2], 40, 300, 20);
         select_trial_mask(&t, texts[_i], CLATTN_BOTTOM_RIGHT);
         t.s.window = select_below(30);
-        once(&t, n % 4 > 1, texts[_i]);
+        select_trial_once(&t, n % 4 > 1, texts[_i]);
     }
 }
 END_TEST

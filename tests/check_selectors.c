@@ -21,13 +21,6 @@
 static const int32_t methods[] = {CLATTN_EXTERNAL_SCORE, CLATTN_TREE, CLATTN_STAGED, CLATTN_MINMAX, CLATTN_POOL_MEAN};
 static const int32_t searches[] = {CLATTN_TREE, CLATTN_STAGED};
 
-static void once(struct select_trial *t, bool whole, const char *what)
-{
-    select_trial_fill(t, whole);
-    select_trial_check(t, what);
-    select_trial_free(t);
-}
-
 /* ---- AT-17: given keys ---- */
 START_TEST(at_17_given_scores)
 {
@@ -62,7 +55,7 @@ START_TEST(at_02_random_shapes)
         draw_selection(&t, methods[_i]);
         t.a.scale = n % 5 ? 0.0 : -1.0;
         snprintf(what, sizeof what, "method %d, case %d", (int)methods[_i], n);
-        once(&t, n % 2, what);
+        select_trial_once(&t, n % 2, what);
     }
 }
 END_TEST
@@ -81,7 +74,7 @@ START_TEST(at_07_edges)
             t.s.sink = near & 1 ? 5 : near & 4 ? 100 : 0;
             t.s.window = near & 2 ? 11 : 0;
             snprintf(what, sizeof what, "method %d, %d keys, near %d", (int)methods[_i], (int)lengths[n], near);
-            once(&t, false, what);
+            select_trial_once(&t, false, what);
         }
 }
 END_TEST
@@ -96,7 +89,7 @@ START_TEST(at_03_at_04_dims)
         t.a.type_q = t.a.type_k = types[_i];
         draw_selection(&t, _i ? CLATTN_TREE : CLATTN_STAGED);
         t.s.stride_q = _i ? 1 : 16; /* more than three vectors of rows, or one */
-        once(&t, false, "dim");
+        select_trial_once(&t, false, "dim");
     }
 }
 END_TEST
@@ -107,7 +100,7 @@ START_TEST(at_03_at_04_groups)
     for (int n = 0; n < 20; n++) {
         struct select_trial t = select_trial_new(4, 2, 20, 1 + select_below(400), n / 2 % 2 ? 20 : 3); /* 20: loads by fours */
         draw_selection(&t, searches[n / 2 % 2]);
-        once(&t, n % 2, "16 items");
+        select_trial_once(&t, n % 2, "16 items");
     }
 }
 END_TEST
@@ -123,7 +116,7 @@ START_TEST(at_35_embedded)
         t.s.block_k = 2;
         t.s.stride_k = 1;
         select_trial_method(&t, CLATTN_TREE, 90);
-        once(&t, n % 2, "nodes in the workspace");
+        select_trial_once(&t, n % 2, "nodes in the workspace");
     }
 }
 END_TEST
@@ -135,7 +128,7 @@ START_TEST(at_03_products_and_sums)
     for (int n = 0; n < 6; n++) {
         struct select_trial t = select_trial_new(4, 2, 20, 300, 3);
         draw_selection(&t, CLATTN_TREE);
-        once(&t, false, "the other arithmetic");
+        select_trial_once(&t, false, "the other arithmetic");
     }
 }
 END_TEST
@@ -160,7 +153,7 @@ START_TEST(at_04_presets)
     t.s.budget = t.s.stages[t.s.n_stages - 1].keep;
     t.s.sink = 256;
     t.s.window = 1024;
-    once(&t, false, "preset");
+    select_trial_once(&t, false, "preset");
 }
 END_TEST
 
@@ -229,7 +222,6 @@ END_TEST
 /* ---- AT-14: what is looked at, counted ---- */
 START_TEST(at_14_probes)
 {
-    int64_t candidates = 0, dots = 0;
     struct select_trial t = select_trial_new(4, 2, 40, 333, 3);
     draw_selection(&t, searches[_i]);
     t.s.flags = CLATTN_COUNT_PROBES;
@@ -238,18 +230,7 @@ START_TEST(at_14_probes)
     select_trial_method(&t, searches[_i], 24);
     select_trial_fill(&t, false);
     select_trial_check(&t, "counted");
-    const struct ref_problem p = select_trial_problem(&t);
-    const struct ref_select s = select_trial_selection(&t);
-    for (int64_t scope = 0; scope < 2; scope++)
-        for (int64_t m = 0; m < 3; m++) {
-            int32_t ids[64];
-            struct ref_trace trace = {0};
-            ref_select(&p, &s, 0, scope, m, ids, &trace);
-            candidates += trace.candidates;
-            dots += trace.dots;
-        }
-    ck_assert_int_eq((int64_t)t.counters[0], candidates);
-    ck_assert_int_eq((int64_t)t.counters[1], dots);
+    select_trial_counts(&t);
     select_trial_free(&t);
 }
 END_TEST
@@ -263,7 +244,7 @@ START_TEST(at_15_scopes)
             struct select_trial t = select_trial_new(8, n < 2 ? 2 : scope ? 8 : 1, 17, 150, 3);
             draw_selection(&t, n % 2 ? CLATTN_STAGED : CLATTN_TREE);
             t.s.scope = scope;
-            once(&t, false, "scope");
+            select_trial_once(&t, false, "scope");
         }
 }
 END_TEST
@@ -292,7 +273,7 @@ START_TEST(at_16_lengths)
             t.key_lengths = lengths;
             free(offsets);
         }
-        once(&t, n % 3 == 0, n % 2 ? "packed" : "key lengths");
+        select_trial_once(&t, n % 3 == 0, n % 2 ? "packed" : "key lengths");
     }
 }
 END_TEST
@@ -306,7 +287,7 @@ START_TEST(at_19_masks)
         select_trial_mask(&t, masks[_i], CLATTN_BOTTOM_RIGHT);
         draw_selection(&t, _i ? CLATTN_STAGED : CLATTN_TREE);
         t.s.window = select_below(30);
-        once(&t, n % 2, masks[_i]);
+        select_trial_once(&t, n % 2, masks[_i]);
     }
 }
 END_TEST
@@ -352,7 +333,7 @@ START_TEST(squares_need_no_corner)
     select_trial_mask(&t, "", CLATTN_NO_CORNER);
     draw_selection(&t, CLATTN_TREE);
     t.s.window = 7;
-    once(&t, false, "square");
+    select_trial_once(&t, false, "square");
 }
 END_TEST
 
@@ -373,7 +354,7 @@ START_TEST(streaming_lists_are_empty)
 {
     struct select_trial t = select_trial_new(4, 2, 40, 300, 3);
     select_trial_method(&t, CLATTN_STREAMING, 0);
-    once(&t, false, "streaming");
+    select_trial_once(&t, false, "streaming");
 }
 END_TEST
 
@@ -407,7 +388,7 @@ START_TEST(rope_lists)
         draw_selection(&t, method);
         select_trial_rope(&t, rope, 800); /* more than is asked for; with fewer positions the last serves */
         snprintf(what, sizeof what, "rope %d, method %d, case %d", (int)rope, (int)method, n);
-        once(&t, n % 4 == 0, what);
+        select_trial_once(&t, n % 4 == 0, what);
     }
 }
 END_TEST
@@ -426,7 +407,7 @@ START_TEST(rope_groups)
             t.key_lengths[b] = (int32_t)select_below(401);
         draw_selection(&t, searches[n % 2]);
         select_trial_rope(&t, 1 + n % 2, 800);
-        once(&t, false, "16 items");
+        select_trial_once(&t, false, "16 items");
     }
 }
 END_TEST
@@ -484,7 +465,7 @@ START_TEST(mean_rows_that_turn)
         draw_selection(&t, searches[n % 2]);
         t.s.rows = CLATTN_ROWS_MEAN;
         select_trial_rope(&t, 1 + n / 2 % 2, 800);
-        once(&t, n == 0, "means that turn");
+        select_trial_once(&t, n == 0, "means that turn");
     }
 }
 END_TEST

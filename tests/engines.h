@@ -69,4 +69,14 @@ static inline int engines_taking(clattn_context *ctx, const clattn_attention *pr
     return n;
 }
 
+/* Leave out those of n engines that a question names; returns how many are left. */
+static inline int engines_without(const clattn_device_facts *facts, const char *engines[], int n,
+                                  bool (*leave_out)(const clattn_device_facts *facts, const char *engine))
+{
+    for (int i = n - 1; i >= 0; i--)
+        if (leave_out(facts, engines[i]))
+            engines[i] = engines[--n];
+    return n;
+}
+
 #endif

@@ -368,3 +368,27 @@ void select_trial_check(struct select_trial *t, const char *what)
     compare(t, &wanted, what);
     ref_list_free(&wanted);
 }
+
+void select_trial_once(struct select_trial *t, bool whole, const char *what)
+{
+    select_trial_fill(t, whole);
+    select_trial_check(t, what);
+    select_trial_free(t);
+}
+
+void select_trial_counts(const struct select_trial *t)
+{
+    int64_t candidates = 0, dots = 0;
+    const struct ref_problem p = select_trial_problem(t);
+    const struct ref_select s = select_trial_selection(t);
+    for (int64_t scope = 0; scope < 2; scope++)
+        for (int64_t m = 0; m < 3; m++) {
+            int32_t ids[64];
+            struct ref_trace trace = {0};
+            ref_select(&p, &s, 0, scope, m, ids, &trace);
+            candidates += trace.candidates;
+            dots += trace.dots;
+        }
+    ck_assert_int_eq((int64_t)t->counters[0], candidates);
+    ck_assert_int_eq((int64_t)t->counters[1], dots);
+}

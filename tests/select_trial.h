@@ -68,4 +68,9 @@ void select_trial_check(struct select_trial *t, const char *what);
 struct ref_problem select_trial_problem(const struct select_trial *t);
 struct ref_select select_trial_selection(const struct select_trial *t);
 
+/* Fill, compare with the oracle, free. */
+void select_trial_once(struct select_trial *t, bool whole, const char *what);
+/* What the device has counted of two scopes and three query blocks is what the oracle looks at. */
+void select_trial_counts(const struct select_trial *t);
+
 #endif

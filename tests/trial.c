@@ -22,9 +22,7 @@ static void set_up(bool (*leave_out)(const clattn_device_facts *facts, const cha
     trial_n_engines = engines_taking(ctx, &a, trial_engines, TRIAL_ENGINES);
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
     ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), &facts), CLATTN_OK);
-    for (int i = trial_n_engines - 1; i >= 0; i--)
-        if (leave_out(&facts, trial_engines[i]))
-            trial_engines[i] = trial_engines[--trial_n_engines];
+    trial_n_engines = engines_without(&facts, trial_engines, trial_n_engines, leave_out);
     ck_assert_int_ge(trial_n_engines, 1);
 }
 
