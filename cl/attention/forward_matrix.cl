@@ -13,7 +13,7 @@
  * again with care: scores of all its pieces, maxima, O rescaled, weights.  So are blocks that are masked in part, and the first.
  *
  *     local:  [2][BK][KEY_PITCH] keys, [2][BK][VALUE_PITCH] values; [BQ][KEY_PITCH] queries: after them, or in the values' place
- *             where the items keep them; if LISTS_KEYS [4][BK] numbers of keys
+ *             where the items keep them; if LISTS_KEYS the notes, of four blocks' keys
  *
  * This file is the loop nest: blocks, masks, maxima, sums.  The products are a tile's, a file of cl/engine that says who holds
  * what:
@@ -60,6 +60,9 @@
 #include "tile_generic.clh"
 #endif
 #include "fragments.clh"
+#if LISTS_KEYS
+#include "runs_together.clh"
+#endif
 
 #define PIECES (BK / PIECE)
 #define KEY_BLOCK (BK * KEY_PITCH)
@@ -131,49 +134,59 @@ static inline struct work find_work(struct classes *c, const struct place *at, c
     return w;
 }
 
-#define FIND_WORK(number) find_work(&classes, &at, &env, item COUNT_ARG)
+#define ASKED struct work
+#define ASK_WORK(number) find_work(&classes, &at, &env, item COUNT_ARG)
+#define ASKED_WORK(asked) (asked)
 #define STAGE_BLOCK(to, from, block, width, pitch) stage_rows(to, from, (block)->key, (block)->n, BK, width, pitch, item)
 #else
-/* What the group's rows see, and whether the items that run as one have rows. */
-struct look {
-    struct walk walk;
-    struct span span;
-    int has_rows;
+/* Where the walk over the group's keys is, and the keys of four blocks: while one is noted, some items may still be at the three before.
+ * Arrays, not one struct in local memory: of that LLVM makes several variables, and PoCL 3.1 does not expect them. */
+struct notes {
+    __local struct look *look; /* one */
+    __local int *n, *class;    /* [4] */
+    __local int *keys;         /* [4][BK] */
+    __local char *known;
 };
+#define DECLARE_NOTES                                                                                         \
+    __local struct look look_[1];                                                                             \
+    __local int counts_[8], keys_[4 * BK];                                                                    \
+    __local char known_[4 * BK];                                                                              \
+    const struct notes notes = {look_, counts_, counts_ + 4, keys_, known_};
 
-static inline struct look begin_look(const struct place *at, const struct rule_env *env, int pack, int item)
+/* The next BK keys that the group's rows see are noted by the items that run as one, others for each block. */
+static inline int note_work(const struct notes *notes, const struct place *at, const struct rule_env *env, int pack, int number, int item)
 {
-    struct look l;
-    const int rows = min(BQ, at->rows - at->row0);
-    l.has_rows = item / LANES * OWN_ROWS % BQ < rows;
-    l.span = find_span(at, at->row0, rows, pack);
-    l.walk = begin_walk(at, env, &l.span);
-    return l;
+    const int slot = number % 4;
+    if (item / LANES == number % (GROUP / LANES)) {
+        struct look l;
+        if (number == 0)
+            l = begin_look(at, env, pack);
+        else
+            l = *notes->look;
+        const struct noted x = note_keys(&l, env, notes->keys + slot * BK, notes->known + slot * BK, BK, item % LANES);
+        if (item % LANES == 0) {
+            *notes->look = l;
+            notes->n[slot] = x.n;
+            notes->class[slot] = x.n == 0 ? 0 : x.partial ? 1 : 2;
+        }
+    }
+    return slot;
 }
 
-/* The next BK keys that the group's rows see, noted by its items together; own.n 0: there are none. */
-static inline struct work gather_work(struct look *l, const struct rule_env *env, __local int *keys, int item COUNT_PARAM)
+/* They, for an item after a barrier; own.n 0: there are none. */
+static inline struct work noted_work(const struct notes *notes, int slot, int has_rows, int item COUNT_PARAM)
 {
-    int n = 0, partial = 0;
-    while (n < BK) {
-        const struct run r = find_run(&l->walk, env, &l->span, BK - n);
-        if (r.n == 0)
-            break;
-        for (int c = item; c < r.n; c += GROUP)
-            keys[n + c] = r.key + c;
-        partial |= r.class == 1;
-        n += r.n;
-    }
-    const int class = n == 0 ? 0 : partial ? 1 : 2;
-    const struct work w = {{0, n, l->has_rows ? class : 0, keys}, class};
+    const int n = notes->n[slot], class = notes->class[slot];
+    const struct work w = {{0, n, has_rows ? class : 0, notes->keys + slot * BK, notes->known + slot * BK}, class};
     if (item == 0 && n > 0) {
         COUNT_TILE(class);
     }
     return w;
 }
 
-/* Four blocks have their keys noted: while one is found, some items may still be at the three before it. */
-#define FIND_WORK(number) gather_work(&look, &env, key_numbers + (number) % 4 * BK, item COUNT_ARG)
+#define ASKED int
+#define ASK_WORK(number) note_work(&notes, &at, &env, a.pack, number, item)
+#define ASKED_WORK(slot) noted_work(&notes, slot, has_rows, item COUNT_ARG)
 #define STAGE_BLOCK(to, from, block, width, pitch) stage_keys(to, from, (block)->keys, (block)->n, BK, width, pitch, item)
 #endif
 
@@ -181,7 +194,7 @@ static inline struct block piece_of(const struct block *b, int j)
 {
     const struct block piece = {b->key + j * PIECE, b->n - j * PIECE, b->class
 #if LISTS_KEYS
-                                , b->keys + j * PIECE
+                                , b->keys + j * PIECE, b->known + j * PIECE
 #endif
     };
     return piece;
@@ -271,7 +284,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     __local int found; /* a value that is not finite */
 #endif
 #if LISTS_KEYS
-    __local int key_numbers[4 * BK];
+    DECLARE_NOTES
 #endif
     const int item = (int)get_local_id(0);
     __local STORED(T_K) *keys = (__local STORED(T_K) *)memory, *values = keys + VALUES_AT;
@@ -284,7 +297,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
     const float unit = EDITED ? EDITED_UNIT : a.scale;
 #if LISTS_KEYS
-    struct look look = begin_look(&at, &env, a.pack, item);
+    const int has_rows = item / LANES * OWN_ROWS % BQ < at.rows - at.row0; /* those that run as one with this item */
 #else
     struct classes classes = begin_classes(&at, a.pack, item);
 #endif
@@ -302,10 +315,11 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         o_sums[i] = 0.0f;
 
     stage(keys + QUERIES_AT, q + at.q0, a.q_at, a.pack, at.row0, min(BQ, at.rows - at.row0), BQ, DIM, KEY_PITCH, item);
-    struct work now = {{0, 0, 0}, 0}, next = FIND_WORK(0);
+    const ASKED first = ASK_WORK(0);
 #if LISTS_KEYS
     barrier(CLK_LOCAL_MEM_FENCE); /* its keys are noted */
 #endif
+    struct work now = {{0, 0, 0}, 0}, next = ASKED_WORK(first);
     if (next.own.n > 0)
         STAGE_BLOCK(keys, &from_k, &next.own, DIM, KEY_PITCH);
     STAGED;
@@ -314,9 +328,10 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     for (int number = 1, turn = 0;; number++, turn ^= 1) {
         __local STORED(T_K) *const keys_next = keys + turn * KEY_BLOCK;
         __local STORED(T_V) *const values_now = values + (turn ^ 1) * VALUE_BLOCK;
-        const struct work later = FIND_WORK(number);
+        const ASKED asked = ASK_WORK(number);
         STAGED;
         barrier(CLK_LOCAL_MEM_FENCE); /* keys of the next block and values of this one are there; the others have been read */
+        const struct work later = ASKED_WORK(asked);
         if (later.own.n > 0)
             STAGE_BLOCK(keys + (turn ^ 1) * KEY_BLOCK, &from_k, &later.own, DIM, KEY_PITCH);
         if (next.own.n > 0)

@@ -8,10 +8,10 @@
 
 #define GAP 8 /* elements between rows in local memory, against conflicts of banks */
 
-/* Bytes of local memory beside the blocks: with lists the numbers of four blocks' keys. */
+/* Bytes of local memory beside the blocks: with lists the notes of four blocks' keys (forward_matrix.cl). */
 static int64_t shared_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
 {
-    return 64 + (task->list_rows > 0 ? 16 * spec->BK : 0);
+    return 64 + (task->list_rows > 0 ? 192 + 20 * spec->BK : 0);
 }
 
 /* Query heads whose rows a tile holds: all of a key head if they fit one tile, or if they read by the same lists, so that a list's keys are
