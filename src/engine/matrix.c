@@ -240,10 +240,10 @@ static bool choose_mma_keys(const struct clattn__task *task, struct clattn__spec
     return false;
 }
 
-/* 32 rows a warp where its registers hold their output, queries too where they leave room. */
+/* 32 rows a warp where its registers hold their output, queries too where they leave room; with lists, whose keys want some, 16. */
 static void choose_mma_rows(const struct clattn__task *task, struct clattn__spec *spec, bool many)
 {
-    many = many && (task->list_rows == 0 || task->list_rows * packed_heads(task, 128) >= 128); /* a tile is of one list, if that may be */
+    many = many && task->list_rows == 0;
     spec->BQ = many && widest(task) <= 128 ? 128 : 64;
     if (CLATTN__KNOB(&task->setting, rows) && widest(task) <= 128)
         spec->BQ = CLATTN__KNOB(&task->setting, rows);
