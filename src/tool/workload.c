@@ -10,7 +10,7 @@
 
 #define GUARD_BYTES 256 /* before and after each tensor */
 #define GUARD_FILL 0xa5
-#define MOST_DRAWN ((int64_t)1 << 25) /* numbers of a tensor that are drawn one by one; 65536 at least */
+#define MOST_DRAWN ((int64_t)1 << 21) /* numbers of a tensor that are drawn one by one; 65536 at least */
 
 /* One guarded allocation. */
 struct block {
