@@ -35,7 +35,7 @@ double expect_baseline(const clattn_attention *a, double rate)
 #define LEAST_RUNS 3
 #define MOST_RUNS 9
 #define BUDGET_SECONDS 0.8 /* further runs begin while this lasts */
-#define LONGEST_SECONDS 1  /* and those that are least while this does: long runs are steadier, and quick is short */
+#define LONGEST_SECONDS 1  /* and those that are least while this does: quick is to end within a minute */
 #define SLOWEST_SECONDS 5  /* a run that takes longer is not repeated */
 
 extern const char clattn__cl_softmax_rows[];
