@@ -5,7 +5,8 @@
  *
  * An input that begins with 'J' is the file, with 'M' a worker's message.  Any other is edits of a good file:
  * of a record's number, a column's, that of a value from a list or the length of a text that follows, which
- * takes the value's place.  Of the file's records those stand in it that an edit names, and all without an edit.
+ * takes the value's place.  Of the file's records those stand in it that an edit names, and all if there is no edit
+ * or one alone.  With the empty input, which libFuzzer tries first, each field in turn is a mark of HTML.
  *
  * What keeps it fast: writing takes far longer than reading, so that one in 64 inputs is written, by a sum of its
  * bytes; and jansson, whose hundreds of small allocations an input took a third of the time, has an arena. */
@@ -148,6 +149,7 @@ static void append_text(char **at, const char *text)
 }
 
 /* What has broken readers of numbers and of text, and good values that numbers and picture meet rarely. */
+#define MARK "\"<script>\""
 static const char *const known[] = {"null",
                                     "0",
                                     "1",
@@ -170,7 +172,7 @@ static const char *const known[] = {"null",
                                     "\"\\u0007\"",
                                     "\"\\u009b\"",
                                     "\"\\ud800\"",
-                                    "\"<script>\"",
+                                    MARK,
                                     "\"|`*&<>\\\"'\"",
                                     "\"attn:f32:q1:k9:d8\"",
                                     "\"attn:bf16:q99:k99:d8\"",
@@ -196,7 +198,8 @@ static char *edited(const uint8_t *data, size_t size, size_t *length)
 {
     static char text[MOST_TEXT];
     struct piece edits[RECORDS][MOST_COLUMNS];
-    bool stands[RECORDS] = {true, size <= 3, size <= 3, size <= 3};
+    const bool whole = size <= 4;
+    bool stands[RECORDS] = {true, whole, whole, whole};
     char *at = text;
     memset(edits, 0, sizeof edits);
     while (size > 3) {
@@ -274,7 +277,8 @@ static void check_written(const struct report *report)
     check_joined(report, text, size);
     for (int i = 0; i < 3; i++) {
         char *other = written(others[i], report, &size);
-        MUST(i < 2 || (!strstr(other, "<script") && strstr(other, "</html>")));
+        MUST(i < 1 || !strstr(other, "<script")); /* CSV holds texts as they are */
+        MUST(i < 2 || strstr(other, "</html>"));
         free(other);
     }
     free(text_again);
@@ -329,7 +333,7 @@ static uint32_t sum_of(const uint8_t *data, size_t size)
     return sum;
 }
 
-static void check_report(const uint8_t *data, size_t size)
+static void check_report(const uint8_t *data, size_t size, bool writes)
 {
     static struct report report;
     const bool raw = size > 0 && data[0] == 'J';
@@ -340,11 +344,21 @@ static void check_report(const uint8_t *data, size_t size)
     MUST(!code || !report.lines);
     if (!code) {
         check_read(&report);
-        if ((size == 0 || size > 3) && sum_of(data, size) / 64 % 64 == 0)
+        if (writes)
             check_written(&report);
         free(report.lines);
     }
     free(text);
+}
+
+static void check_marks(void)
+{
+    uint8_t mark = 0;
+    while (strcmp(known[mark], MARK))
+        mark++;
+    for (uint8_t r = 0; r < RECORDS; r++)
+        for (uint8_t i = 0; i < *records[r].n; i++)
+            check_report((const uint8_t[]){r, i, mark, 0}, 4, true);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -361,7 +375,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > 0 && data[0] == 'M')
         check_message(data + 1, size - 1);
     else
-        check_report(data, size);
+        check_report(data, size, size == 0 || (size > 3 && sum_of(data, size) / 64 % 64 == 0));
+    if (size == 0)
+        check_marks();
     arena_empty();
     return 0;
 }
