@@ -5,11 +5,11 @@
  *
  * An input that begins with 'J' is the file, with 'M' a worker's message.  Any other is edits of a good file:
  * of a record's number, a column's, that of a value from a list or the length of a text that follows, which
- * takes the value's place.  Of the file's records those stand in it that an edit names, and all if there is no edit
- * or one alone.  With the empty input, which libFuzzer tries first, each field in turn is a mark of HTML.
+ * takes the value's place.  Of the file's records those stand in it that an edit names, and all if there is
+ * none or one alone.  With the empty input, which libFuzzer tries first, each field in turn is a mark of HTML.
  *
- * What keeps it fast: writing takes far longer than reading, so that one in 64 inputs is written, by a sum of its
- * bytes; and jansson, whose hundreds of small allocations an input took a third of the time, has an arena. */
+ * What keeps it fast: writing takes far longer than reading, so that one in 64 inputs is written, by a sum of
+ * its bytes; and jansson, whose hundreds of small allocations an input took a third of the time, has an arena. */
 #include "tool/bench/bench.h"
 
 #include <fcntl.h>
@@ -51,9 +51,9 @@ int mistake(const char *fmt, ...)
 }
 
 /* ---- jansson's memory ---- */
-/* Nothing lies twice at one place while an input is read, and whatever is not allocated is poisoned: a read past an end or
- * after free is found as with malloc, and a leak by the count.  A block: its size, itself, room to the next that is at least
- * GAP. */
+/* Nothing lies twice at one place while an input is read, and whatever is not allocated is poisoned: a read past
+ * an end or after free is found as with malloc, and a leak by the count.  A block: its size, itself, room to the
+ * next that is at least GAP. */
 #define ARENA ((size_t)64 << 20)
 #define GAP   ((size_t)16)
 static _Alignas(16) char arena[ARENA];

@@ -163,7 +163,7 @@ size_t preset_lines(const char *preset, struct bench_line *lines, size_t capacit
 
 /* ---- how long a preset takes ---- */
 /* Two cores of a CPU, as measured on PoCL with AVX-512 on a Xeon at 2 GHz, rounded down: 8 heads of 2048 by
- * 2048, head size 64, take 77 ms, 112e9 operations a second, and the unfused pipeline about 20 times as long. */
+ * 2048, head size 64, take 77 ms, 112e9 operations a second, and the unfused pipeline some 20 times that. */
 #define RATE          100e9 /* operations a second of the engine */
 #define READ_RATE     7e9   /* bytes a second that it reads */
 #define PIPELINE_RATE 5e9   /* operations a second of the unfused pipeline */
