@@ -145,7 +145,7 @@ class Page(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.count[tag] = self.count.get(tag, 0) + 1
-        assert tag not in ("script", "link", "img", "iframe", "object"), tag
+        assert tag not in ("script", "link", "img", "iframe", "object", "b"), tag  # b: of a hostile field
         assert not any(name in ("src", "href", "xlink:href") or name.startswith("on") for name, _ in attributes), attributes
         if tag not in self.VOID:
             self.open.append(tag)
@@ -225,7 +225,10 @@ def check_plant(path, folder):
     save(folder, "fewer", planted(report, lambda r: r["lines"].pop()))
     hostile = "a, \"b\" 'c' <b>d</b> & | \\| *e* `f` _g_ [h](i) #j ~k; \u00e9 \u221e"
     name = {"device_name": hostile, "driver": hostile}
+    short = "<b>\u00e9|\u221e</b>"  # in each short field
     save(folder, "hostile", planted(report, lambda r: (
+        r.update(clattn=short, date=short, preset=short), [d.update(type=short) for d in r["devices"]],
+        [line.update(engine=short, tile=short, no_baseline=short) for line in r["lines"]],
         r.update(host=hostile, command=hostile), [d.update(name=hostile, platform=hostile, driver=hostile) for d in r["devices"]],
         [line.update(name) for line in r["lines"]], r["lines"][1].update(failure | {"failed": hostile}),
         r["lines"][2].update(median_seconds=5.123e-6),

@@ -81,6 +81,7 @@ expect 0 '6 passed, 0 failed' verify --problems 6 --seed 4
 expect 0 '2 passed, 0 failed' verify --problems 2 $small
 expect 0 '3 passed, 0 failed' verify --problems 3 --rows 4 --mask 'k < n[b] & q - k < w' --corner tl --scalar w=3 --array n $small
 expect 0 'quick  *attn:' bench --list
+expect 0 '^quick  .*  [1-5][05] s$' bench --list
 expect 0 "options --mask 'q - k < w'" bench --no-baseline --mask 'q - k < w' --corner tl --scalar w=3 $small
 
 # Lines of tuning that block: those for this device, with reason and file; a file that is not right counts for nothing.

@@ -16,6 +16,13 @@ struct baseline measure_baseline(clattn_context *ctx, struct peak *peak, const s
     return (struct baseline){.why = "built without CLBlast"};
 }
 
+double expect_baseline(const clattn_attention *a, double rate)
+{
+    (void)a;
+    (void)rate;
+    return 0;
+}
+
 #else
 
 #include <clblast_c.h>
@@ -28,7 +35,7 @@ struct baseline measure_baseline(clattn_context *ctx, struct peak *peak, const s
 #define LEAST_RUNS 3
 #define MOST_RUNS 9
 #define BUDGET_SECONDS 0.8 /* further runs begin while this lasts */
-#define LONGEST_SECONDS 2  /* and those that are least while this does: long runs are steadier */
+#define LONGEST_SECONDS 1  /* and those that are least while this does: quick is to end within a minute */
 #define SLOWEST_SECONDS 5  /* a run that takes longer is not repeated */
 
 extern const char clattn__cl_softmax_rows[];
@@ -293,12 +300,35 @@ static bool agrees(struct pipeline *p, const struct workload *w)
 }
 
 /* ---- the measurement ---- */
+/* Whether a run follows after so many. */
+static bool goes_on(int runs, double gone)
+{
+    return runs < MOST_RUNS && gone < (runs < LEAST_RUNS ? LONGEST_SECONDS : BUDGET_SECONDS);
+}
+
+static bool is_too_slow(double first)
+{
+    return first > 6 * SLOWEST_SECONDS;
+}
+
+double expect_baseline(const clattn_attention *a, double rate)
+{
+    struct rule rule;
+    if (refusal(a, &rule))
+        return 0;
+    const double scores = (double)a->batch * (double)a->heads * (double)a->q_len * (double)a->kv_len;
+    const double run = 2 * scores * (double)(a->dim + a->dim_v) / rate;
+    double gone = 0;
+    for (int runs = 0; !is_too_slow(run) && goes_on(runs, gone); runs++)
+        gone += run;
+    return run + gone;
+}
+
 static struct baseline time_pipeline(struct pipeline *p, struct peak *peak)
 {
     struct baseline b = {.runs = 0};
     double times[MOST_RUNS], operations[MOST_RUNS], begin = now_seconds();
-    while (b.runs < MOST_RUNS &&
-           now_seconds() - begin < (b.runs < LEAST_RUNS ? LONGEST_SECONDS : BUDGET_SECONDS)) {
+    while (goes_on(b.runs, now_seconds() - begin)) {
         double before = peak_flops(peak);
         times[b.runs] = run_once(p);
         operations[b.runs] = times[b.runs] * (before + peak_flops(peak)) / 2;
@@ -322,7 +352,7 @@ struct baseline measure_baseline(clattn_context *ctx, struct peak *peak, const s
         return (struct baseline){.why = why};
     const double first = open_pipeline(&p, ctx, w) == CL_SUCCESS ? run_once(&p) : 0; /* it compiles, which takes many seconds where others work too */
     if (first > 0) {
-        b.why = !agrees(&p, w) ? "wrong" : first > 6 * SLOWEST_SECONDS ? "over 5 s" : NULL;
+        b.why = !agrees(&p, w) ? "wrong" : is_too_slow(first) ? "over 5 s" : NULL;
         if (!b.why)
             b = time_pipeline(&p, peak);
     }

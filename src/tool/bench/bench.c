@@ -310,7 +310,7 @@ static const struct option options[] = {
 
 int command_bench(int argc, char **argv)
 {
-    struct bench b = {.seconds = 1,
+    struct bench b = {.seconds = DEFAULT_SECONDS,
                       .limit = 600,
                       .powercap = "/sys/class/powercap",
                       .progress = isatty(2),

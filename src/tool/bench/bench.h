@@ -12,6 +12,7 @@
 
 #define BENCH_LINES 96
 #define SAMPLE_ROWS 24 /* rows compared with the double reference */
+#define DEFAULT_SECONDS 1 /* to time a problem for */
 
 /* ---- presets.c: which problems ---- */
 struct bench_line {
@@ -44,6 +45,8 @@ struct baseline {
 };
 /* w holds our result, which the pipeline's must agree with. */
 struct baseline measure_baseline(clattn_context *ctx, struct peak *peak, const struct workload *w);
+/* How long that takes where the pipeline makes rate operations a second; 0 of a problem that it refuses. */
+double expect_baseline(const clattn_attention *a, double rate);
 
 /* ---- pruned.c: a problem with a selection, beside the dense one ---- */
 /* Steps between selections, "N" or "N/N..." from each stage on: 0, or EXIT_MISTAKE after a sentence. */
@@ -82,6 +85,8 @@ int measure_line(const struct bench *b, clattn_context *ctx, struct peak *peak, 
                  struct result *result);
 /* Whether n repetitions that took so long are enough. */
 bool enough(int n, double gone, double seconds);
+/* How long timing a problem takes whose run takes so long. */
+double expect_measure(double run, double seconds);
 /* The parts of a line: its problem alone, checked and timed; why it has no result. */
 void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
                       struct workload *w, double flops, struct result *result);

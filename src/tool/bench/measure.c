@@ -264,6 +264,17 @@ static void fill_rates(struct result *r, struct series *s, double more)
     r->of_floor = fmax(r->of_peak, r->of_read) + r->launch_seconds / r->seconds;
 }
 
+#define RATES_SECONDS 0.1 /* for the device's rates around a repetition: two launches of 20 to 40 ms, and reading */
+
+double expect_measure(double run, double seconds)
+{
+    const double repetition = fmax(run, REPETITION_SECONDS) + RATES_SECONDS + run; /* one by the device's clock */
+    double gone = 0;
+    for (int n = 0; !enough(n, gone, seconds); n++)
+        gone += repetition;
+    return gone + 4 * run; /* the one that is checked, and those that warm up */
+}
+
 static clattn_status measure(struct device_run *r, struct peak *peak, const struct workload *w, double flops,
                              double seconds, struct result *result)
 {

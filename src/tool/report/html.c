@@ -71,6 +71,17 @@ static void write_summary(FILE *to, const struct report *report)
     fputs(".</p>\n", to);
 }
 
+/* To the minute; a file of anyone's may hold any text there. */
+static void write_date(FILE *to, const char *date)
+{
+    char day[11], time[6];
+    PUT_TEXT(day, date);
+    PUT_TEXT(time, strlen(date) > 11 ? date + 11 : "");
+    svg_text(to, day);
+    fputs(" ", to);
+    svg_text(to, time);
+}
+
 static void write_head(FILE *to, const struct report *report)
 {
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -83,7 +94,9 @@ static void write_head(FILE *to, const struct report *report)
     write_summary(to, report);
     fputs("<p class=\"quiet\">clattn ", to);
     svg_text(to, report->version);
-    fprintf(to, ", %.10s %.5s UTC, ", report->date, strlen(report->date) > 11 ? report->date + 11 : "");
+    fputs(", ", to);
+    write_date(to, report->date);
+    fputs(" UTC, ", to);
     svg_text(to, report->host);
     fputs("</p>\n<p class=\"quiet\">", to);
     write_code(to, report->command);
@@ -99,7 +112,9 @@ static void write_device(FILE *to, const struct report_device *d)
     svg_text(to, d->platform);
     fputs(", driver ", to);
     svg_text(to, d->driver);
-    fprintf(to, "; %s, %d compute units</p>\n<p>", d->type, (int)d->compute_units);
+    fputs("; ", to);
+    svg_text(to, d->type);
+    fprintf(to, ", %d compute units</p>\n<p>", (int)d->compute_units);
     if (isfinite(d->peak_gflops)) {
         fprintf(to, "multiply-add peak %.1f GFLOP/s", d->peak_gflops);
         if (isfinite(d->pair_gflops))

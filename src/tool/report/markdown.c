@@ -108,9 +108,13 @@ static void write_line(FILE *file, const struct result *r)
 
 void write_markdown(FILE *file, const struct report *report)
 {
+    char day[11]; /* the first ten characters of a date */
     fputs("clattn ", file);
     write_plain(file, report->version);
-    fprintf(file, ", %.10s, ", report->date);
+    fputs(", ", file);
+    PUT_TEXT(day, report->date);
+    write_plain(file, day);
+    fputs(", ", file);
     write_plain(file, report->host);
     write_warning(file, report->warning);
     fputs("\n", file);

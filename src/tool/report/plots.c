@@ -19,6 +19,24 @@ static bool plottable(double value)
     return value > 1e-12 && value < 1e15;
 }
 
+/* The frame of a chart, with margins for the numbers of the ordinate and for the titles; svg_end ends it. */
+static struct svg_chart begin_chart(FILE *to, double width, const char *title, const char *what,
+                                    struct svg_axis x, struct svg_axis y)
+{
+    struct svg_chart c = {.to = to,
+                          .width = width,
+                          .height = width * GOLDEN + 40,
+                          .left = 46,
+                          .right = 8,
+                          .top = 28,
+                          .bottom = 36,
+                          .x = x,
+                          .y = y};
+    svg_begin(to, c.width, c.height, title, what);
+    svg_frame(&c);
+    return c;
+}
+
 /* ---- roofline ---- */
 static const char *const storages[] = {"f32", "f16", "bf16", "mixed"};
 #define STORAGES 4
@@ -123,20 +141,14 @@ bool plot_roofline(FILE *to, const struct report *report, const struct report_de
             widen(x, report->lines[i].operations / report->lines[i].bytes);
             widen(y, report->lines[i].gflops);
         }
-    struct svg_chart c = {.to = to,
-                          .width = width,
-                          .height = width * GOLDEN + 40,
-                          .left = 46,
-                          .right = 8,
-                          .top = 28,
-                          .bottom = 36,
-                          .x = {.title = "operations per byte", .log = true},
-                          .y = {.title = "GFLOP/s", .log = true}};
-    svg_range(&c.x, x[0] / 2, x[1]);
-    svg_range(&c.y, y[0] / 1.3, y[1]);
-    svg_begin(to, c.width, c.height, "Roofline",
-              "Operations a second of each problem by its operations per byte, under the device's rates");
-    svg_frame(&c);
+    struct svg_axis density = {.title = "operations per byte", .log = true};
+    struct svg_axis speed = {.title = "GFLOP/s", .log = true};
+    svg_range(&density, x[0] / 2, x[1]);
+    svg_range(&speed, y[0] / 1.3, y[1]);
+    struct svg_chart c = begin_chart(
+        to, width, "Roofline",
+        "Operations a second of each problem by its operations per byte, under the device's rates", density,
+        speed);
     draw_roof(&c, "roof", peak, read);
     name_roof(&c, "multiply-add", peak);
     name_slope(&c, peak, read);
@@ -308,20 +320,13 @@ bool plot_lengths(FILE *to, const struct report *report, double width)
             widen(y, all[i].y[k]);
         }
     if (n > 0) {
-        struct svg_chart c = {.to = to,
-                              .width = width,
-                              .height = width * GOLDEN + 40,
-                              .left = 46,
-                              .right = 8,
-                              .top = 28,
-                              .bottom = 36,
-                              .x = {.title = "keys N", .log = true, .binary = true},
-                              .y = {.title = "ms", .log = true}};
-        svg_range(&c.x, x[0], x[1]);
-        svg_range(&c.y, y[0], y[1]);
-        svg_begin(to, c.width, c.height, "Time against length",
-                  "Milliseconds of problems that differ in their lengths alone");
-        svg_frame(&c);
+        struct svg_axis keys = {.title = "keys N", .log = true, .binary = true};
+        struct svg_axis time = {.title = "ms", .log = true};
+        svg_range(&keys, x[0], x[1]);
+        svg_range(&time, y[0], y[1]);
+        struct svg_chart c =
+            begin_chart(to, width, "Time against length",
+                        "Milliseconds of problems that differ in their lengths alone", keys, time);
         draw_series(&c, report, all, n);
         svg_end(to);
     }
