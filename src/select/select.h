@@ -14,6 +14,9 @@
 #undef F32
 _Static_assert(offsetof(struct select_args, pad) + sizeof(cl_int) == sizeof(struct select_args), "no padding at a struct's end");
 
+/* ---- check.c ---- */
+int64_t clattn__extended_keys(const clattn_select *select, const clattn_attention *problem); /* that a list's rows read, at most: extend.c */
+
 /* ---- list.c ---- */
 /* Write a status's sentence with details into text, if there is one, and return the status. */
 clattn_status clattn__refuse(char *text, size_t size, clattn_status status, const char *fmt, ...)
