@@ -30,7 +30,7 @@ WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_
 	tests/ref_rule.c tests/ref_extend.c tests/ref_select.c tests/ref_mass.c
 TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
 	src/tool/tensors.c src/tool/explain.c src/tool/names.c src/tool/select.c src/tool/select_report.c \
-	src/tool/selection.c src/tool/selection_check.c src/tool/list_files.c src/tool/delta.c \
+	src/tool/selection.c src/tool/selection_check.c src/tool/list_files.c src/tool/delta.c src/tool/extended.c \
 	src/tool/bench/baseline.c src/tool/bench/bench.c src/tool/bench/compare.c src/tool/bench/files.c \
 	src/tool/bench/isolate.c src/tool/bench/measure.c src/tool/bench/meter.c src/tool/bench/peak.c \
 	src/tool/bench/peers.c src/tool/bench/presets.c src/tool/bench/pruned.c src/tool/bench/reproduce.c \

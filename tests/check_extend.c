@@ -414,11 +414,154 @@ START_TEST(lists_of_noise)
 }
 END_TEST
 
+/* ---- misuse ---- */
+#define PLAN_MISUSES(X)                                                                                     \
+    X((t.s.extend = CLATTN_EXTEND_NONE, t.s.rope_positions = 0), BAD_SELECTOR, "extend is NONE; plain")      \
+    X(t.s.rope_positions = 63, BAD_COUNT, "rope_positions is 63; with rope 0 and extend 1 it is 64 or more") \
+    X(t.s.flags = CLATTN_GROW_WINDOW, BAD_FLAGS, "make it longer instead")                                  \
+    X(t.s.size = 1, BAD_STRUCT_SIZE, "clattn_select.size is 1")                                             \
+    X(t.a.dim = 15, BAD_DIM, "dim is 15")                                                                   \
+    X(t.a.heads = 0, BAD_HEADS, "heads is 0")                                                               \
+    X(t.a.pattern = clattn_causal(CLATTN_TOP_LEFT), BAD_CORNER, "the corner bottom right")                  \
+    X(t.a.pattern = clattn_mask("k <= q + 1", CLATTN_BOTTOM_RIGHT), BAD_CORNER, "causal alone")             \
+    X(t.a.pattern = clattn_window(9, 0, CLATTN_BOTTOM_RIGHT), BAD_CORNER, "causal alone")                   \
+    X(t.a.score = clattn_score("2 * score"), BAD_NORMALISER, "no score rule")                               \
+    X((t.a.weight = clattn_weight("relu(score)"), t.a.normaliser = CLATTN_L1), BAD_NORMALISER, "has the softmax") \
+    X((t.a.flags = CLATTN_PACKED, t.a.q_total = 90, t.a.kv_total = 260), BAD_FLAGS, "neither packed rows")  \
+    X(t.a.flags |= CLATTN_CALLER_WORKSPACE, BAD_FLAGS, "nor a caller's workspace")                          \
+    X(t.a.flags |= CLATTN_COUNT_TILES, BAD_FLAGS, "nor does it count tiles")                                \
+    X(strcpy(t.a.engine, "steam"), BAD_ENGINE, "steam")
+
+static void misuse_plan(struct trial t, clattn_status wanted, const char *words)
+{
+    char text[1024];
+    clattn_extend_plan *plan = (clattn_extend_plan *)ctx;
+    ck_assert_int_eq(clattn_extend_plan_create(&plan, ctx, &t.s, &t.a), wanted);
+    ck_assert_ptr_null(plan);
+    clattn_context_message(ctx, text, sizeof text);
+    ck_assert_msg(strstr(text, words) != NULL, "%s", text);
+}
+
+START_TEST(misused_plans)
+{
+    clattn_extend_plan *plan;
+    struct trial good;
+    begin(&good);
+    ck_assert_int_eq(clattn_extend_plan_create(NULL, ctx, &good.s, &good.a), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_extend_plan_create(&plan, NULL, &good.s, &good.a), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_extend_plan_create(&plan, ctx, NULL, &good.a), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_extend_plan_create(&plan, ctx, &good.s, NULL), CLATTN_NULL_ARGUMENT);
+#define MISUSE(change, status, words)                 \
+    {                                                 \
+        struct trial t = good;                        \
+        change;                                       \
+        misuse_plan(t, CLATTN_##status, words);       \
+    }
+    PLAN_MISUSES(MISUSE)
+    clattn_extend_plan_destroy(NULL);
+}
+END_TEST
+
+#define ENQUEUE_MISUSES(X)                                                   \
+    X(io.size = 3, BAD_STRUCT_SIZE, "clattn_extend_io.size is 3")            \
+    X(io.q = NULL, NULL_BUFFER, "io.q")                                      \
+    X(io.list = NULL, NULL_BUFFER, "io.list")                                \
+    X(io.rope_cos = NULL, NULL_BUFFER, "io.rope_cos")                        \
+    X(io.key_lengths = io.q, UNUSED_BUFFER, "io.key_lengths")                \
+    X(io.k = scarce, K_TOO_SMALL, "k has 16 bytes and needs 33280")          \
+    X(io.v = scarce, V_TOO_SMALL, "v has 16 bytes")                          \
+    X(io.o = scarce, O_TOO_SMALL, "o has 16 bytes")                          \
+    X(io.lse = scarce, LSE_TOO_SMALL, "lse has 16 bytes")                    \
+    X(io.list = scarce, LIST_TOO_SMALL, "list has 16 bytes")                 \
+    X(io.rope_sin = scarce, ROPE_TOO_SMALL, "rope_sin has 16 bytes")         \
+    X(io.o = io.q, OUTPUT_ALIASES_INPUT, "share bytes")
+
+static void misuse_enqueue(clattn_extend_plan *plan, const clattn_extend_io *io, clattn_status wanted, const char *words)
+{
+    char text[1024];
+    ck_assert_int_eq(clattn_enqueue_extend(plan, queue, io, 0, NULL, NULL), wanted);
+    clattn_context_message(ctx, text, sizeof text);
+    ck_assert_msg(strstr(text, words) != NULL, "%s", text);
+}
+
+START_TEST(misused_enqueues)
+{
+    static const char zeros[16];
+    char text[4096];
+    struct trial t;
+    clattn_extend_plan *plan;
+    clattn_extend_io good;
+    cl_mem scarce = buffer(zeros, sizeof zeros);
+    begin(&t);
+    make(&t);
+    open_io(&t, &good);
+    ck_assert_int_eq(clattn_extend_plan_create(&plan, ctx, &t.s, &t.a), CLATTN_OK);
+    ck_assert_int_eq(clattn_enqueue_extend(NULL, queue, &good, 0, NULL, NULL), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_enqueue_extend((clattn_extend_plan *)ctx, queue, &good, 0, NULL, NULL), CLATTN_BAD_HANDLE);
+    ck_assert_int_eq(clattn_enqueue_extend(plan, NULL, &good, 0, NULL, NULL), CLATTN_NULL_QUEUE);
+    ck_assert_int_eq(clattn_enqueue_extend(plan, queue, NULL, 0, NULL, NULL), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_enqueue_extend(plan, queue, &good, 1, NULL, NULL), CLATTN_BAD_WAIT_LIST);
+#define MISUSED(change, status, words)                    \
+    {                                                     \
+        clattn_extend_io io = good;                       \
+        change;                                           \
+        misuse_enqueue(plan, &io, CLATTN_##status, words); \
+    }
+    ENQUEUE_MISUSES(MISUSED)
+    ck_assert_int_eq(clattn_extend_plan_explain(NULL, text, sizeof text), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_extend_plan_explain(plan, NULL, 0), CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_extend_plan_explain(plan, text, 20), CLATTN_BUFFER_TOO_SHORT);
+    ck_assert_int_eq(clattn_extend_plan_explain(plan, text, sizeof text), CLATTN_OK);
+    ck_assert_msg(strstr(text, "12 lists, 12 a launch; 64 keys of each at most, at 400 positions") != NULL, "%s", text);
+    ck_assert_msg(strstr(text, "causal-br:lse:keylens") != NULL, "%s", text);
+    clattn_extend_plan_destroy(plan);
+    clReleaseMemObject(scarce);
+    close_io(&good);
+    end(&t);
+}
+END_TEST
+
+/* No rows at all: nothing to do, and an event all the same. */
+START_TEST(no_rows)
+{
+    struct trial t;
+    begin(&t);
+    t.a.q_len = _i ? 45 : 0;
+    t.a.batch = _i ? 0 : 2;
+    make(&t);
+    run(&t);
+    end(&t);
+}
+END_TEST
+
+/* The words of a selection, there and back. */
+START_TEST(words)
+{
+    static const char *const texts[] = {"extend=streaming/900", "extend=self/900/100/16", "extend=dynamic/900/300", "rope=relative/900:extend=self/900/7/3"};
+    static const char *const wrong[] = {"extend=", "extend=none", "extend=streaming", "extend=self/900/100", "extend=dynamic/900",
+                                        "extend=streaming/900/1", "extend=self/900/1/99999999999"};
+    char text[512], message[512], whole[256];
+    for (int n = 0; n < LEN(texts) + LEN(wrong); n++) {
+        const char *field = n < LEN(texts) ? texts[n] : wrong[n - LEN(texts)];
+        clattn_select s = CLATTN_SELECT_INIT;
+        clattn_attention a = CLATTN_ATTENTION_INIT;
+        snprintf(whole, sizeof whole, "attn:f32:h6/2:q64:k500:d64:causal-br:tree=256:%s", field);
+        clattn_status status = clattn_select_parse(&s, &a, whole, message, sizeof message);
+        ck_assert_msg(status == (n < LEN(texts) ? CLATTN_OK : CLATTN_PROBLEM_SYNTAX), "%s: %s", field, message);
+        if (n >= LEN(texts))
+            continue;
+        ck_assert_int_eq(clattn_select_print(&s, text, sizeof text), CLATTN_OK);
+        ck_assert_msg(strstr(text, field) != NULL, "%s: %s", field, text);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("extend");
     TCase *oracle = tcase_create("oracle"), *device = tcase_create("device");
     tcase_add_test(oracle, positions_by_hand);
+    tcase_add_test(oracle, words);
     tcase_add_checked_fixture(device, set_up, tear_down);
     tcase_add_loop_test(device, prefill, 0, 9);
     tcase_add_loop_test(device, decode, 0, 9);
@@ -428,6 +571,9 @@ int main(void)
     tcase_add_loop_test(device, values_bit_by_bit, 0, 3);
     tcase_add_test(device, unseen_keys_are_poison);
     tcase_add_test(device, lists_of_noise);
+    tcase_add_loop_test(device, no_rows, 0, 2);
+    tcase_add_test(device, misused_plans);
+    tcase_add_test(device, misused_enqueues);
     suite_add_tcase(suite, oracle);
     suite_add_tcase(suite, device);
     return run_suite(suite);
