@@ -275,10 +275,10 @@ START_TEST(types)
     if (_i >= 3)
         t.a.type_q = t.a.type_o = CLATTN_F32;
     t.a.q_len = _i % 2 ? 7 : 1;
-    t.a.dim = 24;
+    t.a.dim = 48; /* 24 pairs: sixteen, and eight */
     t.a.dim_v = 10;
-    t.a.q = (clattn_layout){3, 7 * 6 * 24, 24, 6 * 24};
-    t.a.k = (clattn_layout){2, 130 * 2 * 25, 25, 2 * 25};
+    t.a.q = (clattn_layout){3, 7 * 6 * 48, 48, 6 * 48};
+    t.a.k = (clattn_layout){2, 130 * 2 * 49, 49, 2 * 49};
     t.a.o = (clattn_layout){5, 7 * 6 * 11, 11, 6 * 11};
     check(&t);
 }

@@ -69,6 +69,7 @@ for selection in tree=4:bk=2:rope=relative/40 staged=4.8/2.4:rope=chunks/40; do
     clean select --check attn:f32:h1:q3:k40:d4:causal-br:$selection:bq=4/2:sink=2:near=3
 done
 clean run --delta 2 attn:f32:h1:q3:k40:d4:causal-br:streaming:near=3
+clean verify --problems 1 attn:f16:h2/1:q3:k40:d6:causal-br:lse:tree=4:bk=2:bq=2:sink=3:near=3:extend=streaming/40
 
 # the same kernel without its barriers
 mkdir -m 700 "$tmp/kernels"

@@ -117,14 +117,24 @@ static inline int turn_of_key(const struct extend_args *a, const struct extended
     return max(0, min(a->positions - 1, a->positions - 1 - back));
 }
 
-/* A row turned by a row of the tables, of every pair of columns d, d + DIM / 2. */
-#define TURN_ROW(T, from, to, turn)                                                  \
-    for (int d = lane; d < HALF; d += GROUP) {                                       \
-        const float x_ = LOAD1(T, from, d), y_ = LOAD1(T, from, d + HALF);           \
-        const float c_ = rope_cos[(long)(turn) * HALF + d];                          \
-        const float s_ = rope_sin[(long)(turn) * HALF + d];                          \
-        STORE1(T, MULTIPLY_ADD(x_, c_, -(y_ * s_)), to, d);                          \
-        STORE1(T, MULTIPLY_ADD(y_, c_, x_ * s_), to, d + HALF);                      \
+/* A row turned by a row of the tables, every pair of columns d, d + DIM / 2.  A group of one item takes sixteen pairs at a time. */
+#define TURN(T, SUFFIX, vector, load, from, to, d)                                                        \
+    {                                                                                                     \
+        const vector x_ = LOAD##SUFFIX(T, from, d), y_ = LOAD##SUFFIX(T, from, (d) + HALF);               \
+        const vector c_ = load(rope_cos, at_ + (d)), s_ = load(rope_sin, at_ + (d));                      \
+        STORE##SUFFIX(T, MULTIPLY_ADD(x_, c_, -(y_ * s_)), to, d);                                        \
+        STORE##SUFFIX(T, MULTIPLY_ADD(y_, c_, x_ * s_), to, (d) + HALF);                                  \
+    }
+#define AT1(p, i) ((p)[i])
+#define AT16(p, i) vload16(0, (p) + (i))
+#define WIDE (GROUP == 1 ? HALF / 16 * 16 : 0)
+#define TURN_ROW(T, from, to, turn)                                                                       \
+    {                                                                                                     \
+        const long at_ = (long)(turn) * HALF;                                                             \
+        for (int d = 0; d < WIDE; d += 16)                                                                \
+            TURN(T, 16, float16, AT16, from, to, d)                                                       \
+        for (int d = WIDE + lane; d < HALF; d += GROUP)                                                   \
+            TURN(T, 1, float, AT1, from, to, d)                                                           \
     }
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
@@ -162,7 +172,8 @@ extend_gather(const struct extend_args a, __global const STORED(T_Q) *restrict q
             __global const STORED(T_K) *k_from = k + a.k_at[0] + b * a.k_at[1] + kv_head * a.k_at[2] + key * a.k_at[3];
             __global const RAW(T_V) *v_from = (__global const RAW(T_V) *)v + a.v_at[0] + b * a.v_at[1] + kv_head * a.v_at[2] + key * a.v_at[3];
             __global RAW(T_V) *v_to = (__global RAW(T_V) *)new_v + to * DIM_V;
-            TURN_ROW(T_K, k_from, new_k + to * DIM, turn_of_key(&a, &x, place, key))
+            __global STORED(T_K) *k_to = new_k + to * DIM;
+            TURN_ROW(T_K, k_from, k_to, turn_of_key(&a, &x, place, key))
             for (int d = lane; d < DIM_V; d += GROUP)
                 v_to[d] = v_from[d];
         }

@@ -67,6 +67,9 @@ void clattn__select_sizes(struct clattn__select_shape *shape, const clattn_selec
 const char *clattn__select_tile(struct clattn__select_shape *shape, const clattn_device_facts *facts, const clattn_select *select,
                                 const clattn_attention *a);
 
+/* ---- delta.c ---- */
+uint32_t clattn__stored_whole(int32_t type, float x); /* the bits of a whole number from 0 to 7, for self-tests */
+
 /* ---- plan.c ---- */
 enum clattn__select_kernel {
     CLATTN__CANDIDATES, CLATTN__ROWS, CLATTN__SELECT_TREE, CLATTN__SCAN, CLATTN__BLOCKS, CLATTN__CERTIFY, CLATTN__CUT,
