@@ -397,6 +397,43 @@ START_TEST(unseen_keys_are_poison)
 }
 END_TEST
 
+/* Nor does what an earlier enqueue left behind shorter lists: numbers that are none, of full ones. */
+START_TEST(earlier_copies_never_matter)
+{
+    struct trial t;
+    struct verdict v;
+    clattn_extend_plan *plan;
+    clattn_extend_io io, earlier;
+    begin(&t);
+    t.s.scope = _i;
+    make(&t);
+    for (int64_t r = 0; r < t.list.batch * t.list.scopes * t.list.q_blocks; r++)
+        t.lists[t.list.counts_at / 4 + r] = 0;
+    open_io(&t, &io);
+    earlier = io;
+    float *none = malloc((size_t)t.w.k_count * sizeof *none);
+    for (int64_t i = 0; i < t.w.k_count; i++)
+        none[i] = NAN;
+    draw_lists(&t);
+    earlier.k = earlier.v = buffer(none, t.w.k_count * 4);
+    earlier.list = buffer(t.lists, (int64_t)t.list_bytes);
+    ck_assert_int_eq(clattn_extend_plan_create(&plan, ctx, &t.s, &t.w.problem), CLATTN_OK);
+    ck_assert_int_eq(clattn_enqueue_extend(plan, queue, &earlier, 0, NULL, NULL), CLATTN_OK);
+    ck_assert_int_eq(clattn_enqueue_extend(plan, queue, &io, 0, NULL, NULL), CLATTN_OK);
+    ck_assert_int_eq(clEnqueueReadBuffer(queue, io.o, CL_TRUE, 0, (size_t)t.w.o_count * 4, t.w.o, 0, NULL, NULL), CL_SUCCESS);
+    ck_assert_int_eq(clEnqueueReadBuffer(queue, io.lse, CL_TRUE, 0, (size_t)t.w.lse_count * 4, t.w.lse, 0, NULL, NULL), CL_SUCCESS);
+    memset(t.lists, 0, t.list_bytes);
+    workload_check(&t.w, INT64_MAX, &v);
+    ck_assert_msg(v.pass, "%s", v.where);
+    clReleaseMemObject(earlier.k);
+    clReleaseMemObject(earlier.list);
+    free(none);
+    close_io(&io);
+    clattn_extend_plan_destroy(plan);
+    end(&t);
+}
+END_TEST
+
 /* Lists that are not ones give wrong numbers, and nothing else. */
 START_TEST(lists_of_noise)
 {
@@ -570,6 +607,7 @@ int main(void)
     tcase_add_test(device, ranges);
     tcase_add_loop_test(device, values_bit_by_bit, 0, 3);
     tcase_add_test(device, unseen_keys_are_poison);
+    tcase_add_loop_test(device, earlier_copies_never_matter, 0, 3);
     tcase_add_test(device, lists_of_noise);
     tcase_add_loop_test(device, no_rows, 0, 2);
     tcase_add_test(device, misused_plans);
