@@ -324,6 +324,33 @@ START_TEST(edges)
 }
 END_TEST
 
+/* Any sizes, of every rule and scope in turn. */
+START_TEST(random_sizes)
+{
+    for (int n = 0; n < 12; n++) {
+        struct trial t;
+        begin(&t);
+        t.a.batch = 1 + below(3);
+        t.a.heads = 4;
+        t.a.q_len = 1 + below(40);
+        t.a.kv_len = 1 + below(200);
+        t.a.flags |= below(2) ? CLATTN_KEY_LENGTHS : 0;
+        t.s.scope = n % 3;
+        t.s.block_q = (int32_t)(1 + below(30));
+        t.s.stride_q = 1;
+        t.s.block_k = (int32_t)(1 + below(20));
+        t.s.budget = 1 + below(60);
+        t.s.sink = below(30);
+        t.s.window = below(50);
+        t.s.dense_below = below(3) ? 0 : below(200);
+        set_rule(&t, _i);
+        t.s.extend_length = _i == CLATTN_EXTEND_SELF ? 1 + below(150) : _i == CLATTN_EXTEND_DYNAMIC ? 4 * t.s.block_q + below(100) : 0;
+        t.s.extend_share = _i == CLATTN_EXTEND_SELF ? (int32_t)(1 + below(40)) : 0;
+        check(&t);
+    }
+}
+END_TEST
+
 /* More than a launch holds: 40 lists of 4000 keys, 2 MiB each with their values. */
 START_TEST(ranges)
 {
@@ -604,6 +631,7 @@ int main(void)
     tcase_add_loop_test(device, decode, 0, 9);
     tcase_add_loop_test(device, types, 0, 6);
     tcase_add_loop_test(device, edges, 0, 14);
+    tcase_add_loop_test(device, random_sizes, CLATTN_EXTEND_STREAMING, CLATTN_EXTEND_DYNAMIC + 1);
     tcase_add_test(device, ranges);
     tcase_add_loop_test(device, values_bit_by_bit, 0, 3);
     tcase_add_test(device, unseen_keys_are_poison);
