@@ -351,6 +351,19 @@ START_TEST(random_sizes)
 }
 END_TEST
 
+/* A score rule that knows no position. */
+START_TEST(soft_cap)
+{
+    struct trial t;
+    begin(&t);
+    t.a.n_scalars = 1;
+    t.a.scalars[0] = (clattn_scalar){"cap", CLATTN_F32, 0, 2};
+    t.a.score = clattn_score("cap * tanh(score / cap)");
+    t.a.scale = 1;
+    check(&t);
+}
+END_TEST
+
 /* More than a launch holds: 40 lists of 4000 keys, 2 MiB each with their values. */
 START_TEST(ranges)
 {
@@ -489,7 +502,8 @@ END_TEST
     X(t.a.pattern = clattn_causal(CLATTN_TOP_LEFT), BAD_CORNER, "the corner bottom right")                  \
     X(t.a.pattern = clattn_mask("k <= q + 1", CLATTN_BOTTOM_RIGHT), BAD_CORNER, "causal alone")             \
     X(t.a.pattern = clattn_window(9, 0, CLATTN_BOTTOM_RIGHT), BAD_CORNER, "causal alone")                   \
-    X(t.a.score = clattn_score("2 * score"), BAD_NORMALISER, "no score rule")                               \
+    X(t.a.score = clattn_score("score - 0.1 * (q - k)"), EXPR_NAME, "positions are the lists' own")         \
+    X(t.a.score = clattn_score("score * (h + 1)"), EXPR_NAME, "as a soft cap does")                         \
     X((t.a.weight = clattn_weight("relu(score)"), t.a.normaliser = CLATTN_L1), BAD_NORMALISER, "has the softmax") \
     X((t.a.flags = CLATTN_PACKED, t.a.q_total = 90, t.a.kv_total = 260), BAD_FLAGS, "neither packed rows")  \
     X(t.a.flags |= CLATTN_CALLER_WORKSPACE, BAD_FLAGS, "nor a caller's workspace")                          \
@@ -632,6 +646,7 @@ int main(void)
     tcase_add_loop_test(device, types, 0, 6);
     tcase_add_loop_test(device, edges, 0, 14);
     tcase_add_loop_test(device, random_sizes, CLATTN_EXTEND_STREAMING, CLATTN_EXTEND_DYNAMIC + 1);
+    tcase_add_test(device, soft_cap);
     tcase_add_test(device, ranges);
     tcase_add_loop_test(device, values_bit_by_bit, 0, 3);
     tcase_add_test(device, unseen_keys_are_poison);

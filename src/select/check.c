@@ -140,7 +140,8 @@ static int64_t most(int64_t a, int64_t b)
 int64_t clattn__extended_keys(const clattn_select *s, const clattn_attention *problem)
 {
     const int64_t listed = clattn__ceil_div(s->budget, s->block_k) * s->block_k;
-    const int64_t keys = most(s->sink + listed + s->window + most(s->block_q, 1) - 1, s->dense_below - 1);
+    const int64_t rows = s->block_q < problem->q_len ? s->block_q : most(problem->q_len, 1);
+    const int64_t keys = most(s->sink + listed + s->window + rows - 1, s->dense_below - 1);
     return keys < problem->kv_len ? keys : problem->kv_len;
 }
 

@@ -35,6 +35,22 @@ struct clattn_extend_plan {
 };
 
 /* ---- the problem ---- */
+/* Whether the score rule asks nothing but the score: positions of the copies are not the caller's. */
+static bool asks_score_alone(const clattn_attention *a)
+{
+    struct clattn__problem p;
+    clattn_attention scores = *a;
+    scores.pattern = clattn_full();
+    scores.list.size = 0;
+    bool alone = clattn__problem_resolve(&p, &scores, NULL, 0) == CLATTN_OK;
+    for (int i = CLATTN__INDEX_Q; alone && i < CLATTN__INDEX_SCORE; i++)
+        alone = !clattn__expr_uses_index(p.rules, (enum clattn__index)i);
+    for (int i = 0; alone && i < a->n_arrays; i++)
+        alone = !clattn__expr_uses_array(p.rules, i);
+    clattn__problem_free(&p);
+    return alone;
+}
+
 static clattn_status check_problem(clattn_extend_plan *plan)
 {
     const clattn_attention *a = &plan->problem.a;
@@ -49,8 +65,11 @@ static clattn_status check_problem(clattn_extend_plan *plan)
         !(plan->problem.bottom_right || square))
         return clattn__fail(plan->ctx, CLATTN_BAD_CORNER, CL_SUCCESS, "positions are counted from the newest row: the pattern must be "
                                                                       "causal alone, with the corner bottom right");
-    if (a->normaliser != CLATTN_SOFTMAX || clattn__expr_has(plan->problem.rules, CLATTN__SCORE))
-        return clattn__fail(plan->ctx, CLATTN_BAD_NORMALISER, CL_SUCCESS, "extended attention has the softmax and no score rule");
+    if (a->normaliser != CLATTN_SOFTMAX)
+        return clattn__fail(plan->ctx, CLATTN_BAD_NORMALISER, CL_SUCCESS, "extended attention has the softmax");
+    if (!asks_score_alone(a))
+        return clattn__fail(plan->ctx, CLATTN_EXPR_NAME, CL_SUCCESS,
+                            "a score rule of extended attention may name the score and scalars, as a soft cap does; positions are the lists' own");
     return CLATTN_OK;
 }
 
@@ -178,7 +197,7 @@ static clattn_status make_attention(clattn_extend_plan *plan)
         a.o = a.lse = dense;
     }
     a.pattern = clattn_causal(CLATTN_BOTTOM_RIGHT);
-    a.n_scalars = a.n_arrays = 0;
+    a.n_arrays = 0;
     a.list.size = 0;
     return clattn_plan_create(&plan->attention, plan->ctx, &a);
 }
