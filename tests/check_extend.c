@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * check_extend.c - attention over lists at positions of its own (clattn/extend.h), whole, against double precision: every row
- * of every rule, scope and type; what is copied, bit by bit; edges and misuse. */
+ * check_extend.c - attention over lists at positions of its own (clattn/extend.h), whole, against double
+ * precision: every row of every rule, scope and type; what is copied, bit by bit; edges and misuse. */
 #include "tests/draw.h"
 #include "tests/suite.h"
 #include "tool/workload.h"
@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define LEN(array) ((int)(sizeof(array) / sizeof((array)[0])))
-#define BASE 100.0
+#define BASE       100.0
 
 static clattn_context *ctx;
 static cl_command_queue queue;
@@ -106,11 +106,16 @@ static void make(struct trial *t)
     draw_lists(t);
     fill_tables(t);
     const clattn_list *l = &t->list;
-    t->e = (struct ref_extend){
-        .rule = t->s.extend, .sink = t->s.sink, .window = t->s.window, .dense_below = t->s.dense_below,
-        .share = t->s.extend_share, .length = t->s.extend_length, .base = BASE,
-        .list = {t->lists + l->counts_at / 4, t->lists + l->ids_at / 4, l->scopes, l->q_blocks, l->capacity, l->block_q,
-                 l->block_k, t->a.heads / l->scopes}};
+    t->e = (struct ref_extend){.rule = t->s.extend,
+                               .sink = t->s.sink,
+                               .window = t->s.window,
+                               .dense_below = t->s.dense_below,
+                               .share = t->s.extend_share,
+                               .length = t->s.extend_length,
+                               .base = BASE,
+                               .list = {t->lists + l->counts_at / 4, t->lists + l->ids_at / 4, l->scopes,
+                                        l->q_blocks, l->capacity, l->block_q, l->block_k,
+                                        t->a.heads / l->scopes}};
     t->w.extend = &t->e;
 }
 
@@ -127,8 +132,8 @@ static cl_mem buffer(const void *data, int64_t bytes)
     cl_int code;
     if (bytes == 0)
         return NULL;
-    cl_mem mem = clCreateBuffer(clattn_context_cl(ctx), CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, (size_t)bytes,
-                                (void *)(uintptr_t)data, &code);
+    cl_mem mem = clCreateBuffer(clattn_context_cl(ctx), CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR,
+                                (size_t)bytes, (void *)(uintptr_t)data, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
     return mem;
 }
@@ -152,7 +157,8 @@ static void open_io(const struct trial *t, clattn_extend_io *io)
 
 static void close_io(clattn_extend_io *io)
 {
-    cl_mem all[] = {io->q, io->k, io->v, io->o, io->lse, io->key_lengths, io->list, io->rope_cos, io->rope_sin};
+    cl_mem all[] = {io->q,           io->k,    io->v,        io->o,       io->lse,
+                    io->key_lengths, io->list, io->rope_cos, io->rope_sin};
     for (int i = 0; i < LEN(all); i++)
         if (all[i])
             clReleaseMemObject(all[i]);
@@ -161,7 +167,8 @@ static void close_io(clattn_extend_io *io)
 static void read_back(cl_mem mem, void *to, int64_t bytes, const cl_event *event)
 {
     if (mem)
-        ck_assert_int_eq(clEnqueueReadBuffer(queue, mem, CL_TRUE, 0, (size_t)bytes, to, 1, event, NULL), CL_SUCCESS);
+        ck_assert_int_eq(clEnqueueReadBuffer(queue, mem, CL_TRUE, 0, (size_t)bytes, to, 1, event, NULL),
+                         CL_SUCCESS);
 }
 
 static void run(struct trial *t)
@@ -193,7 +200,8 @@ static void check_rows(struct trial *t, int64_t rows)
     run(t);
     workload_check(&t->w, rows, &v);
     clattn_select_print(&t->s, words, sizeof words);
-    ck_assert_msg(v.pass, "%s: %s (%.2f of the bound; lse %g of %g)", words, v.where, v.ratio, v.lse_error, v.lse_bound);
+    ck_assert_msg(v.pass, "%s: %s (%.2f of the bound; lse %g of %g)", words, v.where, v.ratio, v.lse_error,
+                  v.lse_bound);
     ck_assert(workload_guards_intact(&t->w));
     end(t);
 }
@@ -211,16 +219,19 @@ static void set_rule(struct trial *t, int rule)
 }
 
 /* ---- the oracle ---- */
-/* One row at 100: InfiniteHiP's formula by hand, its number j of 6 keys before a window of 8: j + 100 - 8 - 6 + 1. */
+/* One row at 100: InfiniteHiP's formula by hand, its number j of 6 keys before a window of 8: j + 100 - 8 - 6
+ * + 1. */
 START_TEST(positions_by_hand)
 {
     static const int32_t count = 1, id = 5;
     struct ref_problem p = {.batch = 1, .heads = 1, .kv_heads = 1, .q_len = 1, .kv_len = 101};
-    struct ref_extend e = {.rule = REF_EXTEND_STREAMING, .sink = 2, .window = 8, .list = {&count, &id, 1, 1, 1, 1, 4, 1}};
+    struct ref_extend e = {
+        .rule = REF_EXTEND_STREAMING, .sink = 2, .window = 8, .list = {&count, &id, 1, 1, 1, 1, 4, 1}};
     static const struct {
         int64_t key, position;
         bool kept;
-    } rows[] = {{0, 87, true}, {1, 88, true}, {20, 89, true}, {23, 92, true}, {93, 93, true}, {100, 100, true}, {24, 93, false}, {92, 93, false}};
+    } rows[] = {{0, 87, true},  {1, 88, true},    {20, 89, true},  {23, 92, true},
+                {93, 93, true}, {100, 100, true}, {24, 93, false}, {92, 93, false}};
     for (int n = 0; n < LEN(rows); n++) {
         bool kept;
         const int64_t position = ref_extend_position(&p, &e, 0, 0, 0, rows[n].key, &kept);
@@ -291,18 +302,18 @@ START_TEST(edges)
         int32_t block_q, block_k;
         uint32_t flags;
     } rows[] = {
-        {45, 130, 0, 5, 20, 0, 16, 8, 0},                   /* no list */
-        {45, 130, 0, 0, 1, 0, 1, 8, 0},                     /* a row alone */
-        {45, 130, 24, 0, 0, 0, 16, 8, 0},                   /* a list alone */
-        {45, 130, 4096, 0, 0, 0, 16, 8, 0},                 /* of all keys */
-        {45, 130, 24, 300, 20, 0, 16, 8, 0},                /* sinks past the end */
-        {45, 130, 24, 5, 300, 0, 16, 8, 0},                 /* a window of all */
-        {45, 130, 21, 13, 7, 0, 11, 7, 0},                  /* odd sizes */
-        {45, 130, 24, 3, 5, 0, 64, 1, 0},                   /* one block of queries, keys one by one */
-        {45, 130, 128, 9, 12, 0, 9, 64, 0},                 /* sinks inside a block */
-        {45, 30, 24, 5, 8, 0, 16, 8, 0},                    /* rows before the first key */
-        {45, 0, 24, 5, 8, 0, 16, 8, 0},                     /* no keys */
-        {1, 1, 8, 1, 1, 0, 1, 1, 0},                        /* one */
+        {45, 130, 0, 5, 20, 0, 16, 8, 0},                    /* no list */
+        {45, 130, 0, 0, 1, 0, 1, 8, 0},                      /* a row alone */
+        {45, 130, 24, 0, 0, 0, 16, 8, 0},                    /* a list alone */
+        {45, 130, 4096, 0, 0, 0, 16, 8, 0},                  /* of all keys */
+        {45, 130, 24, 300, 20, 0, 16, 8, 0},                 /* sinks past the end */
+        {45, 130, 24, 5, 300, 0, 16, 8, 0},                  /* a window of all */
+        {45, 130, 21, 13, 7, 0, 11, 7, 0},                   /* odd sizes */
+        {45, 130, 24, 3, 5, 0, 64, 1, 0},                    /* one block of queries, keys one by one */
+        {45, 130, 128, 9, 12, 0, 9, 64, 0},                  /* sinks inside a block */
+        {45, 30, 24, 5, 8, 0, 16, 8, 0},                     /* rows before the first key */
+        {45, 0, 24, 5, 8, 0, 16, 8, 0},                      /* no keys */
+        {1, 1, 8, 1, 1, 0, 1, 1, 0},                         /* one */
         {33, 130, 24, 5, 20, 90, 16, 8, CLATTN_KEY_LENGTHS}, /* short entries are dense */
         {1, 130, 24, 5, 20, 131, 16, 8, 0},                  /* all are */
     };
@@ -344,7 +355,9 @@ START_TEST(random_sizes)
         t.s.window = below(50);
         t.s.dense_below = below(3) ? 0 : below(200);
         set_rule(&t, _i);
-        t.s.extend_length = _i == CLATTN_EXTEND_SELF ? 1 + below(150) : _i == CLATTN_EXTEND_DYNAMIC ? 4 * t.s.block_q + below(100) : 0;
+        t.s.extend_length = _i == CLATTN_EXTEND_SELF      ? 1 + below(150)
+                            : _i == CLATTN_EXTEND_DYNAMIC ? 4 * t.s.block_q + below(100)
+                                                          : 0;
         t.s.extend_share = _i == CLATTN_EXTEND_SELF ? (int32_t)(1 + below(40)) : 0;
         check(&t);
     }
@@ -403,7 +416,9 @@ START_TEST(values_bit_by_bit)
     const size_t bytes = 19 * (size_t)workload_type_bytes(_i);
     for (int64_t r = 0; r < 2 * 6 * 45; r++) {
         const int64_t key = t.lists[t.list.ids_at / 4 + r], v_row = r / 45 / 3 * 130 + key;
-        ck_assert_msg(!memcmp((char *)t.w.o + (size_t)r * bytes, (char *)t.w.v + (size_t)v_row * bytes, bytes), "row %d", (int)r);
+        ck_assert_msg(
+            !memcmp((char *)t.w.o + (size_t)r * bytes, (char *)t.w.v + (size_t)v_row * bytes, bytes),
+            "row %d", (int)r);
     }
     end(&t);
 }
@@ -460,8 +475,12 @@ START_TEST(earlier_copies_never_matter)
     ck_assert_int_eq(clattn_extend_plan_create(&plan, ctx, &t.s, &t.w.problem), CLATTN_OK);
     ck_assert_int_eq(clattn_enqueue_extend(plan, queue, &earlier, 0, NULL, NULL), CLATTN_OK);
     ck_assert_int_eq(clattn_enqueue_extend(plan, queue, &io, 0, NULL, NULL), CLATTN_OK);
-    ck_assert_int_eq(clEnqueueReadBuffer(queue, io.o, CL_TRUE, 0, (size_t)t.w.o_count * 4, t.w.o, 0, NULL, NULL), CL_SUCCESS);
-    ck_assert_int_eq(clEnqueueReadBuffer(queue, io.lse, CL_TRUE, 0, (size_t)t.w.lse_count * 4, t.w.lse, 0, NULL, NULL), CL_SUCCESS);
+    ck_assert_int_eq(
+        clEnqueueReadBuffer(queue, io.o, CL_TRUE, 0, (size_t)t.w.o_count * 4, t.w.o, 0, NULL, NULL),
+        CL_SUCCESS);
+    ck_assert_int_eq(
+        clEnqueueReadBuffer(queue, io.lse, CL_TRUE, 0, (size_t)t.w.lse_count * 4, t.w.lse, 0, NULL, NULL),
+        CL_SUCCESS);
     memset(t.lists, 0, t.list_bytes);
     workload_check(&t.w, INT64_MAX, &v);
     ck_assert_msg(v.pass, "%s", v.where);
@@ -483,7 +502,9 @@ START_TEST(lists_of_noise)
     make(&t);
     for (int turn = 0; turn < 3; turn++) {
         for (uint64_t i = 0; i < t.list_bytes / 4; i++)
-            t.lists[i] = turn == 0 ? (int32_t)random_bits() : turn == 1 ? (int32_t)below(300) - 100 : INT32_MAX;
+            t.lists[i] = turn == 0   ? (int32_t)random_bits()
+                         : turn == 1 ? (int32_t)below(300) - 100
+                                     : INT32_MAX;
         run(&t);
         ck_assert(workload_guards_intact(&t.w));
     }
@@ -492,22 +513,23 @@ START_TEST(lists_of_noise)
 END_TEST
 
 /* ---- misuse ---- */
-#define PLAN_MISUSES(X)                                                                                     \
+#define PLAN_MISUSES(X)                                                                                      \
     X((t.s.extend = CLATTN_EXTEND_NONE, t.s.rope_positions = 0), BAD_SELECTOR, "extend is NONE; plain")      \
     X(t.s.rope_positions = 63, BAD_COUNT, "rope_positions is 63; with rope 0 and extend 1 it is 64 or more") \
-    X(t.s.flags = CLATTN_GROW_WINDOW, BAD_FLAGS, "make it longer instead")                                  \
-    X(t.s.size = 1, BAD_STRUCT_SIZE, "clattn_select.size is 1")                                             \
-    X(t.a.dim = 15, BAD_DIM, "dim is 15")                                                                   \
-    X(t.a.heads = 0, BAD_HEADS, "heads is 0")                                                               \
-    X(t.a.pattern = clattn_causal(CLATTN_TOP_LEFT), BAD_CORNER, "the corner bottom right")                  \
-    X(t.a.pattern = clattn_mask("k <= q + 1", CLATTN_BOTTOM_RIGHT), BAD_CORNER, "causal alone")             \
-    X(t.a.pattern = clattn_window(9, 0, CLATTN_BOTTOM_RIGHT), BAD_CORNER, "causal alone")                   \
-    X(t.a.score = clattn_score("score - 0.1 * (q - k)"), EXPR_NAME, "positions are the lists' own")         \
-    X(t.a.score = clattn_score("score * (h + 1)"), EXPR_NAME, "as a soft cap does")                         \
-    X((t.a.weight = clattn_weight("relu(score)"), t.a.normaliser = CLATTN_L1), BAD_NORMALISER, "has the softmax") \
-    X((t.a.flags = CLATTN_PACKED, t.a.q_total = 90, t.a.kv_total = 260), BAD_FLAGS, "neither packed rows")  \
-    X(t.a.flags |= CLATTN_CALLER_WORKSPACE, BAD_FLAGS, "nor a caller's workspace")                          \
-    X(t.a.flags |= CLATTN_COUNT_TILES, BAD_FLAGS, "nor does it count tiles")                                \
+    X(t.s.flags = CLATTN_GROW_WINDOW, BAD_FLAGS, "make it longer instead")                                   \
+    X(t.s.size = 1, BAD_STRUCT_SIZE, "clattn_select.size is 1")                                              \
+    X(t.a.dim = 15, BAD_DIM, "dim is 15")                                                                    \
+    X(t.a.heads = 0, BAD_HEADS, "heads is 0")                                                                \
+    X(t.a.pattern = clattn_causal(CLATTN_TOP_LEFT), BAD_CORNER, "the corner bottom right")                   \
+    X(t.a.pattern = clattn_mask("k <= q + 1", CLATTN_BOTTOM_RIGHT), BAD_CORNER, "causal alone")              \
+    X(t.a.pattern = clattn_window(9, 0, CLATTN_BOTTOM_RIGHT), BAD_CORNER, "causal alone")                    \
+    X(t.a.score = clattn_score("score - 0.1 * (q - k)"), EXPR_NAME, "positions are the lists' own")          \
+    X(t.a.score = clattn_score("score * (h + 1)"), EXPR_NAME, "as a soft cap does")                          \
+    X((t.a.weight = clattn_weight("relu(score)"), t.a.normaliser = CLATTN_L1), BAD_NORMALISER,               \
+      "has the softmax")                                                                                     \
+    X((t.a.flags = CLATTN_PACKED, t.a.q_total = 90, t.a.kv_total = 260), BAD_FLAGS, "neither packed rows")   \
+    X(t.a.flags |= CLATTN_CALLER_WORKSPACE, BAD_FLAGS, "nor a caller's workspace")                           \
+    X(t.a.flags |= CLATTN_COUNT_TILES, BAD_FLAGS, "nor does it count tiles")                                 \
     X(strcpy(t.a.engine, "steam"), BAD_ENGINE, "steam")
 
 static void misuse_plan(struct trial t, clattn_status wanted, const char *words)
@@ -529,32 +551,33 @@ START_TEST(misused_plans)
     ck_assert_int_eq(clattn_extend_plan_create(&plan, NULL, &good.s, &good.a), CLATTN_NULL_ARGUMENT);
     ck_assert_int_eq(clattn_extend_plan_create(&plan, ctx, NULL, &good.a), CLATTN_NULL_ARGUMENT);
     ck_assert_int_eq(clattn_extend_plan_create(&plan, ctx, &good.s, NULL), CLATTN_NULL_ARGUMENT);
-#define MISUSE(change, status, words)                 \
-    {                                                 \
-        struct trial t = good;                        \
-        change;                                       \
-        misuse_plan(t, CLATTN_##status, words);       \
+#define MISUSE(change, status, words)                                                                        \
+    {                                                                                                        \
+        struct trial t = good;                                                                               \
+        change;                                                                                              \
+        misuse_plan(t, CLATTN_##status, words);                                                              \
     }
     PLAN_MISUSES(MISUSE)
     clattn_extend_plan_destroy(NULL);
 }
 END_TEST
 
-#define ENQUEUE_MISUSES(X)                                                   \
-    X(io.size = 3, BAD_STRUCT_SIZE, "clattn_extend_io.size is 3")            \
-    X(io.q = NULL, NULL_BUFFER, "io.q")                                      \
-    X(io.list = NULL, NULL_BUFFER, "io.list")                                \
-    X(io.rope_cos = NULL, NULL_BUFFER, "io.rope_cos")                        \
-    X(io.key_lengths = io.q, UNUSED_BUFFER, "io.key_lengths")                \
-    X(io.k = scarce, K_TOO_SMALL, "k has 16 bytes and needs 33280")          \
-    X(io.v = scarce, V_TOO_SMALL, "v has 16 bytes")                          \
-    X(io.o = scarce, O_TOO_SMALL, "o has 16 bytes")                          \
-    X(io.lse = scarce, LSE_TOO_SMALL, "lse has 16 bytes")                    \
-    X(io.list = scarce, LIST_TOO_SMALL, "list has 16 bytes")                 \
-    X(io.rope_sin = scarce, ROPE_TOO_SMALL, "rope_sin has 16 bytes")         \
+#define ENQUEUE_MISUSES(X)                                                                                   \
+    X(io.size = 3, BAD_STRUCT_SIZE, "clattn_extend_io.size is 3")                                            \
+    X(io.q = NULL, NULL_BUFFER, "io.q")                                                                      \
+    X(io.list = NULL, NULL_BUFFER, "io.list")                                                                \
+    X(io.rope_cos = NULL, NULL_BUFFER, "io.rope_cos")                                                        \
+    X(io.key_lengths = io.q, UNUSED_BUFFER, "io.key_lengths")                                                \
+    X(io.k = scarce, K_TOO_SMALL, "k has 16 bytes and needs 33280")                                          \
+    X(io.v = scarce, V_TOO_SMALL, "v has 16 bytes")                                                          \
+    X(io.o = scarce, O_TOO_SMALL, "o has 16 bytes")                                                          \
+    X(io.lse = scarce, LSE_TOO_SMALL, "lse has 16 bytes")                                                    \
+    X(io.list = scarce, LIST_TOO_SMALL, "list has 16 bytes")                                                 \
+    X(io.rope_sin = scarce, ROPE_TOO_SMALL, "rope_sin has 16 bytes")                                         \
     X(io.o = io.q, OUTPUT_ALIASES_INPUT, "share bytes")
 
-static void misuse_enqueue(clattn_extend_plan *plan, const clattn_extend_io *io, clattn_status wanted, const char *words)
+static void misuse_enqueue(clattn_extend_plan *plan, const clattn_extend_io *io, clattn_status wanted,
+                           const char *words)
 {
     char text[1024];
     ck_assert_int_eq(clattn_enqueue_extend(plan, queue, io, 0, NULL, NULL), wanted);
@@ -575,22 +598,24 @@ START_TEST(misused_enqueues)
     open_io(&t, &good);
     ck_assert_int_eq(clattn_extend_plan_create(&plan, ctx, &t.s, &t.a), CLATTN_OK);
     ck_assert_int_eq(clattn_enqueue_extend(NULL, queue, &good, 0, NULL, NULL), CLATTN_NULL_ARGUMENT);
-    ck_assert_int_eq(clattn_enqueue_extend((clattn_extend_plan *)ctx, queue, &good, 0, NULL, NULL), CLATTN_BAD_HANDLE);
+    ck_assert_int_eq(clattn_enqueue_extend((clattn_extend_plan *)ctx, queue, &good, 0, NULL, NULL),
+                     CLATTN_BAD_HANDLE);
     ck_assert_int_eq(clattn_enqueue_extend(plan, NULL, &good, 0, NULL, NULL), CLATTN_NULL_QUEUE);
     ck_assert_int_eq(clattn_enqueue_extend(plan, queue, NULL, 0, NULL, NULL), CLATTN_NULL_ARGUMENT);
     ck_assert_int_eq(clattn_enqueue_extend(plan, queue, &good, 1, NULL, NULL), CLATTN_BAD_WAIT_LIST);
-#define MISUSED(change, status, words)                    \
-    {                                                     \
-        clattn_extend_io io = good;                       \
-        change;                                           \
-        misuse_enqueue(plan, &io, CLATTN_##status, words); \
+#define MISUSED(change, status, words)                                                                       \
+    {                                                                                                        \
+        clattn_extend_io io = good;                                                                          \
+        change;                                                                                              \
+        misuse_enqueue(plan, &io, CLATTN_##status, words);                                                   \
     }
     ENQUEUE_MISUSES(MISUSED)
     ck_assert_int_eq(clattn_extend_plan_explain(NULL, text, sizeof text), CLATTN_NULL_ARGUMENT);
     ck_assert_int_eq(clattn_extend_plan_explain(plan, NULL, 0), CLATTN_NULL_ARGUMENT);
     ck_assert_int_eq(clattn_extend_plan_explain(plan, text, 20), CLATTN_BUFFER_TOO_SHORT);
     ck_assert_int_eq(clattn_extend_plan_explain(plan, text, sizeof text), CLATTN_OK);
-    ck_assert_msg(strstr(text, "12 lists, 12 a launch; 64 keys of each at most, at 400 positions") != NULL, "%s", text);
+    ck_assert_msg(strstr(text, "12 lists, 12 a launch; 64 keys of each at most, at 400 positions") != NULL,
+                  "%s", text);
     ck_assert_msg(strstr(text, "causal-br:lse:keylens") != NULL, "%s", text);
     clattn_extend_plan_destroy(plan);
     clReleaseMemObject(scarce);
@@ -615,9 +640,15 @@ END_TEST
 /* The words of a selection, there and back. */
 START_TEST(words)
 {
-    static const char *const texts[] = {"extend=streaming/900", "extend=self/900/100/16", "extend=dynamic/900/300", "rope=relative/900:extend=self/900/7/3"};
-    static const char *const wrong[] = {"extend=", "extend=none", "extend=streaming", "extend=self/900/100", "extend=dynamic/900",
-                                        "extend=streaming/900/1", "extend=self/900/1/99999999999"};
+    static const char *const texts[] = {"extend=streaming/900", "extend=self/900/100/16",
+                                        "extend=dynamic/900/300", "rope=relative/900:extend=self/900/7/3"};
+    static const char *const wrong[] = {"extend=",
+                                        "extend=none",
+                                        "extend=streaming",
+                                        "extend=self/900/100",
+                                        "extend=dynamic/900",
+                                        "extend=streaming/900/1",
+                                        "extend=self/900/1/99999999999"};
     char text[512], message[512], whole[256];
     for (int n = 0; n < LEN(texts) + LEN(wrong); n++) {
         const char *field = n < LEN(texts) ? texts[n] : wrong[n - LEN(texts)];
@@ -625,7 +656,8 @@ START_TEST(words)
         clattn_attention a = CLATTN_ATTENTION_INIT;
         snprintf(whole, sizeof whole, "attn:f32:h6/2:q64:k500:d64:causal-br:tree=256:%s", field);
         clattn_status status = clattn_select_parse(&s, &a, whole, message, sizeof message);
-        ck_assert_msg(status == (n < LEN(texts) ? CLATTN_OK : CLATTN_PROBLEM_SYNTAX), "%s: %s", field, message);
+        ck_assert_msg(status == (n < LEN(texts) ? CLATTN_OK : CLATTN_PROBLEM_SYNTAX), "%s: %s", field,
+                      message);
         if (n >= LEN(texts))
             continue;
         ck_assert_int_eq(clattn_select_print(&s, text, sizeof text), CLATTN_OK);

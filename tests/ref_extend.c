@@ -41,7 +41,8 @@ static int64_t window_begin(const struct ref_problem *p, const struct ref_extend
     return ref_k_len(p, b) < e->dense_below ? 0 : larger(0, block_first(p, e, b, i) - e->window + 1);
 }
 
-static bool is_kept(const struct ref_problem *p, const struct ref_extend *e, int64_t b, int64_t h, int64_t i, int64_t t)
+static bool is_kept(const struct ref_problem *p, const struct ref_extend *e, int64_t b, int64_t h, int64_t i,
+                    int64_t t)
 {
     return t >= window_begin(p, e, b, i) || t < e->sink || is_listed(e, b, h, i, t);
 }
@@ -53,7 +54,8 @@ static int64_t floor_div(int64_t a, int64_t b)
 }
 
 /* Keys before `end' that are kept. */
-static int64_t count_kept(const struct ref_problem *p, const struct ref_extend *e, int64_t b, int64_t h, int64_t i, int64_t end)
+static int64_t count_kept(const struct ref_problem *p, const struct ref_extend *e, int64_t b, int64_t h,
+                          int64_t i, int64_t end)
 {
     int64_t n = 0;
     for (int64_t t = 0; t < end; t++)
@@ -62,10 +64,11 @@ static int64_t count_kept(const struct ref_problem *p, const struct ref_extend *
 }
 
 /* number: of the key among those that are kept; n: that are kept before the window. */
-static int64_t position_of(const struct ref_problem *p, const struct ref_extend *e, int64_t b, int64_t i, int64_t t, int64_t number,
-                           int64_t n)
+static int64_t position_of(const struct ref_problem *p, const struct ref_extend *e, int64_t b, int64_t i,
+                           int64_t t, int64_t number, int64_t n)
 {
-    const int64_t first = block_first(p, e, b, i), last = block_last(p, e, b, i), begin = window_begin(p, e, b, i), v = e->length / 4;
+    const int64_t first = block_first(p, e, b, i), last = block_last(p, e, b, i),
+                  begin = window_begin(p, e, b, i), v = e->length / 4;
     if (e->rule == REF_EXTEND_STREAMING)
         return t >= begin ? t : begin - n + number;
     if (e->rule == REF_EXTEND_SELF)
@@ -75,23 +78,25 @@ static int64_t position_of(const struct ref_problem *p, const struct ref_extend 
     return larger(last - e->length, floor_div((t - first + v) * (e->length - v), first - v) + first - v);
 }
 
-int64_t ref_extend_position(const struct ref_problem *p, const struct ref_extend *e, int64_t b, int64_t h, int64_t i, int64_t t,
-                            bool *kept)
+int64_t ref_extend_position(const struct ref_problem *p, const struct ref_extend *e, int64_t b, int64_t h,
+                            int64_t i, int64_t t, bool *kept)
 {
     if (kept)
         *kept = is_kept(p, e, b, h, i, t) && t <= i + ref_k_len(p, b) - p->q_len;
-    return position_of(p, e, b, i, t, count_kept(p, e, b, h, i, t), count_kept(p, e, b, h, i, window_begin(p, e, b, i)));
+    return position_of(p, e, b, i, t, count_kept(p, e, b, h, i, t),
+                       count_kept(p, e, b, h, i, window_begin(p, e, b, i)));
 }
 
 /* ---- scores ---- */
-/* An element of a row, turned, and by how much a device may be off: a table's entry by 2^-25, products and their sum by 3
- * roundings of f32, what is stored by one of its type. */
+/* An element of a row, turned, and by how much a device may be off: a table's entry by 2^-25, products and
+ * their sum by 3 roundings of f32, what is stored by one of its type. */
 struct turned {
     double value, error;
 };
 
 /* A pair's first element, or its second. */
-static struct turned turn(const struct ref_tensor *from, int64_t at, int64_t half, bool second, double cosine, double sine)
+static struct turned turn(const struct ref_tensor *from, int64_t at, int64_t half, bool second, double cosine,
+                          double sine)
 {
     static const double units[] = {0, 0x1p-11, 0x1p-8}, tiniest[] = {0x1p-149, 0x1p-25, 0x1p-134};
     const double x = ref_widen(from->type, from->data, at), y = ref_widen(from->type, from->data, at + half);
@@ -105,16 +110,18 @@ static struct turned turn(const struct ref_tensor *from, int64_t at, int64_t hal
 /* The product of a pair of columns. */
 static void add_product(struct ref_pair *pair, struct turned x, struct turned y, double scale)
 {
-    const double error = fabs(scale) * (fabs(x.value) * y.error + fabs(y.value) * x.error + x.error * y.error);
+    const double error =
+        fabs(scale) * (fabs(x.value) * y.error + fabs(y.value) * x.error + x.error * y.error);
     pair->raw += scale * x.value * y.value;
     pair->size += fabs(scale * x.value * y.value) + error;
     pair->turned += error;
 }
 
-void ref_extend_pairs(const struct ref_problem *p, const struct ref_extend *e, int64_t b, int64_t h, int64_t i,
-                      struct ref_pair *pairs)
+void ref_extend_pairs(const struct ref_problem *p, const struct ref_extend *e, int64_t b, int64_t h,
+                      int64_t i, struct ref_pair *pairs)
 {
-    const int64_t q0 = ref_row_at(&p->q, NULL, b, h, i), own = i + ref_k_len(p, b) - p->q_len, half = p->dim / 2;
+    const int64_t q0 = ref_row_at(&p->q, NULL, b, h, i), own = i + ref_k_len(p, b) - p->q_len,
+                  half = p->dim / 2;
     const int64_t n = count_kept(p, e, b, h, i, window_begin(p, e, b, i));
     int64_t number = 0;
     for (int64_t t = 0; t < ref_k_len(p, b); t++) {

@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: MIT
- * extend.cl - what a list's rows read, behind each other and turned by new positions, so that attention over it is causal
- * attention of a short text; and its results back to where they belong (clattn/extend.h).
+ * extend.cl - what a list's rows read, behind each other and turned by new positions, so that attention over
+ * it is causal attention of a short text; and its results back to where they belong (clattn/extend.h).
  *
- *     keys of a list    sinks and listed blocks before the window, rising (far); then all from the window's first key on
+ *     keys of a list    sinks and listed blocks before the window, rising (far); then all from the window's
+ *                       first key on
  *     extend_gather     item: some columns of a strip of rows
- *                       k, v [list][kv head][keys][DIM], [DIM_V]; q [list][head][rows][DIM], the last rows of each; lengths [list]
+ *                       k, v [list][kv head][keys][DIM], [DIM_V]; q [list][head][rows][DIM], the last rows
+ *                       of each; lengths [list]
  *     extend_scatter    item: some columns of a row of o [list][head][rows][DIM_V]; lse [list][head][rows]
  *
- * Positions are counted from the newest row of the list's block, which stands at the tables' last one; rotation knows
- * differences alone.  Of a rising list all blocks but the one that sinks end in and the one that the window begins in are
- * whole, so a key's place is found without a sum over blocks.  No list is trusted: blocks and places are clamped.
+ * Positions are counted from the newest row of the list's block, which stands at the tables' last one;
+ * rotation knows differences alone.  Of a rising list all blocks but the one that sinks end in and the one
+ * that the window begins in are whole, so a key's place is found without a sum over blocks.  No list is
+ * trusted: blocks and places are clamped.
  *
- * -D parameters: T_Q, T_K, T_V, T_O storage, DIM, DIM_V, EXTEND (1 streaming, 2 self, 3 dynamic), KEY_LENGTHS, LSE,
- * GROUP items of a work-group, STRIP rows of one.
+ * -D parameters: T_Q, T_K, T_V, T_O storage, DIM, DIM_V, EXTEND (1 streaming, 2 self, 3 dynamic),
+ * KEY_LENGTHS, LSE, GROUP items of a work-group, STRIP rows of one.
  */
-#if !defined(T_Q) || !defined(T_K) || !defined(T_V) || !defined(T_O) || !defined(DIM) || !defined(DIM_V) || \
+#if !defined(T_Q) || !defined(T_K) || !defined(T_V) || !defined(T_O) || !defined(DIM) || !defined(DIM_V) ||  \
     !defined(EXTEND) || !defined(KEY_LENGTHS) || !defined(LSE) || !defined(GROUP) || !defined(STRIP)
 #error "extend.cl: T_Q, T_K, T_V, T_O, DIM, DIM_V, EXTEND, KEY_LENGTHS, LSE, GROUP, STRIP must be defined"
 #endif
@@ -35,7 +38,7 @@ struct extended {
     int sinks, far, n;        /* keys: sinks; all before the window; all */
     int skipped;              /* keys of the first listed block that are sinks */
     int k_len;
-    __global const int *ids;  /* from the first block that has a key behind the sinks */
+    __global const int *ids; /* from the first block that has a key behind the sinks */
 };
 
 static inline int blocks_before(__global const int *ids, int count, int block)
@@ -60,7 +63,8 @@ static inline struct extended place_list(const struct extend_args *a, int number
 }
 
 /* Which keys a list's rows read. */
-static inline struct extended find_keys(const struct extend_args *a, int number, __global const int *data, int k_len)
+static inline struct extended find_keys(const struct extend_args *a, int number, __global const int *data,
+                                        int k_len)
 {
     struct extended x = place_list(a, number);
     const int bk = a->list.block_k, count = max(0, min(data[a->list.counts_at + number], a->list.capacity));
@@ -70,7 +74,8 @@ static inline struct extended find_keys(const struct extend_args *a, int number,
     x.last = x.first + x.rows - 1;
     x.near = k_len < a->dense_below ? 0 : max(0, x.first - a->window + 1);
     x.sinks = min(a->sink, x.near);
-    const int from = blocks_before(ids, count, a->sink / bk), to = blocks_before(ids, count, (x.near + bk - 1) / bk);
+    const int from = blocks_before(ids, count, a->sink / bk),
+              to = blocks_before(ids, count, (x.near + bk - 1) / bk);
     int listed = 0;
     x.skipped = 0;
     x.ids = ids + from;
@@ -106,46 +111,49 @@ static inline int turn_of_key(const struct extend_args *a, const struct extended
 #if EXTEND == 1
     const int back = x->n - 1 - place;
 #elif EXTEND == 2
-    const int back = x->last - (key >= x->last - a->length ? key
-                                : max(0, (int)floor_div(key - x->first, a->share) + x->first));
+    const int shared = max(0, (int)floor_div(key - x->first, a->share) + x->first);
+    const int back = x->last - (key >= x->last - a->length ? key : shared);
 #else
     const long kept = a->length / 4, far = a->length - kept;
     const int whole = x->last <= a->length || key >= x->last - kept;
-    const int back = x->last - (whole ? key : max(x->last - a->length,
-        (int)(floor_div((key - x->first + kept) * far, x->first - kept) + x->first - kept)));
+    const long begin = x->first - kept; /* 0 or less where all is whole */
+    const int squeezed = whole ? key : (int)(floor_div((key - begin) * far, begin) + begin);
+    const int back = x->last - max(squeezed, whole ? 0 : x->last - a->length);
 #endif
     return max(0, min(a->positions - 1, a->positions - 1 - back));
 }
 
-/* A row turned by a row of the tables, every pair of columns d, d + DIM / 2.  A group of one item takes sixteen pairs at a time. */
-#define TURN(T, SUFFIX, vector, load, from, to, d)                                                        \
-    {                                                                                                     \
-        const vector x_ = LOAD##SUFFIX(T, from, d), y_ = LOAD##SUFFIX(T, from, (d) + HALF);               \
-        const vector c_ = load(rope_cos, at_ + (d)), s_ = load(rope_sin, at_ + (d));                      \
-        STORE##SUFFIX(T, MULTIPLY_ADD(x_, c_, -(y_ * s_)), to, d);                                        \
-        STORE##SUFFIX(T, MULTIPLY_ADD(y_, c_, x_ * s_), to, (d) + HALF);                                  \
+/* A row turned by a row of the tables, every pair of columns d, d + DIM / 2.  A group of one item takes
+ * sixteen pairs at a time. */
+#define TURN(T, SUFFIX, vector, load, from, to, d)                                                           \
+    {                                                                                                        \
+        const vector x_ = LOAD##SUFFIX(T, from, d), y_ = LOAD##SUFFIX(T, from, (d) + HALF);                  \
+        const vector c_ = load(rope_cos, at_ + (d)), s_ = load(rope_sin, at_ + (d));                         \
+        STORE##SUFFIX(T, MULTIPLY_ADD(x_, c_, -(y_ * s_)), to, d);                                           \
+        STORE##SUFFIX(T, MULTIPLY_ADD(y_, c_, x_ * s_), to, (d) + HALF);                                     \
     }
-#define AT1(p, i) ((p)[i])
+#define AT1(p, i)  ((p)[i])
 #define AT16(p, i) vload16(0, (p) + (i))
-#define WIDE (GROUP == 1 ? HALF / 16 * 16 : 0)
-#define TURN_ROW(T, from, to, turn)                                                                       \
-    {                                                                                                     \
-        const long at_ = (long)(turn) * HALF;                                                             \
-        for (int d = 0; d < WIDE; d += 16)                                                                \
-            TURN(T, 16, float16, AT16, from, to, d)                                                       \
-        for (int d = WIDE + lane; d < HALF; d += GROUP)                                                   \
-            TURN(T, 1, float, AT1, from, to, d)                                                           \
+#define WIDE       (GROUP == 1 ? HALF / 16 * 16 : 0)
+#define TURN_ROW(T, from, to, turn)                                                                          \
+    {                                                                                                        \
+        const long at_ = (long)(turn) * HALF;                                                                \
+        for (int d = 0; d < WIDE; d += 16)                                                                   \
+            TURN(T, 16, float16, AT16, from, to, d)                                                          \
+        for (int d = WIDE + lane; d < HALF; d += GROUP)                                                      \
+            TURN(T, 1, float, AT1, from, to, d)                                                              \
     }
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
-extend_gather(const struct extend_args a, __global const STORED(T_Q) *restrict q, __global const STORED(T_K) *restrict k,
-              __global const STORED(T_V) *restrict v, __global const int *restrict list,
+extend_gather(const struct extend_args a, __global const STORED(T_Q) *restrict q,
+              __global const STORED(T_K) *restrict k, __global const STORED(T_V) *restrict v,
+              __global const int *restrict list,
 #if KEY_LENGTHS
               __global const int *restrict key_lengths,
 #endif
               __global const float *restrict rope_cos, __global const float *restrict rope_sin,
-              __global STORED(T_Q) *restrict new_q, __global STORED(T_K) *restrict new_k, __global STORED(T_V) *restrict new_v,
-              __global int *restrict lengths)
+              __global STORED(T_Q) *restrict new_q, __global STORED(T_K) *restrict new_k,
+              __global STORED(T_V) *restrict new_v, __global int *restrict lengths)
 {
     const int strip = get_group_id(0), kv = get_group_id(1), l = get_group_id(2), lane = get_local_id(0);
     const int writes_length = strip == 0 && kv == 0 && lane == 0;
@@ -169,8 +177,10 @@ extend_gather(const struct extend_args a, __global const STORED(T_Q) *restrict q
         for (int place = strip * STRIP; place < end; place++) {
             const int key = key_at(&a, &x, place);
             const long to = ((long)l * a.kv_heads + kv) * a.keys + place;
-            __global const STORED(T_K) *k_from = k + a.k_at[0] + b * a.k_at[1] + kv_head * a.k_at[2] + key * a.k_at[3];
-            __global const RAW(T_V) *v_from = (__global const RAW(T_V) *)v + a.v_at[0] + b * a.v_at[1] + kv_head * a.v_at[2] + key * a.v_at[3];
+            __global const STORED(T_K) *k_from =
+                k + a.k_at[0] + b * a.k_at[1] + kv_head * a.k_at[2] + key * a.k_at[3];
+            __global const RAW(T_V) *v_from = (__global const RAW(T_V) *)v + a.v_at[0] + b * a.v_at[1] +
+                                              kv_head * a.v_at[2] + key * a.v_at[3];
             __global RAW(T_V) *v_to = (__global RAW(T_V) *)new_v + to * DIM_V;
             __global STORED(T_K) *k_to = new_k + to * DIM;
             TURN_ROW(T_K, k_from, k_to, turn_of_key(&a, &x, place, key))
@@ -188,13 +198,15 @@ extend_gather(const struct extend_args a, __global const STORED(T_Q) *restrict q
                 STORE1(T_Q, 0.0f, to, d);
             continue;
         }
-        __global const STORED(T_Q) *from = q + a.q_at[0] + b * a.q_at[1] + (head0 + head) * a.q_at[2] + (x.row0 + i) * a.q_at[3];
+        __global const STORED(T_Q) *from =
+            q + a.q_at[0] + b * a.q_at[1] + (head0 + head) * a.q_at[2] + (x.row0 + i) * a.q_at[3];
         TURN_ROW(T_Q, from, to, max(0, a.positions - x.rows + i))
     }
 }
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
-extend_scatter(const struct extend_args a, __global const RAW(T_O) *restrict new_o, __global RAW(T_O) *restrict o
+extend_scatter(const struct extend_args a, __global const RAW(T_O) *restrict new_o,
+               __global RAW(T_O) *restrict o
 #if LSE
                , __global const float *restrict new_lse, __global float *restrict lse
 #endif

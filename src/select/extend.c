@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * extend.c - attention over lists at positions of its own: copies of what lists read, turned, and attention over them. */
+ * extend.c - attention over lists at positions of its own: copies of what lists read, turned, and attention
+ * over them. */
 #include "select/select.h"
 
 #define I64 cl_long
@@ -7,7 +8,8 @@
 #include "extend_args.clh"
 #undef I64
 #undef I32
-_Static_assert(offsetof(struct extend_args, strips) + sizeof(cl_int) == sizeof(struct extend_args), "no padding at a struct's end");
+_Static_assert(offsetof(struct extend_args, strips) + sizeof(cl_int) == sizeof(struct extend_args),
+               "no padding at a struct's end");
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +26,10 @@ struct clattn_extend_plan {
     struct clattn__problem problem; /* with its list */
     struct extend_args args;        /* of the first launch */
     struct clattn__kernel kernels[KERNELS];
-    clattn_plan *attention;         /* of a launch's lists, a batch entry each; NULL: there are no rows */
-    int64_t launch;                 /* lists of a launch */
-    int32_t group, strip;           /* items of a work-group; rows of one */
-    bool direct;                    /* attention writes to the caller's o and lse */
+    clattn_plan *attention; /* of a launch's lists, a batch entry each; NULL: there are no rows */
+    int64_t launch;         /* lists of a launch */
+    int32_t group, strip;   /* items of a work-group; rows of one */
+    bool direct;            /* attention writes to the caller's o and lse */
     int64_t bytes[PARTS];
     cl_mem parts[PARTS];
     pthread_mutex_t lock; /* guards the kernels' arguments and all that follows */
@@ -57,30 +59,38 @@ static clattn_status check_problem(clattn_extend_plan *plan)
     char mask[2 * CLATTN_PATTERN_TEXT];
     const bool square = a->q_len == a->kv_len && !(a->flags & CLATTN_KEY_LENGTHS);
     if (a->flags & (CLATTN_PACKED | CLATTN_CALLER_WORKSPACE | CLATTN_COUNT_TILES))
-        return clattn__fail(plan->ctx, CLATTN_BAD_FLAGS, CL_SUCCESS,
-                            "extended attention takes neither packed rows nor a caller's workspace, nor does it count tiles");
+        return clattn__fail(
+            plan->ctx, CLATTN_BAD_FLAGS, CL_SUCCESS,
+            "extended attention takes neither packed rows nor a caller's workspace, nor does it count tiles");
     if (plan->select.flags & CLATTN_GROW_WINDOW)
-        return clattn__fail(plan->ctx, CLATTN_BAD_FLAGS, CL_SUCCESS, "the window does not grow with the list's age; make it longer instead");
+        return clattn__fail(plan->ctx, CLATTN_BAD_FLAGS, CL_SUCCESS,
+                            "the window does not grow with the list's age; make it longer instead");
     if (clattn__expr_print(plan->problem.rules, CLATTN__MASK, mask, sizeof mask) || strcmp(mask, "k <= q") ||
         !(plan->problem.bottom_right || square))
-        return clattn__fail(plan->ctx, CLATTN_BAD_CORNER, CL_SUCCESS, "positions are counted from the newest row: the pattern must be "
-                                                                      "causal alone, with the corner bottom right");
+        return clattn__fail(plan->ctx, CLATTN_BAD_CORNER, CL_SUCCESS,
+                            "positions are counted from the newest row: the pattern must be "
+                            "causal alone, with the corner bottom right");
     if (a->normaliser != CLATTN_SOFTMAX)
-        return clattn__fail(plan->ctx, CLATTN_BAD_NORMALISER, CL_SUCCESS, "extended attention has the softmax");
+        return clattn__fail(plan->ctx, CLATTN_BAD_NORMALISER, CL_SUCCESS,
+                            "extended attention has the softmax");
     if (!asks_score_alone(a))
         return clattn__fail(plan->ctx, CLATTN_EXPR_NAME, CL_SUCCESS,
-                            "a score rule of extended attention may name the score and scalars, as a soft cap does; positions are the lists' own");
+                            "a score rule of extended attention may name the score and scalars, as a soft "
+                            "cap does; positions are the lists' own");
     return CLATTN_OK;
 }
 
-static clattn_status resolve(clattn_extend_plan *plan, const clattn_select *select, const clattn_attention *problem)
+static clattn_status resolve(clattn_extend_plan *plan, const clattn_select *select,
+                             const clattn_attention *problem)
 {
     char details[CLATTN__MESSAGE_SIZE];
     clattn_status status = clattn_select_check(select, problem, details, sizeof details);
     if (status)
-        return clattn__fail(plan->ctx, status, CL_SUCCESS, "%s", strchr(details, ':') ? strchr(details, ':') + 2 : details);
+        return clattn__fail(plan->ctx, status, CL_SUCCESS, "%s",
+                            strchr(details, ':') ? strchr(details, ':') + 2 : details);
     if (select->extend == CLATTN_EXTEND_NONE)
-        return clattn__fail(plan->ctx, CLATTN_BAD_SELECTOR, CL_SUCCESS, "extend is NONE; plain attention reads lists by clattn_selected");
+        return clattn__fail(plan->ctx, CLATTN_BAD_SELECTOR, CL_SUCCESS,
+                            "extend is NONE; plain attention reads lists by clattn_selected");
     clattn_attention a = *problem;
     plan->select = *select;
     a.list = (clattn_list)CLATTN_LIST_INIT;
@@ -131,7 +141,8 @@ static void fill_args(clattn_extend_plan *plan)
     args->strips = (cl_int)clattn__ceil_div(args->keys, plan->strip);
 }
 
-/* Whether lists lie in o as batch entries of attention, each with its heads: where they are of all rows, in one launch. */
+/* Whether lists lie in o as batch entries of attention, each with its heads: where they are of all rows, in
+ * one launch. */
 static bool lies_straight(const clattn_extend_plan *plan, const clattn_layout *layout)
 {
     const clattn_list *l = &plan->problem.a.list;
@@ -151,16 +162,18 @@ static bool lay_out(clattn_extend_plan *plan)
     const clattn_attention *a = &plan->problem.a;
     const struct extend_args *args = &plan->args;
     const int64_t rows = (int64_t)args->heads * args->rows, keys = (int64_t)args->kv_heads * args->keys;
-    const int64_t bytes[PARTS] = {rows * a->dim * clattn__type_bytes(a->type_q),   keys * a->dim * clattn__type_bytes(a->type_k),
-                                  keys * a->dim_v * clattn__type_bytes(a->type_v), rows * a->dim_v * clattn__type_bytes(a->type_o),
-                                  a->flags & CLATTN_WANT_LSE ? rows * 4 : 0,       4};
+    const int64_t bytes[PARTS] = {
+        rows * a->dim * clattn__type_bytes(a->type_q),   keys * a->dim * clattn__type_bytes(a->type_k),
+        keys * a->dim_v * clattn__type_bytes(a->type_v), rows * a->dim_v * clattn__type_bytes(a->type_o),
+        a->flags & CLATTN_WANT_LSE ? rows * 4 : 0,       4};
     const int64_t lists = a->list.batch * a->list.scopes * a->list.q_blocks;
     int64_t all = 0;
     for (int i = 0; i < PARTS; i++)
         all += bytes[i];
     plan->launch = LAUNCH_BYTES / all > 1 ? LAUNCH_BYTES / all : 1;
     plan->launch = plan->launch < lists ? plan->launch : lists;
-    plan->direct = lies_straight(plan, &a->o) && (!(a->flags & CLATTN_WANT_LSE) || lies_straight(plan, &a->lse));
+    plan->direct =
+        lies_straight(plan, &a->o) && (!(a->flags & CLATTN_WANT_LSE) || lies_straight(plan, &a->lse));
     for (int i = 0; i < PARTS; i++)
         plan->bytes[i] = plan->direct && (i == PART_O || i == PART_LSE) ? 0 : bytes[i] * plan->launch;
     return lists <= INT32_MAX;
@@ -171,11 +184,13 @@ static clattn_status make_parts(clattn_extend_plan *plan)
     cl_int code = CL_SUCCESS;
     for (int i = 0; code == CL_SUCCESS && i < PARTS; i++)
         if (plan->bytes[i] > 0) {
-            plan->parts[i] = clCreateBuffer(plan->ctx->cl, CL_MEM_READ_WRITE, (size_t)plan->bytes[i], NULL, &code);
+            plan->parts[i] =
+                clCreateBuffer(plan->ctx->cl, CL_MEM_READ_WRITE, (size_t)plan->bytes[i], NULL, &code);
             if (code != CL_SUCCESS)
                 plan->parts[i] = NULL;
         }
-    return code == CL_SUCCESS ? CLATTN_OK : clattn__fail_cl(plan->ctx, "clCreateBuffer for the workspace", code);
+    return code == CL_SUCCESS ? CLATTN_OK
+                              : clattn__fail_cl(plan->ctx, "clCreateBuffer for the workspace", code);
 }
 
 /* Attention over a launch's lists: causal, for the newest keys are the block's own, and the rest is older. */
@@ -203,8 +218,8 @@ static clattn_status make_attention(clattn_extend_plan *plan)
 }
 
 /* ---- launches ---- */
-static cl_int gather(clattn_extend_plan *plan, const struct extend_args *args, const clattn_extend_io *io, cl_command_queue queue,
-                     struct clattn__wait wait, cl_event *event)
+static cl_int gather(clattn_extend_plan *plan, const struct extend_args *args, const clattn_extend_io *io,
+                     cl_command_queue queue, struct clattn__wait wait, cl_event *event)
 {
     struct clattn__setter s = {plan->kernels[GATHER].kernel, 0, CL_SUCCESS};
     const cl_mem lengths = plan->parts[LENGTHS]; /* in place of what is empty */
@@ -224,13 +239,14 @@ static cl_int gather(clattn_extend_plan *plan, const struct extend_args *args, c
     if (s.code != CL_SUCCESS)
         return s.code;
     const size_t local[3] = {(size_t)plan->group, 1, 1},
-                 global[3] = {(size_t)(args->strips + clattn__ceil_div(rows, plan->strip)) * local[0], (size_t)args->kv_heads,
-                              (size_t)plan->launch};
-    return clEnqueueNDRangeKernel(queue, s.kernel, 3, NULL, global, local, wait.count, wait.count ? wait.events : NULL, event);
+                 global[3] = {(size_t)(args->strips + clattn__ceil_div(rows, plan->strip)) * local[0],
+                              (size_t)args->kv_heads, (size_t)plan->launch};
+    return clEnqueueNDRangeKernel(queue, s.kernel, 3, NULL, global, local, wait.count,
+                                  wait.count ? wait.events : NULL, event);
 }
 
-static cl_int scatter(clattn_extend_plan *plan, const struct extend_args *args, const clattn_extend_io *io, cl_command_queue queue,
-                      struct clattn__wait wait, cl_event *event)
+static cl_int scatter(clattn_extend_plan *plan, const struct extend_args *args, const clattn_extend_io *io,
+                      cl_command_queue queue, struct clattn__wait wait, cl_event *event)
 {
     struct clattn__setter s = {plan->kernels[SCATTER].kernel, 0, CL_SUCCESS};
     clattn__set(&s, sizeof *args, args);
@@ -244,7 +260,8 @@ static cl_int scatter(clattn_extend_plan *plan, const struct extend_args *args, 
         return s.code;
     const size_t local[3] = {(size_t)plan->group, 1, 1},
                  global[3] = {(size_t)args->rows * local[0], (size_t)args->heads, (size_t)plan->launch};
-    return clEnqueueNDRangeKernel(queue, s.kernel, 3, NULL, global, local, wait.count, wait.count ? wait.events : NULL, event);
+    return clEnqueueNDRangeKernel(queue, s.kernel, 3, NULL, global, local, wait.count,
+                                  wait.count ? wait.events : NULL, event);
 }
 
 /* One enqueue. */
@@ -297,7 +314,19 @@ static cl_int enqueue_ranges(struct clattn__chain *c, void *cookie)
 enum { TINY_ROWS = 2, TINY_KEYS = 8, TINY_READ = 5 };
 static const int tiny_read[TINY_READ] = {0, 4, 5, 6, 7};
 /* What kernels read, and write; each a buffer. */
-enum tiny_part { TINY_Q, TINY_K, TINY_V, TINY_LIST, TINY_LENGTHS, TINY_COS, TINY_SIN, TINY_O, TINY_LSE, TINY_NEW, TINY_PARTS = TINY_NEW + PARTS };
+enum tiny_part {
+    TINY_Q,
+    TINY_K,
+    TINY_V,
+    TINY_LIST,
+    TINY_LENGTHS,
+    TINY_COS,
+    TINY_SIN,
+    TINY_O,
+    TINY_LSE,
+    TINY_NEW,
+    TINY_PARTS = TINY_NEW + PARTS
+};
 struct tiny {
     size_t bytes[TINY_PARTS];
     unsigned char *host[TINY_PARTS];
@@ -313,14 +342,16 @@ static uint32_t element(int32_t type, int64_t row, int64_t d)
 static uint32_t turned_element(int32_t type, int64_t row, int64_t d, int64_t dim, int turn)
 {
     const uint32_t sign = type == CLATTN_F32 ? 0x80000000u : 0x8000u;
-    return turn % 2 == 0 ? element(type, row, d) : d < dim / 2 ? element(type, row, d + dim / 2) ^ sign : element(type, row, d - dim / 2);
+    return turn % 2 == 0 ? element(type, row, d)
+           : d < dim / 2 ? element(type, row, d + dim / 2) ^ sign
+                         : element(type, row, d - dim / 2);
 }
 
 static void put(unsigned char *data, int32_t type, int64_t at, uint32_t bits)
 {
     const uint16_t half = (uint16_t)bits;
-    memcpy(data + at * clattn__type_bytes(type), type == CLATTN_F32 ? (const void *)&bits : (const void *)&half,
-           (size_t)clattn__type_bytes(type));
+    memcpy(data + at * clattn__type_bytes(type),
+           type == CLATTN_F32 ? (const void *)&bits : (const void *)&half, (size_t)clattn__type_bytes(type));
 }
 
 static void fill_whole(unsigned char *data, int32_t type, int64_t rows, int64_t width)
@@ -341,7 +372,8 @@ static void fill_tiny(const clattn_attention *a, struct tiny *t)
     memcpy(t->host[TINY_LIST], list, sizeof list);
     memcpy(t->host[TINY_LENGTHS], &length, sizeof length);
     for (int64_t i = 0; i < TINY_KEYS * (a->dim / 2); i++)
-        put(t->host[i / (a->dim / 2) % 2 ? TINY_SIN : TINY_COS], CLATTN_F32, i, clattn__stored_whole(CLATTN_F32, 1));
+        put(t->host[i / (a->dim / 2) % 2 ? TINY_SIN : TINY_COS], CLATTN_F32, i,
+            clattn__stored_whole(CLATTN_F32, 1));
 }
 
 /* The first part that is wrong, or NULL. */
@@ -351,12 +383,16 @@ static const char *compare_tiny(const clattn_extend_plan *plan, const struct tin
     const int streaming = plan->select.extend == CLATTN_EXTEND_STREAMING;
     const int32_t n = TINY_READ;
     for (int64_t i = 0; i < TINY_ROWS * a->dim; i++)
-        put(right, a->type_q, i, turned_element(a->type_q, i / a->dim, i % a->dim, a->dim, TINY_KEYS - TINY_ROWS + (int)(i / a->dim)));
+        put(right, a->type_q, i,
+            turned_element(a->type_q, i / a->dim, i % a->dim, a->dim,
+                           TINY_KEYS - TINY_ROWS + (int)(i / a->dim)));
     if (memcmp(t->host[TINY_NEW + PART_Q], right, t->bytes[TINY_NEW + PART_Q]))
         return "rows";
     for (int64_t i = 0; i < TINY_READ * a->dim; i++) {
         const int place = (int)(i / a->dim), key = tiny_read[place];
-        put(right, a->type_k, i, turned_element(a->type_k, key, i % a->dim, a->dim, streaming ? TINY_KEYS - TINY_READ + place : key));
+        put(right, a->type_k, i,
+            turned_element(a->type_k, key, i % a->dim, a->dim,
+                           streaming ? TINY_KEYS - TINY_READ + place : key));
     }
     if (memcmp(t->host[TINY_NEW + PART_K], right, t->bytes[TINY_NEW + PART_K]))
         return "keys";
@@ -378,13 +414,36 @@ static cl_int launch_tiny(const clattn_extend_plan *plan, struct tiny *t, cl_com
     const clattn_attention *a = &plan->problem.a;
     const struct clattn__wait none = {0, NULL};
     clattn_extend_plan tiny = *plan;
-    const clattn_extend_io io = {sizeof io,          t->mem[TINY_Q],       t->mem[TINY_K],    t->mem[TINY_V],   t->mem[TINY_O],
-                                 t->mem[TINY_LSE],   t->mem[TINY_LENGTHS], t->mem[TINY_LIST], t->mem[TINY_COS], t->mem[TINY_SIN]};
-    const struct extend_args args = {
-        .q_at = {0, 0, 0, a->dim}, .k_at = {0, 0, 0, a->dim}, .v_at = {0, 0, 0, a->dim_v}, .o_at = {0, 0, 0, a->dim_v}, .lse_at = {0, 0, 0, 1},
-        .list = {.counts_at = 0, .ids_at = 1, .scopes = 1, .q_blocks = 1, .capacity = 1, .heads = 1, .block_q = TINY_ROWS, .block_k = 2},
-        .lists = 1, .q_len = TINY_ROWS, .kv_len = TINY_KEYS, .rows = TINY_ROWS, .keys = TINY_READ, .heads = 1, .kv_heads = 1, .group = 1,
-        .sink = 1, .window = 2, .positions = TINY_KEYS, .share = 1, .length = TINY_KEYS, .strips = 1};
+    const clattn_extend_io io = {sizeof io,        t->mem[TINY_Q],   t->mem[TINY_K],       t->mem[TINY_V],
+                                 t->mem[TINY_O],   t->mem[TINY_LSE], t->mem[TINY_LENGTHS], t->mem[TINY_LIST],
+                                 t->mem[TINY_COS], t->mem[TINY_SIN]};
+    const struct extend_args args = {.q_at = {0, 0, 0, a->dim},
+                                     .k_at = {0, 0, 0, a->dim},
+                                     .v_at = {0, 0, 0, a->dim_v},
+                                     .o_at = {0, 0, 0, a->dim_v},
+                                     .lse_at = {0, 0, 0, 1},
+                                     .list = {.counts_at = 0,
+                                              .ids_at = 1,
+                                              .scopes = 1,
+                                              .q_blocks = 1,
+                                              .capacity = 1,
+                                              .heads = 1,
+                                              .block_q = TINY_ROWS,
+                                              .block_k = 2},
+                                     .lists = 1,
+                                     .q_len = TINY_ROWS,
+                                     .kv_len = TINY_KEYS,
+                                     .rows = TINY_ROWS,
+                                     .keys = TINY_READ,
+                                     .heads = 1,
+                                     .kv_heads = 1,
+                                     .group = 1,
+                                     .sink = 1,
+                                     .window = 2,
+                                     .positions = TINY_KEYS,
+                                     .share = 1,
+                                     .length = TINY_KEYS,
+                                     .strips = 1};
     memcpy(tiny.parts, t->mem + TINY_NEW, sizeof tiny.parts);
     tiny.launch = 1;
     cl_int code = gather(&tiny, &args, &io, queue, none, NULL);
@@ -400,7 +459,8 @@ static cl_int run_tiny(const clattn_extend_plan *plan, struct tiny *t)
     cl_int code = CL_SUCCESS;
     cl_command_queue queue = clCreateCommandQueue(plan->ctx->cl, plan->ctx->device, 0, &code);
     for (int i = 0; code == CL_SUCCESS && i < TINY_PARTS; i++) {
-        t->mem[i] = clCreateBuffer(plan->ctx->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, t->bytes[i], t->host[i], &code);
+        t->mem[i] = clCreateBuffer(plan->ctx->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, t->bytes[i],
+                                   t->host[i], &code);
         if (code != CL_SUCCESS)
             t->mem[i] = NULL;
     }
@@ -417,15 +477,19 @@ static cl_int run_tiny(const clattn_extend_plan *plan, struct tiny *t)
 static clattn_status self_test(const clattn_extend_plan *plan)
 {
     const clattn_attention *a = &plan->problem.a;
-    const size_t q = (size_t)(a->dim * clattn__type_bytes(a->type_q)), k = (size_t)(a->dim * clattn__type_bytes(a->type_k)),
-                 v = (size_t)(a->dim_v * clattn__type_bytes(a->type_v)), o = (size_t)(a->dim_v * clattn__type_bytes(a->type_o)),
+    const size_t q = (size_t)(a->dim * clattn__type_bytes(a->type_q)),
+                 k = (size_t)(a->dim * clattn__type_bytes(a->type_k)),
+                 v = (size_t)(a->dim_v * clattn__type_bytes(a->type_v)),
+                 o = (size_t)(a->dim_v * clattn__type_bytes(a->type_o)),
                  table = TINY_KEYS * (size_t)(a->dim / 2) * 4;
-    struct tiny t = {.bytes = {TINY_ROWS * q, TINY_KEYS * k, TINY_KEYS * v, 8, 4, table, table, TINY_ROWS * o, TINY_ROWS * 4,
-                               TINY_ROWS * q, TINY_READ * k, TINY_READ * v, TINY_ROWS * o, TINY_ROWS * 4, 4}};
+    struct tiny t = {.bytes = {TINY_ROWS * q, TINY_KEYS * k, TINY_KEYS * v, 8, 4, table, table, TINY_ROWS * o,
+                               TINY_ROWS * 4, TINY_ROWS * q, TINY_READ * k, TINY_READ * v, TINY_ROWS * o,
+                               TINY_ROWS * 4, 4}};
     size_t all = 0;
     for (int i = 0; i < TINY_PARTS; i++)
         all += (t.bytes[i] + 7) / 8 * 8;
-    unsigned char *data = calloc(1, all + t.bytes[TINY_K] + t.bytes[TINY_V]); /* at the end: what is right, of one part */
+    unsigned char *data =
+        calloc(1, all + t.bytes[TINY_K] + t.bytes[TINY_V]); /* at the end: what is right, of one part */
     if (!data)
         return clattn__fail(plan->ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "extend self-test");
     unsigned char *at = data;
@@ -433,7 +497,8 @@ static clattn_status self_test(const clattn_extend_plan *plan)
         t.host[i] = at;
     fill_tiny(a, &t);
     const cl_int code = run_tiny(plan, &t);
-    clattn_status status = code == CL_SUCCESS ? CLATTN_OK : clattn__fail_cl(plan->ctx, "the first launch of extend", code);
+    clattn_status status =
+        code == CL_SUCCESS ? CLATTN_OK : clattn__fail_cl(plan->ctx, "the first launch of extend", code);
     const char *wrong = status ? NULL : compare_tiny(plan, &t, at);
     if (wrong && !(a->flags & CLATTN_NO_SELF_TEST))
         status = clattn__fail(plan->ctx, CLATTN_SELF_TEST_FAILED, CL_SUCCESS, "extend: %s", wrong);
@@ -451,17 +516,22 @@ static clattn_status build(clattn_extend_plan *plan)
     char options[256];
     struct clattn__text text = clattn__text_into(options, sizeof options);
     clattn_status status = CLATTN_OK;
-    clattn__text_add(&text, "-DT_Q=%d -DT_K=%d -DT_V=%d -DT_O=%d -DDIM=%d -DDIM_V=%d -DEXTEND=%d -DKEY_LENGTHS=%d -DLSE=%d -DGROUP=%d -DSTRIP=%d",
-                     (int)a->type_q, (int)a->type_k, (int)a->type_v, (int)a->type_o, (int)a->dim, (int)a->dim_v, (int)plan->select.extend,
-                     !!(a->flags & CLATTN_KEY_LENGTHS), !!(a->flags & CLATTN_WANT_LSE), (int)plan->group, (int)plan->strip);
+    clattn__text_add(&text,
+                     "-DT_Q=%d -DT_K=%d -DT_V=%d -DT_O=%d -DDIM=%d -DDIM_V=%d -DEXTEND=%d -DKEY_LENGTHS=%d "
+                     "-DLSE=%d -DGROUP=%d -DSTRIP=%d",
+                     (int)a->type_q, (int)a->type_k, (int)a->type_v, (int)a->type_o, (int)a->dim,
+                     (int)a->dim_v, (int)plan->select.extend, !!(a->flags & CLATTN_KEY_LENGTHS),
+                     !!(a->flags & CLATTN_WANT_LSE), (int)plan->group, (int)plan->strip);
     for (int i = 0; !status && i < (plan->direct ? SCATTER : KERNELS); i++) {
-        const struct clattn__program_request request = {.name = "extend", .options = options, .kernel = names[i]};
+        const struct clattn__program_request request = {
+            .name = "extend", .options = options, .kernel = names[i]};
         status = clattn__kernel_build(plan->ctx, &request, &plan->kernels[i]);
     }
     return status;
 }
 
-static clattn_status prepare(clattn_extend_plan *plan, const clattn_select *select, const clattn_attention *problem)
+static clattn_status prepare(clattn_extend_plan *plan, const clattn_select *select,
+                             const clattn_attention *problem)
 {
     const clattn_device_facts *facts = &plan->ctx->facts;
     const bool cpu = facts->type & CL_DEVICE_TYPE_CPU && !facts->local_is_dedicated;
@@ -483,8 +553,8 @@ static clattn_status prepare(clattn_extend_plan *plan, const clattn_select *sele
     return status ? status : make_parts(plan);
 }
 
-clattn_status clattn_extend_plan_create(clattn_extend_plan **plan, clattn_context *ctx, const clattn_select *select,
-                                        const clattn_attention *problem)
+clattn_status clattn_extend_plan_create(clattn_extend_plan **plan, clattn_context *ctx,
+                                        const clattn_select *select, const clattn_attention *problem)
 {
     if (!plan)
         return CLATTN_NULL_ARGUMENT;
@@ -544,13 +614,15 @@ clattn_status clattn_extend_plan_explain(const clattn_extend_plan *plan, char *t
     for (int i = 0; i < PARTS; i++)
         bytes += plan->bytes[i];
     struct clattn__text out = clattn__text_into(text, size);
-    clattn__text_add(&out, "extend     %d lists, %lld a launch; %d keys of each at most, at %d positions\n", (int)plan->args.lists,
-                     (long long)plan->launch, (int)plan->args.keys, (int)plan->args.positions);
+    clattn__text_add(&out, "extend     %d lists, %lld a launch; %d keys of each at most, at %d positions\n",
+                     (int)plan->args.lists, (long long)plan->launch, (int)plan->args.keys,
+                     (int)plan->args.positions);
     clattn__text_add(&out, "copies     %lld bytes, beside the workspace of attention; %s\n", (long long)bytes,
                      plan->direct ? "which writes to o itself" : "its results are copied to o");
     if (out.cut)
         return clattn__fail(plan->ctx, CLATTN_BUFFER_TOO_SHORT, CL_SUCCESS, "%zu bytes", size);
-    return plan->attention ? clattn_plan_explain(plan->attention, text + out.used, size - out.used) : CLATTN_OK;
+    return plan->attention ? clattn_plan_explain(plan->attention, text + out.used, size - out.used)
+                           : CLATTN_OK;
 }
 
 /* ---- the enqueue ---- */
@@ -560,29 +632,32 @@ static clattn_status check_buffers(const clattn_extend_plan *plan, const clattn_
     const clattn_attention *a = &p->a;
     const int64_t *extents = p->extents, table = plan->select.rope_positions * (a->dim / 2) * 4;
     const bool lengths = a->flags & CLATTN_KEY_LENGTHS, lse = a->flags & CLATTN_WANT_LSE;
-    const int bytes[] = {clattn__type_bytes(a->type_q), clattn__type_bytes(a->type_k), clattn__type_bytes(a->type_v),
-                         clattn__type_bytes(a->type_o)};
+    const int bytes[] = {clattn__type_bytes(a->type_q), clattn__type_bytes(a->type_k),
+                         clattn__type_bytes(a->type_v), clattn__type_bytes(a->type_o)};
     const struct clattn__buffer_rule rules[] = {
         {"q", io->q, a->q.offset * bytes[0], extents[CLATTN__Q] * bytes[0], CLATTN_Q_TOO_SMALL, false},
         {"k", io->k, a->k.offset * bytes[1], extents[CLATTN__K] * bytes[1], CLATTN_K_TOO_SMALL, false},
         {"v", io->v, a->v.offset * bytes[2], extents[CLATTN__V] * bytes[2], CLATTN_V_TOO_SMALL, false},
         {"o", io->o, a->o.offset * bytes[3], extents[CLATTN__O] * bytes[3], CLATTN_O_TOO_SMALL, true},
-        {"lse", io->lse, lse ? a->lse.offset * 4 : 0, lse ? extents[CLATTN__LSE] * 4 : 0, CLATTN_LSE_TOO_SMALL, true},
+        {"lse", io->lse, lse ? a->lse.offset * 4 : 0, lse ? extents[CLATTN__LSE] * 4 : 0,
+         CLATTN_LSE_TOO_SMALL, true},
         {"key_lengths", io->key_lengths, 0, lengths ? a->batch * 4 : 0, CLATTN_LENGTHS_TOO_SMALL, false},
         {"list", io->list, 0, clattn__list_bytes(a), CLATTN_LIST_TOO_SMALL, false},
         {"rope_cos", io->rope_cos, 0, table, CLATTN_ROPE_TOO_SMALL, false},
         {"rope_sin", io->rope_sin, 0, table, CLATTN_ROPE_TOO_SMALL, false},
     };
     if ((io->lse && !lse) || (io->key_lengths && !lengths))
-        return clattn__fail(plan->ctx, CLATTN_UNUSED_BUFFER, CL_SUCCESS, "io.%s", io->lse && !lse ? "lse" : "key_lengths");
+        return clattn__fail(plan->ctx, CLATTN_UNUSED_BUFFER, CL_SUCCESS, "io.%s",
+                            io->lse && !lse ? "lse" : "key_lengths");
     clattn_status status = CLATTN_OK;
     for (size_t i = 0; !status && i < CLATTN__LEN(rules); i++)
         status = clattn__check_buffer(plan->ctx, &rules[i]);
     return status ? status : clattn__check_aliases(plan->ctx, rules, CLATTN__LEN(rules));
 }
 
-clattn_status clattn_enqueue_extend(clattn_extend_plan *plan, cl_command_queue queue, const clattn_extend_io *io, cl_uint n_wait,
-                                    const cl_event *wait, cl_event *event)
+clattn_status clattn_enqueue_extend(clattn_extend_plan *plan, cl_command_queue queue,
+                                    const clattn_extend_io *io, cl_uint n_wait, const cl_event *wait,
+                                    cl_event *event)
 {
     const struct clattn__wait waits = {n_wait, wait};
     clattn_status status = check_plan(plan);
@@ -591,8 +666,8 @@ clattn_status clattn_enqueue_extend(clattn_extend_plan *plan, cl_command_queue q
     if (!io)
         return clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "io");
     if (io->size != sizeof *io)
-        return clattn__fail(plan->ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS, "clattn_extend_io.size is %zu, this library's is %zu", io->size,
-                            sizeof *io);
+        return clattn__fail(plan->ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS,
+                            "clattn_extend_io.size is %zu, this library's is %zu", io->size, sizeof *io);
     status = clattn__check_order(plan->ctx, queue, waits);
     if (!status)
         status = check_buffers(plan, io);

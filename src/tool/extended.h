@@ -7,11 +7,13 @@
 
 struct extended {
     clattn_extend_plan *plan;
-    struct ref_extend reference; /* what x->w is compared with from then on */
+    struct ref_extend reference;  /* what x->w is compared with from then on */
     double plan_seconds, seconds; /* of the best run */
 };
-/* Attention over the lists of x->w, `times' times; the result to its o and lse.  *e is to be closed, whatever comes of it. */
-clattn_status run_extended(const struct selection *x, clattn_context *ctx, long long times, struct extended *e);
+/* Attention over the lists of x->w, `times' times; the result to its o and lse.  *e is to be closed, whatever
+ * comes of it. */
+clattn_status run_extended(const struct selection *x, clattn_context *ctx, long long times,
+                           struct extended *e);
 void close_extended(struct extended *e);
 
 /* For commands that have no part in it: EXIT_MISTAKE after a sentence, if a selection says extend. */
