@@ -99,9 +99,11 @@ static inline int key_at(const struct extend_args *a, const struct extended *x, 
 }
 
 #if EXTEND > 1
+/* b is above 0.  Not by the sign of a: of a widened int a compiler gets x < 0 wrong. */
 static inline long floor_div(long a, long b)
 {
-    return a >= 0 ? a / b : -((b - 1 - a) / b);
+    const long quotient = a / b;
+    return quotient - (quotient * b > a);
 }
 #endif
 
