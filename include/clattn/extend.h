@@ -65,10 +65,10 @@ CLATTN_BEGIN
 /* Make a plan, with the attention that it needs, as clattn_plan_create; it owns its workspace, 64 MiB or one
  * list's and what that attention needs, and its enqueues run one after the other.  select: of it blocks,
  * budget and scope (the list's shape), sink, window, dense_below, extend_..., rope_positions count.
- * problem: its pattern is clattn_causal, bottom right (or there are as many queries as keys); softmax; a score
- * rule names the score and scalars alone, as a soft cap.  engine, splits, flags are for the attention inside.  The statuses of
- * clattn_select_check, BAD_SELECTOR (extend is NONE), BAD_CORNER (another pattern), BAD_NORMALISER,
- * EXPR_NAME, BAD_FLAGS (PACKED, CALLER_WORKSPACE, COUNT_TILES; CLATTN_GROW_WINDOW), SIZE_OVERFLOW,
+ * problem: its pattern is clattn_causal, bottom right (or there are as many queries as keys); softmax; a
+ * score rule names the score and scalars alone, as a soft cap.  engine, splits, flags are for the attention
+ * inside.  The statuses of clattn_select_check, BAD_SELECTOR (extend is NONE), BAD_CORNER (another pattern),
+ * BAD_NORMALISER, EXPR_NAME, BAD_FLAGS (PACKED, CALLER_WORKSPACE, COUNT_TILES; CLATTN_GROW_WINDOW), SIZE_OVERFLOW,
  * SELF_TEST_FAILED, memory, and those of clattn_plan_create.  Destroy: NULL is allowed. */
 CLATTN_API clattn_status clattn_extend_plan_create(clattn_extend_plan **plan, clattn_context *ctx,
                                                    const clattn_select *select,

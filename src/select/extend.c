@@ -313,6 +313,8 @@ static cl_int enqueue_ranges(struct clattn__chain *c, void *cookie)
 /* ---- the self-test: rows at 6 and 7 of 8 keys, a sink, a window of 2, block 2 of two keys ---- */
 enum { TINY_ROWS = 2, TINY_KEYS = 8, TINY_READ = 5 };
 static const int tiny_read[TINY_READ] = {0, 4, 5, 6, 7};
+/* Their positions: streaming; self, two keys before 6 sharing one; dynamic, within 4. */
+static const int tiny_turns[][TINY_READ] = {{3, 4, 5, 6, 7}, {3, 5, 5, 6, 7}, {3, 4, 5, 6, 7}};
 /* What kernels read, and write; each a buffer. */
 enum tiny_part {
     TINY_Q,
@@ -380,7 +382,7 @@ static void fill_tiny(const clattn_attention *a, struct tiny *t)
 static const char *compare_tiny(const clattn_extend_plan *plan, const struct tiny *t, unsigned char *right)
 {
     const clattn_attention *a = &plan->problem.a;
-    const int streaming = plan->select.extend == CLATTN_EXTEND_STREAMING;
+    const int *turns = tiny_turns[plan->select.extend - CLATTN_EXTEND_STREAMING];
     const int32_t n = TINY_READ;
     for (int64_t i = 0; i < TINY_ROWS * a->dim; i++)
         put(right, a->type_q, i,
@@ -392,7 +394,7 @@ static const char *compare_tiny(const clattn_extend_plan *plan, const struct tin
         const int place = (int)(i / a->dim), key = tiny_read[place];
         put(right, a->type_k, i,
             turned_element(a->type_k, key, i % a->dim, a->dim,
-                           streaming ? TINY_KEYS - TINY_READ + place : key));
+                           turns[place]));
     }
     if (memcmp(t->host[TINY_NEW + PART_K], right, t->bytes[TINY_NEW + PART_K]))
         return "keys";
@@ -441,8 +443,8 @@ static cl_int launch_tiny(const clattn_extend_plan *plan, struct tiny *t, cl_com
                                      .sink = 1,
                                      .window = 2,
                                      .positions = TINY_KEYS,
-                                     .share = 1,
-                                     .length = TINY_KEYS,
+                                     .share = 2,
+                                     .length = plan->select.extend == CLATTN_EXTEND_SELF ? 1 : 4,
                                      .strips = 1};
     memcpy(tiny.parts, t->mem + TINY_NEW, sizeof tiny.parts);
     tiny.launch = 1;
