@@ -68,8 +68,8 @@ CLATTN_BEGIN
  * problem: its pattern is clattn_causal, bottom right (or there are as many queries as keys); softmax; a
  * score rule names the score and scalars alone, as a soft cap.  engine, splits, flags are for the attention
  * inside.  The statuses of clattn_select_check, BAD_SELECTOR (extend is NONE), BAD_CORNER (another pattern),
- * BAD_NORMALISER, EXPR_NAME, BAD_FLAGS (PACKED, CALLER_WORKSPACE, COUNT_TILES; CLATTN_GROW_WINDOW), SIZE_OVERFLOW,
- * SELF_TEST_FAILED, memory, and those of clattn_plan_create.  Destroy: NULL is allowed. */
+ * BAD_NORMALISER, EXPR_NAME, BAD_FLAGS (PACKED, CALLER_WORKSPACE, COUNT_TILES; CLATTN_GROW_WINDOW),
+ * SIZE_OVERFLOW, SELF_TEST_FAILED, memory, and those of clattn_plan_create.  Destroy: NULL is allowed. */
 CLATTN_API clattn_status clattn_extend_plan_create(clattn_extend_plan **plan, clattn_context *ctx,
                                                    const clattn_select *select,
                                                    const clattn_attention *problem);
