@@ -7,7 +7,7 @@ CL_SRCS = cl/attention/forward_vector.cl cl/attention/forward_few.cl cl/attentio
 	cl/attention/merge.cl cl/attention/tables.cl \
 	cl/select/select_candidates.cl cl/select/select_rows.cl cl/select/select_tree.cl cl/select/select_scan.cl \
 	cl/select/select_blocks.cl cl/select/select_certify.cl cl/select/select_top.cl cl/select/select_given.cl cl/select/select_bounds.cl \
-	cl/select/delta.cl
+	cl/select/delta.cl cl/select/extend.cl
 
 CORE_SRCS = src/core/status.c src/core/version.c src/core/failure.c src/core/checked.c src/core/layout.c \
 	src/core/env.c src/core/text.c src/core/cache.c src/core/quarantine.c src/core/kept.c src/core/program.c src/core/device.c src/core/context.c
@@ -23,14 +23,14 @@ ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/c
 
 SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/select/shape.c src/select/tile.c src/select/layout.c \
 	src/select/launch.c src/select/enqueue.c src/select/host.c src/select/selftest.c src/select/words.c \
-	src/select/explain.c src/select/plan.c src/select/refresh.c src/select/list_copy.c src/select/delta.c src/select/dense_below.c
+	src/select/explain.c src/select/plan.c src/select/refresh.c src/select/list_copy.c src/select/delta.c src/select/extend.c src/select/dense_below.c
 
 # tests/ref*.c is the double reference: `clattn verify' links it on purpose.
 WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c \
-	tests/ref_rule.c tests/ref_select.c tests/ref_mass.c
+	tests/ref_rule.c tests/ref_extend.c tests/ref_select.c tests/ref_mass.c
 TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
 	src/tool/tensors.c src/tool/explain.c src/tool/names.c src/tool/select.c src/tool/select_report.c \
-	src/tool/selection.c src/tool/selection_check.c src/tool/list_files.c src/tool/delta.c \
+	src/tool/selection.c src/tool/selection_check.c src/tool/list_files.c src/tool/delta.c src/tool/extended.c \
 	src/tool/bench/baseline.c src/tool/bench/bench.c src/tool/bench/compare.c src/tool/bench/files.c \
 	src/tool/bench/isolate.c src/tool/bench/measure.c src/tool/bench/meter.c src/tool/bench/peak.c \
 	src/tool/bench/peers.c src/tool/bench/presets.c src/tool/bench/pruned.c src/tool/bench/reproduce.c \
@@ -43,7 +43,7 @@ TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c
 # RUNTIME_CHECKS run again on the other CPU runtime.
 PUBLIC_CHECKS = tests/check_ref tests/check_select_ref tests/check_mass tests/check_forward tests/check_properties tests/check_data tests/check_compile \
 	tests/check_misuse tests/check_threads tests/check_guard tests/check_mechanisms tests/check_mechanism_traps \
-	tests/check_list tests/check_select tests/check_listed tests/check_delta tests/check_quality tests/check_extension tests/check_statistics
+	tests/check_list tests/check_select tests/check_listed tests/check_delta tests/check_quality tests/check_extension tests/check_extend tests/check_statistics
 INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/check_derivative \
 	tests/check_kernel_functions tests/check_kernel_rules tests/check_layout tests/check_cache \
 	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx tests/check_selectors tests/check_search tests/check_budgets tests/check_refresh \

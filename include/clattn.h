@@ -32,6 +32,7 @@
 #include <clattn/select.h>
 #include <clattn/refresh.h>
 #include <clattn/delta.h>
+#include <clattn/extend.h>
 #include <clattn/merge.h>
 #include <clattn/rule.h>
 #include <clattn/mechanism.h>

@@ -89,6 +89,14 @@ static void budget_of(clattn_select *s, int32_t mode, double value)
     X(STAGED, (s->rope = CLATTN_ROPE_CHUNKS, s->rope_positions = 1280), BAD_COUNT, "it is 1281 or more")  \
     X(TREE, (s->rope = CLATTN_ROPE_INFLLM, s->rope_positions = 257, a->dim = 15), BAD_DIM, "dim is 15")   \
     X(TREE, (s->rope = CLATTN_ROPE_CHUNKS, s->rope_positions = 999, s->window = 0, a->pattern = clattn_full()), BAD_CORNER, "rope by chunks") \
+    X(TREE, s->extend = 4, BAD_SELECTOR, "extend is 4")                                                   \
+    X(TREE, s->extend_length = 1, BAD_COUNT, "extend_length is 1; SELF takes 1 or more")                  \
+    X(TREE, s->extend_share = 1, BAD_COUNT, "extend_share is 1; SELF takes 1 or more, others 0")          \
+    X(TREE, (s->extend = CLATTN_EXTEND_SELF, s->extend_length = 9), BAD_COUNT, "extend_share is 0")       \
+    X(TREE, (s->extend = CLATTN_EXTEND_DYNAMIC, s->extend_length = 255), BAD_COUNT, "four blocks of queries") \
+    X(TREE, (s->extend = CLATTN_EXTEND_STREAMING, s->rope_positions = 846), BAD_COUNT, "it is 847 or more") \
+    X(TREE, (s->extend = CLATTN_EXTEND_DYNAMIC, s->extend_length = 300, s->rope_positions = 300), BAD_COUNT, "it is 301 or more") \
+    X(TREE, (s->extend = CLATTN_EXTEND_STREAMING, s->rope_positions = 999, a->dim = 15), BAD_DIM, "dim is 15") \
     X(TREE, s->n_stages = 1, BAD_COUNT, "n_stages is 1; with this method 0 to 0")                         \
     X(TREE, a->pattern = clattn_full(), BAD_CORNER, "no corner")                                          \
     X(TREE, a->heads = 0, BAD_HEADS, "heads is 0")                                                        \

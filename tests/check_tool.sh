@@ -270,6 +270,17 @@ mistake 'the pattern has no corner' select attn:f32:h2/1:q100:k300:d8:tree=64$li
 expect 0 '^delta .*distance from dense attention 0.0000, before 1' run --delta 1 $chosen:tree=64$listed
 expect 0 '^rope .*attention turns nothing' select --check --explain $chosen:tree=64$listed:rope=relative/22
 expect 0 '^lists *2, of 0.0 blocks' select --check $chosen:tree=64$listed:dense=301
+positions=attn:f32:h2/1:q100:k300:d8:causal-br:lse:tree=64$listed:extend
+expect 0 '^engine *extend' run --explain --o "$tmp/extended.npy" $positions=streaming/170
+expect 0 'passed' run --check "$tmp/extended.npy" $positions=streaming/200
+expect 1 'FAILED' run --check "$tmp/extended.npy" $positions=self/200/30/4
+expect 0 '2 passed, 0 failed' verify --problems 2 $positions=self/240/60/2
+expect 0 '2 passed, 0 failed' verify --problems 2 $positions=dynamic/260/256:rope=relative/260
+mistake 'it is 150 or more' run $positions=streaming/149
+mistake 'bench has not the word extend' bench $positions=streaming/170
+mistake 'explain has not the word extend' explain $positions=streaming/170
+mistake 'adds rows of plain attention' run --delta 4 $positions=streaming/170
+mistake 'must be causal alone' run attn:f32:h2/1:q100:k300:d8:window9-causal-br:tree=64$listed:extend=streaming/170
 mistake 'goes with a selection' run --delta 4 $chosen
 mistake 'correct each batch entry' run --delta 4 attn:f32:b2:h2:q100:k300:d8:causal-br:packed:qtotal=150:ktotal=400:tree=64
 mistake 'whole number of 1 or more' run --delta 0 $chosen:tree=64$listed

@@ -299,6 +299,12 @@
       "CLATTN_TOP_LEFT")                                                                                     \
     X(print_null, clattn_problem_print(NULL, sentence, 9), NULL_ARGUMENT, NOWHERE, "")                       \
     X(print_short_text, print_short(), BUFFER_TOO_SHORT, NOWHERE, "")                                        \
+    X(extend_null, clattn_extend_plan_create(NULL, ctx, NULL, NULL), NULL_ARGUMENT, NOWHERE, "")             \
+    X(extend_null_select, clattn_extend_plan_create(&(clattn_extend_plan *){NULL}, ctx, NULL, NULL), NULL_ARGUMENT, CONTEXT, \
+      "select or problem")                                                                                   \
+    X(extend_explain_null, clattn_extend_plan_explain(NULL, sentence, 9), NULL_ARGUMENT, NOWHERE, "")        \
+    X(extend_enqueue_null, clattn_enqueue_extend(NULL, queue, &(clattn_extend_io)CLATTN_EXTEND_IO_INIT, 0, NULL, NULL), NULL_ARGUMENT, \
+      NOWHERE, "")                                                                                           \
     X(merge_null, clattn_merge_plan_create(NULL, ctx, NULL), NULL_ARGUMENT, NOWHERE, "")                     \
     X(merge_bad_size, merge_size(0), BAD_STRUCT_SIZE, CONTEXT, "clattn_merge.size")                          \
     X(merge_no_parts, merge(0, 4, 4, 0, 0), BAD_COUNT, CONTEXT, "parts is 0")                                \

@@ -126,7 +126,7 @@ void ref_pairs(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, str
     for (int64_t k = 0; k < ref_k_len(p, b); k++) {
         struct ref_point at = ref_point_of(p, b, h, i, k);
         double dot = 0, size = 0;
-        pairs[k] = (struct ref_pair){ref_visible(&p->rules, &at), 0, 0};
+        pairs[k] = (struct ref_pair){ref_visible(&p->rules, &at), 0, 0, 0};
         if (!pairs[k].seen)
             continue;
         int64_t k0 = ref_row_at(&p->k, p->k_offsets, b, g, k);

@@ -95,6 +95,7 @@ struct ref_point ref_point_of(const struct ref_problem *p, int64_t b, int64_t h,
 struct ref_pair {
     bool seen;
     double raw, size; /* scale q . k and sum_d |scale q_d k_d|; 0 for a pair that is not seen */
+    double turned;    /* what raw may be off by before anything is multiplied: ref_extend.h; else 0 */
 };
 void ref_pairs(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, struct ref_pair *pairs);
 

@@ -916,7 +916,7 @@ void ref_kept_pairs(const struct ref_problem *p, const struct ref_select *s, con
         struct ref_point point = ref_point_of(p, b, h, i, k);
         if (!ref_near(s, &point) &&
             !is_listed(list->ids + at * list->capacity, list->counts[at], k / s->block_k))
-            pairs[k] = (struct ref_pair){false, 0, 0};
+            pairs[k] = (struct ref_pair){false, 0, 0, 0};
     }
 }
 

@@ -77,10 +77,10 @@
  *     CLATTN_ROPE_CHUNKS     min(p, n + w)      number of the chunk in its stage; TREE: of the half in its round, n = 2 K
  *     CLATTN_ROPE_INFLLM     w                  none: also for MINMAX, POOL_MEAN, whose metadata are of keys as stored
  *
- * Attention knows nothing of it: it multiplies q and k as they are.  So a caller who extends the context
- * turns both for it, keys of the window by their own positions; all others may take one distance, w, in a
- * second problem without the window, whose q is turned by w and k not at all, and clattn/merge.h joins the
- * two.
+ * Attention knows nothing of it: it multiplies q and k as they are.  clattn/extend.h has attention that
+ * turns them, by `extend', by positions of its own.  Or a caller turns both, keys of the window by their own
+ * positions; all others may take one distance, w, in a second problem without the window, whose q is turned by
+ * w and k not at all, and clattn/merge.h joins the two.
  *
  * What holds: lists rise, have min(candidates, K) blocks with TOP_K and RATIO, and depend only on the keys looked at.
  * STAGED: a smaller last budget lists a part of what a larger one does; so does any smaller budget or budget_value of
@@ -137,6 +137,14 @@ typedef enum clattn_rope {
     CLATTN_ROPE_INFLLM = 3
 } clattn_rope;
 
+/* How attention turns queries and keys that are stored without rotation: clattn/extend.h. */
+typedef enum clattn_extension {
+    CLATTN_EXTEND_NONE = 0,
+    CLATTN_EXTEND_STREAMING = 1,
+    CLATTN_EXTEND_SELF = 2,
+    CLATTN_EXTEND_DYNAMIC = 3
+} clattn_extension;
+
 /* flags of a selection */
 #define CLATTN_COUNT_PROBES 0x1u /* add what TREE and STAGED looked at to io.counters (for tests and reports) */
 #define CLATTN_KEEP_STAGES 0x2u  /* STAGED: what each stage begins with stays in io.kept, for clattn/refresh.h */
@@ -170,14 +178,17 @@ typedef struct clattn_select {
     double budget_value;    /* as budget_mode says */
     int32_t rope;           /* clattn_rope; else than NONE an even dim */
     int32_t rows;           /* clattn_rows */
-    int64_t rope_positions; /* rows of io's tables, as many as positions are named above; without rope 0 */
+    int64_t rope_positions; /* rows of io's tables, as many as positions are named above, and for extend; without either 0 */
     int64_t dense_below;    /* tokens: a batch entry of fewer keys is not pruned, and its lists are empty; 0: never;
                                clattn_select_dense_below has a measured number */
+    int32_t extend;         /* clattn_extension; else than NONE an even dim.  Selection itself passes over it */
+    int32_t extend_share;   /* SELF: tokens that share a position; else 0 */
+    int64_t extend_length;  /* tokens: SELF: whose positions stay as they are; DYNAMIC: that the model knows; else 0 */
 } clattn_select;
 #define CLATTN_SELECT_INIT                                                                                \
     {                                                                                                     \
         sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_GROUP, CLATTN_CENTER, 64, 2, 8, 1, 512, 16, 256, {{0, 0}}, 0, \
-            CLATTN_TOP_K, 0, CLATTN_ROPE_NONE, 0, 0, 0                                                    \
+            CLATTN_TOP_K, 0, CLATTN_ROPE_NONE, 0, 0, 0, CLATTN_EXTEND_NONE, 0, 0                           \
     }
 
 /* The buffers of one selection, all of the plan's cl_context, borrowed until the work is done; those that the method
@@ -213,8 +224,8 @@ typedef struct clattn_select_plan clattn_select_plan;
 
 CLATTN_BEGIN
 /* Check a selection for a problem, without a device.  On failure the sentence goes to text (size bytes; may be NULL,
- * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative, budget_mode, rope, rows), BAD_DIM (odd,
- * with rope), BAD_BLOCK (blocks, strides, stages), BAD_COUNT (budget, sink, window, rope_positions, dense_below; a
+ * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative, budget_mode, rope, rows, extend), BAD_DIM (odd,
+ * with rope or extend), BAD_BLOCK (blocks, strides, stages), BAD_COUNT (budget, sink, window, rope_positions, dense_below, extend_...; a
  * budget_mode or value that the method has not), BAD_CORNER (a window, or rope, without positions), BAD_FLAGS
  * (CLATTN_CERTIFY of another method than MINMAX, CLATTN_BUDGET_EACH of one that does not score, too), and those of clattn_attention_check. */
 CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const clattn_attention *problem, char *text,

@@ -22,6 +22,7 @@
 #define CLATTN__MERGE_MAGIC 0x636c6d67u
 #define CLATTN__SELECT_MAGIC 0x636c7365u
 #define CLATTN__DELTA_MAGIC 0x636c6461u
+#define CLATTN__EXTEND_MAGIC 0x636c6578u
 
 /* ---- kept.c: programs that a context has built ---- */
 #define CLATTN__MAX_KEPT 64

@@ -132,17 +132,62 @@ static int64_t most_chunks(const clattn_select *s, const clattn_attention *probl
     return most;
 }
 
+static int64_t most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+int64_t clattn__extended_keys(const clattn_select *s, const clattn_attention *problem)
+{
+    const int64_t listed = clattn__ceil_div(s->budget, s->block_k) * s->block_k;
+    const int64_t rows = s->block_q < problem->q_len ? s->block_q : most(problem->q_len, 1);
+    const int64_t keys = most(s->sink + listed + s->window + rows - 1, s->dense_below - 1);
+    return keys < problem->kv_len ? keys : problem->kv_len;
+}
+
+static clattn_status check_extend(const clattn_select *s, char *text, size_t size)
+{
+    const int64_t least = s->extend < CLATTN_EXTEND_SELF ? 0 : s->extend == CLATTN_EXTEND_SELF ? 1 : 4 * (int64_t)s->block_q;
+    if (s->extend < CLATTN_EXTEND_NONE || s->extend > CLATTN_EXTEND_DYNAMIC)
+        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "extend is %d", (int)s->extend);
+    if (s->extend_length < least || s->extend_length > (least ? MAX_TOKENS : 0))
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT,
+                              "extend_length is %lld; SELF takes 1 or more, DYNAMIC four blocks of queries or more, others 0",
+                              (long long)s->extend_length);
+    if (s->extend == CLATTN_EXTEND_SELF ? s->extend_share < 1 : s->extend_share != 0)
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "extend_share is %d; SELF takes 1 or more, others 0", (int)s->extend_share);
+    return CLATTN_OK;
+}
+
+/* Positions that a search asks of the tables. */
+static int64_t searched_positions(const clattn_select *s, const clattn_attention *problem)
+{
+    return s->rope == CLATTN_ROPE_NONE       ? 0
+           : s->rope == CLATTN_ROPE_RELATIVE ? s->window + 2
+           : s->rope == CLATTN_ROPE_INFLLM   ? s->window + 1
+                                             : most_chunks(s, problem) + s->window + 1;
+}
+
+/* Positions that attention asks: one more than the longest distance. */
+static int64_t extended_positions(const clattn_select *s, const clattn_attention *problem)
+{
+    const int64_t keys = most(problem->kv_len, 1), near = s->extend_length < keys ? s->extend_length : keys - 1;
+    return s->extend == CLATTN_EXTEND_NONE        ? 0
+           : s->extend == CLATTN_EXTEND_STREAMING ? most(clattn__extended_keys(s, problem), 1)
+           : s->extend == CLATTN_EXTEND_SELF      ? most(near, clattn__ceil_div(keys, s->extend_share) + s->block_q - 1) + 1
+                                                  : near + 1;
+}
+
 /* Tables have every position that may be asked of them. */
 static clattn_status check_rope(const clattn_select *s, const clattn_attention *problem, char *text, size_t size)
 {
-    const int64_t least = s->rope == CLATTN_ROPE_NONE       ? 0
-                          : s->rope == CLATTN_ROPE_RELATIVE ? s->window + 2
-                          : s->rope == CLATTN_ROPE_INFLLM   ? s->window + 1
-                                                            : most_chunks(s, problem) + s->window + 1;
-    if (s->rope_positions < least || s->rope_positions > (s->rope ? MAX_TOKENS : 0))
-        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "rope_positions is %lld; with rope %d it is %lld or more, without 0",
-                              (long long)s->rope_positions, (int)s->rope, (long long)least);
-    if (s->rope && problem->dim % 2)
+    const bool turns = s->rope || s->extend;
+    const int64_t least = most(searched_positions(s, problem), extended_positions(s, problem));
+    if (s->rope_positions < least || s->rope_positions > (turns ? MAX_TOKENS : 0))
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT,
+                              "rope_positions is %lld; with rope %d and extend %d it is %lld or more, without either 0",
+                              (long long)s->rope_positions, (int)s->rope, (int)s->extend, (long long)least);
+    if (turns && problem->dim % 2)
         return clattn__refuse(text, size, CLATTN_BAD_DIM, "dim is %lld; rope turns pairs of columns", (long long)problem->dim);
     return CLATTN_OK;
 }
@@ -170,6 +215,8 @@ clattn_status clattn_select_check(const clattn_select *s, const clattn_attention
         status = check_budget(s, text, size);
     if (!status)
         status = check_stages(s, text, size);
+    if (!status)
+        status = check_extend(s, text, size);
     if (!status)
         status = check_rope(s, problem, text, size);
     if (!status && (s->window > 0 || s->rope == CLATTN_ROPE_CHUNKS) && problem->pattern.corner == CLATTN_NO_CORNER &&

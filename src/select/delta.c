@@ -139,8 +139,7 @@ static cl_int launch(const clattn_delta_plan *plan, const struct delta_args *arg
 static const float tiny_o[] = {1, 2, 3}, tiny_anchors[] = {5, 7}, tiny_right[] = {5, 6, 7};
 enum { TINY_ROWS = 3, TINY_EVERY = 2, TINY_STRETCHES = 2 };
 
-/* A small whole number as it is stored. */
-static uint32_t stored(int32_t type, float x)
+uint32_t clattn__stored_whole(int32_t type, float x)
 {
     static const uint16_t halves[] = {0, 0x3c00, 0x4000, 0x4200, 0x4400, 0x4500, 0x4600, 0x4700};
     uint32_t bits;
@@ -152,7 +151,7 @@ static void fill(const clattn_delta_plan *plan, unsigned char *data, const float
 {
     const size_t bytes = (size_t)clattn__type_bytes(plan->type);
     for (int64_t i = 0; i < n * plan->dim_v; i++) {
-        uint32_t bits = stored(plan->type, rows[i / plan->dim_v]);
+        uint32_t bits = clattn__stored_whole(plan->type, rows[i / plan->dim_v]);
         uint16_t half = (uint16_t)bits;
         memcpy(data + (size_t)i * bytes, bytes == 2 ? (void *)&half : (void *)&bits, bytes);
     }

@@ -14,6 +14,9 @@
 #undef F32
 _Static_assert(offsetof(struct select_args, pad) + sizeof(cl_int) == sizeof(struct select_args), "no padding at a struct's end");
 
+/* ---- check.c ---- */
+int64_t clattn__extended_keys(const clattn_select *select, const clattn_attention *problem); /* that a list's rows read, at most: extend.c */
+
 /* ---- list.c ---- */
 /* Write a status's sentence with details into text, if there is one, and return the status. */
 clattn_status clattn__refuse(char *text, size_t size, clattn_status status, const char *fmt, ...)
@@ -63,6 +66,9 @@ void clattn__select_sizes(struct clattn__select_shape *shape, const clattn_selec
 /* Choose a search's tile, after sets and sizes.  Returns why there is none, or NULL. */
 const char *clattn__select_tile(struct clattn__select_shape *shape, const clattn_device_facts *facts, const clattn_select *select,
                                 const clattn_attention *a);
+
+/* ---- delta.c ---- */
+uint32_t clattn__stored_whole(int32_t type, float x); /* the bits of a whole number from 0 to 7, for self-tests */
 
 /* ---- plan.c ---- */
 enum clattn__select_kernel {

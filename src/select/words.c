@@ -6,7 +6,8 @@
  *     mass=X  margin=X  ratio=X: a budget_mode and its value
  *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last  count  keep  grow  certify  each
  *     rows=last|mean  search=plain|matrix
- *     rope=relative|chunks|infllm/N  N rows of the tables;  dense=N, dense=measured */
+ *     rope=relative|chunks|infllm/N  N rows of the tables;  extend=streaming/N|self/N/LENGTH/SHARE|dynamic/N/LENGTH
+ *     dense=N, dense=measured */
 #include "select/select.h"
 
 #include <stdio.h>
@@ -16,7 +17,7 @@
 #define STAGES_3K {{256, 32768}, {32, 8192}, {8, 2048}}, 3
 #define STAGES_5K {{64, 32768}, {32, 16384}, {16, 4096}}, 3
 #define STAGES_16K {{32, 16384}}, 1
-#define USUAL CLATTN_TOP_K, 0, CLATTN_ROPE_NONE, 0, 0, 0 /* what presets do not speak of */
+#define USUAL CLATTN_TOP_K, 0, CLATTN_ROPE_NONE, 0, 0, 0, CLATTN_EXTEND_NONE, 0, 0 /* what presets do not speak of */
 static const struct {
     const char *name, *meaning;
     clattn_select select;
@@ -168,6 +169,24 @@ static bool read_rope(const char **at, clattn_select *s)
     return true;
 }
 
+static const char *const extend_words[] = {"streaming/", "self/", "dynamic/"}; /* from CLATTN_EXTEND_STREAMING on */
+
+/* streaming/N, self/N/LENGTH/SHARE, dynamic/N/LENGTH */
+static bool read_extend(const char **at, clattn_select *s)
+{
+    int64_t share = 0;
+    s->extend_length = 0;
+    if (!read_choice(at, extend_words, 3, &s->extend) || !read_number(at, INT32_MAX, &s->rope_positions))
+        return false;
+    s->extend += CLATTN_EXTEND_STREAMING;
+    if (s->extend != CLATTN_EXTEND_STREAMING && (!read_word(at, "/") || !read_number(at, INT32_MAX, &s->extend_length)))
+        return false;
+    if (s->extend == CLATTN_EXTEND_SELF && (!read_word(at, "/") || !read_number(at, INT32_MAX, &share)))
+        return false;
+    s->extend_share = (int32_t)share;
+    return true;
+}
+
 static const struct {
     const char *word;
     uint32_t flag;
@@ -200,6 +219,8 @@ static bool read_field(const char **at, clattn_select *s)
         }
     if (read_word(at, "rope="))
         return read_rope(at, s);
+    if (read_word(at, "extend="))
+        return read_extend(at, s);
     if (read_word(at, "dense=measured")) {
         s->dense_below = MEASURED;
         return true;
@@ -220,7 +241,7 @@ static clattn_status syntax(const char *text, const char *at, char *message, siz
                           "column %d: expected a word of a selection: tree=N staged=CHUNK.KEEP/... minmax=N mean=N scores=N given=N "
                           "streaming, a preset, mass=X margin=X ratio=X bq=N/N bk=N/N sink=N near=N scope=head|group|all "
                           "rep=center|first|last rows=last|mean count keep grow certify each search=plain|matrix "
-                          "rope=relative|chunks|infllm/N dense=N|measured",
+                          "rope=relative|chunks|infllm/N extend=streaming/N|self/N/N/N|dynamic/N/N dense=N|measured",
                           (int)(at - text) + 1);
 }
 
@@ -296,7 +317,7 @@ clattn_status clattn_select_print(const clattn_select *s, char *text, size_t siz
     if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING || s->scope < 0 || s->scope > CLATTN_SCOPE_ALL ||
         s->representative < 0 || s->representative > CLATTN_LAST || s->n_stages < 0 || s->n_stages > CLATTN_MAX_STAGES ||
         s->budget_mode < CLATTN_TOP_K || s->budget_mode > CLATTN_RATIO || s->rope < 0 || s->rope > CLATTN_ROPE_INFLLM ||
-        s->rows < CLATTN_ROWS_LAST || s->rows > CLATTN_ROWS_MEAN)
+        s->rows < CLATTN_ROWS_LAST || s->rows > CLATTN_ROWS_MEAN || s->extend < CLATTN_EXTEND_NONE || s->extend > CLATTN_EXTEND_DYNAMIC)
         return CLATTN_BAD_SELECTOR;
     struct clattn__text out = clattn__text_into(text, size);
     print_method(&out, s);
@@ -310,6 +331,12 @@ clattn_status clattn_select_print(const clattn_select *s, char *text, size_t siz
             clattn__text_add(&out, ":%s", flag_words[i].word);
     if (s->rope)
         clattn__text_add(&out, ":rope=%s%lld", rope_words[s->rope - CLATTN_ROPE_RELATIVE], (long long)s->rope_positions);
+    if (s->extend)
+        clattn__text_add(&out, ":extend=%s%lld", extend_words[s->extend - CLATTN_EXTEND_STREAMING], (long long)s->rope_positions);
+    if (s->extend > CLATTN_EXTEND_STREAMING)
+        clattn__text_add(&out, "/%lld", (long long)s->extend_length);
+    if (s->extend == CLATTN_EXTEND_SELF)
+        clattn__text_add(&out, "/%d", (int)s->extend_share);
     if (s->dense_below)
         clattn__text_add(&out, ":dense=%lld", (long long)s->dense_below);
     return out.cut ? CLATTN_BUFFER_TOO_SHORT : CLATTN_OK;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * explain.c - clattn explain: what the library makes of a problem's rules, and which tiles a mask leaves; what a compiler makes of its kernels. */
-#include "tool/selection.h"
+#include "tool/extended.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -260,7 +260,7 @@ static int explain_problem(const struct explain *e, const char *text)
     clattn_attention problem;
     clattn_select s;
     struct workload w;
-    if (read_selector(&problem, &s, text, &e->options))
+    if (read_selector(&problem, &s, text, &e->options) || refuse_extended(&s, "explain"))
         return EXIT_MISTAKE;
     clattn_status status = workload_make(&w, &problem, 0, WORKLOAD_NORMAL);
     if (status)

@@ -2,7 +2,7 @@
  * run.c - clattn run: one problem on files or random input, its result to files or compared with expected
  * ones. */
 #include "tool/delta.h"
-#include "tool/selection.h"
+#include "tool/extended.h"
 
 #include <math.h>
 #include <unistd.h>
@@ -57,7 +57,7 @@ static double operations(const struct run_options *o, const struct workload *w)
 }
 
 /* Problem, device, engine, time. */
-static void print_run(const struct run_options *o, clattn_context *ctx, const clattn_plan *plan,
+static void print_run(const struct run_options *o, clattn_context *ctx, const char *engine,
                       const struct workload *w, double seconds)
 {
     const clattn_attention *problem = &w->problem;
@@ -74,7 +74,7 @@ static void print_run(const struct run_options *o, clattn_context *ctx, const cl
         printf("   score %s", problem->score.text);
     if (problem->weight.text[0])
         printf("   weight %s", problem->weight.text);
-    printf("\ndevice   %s\nengine   %s\nplan     %.3f s\ntime     %.3f ms", facts.name, clattn_plan_engine(plan),
+    printf("\ndevice   %s\nengine   %s\nplan     %.3f s\ntime     %.3f ms", facts.name, engine,
            o->plan_seconds, seconds * 1e3);
     if (seconds > 0)
         printf(", %.1f GFLOP/s", operations(o, w) / seconds * 1e-9);
@@ -93,6 +93,15 @@ static int run_delta(const struct run_options *o, clattn_context *ctx, struct wo
     return 0;
 }
 
+/* The result to files, and compared. */
+static int finish(const struct run_options *o, const struct workload *w)
+{
+    if (save_tensor(o->o, w, 'o') || save_tensor(o->lse, w, 'l'))
+        return EXIT_MISTAKE;
+    int code = check(o->check, w, 'o'), code_lse = check(o->check_lse, w, 'l');
+    return code > code_lse ? code : code_lse;
+}
+
 static int run_plan(const struct run_options *o, clattn_context *ctx, clattn_plan *plan, struct workload *w)
 {
     char text[4096];
@@ -106,13 +115,29 @@ static int run_plan(const struct run_options *o, clattn_context *ctx, clattn_pla
         best = fmin(best, seconds);
     }
     print_selection(o);
-    print_run(o, ctx, plan, w, best);
+    print_run(o, ctx, clattn_plan_engine(plan), w, best);
     if (o->delta && run_delta(o, ctx, w))
         return EXIT_MISTAKE;
-    if (save_tensor(o->o, w, 'o') || save_tensor(o->lse, w, 'l'))
-        return EXIT_MISTAKE;
-    int code = check(o->check, w, 'o'), code_lse = check(o->check_lse, w, 'l');
-    return code > code_lse ? code : code_lse;
+    return finish(o, w);
+}
+
+/* Attention at positions of its own. */
+static int run_positions(struct run_options *o, clattn_context *ctx, struct workload *w)
+{
+    char text[4096];
+    struct extended e;
+    clattn_status status = run_extended(&o->pruned, ctx, o->repeat, &e);
+    o->plan_seconds = e.plan_seconds;
+    int code = status ? failed(ctx, status, "extend") : 0;
+    if (!code) {
+        if (o->explain && clattn_extend_plan_explain(e.plan, text, sizeof text) == CLATTN_OK)
+            printf("%s", text);
+        print_selection(o);
+        print_run(o, ctx, "extend", w, e.seconds);
+        code = finish(o, w);
+    }
+    close_extended(&e);
+    return code;
 }
 
 /* ---- lists ---- */
@@ -149,6 +174,8 @@ static int run_on(struct run_options *o, clattn_context *ctx, const clattn_selec
     clattn_plan *plan;
     if (s->size && make_lists(o, ctx, s, w))
         return EXIT_MISTAKE;
+    if (s->size && s->extend)
+        return run_positions(o, ctx, w);
     double begin = now_seconds();
     clattn_status status = clattn_plan_create(&plan, ctx, &w->problem);
     o->plan_seconds = now_seconds() - begin;
@@ -166,6 +193,8 @@ static int check_options(const struct run_options *o, const clattn_select *s)
         return mistake("--list and --list-out go with a selection behind the problem, as tree=256 or the name of a preset");
     if (s->size == 0 && o->delta)
         return mistake("--delta corrects pruned attention: it goes with a selection behind the problem, as tree=256 or the name of a preset");
+    if (o->delta && s->size && s->extend)
+        return mistake("--delta adds rows of plain attention, and the word extend turns queries and keys");
     if (o->delta && (o->lse || o->check_lse))
         return mistake("--lse: rows that --delta corrects have none");
     return o->list && o->list_out ? mistake("--list-out would write the lists that --list reads") : 0;

@@ -63,7 +63,7 @@ static int64_t table_count(const struct selection *x)
 static bool make_tables(struct selection *x)
 {
     const int64_t pairs = x->w->problem.dim / 2, n = table_count(x);
-    if (x->s.rope == CLATTN_ROPE_NONE)
+    if (x->s.rope_positions == 0)
         return true;
     x->rope_cos = malloc((size_t)n * sizeof *x->rope_cos);
     x->rope_sin = malloc((size_t)n * sizeof *x->rope_sin);
@@ -145,7 +145,7 @@ static void make_inputs(struct selection *x, cl_int *code)
     x->io.key_lengths = buffer(x, w->key_lengths, w->key_lengths ? lengths - 4 : 0, code);
     for (int i = 0; i < a->n_arrays; i++)
         x->io.arrays[i] = buffer(x, w->arrays[i], (uint64_t)workload_array_bytes(&a->arrays[i]), code);
-    if (x->rope_cos) {
+    if (x->s.rope) {
         x->io.rope_cos = buffer(x, x->rope_cos, 4 * (uint64_t)table_count(x), code);
         x->io.rope_sin = buffer(x, x->rope_sin, 4 * (uint64_t)table_count(x), code);
     }

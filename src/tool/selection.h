@@ -26,7 +26,7 @@ struct selection {
     int32_t *given;        /* CLATTN_EXTERNAL_LIST */
     int32_t *budgets;      /* CLATTN_BUDGET_EACH */
     int32_t *certified;    /* CLATTN_CERTIFY: of each list, how many blocks are proved */
-    float *rope_cos, *rope_sin; /* rope: of the angles position / 10000^(2 pair / dim) */
+    float *rope_cos, *rope_sin; /* rope, extend: of the angles position / 10000^(2 pair / dim) */
     uint64_t counters[2];
     clattn_context *ctx;
     clattn_select_plan *plan;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * verify.c - clattn verify: random or given problems against the double-precision reference. */
-#include "tool/selection.h"
+#include "tool/extended.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -49,12 +49,12 @@ static void report_failure(struct sweep *s, const clattn_attention *problem, uin
     s->failures++;
 }
 
-static void check_workload(struct sweep *s, struct workload *w, clattn_plan *plan, uint64_t seed,
+/* status: of the run that made the workload's result. */
+static void check_workload(struct sweep *s, struct workload *w, clattn_status status, uint64_t seed,
                            const char *given)
 {
     struct verdict verdict;
     char text[512];
-    clattn_status status = workload_run(w, plan, NULL);
     if (status) {
         clattn_context_message(s->ctx, text, sizeof text);
         report_failure(s, &w->problem, seed, given, text);
@@ -109,9 +109,17 @@ static void check_plan(struct sweep *s, struct workload *w, uint64_t seed, const
         clattn_context_message(s->ctx, text, sizeof text);
         report_failure(s, &w->problem, seed, given, text);
     } else {
-        check_workload(s, w, plan, seed, given);
+        check_workload(s, w, workload_run(w, plan, NULL), seed, given);
         clattn_plan_destroy(plan);
     }
+}
+
+/* The same of attention at positions of its own. */
+static void check_extended(struct sweep *s, struct selection *x, uint64_t seed, const char *given)
+{
+    struct extended e;
+    check_workload(s, x->w, run_extended(x, s->ctx, 1, &e), seed, given);
+    close_extended(&e);
 }
 
 /* select: NULL, or the selection whose lists are judged first; then the result is, by those lists. */
@@ -129,6 +137,8 @@ static void verify_one(struct sweep *s, const clattn_attention *problem, const c
     }
     if (select && !lists_are_right(s, &x, select, &w, text, sizeof text))
         report_failure(s, &w.problem, seed, given, text);
+    else if (select && select->extend)
+        check_extended(s, &x, seed, given);
     else
         check_plan(s, &w, seed, given);
     selection_free(&x);

@@ -10,7 +10,7 @@
 #include <clattn.h>
 #include <stdbool.h>
 
-#include "tests/ref.h"
+#include "tests/ref_extend.h"
 
 enum workload_fill {
     WORKLOAD_NORMAL,  /* normal(0, 1)                                        */
@@ -28,6 +28,7 @@ struct workload {
     int32_t *q_offsets, *k_offsets, *key_lengths;
     void *arrays[CLATTN_MAX_ARRAYS + 1]; /* workload_array_bytes each; after the problem's last the list, if it has one */
     int32_t *list;                       /* that one; clattn_list_bytes */
+    const struct ref_extend *extend;     /* NULL, or the caller's: what o is compared with turns q and k so */
     int64_t q_count, k_count, v_count, o_count, lse_count; /* elements, by clattn_attention_extent */
     void *private_state;
 };

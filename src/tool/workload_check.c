@@ -72,7 +72,7 @@ static double value_distance(const struct ref_problem *p, const struct row *r, i
 static struct ref_number score_number(const struct ref_problem *p, const struct row *r, const struct ref_pair *pairs, int64_t j)
 {
     /* an infinite score is one in f32 too */
-    struct ref_number raw = {pairs[j].raw, isfinite(pairs[j].raw) ? ((double)p->dim / 2 + 3) * UNIT * pairs[j].size : 0};
+    struct ref_number raw = {pairs[j].raw, isfinite(pairs[j].raw) ? ((double)p->dim / 2 + 3) * UNIT * pairs[j].size + pairs[j].turned : 0};
     struct ref_point at = ref_point_of(p, r->b, r->h, r->i, j);
     if (!p->rules.score || !p->rules.score[0])
         return raw;
@@ -87,13 +87,16 @@ static double nan_as_infinity(double x)
     return isnan(x) ? INFINITY : x;
 }
 
-/* Whether rows' scores are small enough for the bar to cover their rounding. */
+/* Whether rows' scores are small enough, and of rows as they are, for the bar to cover their rounding. */
 static bool scores_are_small(const struct ref_problem *p, const struct ref_pair *pairs, int64_t k_len)
 {
     double largest = 0;
-    for (int64_t j = 0; j < k_len; j++)
+    bool turned = false;
+    for (int64_t j = 0; j < k_len; j++) {
         largest = pairs[j].size > largest ? pairs[j].size : largest;
-    return (!p->rules.score || !p->rules.score[0]) && largest <= 16;
+        turned |= pairs[j].turned > 0;
+    }
+    return !turned && (!p->rules.score || !p->rules.score[0]) && largest <= 16;
 }
 
 /* With delta_j the error of score j (doc/numerics.md):
@@ -184,7 +187,10 @@ static void close_checker(struct checker *c)
 static double open_row(struct checker *c, const struct row *r)
 {
     double lse;
-    ref_pairs(&c->p, r->b, r->h, r->i, c->pairs);
+    if (c->w->extend)
+        ref_extend_pairs(&c->p, c->w->extend, r->b, r->h, r->i, c->pairs);
+    else
+        ref_pairs(&c->p, r->b, r->h, r->i, c->pairs);
     ref_row(&c->p, r->b, r->h, r->i, c->pairs, c->exact, &lse);
     c->spread = row_spread(c, r, c->exact, lse);
     return lse;

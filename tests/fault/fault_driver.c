@@ -59,6 +59,8 @@ struct fixture {
     clattn_plan *new_plan;
     clattn_merge_plan *new_merge;
     clattn_delta_plan *delta, *new_delta;
+    clattn_extend_plan *extend, *new_extend;
+    float extended[N_O];
     cl_event event;
 };
 
@@ -470,6 +472,71 @@ static bool certify_right(struct fixture *f)
     return !clWaitForEvents(1, &f->event) && lists_right(f, CERTIFIED);
 }
 
+/* Attention over lists of noise, which are empty, at positions of its own; the tables are numbers too. */
+static clattn_select extension(void)
+{
+    clattn_select s = selection(STAGED);
+    s.block_q = 2;
+    s.extend = CLATTN_EXTEND_STREAMING;
+    s.rope_positions = KEYS;
+    return s;
+}
+static clattn_status make_extend(struct fixture *f, clattn_extend_plan **plan)
+{
+    clattn_attention a;
+    const clattn_select s = extension();
+    describe(&a, 1);
+    a.flags = a.n_arrays = 0;
+    a.pattern = clattn_causal(CLATTN_BOTTOM_RIGHT);
+    return clattn_extend_plan_create(plan, f->ctx, &s, &a);
+}
+static clattn_status enqueue_extend(struct fixture *f, clattn_extend_plan *plan)
+{
+    clattn_extend_io io = CLATTN_EXTEND_IO_INIT;
+    io.q = f->q;
+    io.k = f->k;
+    io.v = f->v;
+    io.o = f->o;
+    io.list = f->lists;
+    io.rope_cos = io.rope_sin = f->k;
+    return clattn_enqueue_extend(plan, f->queue, &io, 1, &f->gate, &f->event);
+}
+static void before_extend(struct fixture *f)
+{
+    before_select(f);
+    poison(f, f->o);
+}
+static clattn_status act_extend_plan(struct fixture *f)
+{
+    f->new_extend = (clattn_extend_plan *)f;
+    return make_extend(f, &f->new_extend);
+}
+static bool made_extend(const struct fixture *f)
+{
+    return f->new_extend != NULL;
+}
+static void after_extend(struct fixture *f)
+{
+    clattn_extend_plan_destroy(f->new_extend);
+}
+static clattn_status act_extend(struct fixture *f)
+{
+    return enqueue_extend(f, f->extend);
+}
+static bool extend_right(struct fixture *f)
+{
+    float o[N_O];
+    must(!clFinish(f->queue) && !clEnqueueReadBuffer(f->queue, f->o, CL_TRUE, 0, sizeof o, o, 0, NULL, NULL), "reading an output failed");
+    return !memcmp(o, f->extended, sizeof o);
+}
+static bool extend_plan_right(struct fixture *f)
+{
+    before_extend(f);
+    const bool right = !enqueue_extend(f, f->new_extend) && extend_right(f);
+    after_event(f);
+    return right;
+}
+
 static const struct stage stages[] = {
     {"list devices", NULL, act_list, NULL, NULL, NULL, false},
     {"context open", NULL, act_open, made_ctx, NULL, after_ctx, false},
@@ -486,6 +553,8 @@ static const struct stage stages[] = {
     {"enqueue delta", before_merge, act_delta, made_event, merge_right, after_event, false},
     {"copy lists", before_merge, act_copy_lists, made_event, merge_right, after_event, false},
     {"enqueue select", before_select, act_select, made_event, select_right, after_event, false},
+    {"extend plan create", NULL, act_extend_plan, made_extend, extend_plan_right, after_extend, false},
+    {"enqueue extend", before_extend, act_extend, made_event, extend_right, after_event, false},
     {"enqueue certified", before_select, act_certify, made_event, certify_right, after_event, false},
 };
 
@@ -704,6 +773,12 @@ static void make_fixture(struct fixture *f)
     for (int i = 0; i < SELECTIONS; i++)
         make_selection(f, i);
     must(!clattn_delta_plan_create(&f->delta, f->ctx, &a, 1), "making the delta plan failed without a fault");
+    must(!make_extend(f, &f->extend), "making the extend plan failed without a fault");
+    before_extend(f);
+    must(!act_extend(f) && !clFinish(f->queue), "extended attention failed without a fault");
+    must(!clEnqueueReadBuffer(f->queue, f->o, CL_TRUE, 0, sizeof f->extended, f->extended, 0, NULL, NULL), "reading it failed");
+    must(f->extended[0] == f->extended[0], "extended attention wrote nothing");
+    after_event(f);
 }
 
 static void free_fixture(struct fixture *f)
@@ -718,6 +793,7 @@ static void free_fixture(struct fixture *f)
     for (int i = 0; i < SELECTIONS; i++)
         clattn_select_plan_destroy(f->select[i]);
     clattn_delta_plan_destroy(f->delta);
+    clattn_extend_plan_destroy(f->extend);
     clReleaseEvent(f->gate);
     clReleaseCommandQueue(f->queue);
     clattn_context_close(f->ctx);

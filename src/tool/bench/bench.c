@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * bench.c - clattn bench: problems on devices; the command. */
 #include "tool/bench/bench.h"
+#include "tool/extended.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -119,7 +120,7 @@ static int read_lines(struct bench *b, int n_texts, char **texts)
     if (n_texts == 0 && options_need_problem(&b->options))
         return mistake("--mechanism, --mask, --scalar and the like go with a problem, and none is given");
     for (size_t i = 0; i < b->n_lines; i++)
-        if (read_selector(&problem, &select, b->lines[i].problem, &b->options))
+        if (read_selector(&problem, &select, b->lines[i].problem, &b->options) || refuse_extended(&select, "bench"))
             return EXIT_MISTAKE;
     return 0;
 }
