@@ -234,7 +234,7 @@ END_TEST
 /* Head sizes are a kernel each: every second one, or with CLATTN_TEST_LONG all. */
 static size_t next_size(void)
 {
-    return getenv("CLATTN_TEST_LONG") ? 1 : 2;
+    return is_long_run() ? 1 : 2;
 }
 
 START_TEST(dims)
@@ -307,7 +307,7 @@ START_TEST(patterns)
     for (size_t i = 0; i < LEN(texts); i++)
         for (size_t j = 0; j < LEN(lengths); j++)
             for (int corner = CLATTN_TOP_LEFT; corner <= CLATTN_BOTTOM_RIGHT; corner++) {
-                if (!getenv("CLATTN_TEST_LONG") && (i + (size_t)corner) % 2)
+                if (!is_long_run() && (i + (size_t)corner) % 2)
                     continue; /* a corner is a kernel; the masks take turns */
                 clattn_attention a = masked(texts[i], (clattn_corner)corner, lengths[j][0], lengths[j][1]);
                 run_in_turn(&a, 2 * i + (size_t)corner, i * 10 + j, j % 2 ? WORKLOAD_POISON : WORKLOAD_NORMAL);
@@ -486,7 +486,7 @@ static uint64_t number_from(const char *name, uint64_t otherwise)
 START_TEST(random_sweep)
 {
     static const enum workload_fill fills[] = {WORKLOAD_NORMAL, WORKLOAD_POISON, WORKLOAD_NORMAL, WORKLOAD_LARGE};
-    uint64_t count = number_from("CLATTN_TEST_PROBLEMS", getenv("CLATTN_TEST_LONG") ? 160 : 16), first = number_from("CLATTN_TEST_SEED", 1);
+    uint64_t count = number_from("CLATTN_TEST_PROBLEMS", is_long_run() ? 160 : 16), first = number_from("CLATTN_TEST_SEED", 1);
     begin();
     for (uint64_t seed = first; seed < first + count; seed++) {
         clattn_attention a;

@@ -33,7 +33,7 @@ static void set_up(void)
     n_engines = engines_taking(ctx, &a, engines, MAX_ENGINES);
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
     ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), &facts), CLATTN_OK);
-    if (!getenv("CLATTN_TEST_LONG"))
+    if (!is_long_run())
         n_engines = engines_without(&facts, engines, n_engines, is_for_others);
     ck_assert_int_ge(n_engines, 1);
 }

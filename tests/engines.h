@@ -3,6 +3,8 @@
 #ifndef ENGINES_H
 #define ENGINES_H
 
+#include "tests/suite.h"
+
 #include <clattn.h>
 
 #include <check.h>
@@ -29,7 +31,7 @@ static inline bool is_foreign(const clattn_device_facts *facts, const char *engi
 static inline bool is_its_turn(const clattn_device_facts *facts, const char *engine, int kernel, int number)
 {
     const int turns = is_foreign(facts, engine) ? 3 : (facts->type & CL_DEVICE_TYPE_CPU) && !strcmp(engine, "portable") ? 2 : 1;
-    return getenv("CLATTN_TEST_LONG") || (kernel + number) % turns == 0;
+    return is_long_run() || (kernel + number) % turns == 0;
 }
 
 /* Whether the script that runs the test wants this engine: CLATTN_TEST_ENGINES has names between spaces, or is not there. */

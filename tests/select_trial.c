@@ -7,6 +7,7 @@
 #include "select/select.h"
 #include "tests/draw.h"
 #include "tests/select_trial.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <math.h>
@@ -20,7 +21,7 @@ cl_command_queue select_queue;
 
 int select_cases(int all)
 {
-    return getenv("CLATTN_TEST_LONG") ? all : all / 4;
+    return is_long_run() ? all : all / 4;
 }
 
 void select_trial_set_up(void)

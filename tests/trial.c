@@ -33,7 +33,7 @@ void trial_set_up(void)
 
 void trial_set_up_native(void)
 {
-    set_up(getenv("CLATTN_TEST_LONG") ? is_for_others : is_foreign);
+    set_up(is_long_run() ? is_for_others : is_foreign);
 }
 
 void trial_tear_down(void)
