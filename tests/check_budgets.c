@@ -181,16 +181,6 @@ static void judge_proofs(const struct select_trial *t, const char *what, int64_t
     }
 }
 
-/* Three entries of keys that differ in number. */
-static void give_lengths(struct select_trial *t)
-{
-    t->a.batch = 3;
-    t->a.flags |= CLATTN_KEY_LENGTHS;
-    t->key_lengths = calloc(4, sizeof *t->key_lengths);
-    for (int b = 0; b < 3; b++)
-        t->key_lengths[b] = (int32_t)select_below(t->a.kv_len + 1);
-}
-
 START_TEST(at_29_certificates)
 {
     const int kind = _i % CERTIFIED_KINDS;
@@ -208,7 +198,7 @@ START_TEST(at_29_certificates)
         select_trial_method(&t, CLATTN_MINMAX, (1 + select_below(8)) * t.s.block_k);
         t.a.scale = n % 5 ? 0.0 : -1.0;
         if (kind == RANDOM)
-            give_lengths(&t);
+            select_trial_lengths(&t, 3);
         fill_kind(&t, kind);
         snprintf(what, sizeof what, "kind %d, case %d", _i, n);
         select_trial_check(&t, what);
@@ -296,11 +286,7 @@ START_TEST(budgets_of_scopes_in_groups)
     pretend_groups(16);
     for (int n = 0; n < 8; n++) {
         struct select_trial t = select_trial_new(4, 2, 20, 400, 6);
-        t.a.batch = 2;
-        t.a.flags |= CLATTN_KEY_LENGTHS;
-        t.key_lengths = calloc(2, sizeof *t.key_lengths);
-        for (int b = 0; b < 2; b++)
-            t.key_lengths[b] = (int32_t)select_below(401);
+        select_trial_lengths(&t, 2);
         draw_selection(&t, n % 2 ? CLATTN_STAGED : CLATTN_TREE);
         t.s.flags = CLATTN_BUDGET_EACH;
         t.s.scope = CLATTN_SCOPE_HEAD;

@@ -41,19 +41,7 @@ END_TEST
 
 START_TEST(edges)
 {
-    static const int64_t lengths[] = {0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 40};
-    for (size_t n = 0; n < CLATTN__LEN(lengths); n++)
-        for (int near = 0; near < 8; near++) {
-            char what[80];
-            struct select_trial t = by_tile(searches[_i], 1 + (int64_t)n % 3, lengths[n], 20);
-            t.s.block_k = 8;
-            t.s.stride_k = 1;
-            select_trial_method(&t, searches[_i], 16);
-            t.s.sink = near & 1 ? 5 : near & 4 ? 100 : 0;
-            t.s.window = near & 2 ? 11 : 0;
-            snprintf(what, sizeof what, "method %d, %d keys, near %d", (int)searches[_i], (int)lengths[n], near);
-            select_trial_once(&t, false, what);
-        }
+    select_trial_edges(by_tile, searches[_i], 20);
 }
 END_TEST
 
@@ -155,39 +143,13 @@ END_TEST
 
 START_TEST(unprobed_keys)
 {
-    unsigned char probed[200] = {0};
-    int32_t ids[64];
-    struct select_trial t = by_tile(searches[_i], 4, 200, 20);
-    t.a.heads = t.a.kv_heads = 1;
-    t.s.block_k = t.s.stride_k = 2;
-    select_trial_method(&t, searches[_i], 12);
-    select_trial_fill(&t, false);
-    struct ref_problem p = select_trial_problem(&t);
-    struct ref_select s = select_trial_selection(&t);
-    struct ref_trace trace = {.probed = probed};
-    ref_select(&p, &s, 0, 0, 0, ids, &trace);
-    int poisoned = 0;
-    for (int64_t k = 0; k < 200; k++)
-        for (int d = 0; d < 20 && !probed[k]; d++, poisoned++)
-            select_trial_put(&t, true, 20 * k + d, NAN);
-    ck_assert_int_ge(poisoned, 1000);
-    ck_assert_int_eq(select_trial_run(&t), CLATTN_OK);
-    ck_assert(!memcmp(t.lists + t.list.ids_at / 4, ids, sizeof *ids * (size_t)t.lists[t.list.counts_at / 4]));
-    select_trial_free(&t);
+    select_trial_unprobed(by_tile, searches[_i], 20);
 }
 END_TEST
 
 START_TEST(probes)
 {
-    struct select_trial t = by_tile(searches[_i], 40, 333, 20);
-    t.s.flags |= CLATTN_COUNT_PROBES;
-    t.s.block_k = 4;
-    t.s.stride_k = 2;
-    select_trial_method(&t, searches[_i], 24);
-    select_trial_fill(&t, false);
-    select_trial_check(&t, "counted");
-    select_trial_counts(&t);
-    select_trial_free(&t);
+    select_trial_probes(by_tile, searches[_i], 20);
 }
 END_TEST
 
@@ -196,25 +158,10 @@ START_TEST(lengths)
 {
     for (int n = 0; n < 8; n++) {
         struct select_trial t = by_tile(searches[_i], 40, 150, 20);
-        int32_t *keys = calloc(4, sizeof *keys), *queries = calloc(4, sizeof *queries);
-        t.a.batch = 3;
-        for (int b = 0; b < 3; b++) {
-            keys[b + 1] = keys[b] + (int32_t)select_below(151);
-            queries[b + 1] = queries[b] + (int32_t)select_below(41);
-        }
-        if (_i) {
-            t.a.flags |= CLATTN_PACKED;
-            t.a.q_total = queries[3];
-            t.a.kv_total = keys[3];
-            t.k_offsets = keys;
-            t.q_offsets = queries;
-        } else {
-            t.a.flags |= CLATTN_KEY_LENGTHS;
-            for (int b = 0; b < 3; b++)
-                keys[b] = (int32_t)select_below(151);
-            t.key_lengths = keys;
-            free(queries);
-        }
+        if (_i)
+            select_trial_pack(&t, 3);
+        else
+            select_trial_lengths(&t, 3);
         select_trial_once(&t, n % 3 == 0, _i ? "packed" : "key lengths");
     }
 }

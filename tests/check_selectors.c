@@ -60,22 +60,16 @@ START_TEST(at_02_random_shapes)
 }
 END_TEST
 
+static struct select_trial drawn(int32_t method, int64_t q_len, int64_t kv_len, int64_t dim)
+{
+    struct select_trial t = select_trial_new(4, 2, q_len, kv_len, dim);
+    draw_selection(&t, method);
+    return t;
+}
+
 START_TEST(at_07_edges)
 {
-    static const int64_t lengths[] = {0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 40};
-    for (int n = 0; n < LEN(lengths); n++)
-        for (int near = 0; near < 8; near++) {
-            char what[80];
-            struct select_trial t = select_trial_new(4, 2, 1 + n % 3, lengths[n], 3);
-            draw_selection(&t, methods[_i]);
-            t.s.block_k = 8;
-            t.s.stride_k = 1;
-            select_trial_method(&t, methods[_i], 16);
-            t.s.sink = near & 1 ? 5 : near & 4 ? 100 : 0;
-            t.s.window = near & 2 ? 11 : 0;
-            snprintf(what, sizeof what, "method %d, %d keys, near %d", (int)methods[_i], (int)lengths[n], near);
-            select_trial_once(&t, false, what);
-        }
+    select_trial_edges(drawn, methods[_i], 3);
 }
 END_TEST
 
@@ -196,42 +190,14 @@ END_TEST
 /* ---- AT-13: keys that were not looked at ---- */
 START_TEST(at_13_unprobed_keys)
 {
-    unsigned char probed[200] = {0};
-    int32_t ids[64];
-    struct select_trial t = select_trial_new(1, 1, 4, 200, 3);
-    draw_selection(&t, searches[_i]);
-    t.s.block_k = t.s.stride_k = 2;
-    select_trial_method(&t, searches[_i], 12);
-    select_trial_fill(&t, false);
-    struct ref_problem p = select_trial_problem(&t);
-    struct ref_select s = select_trial_selection(&t);
-    struct ref_trace trace = {.probed = probed};
-    ref_select(&p, &s, 0, 0, 0, ids, &trace);
-    int poisoned = 0;
-    for (int64_t k = 0; k < 200; k++)
-        for (int d = 0; d < 3 && !probed[k]; d++, poisoned++)
-            ((float *)t.k)[3 * k + d] = NAN;
-    ck_assert_int_ge(poisoned, 100);
-    ck_assert_int_eq(select_trial_run(&t), CLATTN_OK);
-    const int32_t *got = t.lists + t.list.ids_at / 4;
-    ck_assert(!memcmp(got, ids, sizeof *ids * (size_t)t.lists[t.list.counts_at / 4]));
-    select_trial_free(&t);
+    select_trial_unprobed(drawn, searches[_i], 3);
 }
 END_TEST
 
 /* ---- AT-14: what is looked at, counted ---- */
 START_TEST(at_14_probes)
 {
-    struct select_trial t = select_trial_new(4, 2, 40, 333, 3);
-    draw_selection(&t, searches[_i]);
-    t.s.flags = CLATTN_COUNT_PROBES;
-    t.s.block_k = 4;
-    t.s.stride_k = 2;
-    select_trial_method(&t, searches[_i], 24);
-    select_trial_fill(&t, false);
-    select_trial_check(&t, "counted");
-    select_trial_counts(&t);
-    select_trial_free(&t);
+    select_trial_probes(drawn, searches[_i], 3);
 }
 END_TEST
 
@@ -252,27 +218,11 @@ END_TEST
 START_TEST(at_16_lengths)
 {
     for (int n = 0; n < 12; n++) {
-        struct select_trial t = select_trial_new(4, 2, 40, 150, 3);
-        int32_t *lengths = calloc(4, sizeof *lengths), *offsets = calloc(4, sizeof *offsets);
-        t.a.batch = 3;
-        draw_selection(&t, n % 2 ? CLATTN_TREE : CLATTN_POOL_MEAN);
-        for (int b = 0; b < 3; b++) {
-            lengths[b + 1] = lengths[b] + (int32_t)select_below(151);
-            offsets[b + 1] = offsets[b] + (int32_t)select_below(41);
-        }
-        if (n % 2) {
-            t.a.flags |= CLATTN_PACKED;
-            t.a.q_total = offsets[3];
-            t.a.kv_total = lengths[3];
-            t.k_offsets = lengths;
-            t.q_offsets = offsets;
-        } else {
-            t.a.flags |= CLATTN_KEY_LENGTHS;
-            for (int b = 0; b < 3; b++)
-                lengths[b] = (int32_t)select_below(151);
-            t.key_lengths = lengths;
-            free(offsets);
-        }
+        struct select_trial t = drawn(n % 2 ? CLATTN_TREE : CLATTN_POOL_MEAN, 40, 150, 3);
+        if (n % 2)
+            select_trial_pack(&t, 3);
+        else
+            select_trial_lengths(&t, 3);
         select_trial_once(&t, n % 3 == 0, n % 2 ? "packed" : "key lengths");
     }
 }
@@ -399,12 +349,8 @@ START_TEST(rope_groups)
     pretend_groups(16);
     for (int n = 0; n < 6; n++) {
         struct select_trial t = select_trial_new(4, 2, 20, 400, 20);
-        t.a.batch = 2;
         t.a.type_k = CLATTN_F16;
-        t.a.flags |= CLATTN_KEY_LENGTHS;
-        t.key_lengths = calloc(2, sizeof *t.key_lengths);
-        for (int b = 0; b < 2; b++)
-            t.key_lengths[b] = (int32_t)select_below(401);
+        select_trial_lengths(&t, 2);
         draw_selection(&t, searches[n % 2]);
         select_trial_rope(&t, 1 + n % 2, 800);
         select_trial_once(&t, false, "16 items");
@@ -451,17 +397,7 @@ START_TEST(mean_rows_that_turn)
         select_ctx->facts.has_fma = !select_ctx->facts.has_fma;
     for (int n = 0; n < 6; n++) {
         struct select_trial t = select_trial_new(4, 2, 40, 300, 6);
-        int32_t *lengths = calloc(4, sizeof *lengths), *offsets = calloc(4, sizeof *offsets);
-        t.a.batch = 3;
-        for (int b = 0; b < 3; b++) {
-            lengths[b + 1] = lengths[b] + (int32_t)select_below(301);
-            offsets[b + 1] = offsets[b] + (int32_t)select_below(41);
-        }
-        t.a.flags |= CLATTN_PACKED;
-        t.a.q_total = offsets[3];
-        t.a.kv_total = lengths[3];
-        t.k_offsets = lengths;
-        t.q_offsets = offsets;
+        select_trial_pack(&t, 3);
         draw_selection(&t, searches[n % 2]);
         t.s.rows = CLATTN_ROWS_MEAN;
         select_trial_rope(&t, 1 + n / 2 % 2, 800);

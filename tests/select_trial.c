@@ -11,6 +11,7 @@
 
 #include <check.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -108,6 +109,29 @@ static int64_t tokens(const struct select_trial *t, bool of_k)
     const bool packed = t->a.flags & CLATTN_PACKED;
     return of_k ? (packed ? t->a.kv_total : t->a.batch * t->a.kv_len) * t->a.kv_heads
                 : (packed ? t->a.q_total : t->a.batch * t->a.q_len) * t->a.heads;
+}
+
+void select_trial_pack(struct select_trial *t, int64_t batch)
+{
+    t->a.batch = batch;
+    t->a.flags |= CLATTN_PACKED;
+    t->k_offsets = allocate(batch + 1, sizeof *t->k_offsets);
+    t->q_offsets = allocate(batch + 1, sizeof *t->q_offsets);
+    for (int64_t b = 0; b < batch; b++) {
+        t->k_offsets[b + 1] = t->k_offsets[b] + (int32_t)select_below(t->a.kv_len + 1);
+        t->q_offsets[b + 1] = t->q_offsets[b] + (int32_t)select_below(t->a.q_len + 1);
+    }
+    t->a.kv_total = t->k_offsets[batch];
+    t->a.q_total = t->q_offsets[batch];
+}
+
+void select_trial_lengths(struct select_trial *t, int64_t batch)
+{
+    t->a.batch = batch;
+    t->a.flags |= CLATTN_KEY_LENGTHS;
+    t->key_lengths = allocate(batch, sizeof *t->key_lengths);
+    for (int64_t b = 0; b < batch; b++)
+        t->key_lengths[b] = (int32_t)select_below(t->a.kv_len + 1);
 }
 
 void select_trial_put(struct select_trial *t, bool of_k, int64_t index, double value)
@@ -377,7 +401,52 @@ void select_trial_once(struct select_trial *t, bool whole, const char *what)
     select_trial_free(t);
 }
 
-void select_trial_counts(const struct select_trial *t)
+/* ---- cases ---- */
+void select_trial_edges(select_trial_maker *make, int32_t method, int64_t dim)
+{
+    static const int64_t lengths[] = {0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 40};
+    for (size_t n = 0; n < CLATTN__LEN(lengths); n++)
+        for (int near = 0; near < 8; near++) {
+            char what[80];
+            struct select_trial t = make(method, 1 + (int64_t)n % 3, lengths[n], dim);
+            t.s.block_k = 8;
+            t.s.stride_k = 1;
+            select_trial_method(&t, method, 16);
+            t.s.sink = near & 1 ? 5 : near & 4 ? 100 : 0;
+            t.s.window = near & 2 ? 11 : 0;
+            snprintf(what, sizeof what, "method %d, %d keys, near %d", (int)method, (int)lengths[n], near);
+            select_trial_once(&t, false, what);
+        }
+}
+
+void select_trial_unprobed(select_trial_maker *make, int32_t method, int64_t dim)
+{
+    enum { KEYS = 200 };
+    unsigned char probed[KEYS] = {0};
+    int32_t ids[64];
+    struct select_trial t = make(method, 4, KEYS, dim);
+    t.a.heads = t.a.kv_heads = 1;
+    t.s.block_k = t.s.stride_k = 2;
+    select_trial_method(&t, method, 12);
+    select_trial_fill(&t, false);
+    const struct ref_problem p = select_trial_problem(&t);
+    const struct ref_select s = select_trial_selection(&t);
+    struct ref_trace trace = {.probed = probed};
+    ref_select(&p, &s, 0, 0, 0, ids, &trace);
+    int poisoned = 0;
+    for (int64_t k = 0; k < KEYS; k++) {
+        poisoned += !probed[k];
+        for (int64_t d = 0; d < dim && !probed[k]; d++)
+            select_trial_put(&t, true, dim * k + d, NAN);
+    }
+    ck_assert_int_ge(poisoned, KEYS / 4);
+    ck_assert_int_eq(select_trial_run(&t), CLATTN_OK);
+    ck_assert(!memcmp(t.lists + t.list.ids_at / 4, ids, sizeof *ids * (size_t)t.lists[t.list.counts_at / 4]));
+    select_trial_free(&t);
+}
+
+/* Counters of two scopes and three query blocks against the oracle's. */
+static void compare_counters(const struct select_trial *t)
 {
     int64_t candidates = 0, dots = 0;
     const struct ref_problem p = select_trial_problem(t);
@@ -392,4 +461,17 @@ void select_trial_counts(const struct select_trial *t)
         }
     ck_assert_int_eq((int64_t)t->counters[0], candidates);
     ck_assert_int_eq((int64_t)t->counters[1], dots);
+}
+
+void select_trial_probes(select_trial_maker *make, int32_t method, int64_t dim)
+{
+    struct select_trial t = make(method, 40, 333, dim);
+    t.s.flags |= CLATTN_COUNT_PROBES;
+    t.s.block_k = 4;
+    t.s.stride_k = 2;
+    select_trial_method(&t, method, 24);
+    select_trial_fill(&t, false);
+    select_trial_check(&t, "counted");
+    compare_counters(&t);
+    select_trial_free(&t);
 }

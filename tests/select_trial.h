@@ -43,6 +43,9 @@ void select_trial_mask(struct select_trial *t, const char *mask, clattn_corner c
 void select_trial_fill(struct select_trial *t, bool whole);
 /* Before it is filled: rotation, with tables of a model's angles for so many positions. */
 void select_trial_rope(struct select_trial *t, int32_t rope, int64_t positions);
+/* So many entries of random lengths, up to those of the problem: packed, or keys alone. */
+void select_trial_pack(struct select_trial *t, int64_t batch);
+void select_trial_lengths(struct select_trial *t, int64_t batch);
 void select_trial_put(struct select_trial *t, bool of_k, int64_t index, double value);
 
 /* Blocks and near keys of all kinds; 16 rows of which every fourth is scored. */
@@ -70,7 +73,14 @@ struct ref_select select_trial_selection(const struct select_trial *t);
 
 /* Fill, compare with the oracle, free. */
 void select_trial_once(struct select_trial *t, bool whole, const char *what);
-/* What the device has counted of two scopes and three query blocks is what the oracle looks at. */
-void select_trial_counts(const struct select_trial *t);
+
+/* ---- cases that every way of selecting has; make: a trial of 4 heads in 2 groups, with a selection drawn ---- */
+typedef struct select_trial select_trial_maker(int32_t method, int64_t q_len, int64_t kv_len, int64_t dim);
+/* No keys, and about one, two and four blocks; near keys that are none, some, all. */
+void select_trial_edges(select_trial_maker *make, int32_t method, int64_t dim);
+/* What a key holds that the oracle does not look at changes nothing: NAN in all of them. */
+void select_trial_unprobed(select_trial_maker *make, int32_t method, int64_t dim);
+/* What the device counts is what the oracle looks at. */
+void select_trial_probes(select_trial_maker *make, int32_t method, int64_t dim);
 
 #endif
