@@ -14,7 +14,7 @@ CORE_SRCS = src/core/status.c src/core/version.c src/core/failure.c src/core/che
 EXPR_SRCS = src/expr/tree.c src/expr/names.c src/expr/reader.c src/expr/parse.c src/expr/print.c src/expr/emit.c \
 	src/expr/eval.c src/expr/interval.c src/expr/derive.c
 ENGINE_SRCS = src/engine/spec.c src/engine/geometry.c src/engine/traps.c src/engine/instructions.c src/engine/vector.c \
-	src/engine/matrix.c src/engine/decode.c src/engine/nvidia.c src/engine/ptx.c src/engine/blocked.c src/engine/portable.c \
+	src/engine/matrix.c src/engine/team.c src/engine/decode.c src/engine/nvidia.c src/engine/ptx.c src/engine/blocked.c src/engine/portable.c \
 	src/engine/knobs.c src/engine/tuning.c src/engine/built_in.c src/engine/choose.c
 ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/cost.c src/attention/check.c \
 	src/attention/rules.c src/attention/mechanism.c \

@@ -7,7 +7,6 @@
 
 #define GAP 8 /* elements between rows in local memory, against conflicts of banks */
 #define MOST_ROWS 32
-#define TEAM 32
 #define REGISTERS 255 /* of an item: 12 for sixteen columns of sixteen rows, one for two of their keys */
 #define AT_A_TIME 4            /* groups on a compute unit: so many have the registers, and bytes enough on their way */
 #define HOPPER_FIFTH (45 << 10) /* bytes of which five groups do not fit a multiprocessor of compute capability 9.0 */
@@ -61,6 +60,7 @@ static void finish(const clattn_device_facts *facts, const struct clattn__task *
     launch->spec.NQ = (int32_t)clattn__ceil_div(task->dim, 16);
     launch->spec.MK = launch->spec.BK / 16;
     launch->spec.NT = teams;
+    launch->spec.GROUP = teams * clattn__team_of(launch->spec.MATRIX)->items;
     launch->spec.MD = launch->spec.DOT = 1;
     clattn__launch_geometry(&cut, group, grain, 1, launch);
     CLATTN__KNOB(&launch->setting, keys) = launch->spec.BK;
@@ -123,7 +123,6 @@ static bool decode_launch(const clattn_device_facts *facts, const struct clattn_
         teams = 1;
     if (2 * memory(spec, teams, key_pitch, value_pitch) > (int64_t)facts->local_bytes || teams < CLATTN__KNOB(&task->setting, tiles))
         return refuse("no tile fits its local memory", reason, size);
-    spec->GROUP = TEAM * teams;
     finish(facts, task, teams, launch);
     return true;
 }
@@ -158,7 +157,6 @@ static bool generic_launch(const clattn_device_facts *facts, const struct clattn
         why = "no tile fits its local memory";
     if (why)
         return refuse(why, reason, size);
-    spec->GROUP = teams;
     finish(facts, task, teams, launch);
     return true;
 }

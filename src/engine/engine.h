@@ -182,6 +182,16 @@ const char *clattn__matrix_refusal(const struct clattn__task *task);       /* of
 const char *clattn__matrix_plain_refusal(const struct clattn__task *task); /* of the plain tile */
 bool clattn__matrix_is_aligned(const struct clattn__task *task);           /* rows by chunks of 16 bytes */
 
+/* ---- team.c: the tiles by which a team of items multiplies what lies in local memory ---- */
+struct clattn__team {
+    int32_t matrix;       /* MATRIX of kernels: which tile */
+    int32_t items;        /* that run as one */
+    int32_t columns;      /* rows in local memory have whole numbers of so many */
+    const char *name;     /* in names of engines */
+    const char *products; /* for people */
+};
+const struct clattn__team *clattn__team_of(int32_t matrix_unit); /* the plain one where there is none; static */
+
 bool clattn__host_has_fma(void); /* instructions.c: of this machine */
 
 /* ---- traps.c: what is known about drivers; the only place of the library that knows names of vendors ---- */

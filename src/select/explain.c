@@ -42,8 +42,7 @@ static void explain_products(const clattn_select_plan *plan, struct clattn__text
     if (t->items > 0)
         clattn__text_add(out, "products   by %s: %d keys of %d teams with %d rows at a time; lists may differ from those of the plain search where "
                               "scores do by no more than rounding\n",
-                         t->matrix == CLATTN_MATRIX_NONE ? "the matrix engine's loops with plain products" : "mma.sync", (int)t->keys,
-                         (int)t->teams, 16 * (int)t->pieces);
+                         clattn__team_of(t->matrix)->products, (int)t->keys, (int)t->teams, 16 * (int)t->pieces);
     else
         clattn__text_add(out, "products   one by one: %s\n", plan->shape.no_tile);
 }

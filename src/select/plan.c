@@ -197,7 +197,7 @@ static void quarantine(const clattn_select_plan *plan)
     clattn_quarantine entry = CLATTN_QUARANTINE_INIT;
     struct clattn__text problem = clattn__text_into(entry.problem, sizeof entry.problem);
     char words[512];
-    snprintf(entry.engine, sizeof entry.engine, "search-%s", plan->shape.tile.matrix == CLATTN_MATRIX_NONE ? "generic" : "mma");
+    snprintf(entry.engine, sizeof entry.engine, "search-%s", clattn__team_of(plan->shape.tile.matrix)->name);
     snprintf(entry.fault, sizeof entry.fault, "%s", plan->fault);
     clattn_context_message(plan->ctx, entry.details, sizeof entry.details);
     if (clattn_problem_print(&plan->problem.a, words, sizeof words) == CLATTN_OK)

@@ -34,7 +34,7 @@ clattn_status clattn__list_places(const clattn_list *list, struct clattn__list_p
 /* A search's tile: cl/select/products.clh. */
 struct clattn__select_tile {
     int32_t items;          /* of a group; 0: there is none, products are those of scores.clh */
-    int32_t matrix;         /* which tile: CLATTN_MATRIX_NONE the plain one, or CLATTN_MATRIX_MMA */
+    int32_t matrix;         /* of which team: src/engine/team.c */
     int32_t teams, keys;    /* of a group; of a team */
     int32_t rows;           /* asked, and some of them again */
     int32_t pieces, steps;  /* sixteens of rows at a time; of columns of keys that stay in registers */

@@ -4,7 +4,6 @@
 #include "select/select.h"
 
 #define GAP 8            /* elements between rows in local memory, against conflicts of banks */
-#define WARP 32          /* items of a team of mma.sync's tile */
 #define SPARE 1024       /* bytes of local memory that drivers keep, or fill up */
 #define QUERY_STEPS 8    /* sixteens of columns of sixteen keys whose registers leave room for the rest: four of an item each */
 
@@ -15,7 +14,8 @@ static const struct {
 
 static int64_t pitch(const struct clattn__select_tile *t, int64_t dim)
 {
-    return (t->matrix == CLATTN_MATRIX_NONE ? dim : 16 * clattn__ceil_div(dim, 16)) + GAP;
+    const int32_t columns = clattn__team_of(t->matrix)->columns;
+    return columns * clattn__ceil_div(dim, columns) + GAP;
 }
 
 /* Bytes of local memory of a group beside a tree's nodes: rows and keys; notes, what order.clh shares, searches. */
@@ -30,7 +30,7 @@ static int64_t tile_bytes(const struct clattn__select_tile *t, int32_t method, i
 static bool find_shape(struct clattn__select_tile *t, const clattn_device_facts *facts, int32_t method, int64_t dim, int64_t nodes,
                        int32_t least_teams)
 {
-    const int32_t team = t->matrix == CLATTN_MATRIX_NONE ? 1 : WARP;
+    const int32_t team = clattn__team_of(t->matrix)->items;
     for (size_t i = 0; i < CLATTN__LEN(trials) && trials[i].teams >= least_teams; i++) {
         t->teams = trials[i].teams;
         t->keys = trials[i].keys;
@@ -64,7 +64,7 @@ static const char *refusal(const clattn_device_facts *facts, const clattn_select
         return "its tile takes rows as they are, not means";
     if (!facts->has_compiler)
         return "the device has no compiler";
-    if (facts->matrix_unit < CLATTN_MATRIX_MMA && !wanted)
+    if (clattn__team_of(facts->matrix_unit)->matrix == CLATTN_MATRIX_NONE && !wanted)
         return "no matrix unit that clattn knows";
     return NULL;
 }
@@ -73,7 +73,7 @@ const char *clattn__select_tile(struct clattn__select_shape *s, const clattn_dev
                                 const clattn_attention *a)
 {
     const int64_t rows = (int64_t)s->set_heads * (select->block_q / select->stride_q), nodes = 4 * s->scratch;
-    struct clattn__select_tile t = {.matrix = facts->matrix_unit >= CLATTN_MATRIX_MMA ? CLATTN_MATRIX_MMA : CLATTN_MATRIX_NONE};
+    struct clattn__select_tile t = {.matrix = clattn__team_of(facts->matrix_unit)->matrix};
     const char *why = refusal(facts, select, a);
     if (why)
         return why;
