@@ -224,6 +224,8 @@ expect 0 '1 passed' verify --weight 'relu(score)' --normaliser count --scalar c=
 expect 0 '^score .*tanh(score / 30.0)' explain --score 'soft_cap(30)' $small
 expect 0 'd/dscore *1.0 - tanh' explain --score 'soft_cap(30)' $small
 expect 0 '1 EMPTY (25.0 %), 2 PARTIAL (50.0 %), 1 FULL (25.0 %)' explain --tile 64x64 attn:f32:q128:k128:d8:causal-tl
+! grep -q 'by default' "$tmp/out" || fail "explain --tile says that the tiles' size is its default"
+expect 0 'tiles of the size that --tile has by default' explain attn:f32:q128:k128:d8:causal-tl
 expect 0 '#define MASK_RULE 1' explain --kernel --mask 'causal' --corner tl $small
 expect 0 '|+\.|' explain --svg "$tmp/map.svg" --tile 64x64 attn:f32:q128:k128:d8:causal-tl
 expect 0 '^engine ' explain --build-log --device cpu $small

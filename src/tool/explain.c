@@ -13,6 +13,7 @@ struct explain {
     struct problem_options options;
     const char *svg;
     long long tile_q, tile_k, batch, head;
+    bool default_tile; /* --tile is not given */
     bool kernel, build_log;
     const char *device;
 };
@@ -228,6 +229,8 @@ static int print_tiles(const struct explain *e, const struct workload *w)
     if (!code) {
         print_shares(e, &map);
         print_picture(&map);
+        if (e->default_tile)
+            printf("    tiles of the size that --tile has by default, of no engine; --build-log says which tile the engine has\n");
         code = e->svg ? write_svg(e, &map) : 0;
     }
     free(map.class);
@@ -274,7 +277,7 @@ static const char help[] =
     "usage: clattn explain [OPTIONS] PROBLEM[:SELECTION]\n\n"
     "Says what becomes of a problem's rules: canonical texts, derivatives, cost, which tiles are visited; with a selection\n"
     "behind the problem also both plans, and how many keys a row visits.  Needs a device for that and --build-log alone.\n\n"
-    "  --tile QxK         size of a tile in the map (64x128)\n"
+    "  --tile QxK         size of a tile in the map (64x128, whatever engine would serve)\n"
     "  --batch N --head N whose tiles (0, 0)\n"
     "  --svg F            the map as a picture\n"
     "  --kernel           the lines of OpenCL C that the rules become\n"
@@ -287,6 +290,7 @@ static int read_tile(struct explain *e, const char *text)
     if (sscanf(text, "%lldx%lld%c", &e->tile_q, &e->tile_k, &end) != 2 || e->tile_q < 1 || e->tile_k < 1 ||
         e->tile_q > 1 << 20 || e->tile_k > 1 << 20)
         return mistake("--tile '%s' is not QUERIESxKEYS, as 64x128", text);
+    e->default_tile = false;
     return 0;
 }
 
@@ -310,7 +314,7 @@ int command_explain(int argc, char **argv)
         {"tile", required_argument, NULL, 't'}, {"batch", required_argument, NULL, 'b'}, {"head", required_argument, NULL, 'H'},
         {"svg", required_argument, NULL, 's'},  {"kernel", no_argument, NULL, 'k'},
         {"build-log", no_argument, NULL, 'l'},  {"device", required_argument, NULL, 'd'}, PROBLEM_OPTIONS, {0}};
-    struct explain e = {.tile_q = 64, .tile_k = 128};
+    struct explain e = {.tile_q = 64, .tile_k = 128, .default_tile = true};
     int c;
     while ((c = next_option(argc, argv, options)) != -1) {
         if (c == OPTION_HELP) {
