@@ -305,11 +305,18 @@ END_TEST
 
 START_TEST(driver_facts)
 {
+    int asked_for_fma = 0;
     for (int i = 0; i < n_devices; i++) {
         const struct recorded *r = &devices[i];
         ck_assert_msg(r->facts.slow_wide_vectors == r->slow_wide_vectors, "%s: slow_wide_vectors", r->file);
         ck_assert_msg(r->facts.caches_programs == r->caches_programs, "%s: caches_programs", r->file);
+        clattn_device_facts other = r->facts; /* what a driver says of fma counts, but for Intel's of a CPU */
+        const bool asked = r->facts.type == CL_DEVICE_TYPE_CPU && strstr(r->facts.platform, "Intel(R) OpenCL");
+        other.has_fma = !other.has_fma;
+        ck_assert_msg((clattn__has_fma(&other) == clattn__has_fma(&r->facts)) == asked, "%s: has_fma", r->file);
+        asked_for_fma += asked;
     }
+    ck_assert_int_ge(asked_for_fma, 1);
 }
 END_TEST
 

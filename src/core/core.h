@@ -185,7 +185,8 @@ bool clattn__quarantine_find(clattn_context *ctx, const struct clattn__cache_key
 void clattn__driver_facts(clattn_device_facts *facts);
 const char *clattn__driver_report_option(const clattn_device_facts *facts);
 bool clattn__driver_says_idly(const clattn_device_facts *facts, const char *line); /* its compiler says this of every kernel */
-uint32_t clattn__vector_registers(const clattn_device_facts *facts); /* this and the next: of this machine */
+bool clattn__has_fma(const clattn_device_facts *facts); /* this machine's, where a CPU's driver hides it */
+uint32_t clattn__vector_registers(const clattn_device_facts *facts); /* of this machine */
 int32_t clattn__matrix_unit(cl_device_id device, const clattn_device_facts *facts);
 uint64_t clattn__unit_local_bytes(cl_device_id device, const clattn_device_facts *facts);
 bool clattn__has_bf16_dot(const clattn_device_facts *facts);

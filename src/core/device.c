@@ -108,6 +108,7 @@ clattn_status clattn__device_gather(cl_device_id device, clattn_device_facts *fa
         facts->opencl_minor = minor;
     }
     clattn__driver_facts(facts);
+    facts->has_fma = clattn__has_fma(facts);
     facts->vector_registers = clattn__vector_registers(facts);
     facts->matrix_unit = clattn__matrix_unit(device, facts);
     facts->unit_local_bytes = clattn__unit_local_bytes(device, facts);

@@ -192,9 +192,8 @@ struct clattn__team {
 };
 const struct clattn__team *clattn__team_of(int32_t matrix_unit); /* the plain one where there is none; static */
 
-bool clattn__host_has_fma(void); /* instructions.c: of this machine */
-
 /* ---- traps.c: what is known about drivers; the only place of the library that knows names of vendors ---- */
+bool clattn__driver_hides_fma(const clattn_device_facts *facts); /* of a CPU */
 bool clattn__driver_takes_assembly(const clattn_device_facts *facts);
 bool clattn__driver_takes_ptx(const clattn_device_facts *facts);
 bool clattn__driver_takes_fetches(const clattn_device_facts *facts);

@@ -11,12 +11,12 @@ static bool host_has_bf16_dot(void)
     return __builtin_cpu_supports("avx512f") && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
 }
 
-bool clattn__host_has_fma(void)
+static bool host_has_fma(void)
 {
     return __builtin_cpu_supports("fma");
 }
 #else
-bool clattn__host_has_fma(void)
+static bool host_has_fma(void)
 {
     return false;
 }
@@ -26,6 +26,12 @@ static bool host_has_bf16_dot(void)
     return false;
 }
 #endif
+
+bool clattn__has_fma(const clattn_device_facts *facts)
+{
+    const bool hidden = facts->type == CL_DEVICE_TYPE_CPU && clattn__driver_hides_fma(facts);
+    return hidden ? host_has_fma() : facts->has_fma;
+}
 
 /* Of a CPU, which is this machine's: its driver takes assembly, and compiles for registers of sixteen floats. */
 bool clattn__has_bf16_dot(const clattn_device_facts *facts)

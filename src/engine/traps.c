@@ -50,8 +50,6 @@ void clattn__driver_facts(clattn_device_facts *facts)
     facts->caches_programs = trap && trap->caches_programs;
     facts->slow_wide_vectors = trap && trap->slow_wide_vectors;
     facts->wrong_nested_min = trap && trap->wrong_nested_min;
-    if (trap && trap->hides_fma && facts->type == CL_DEVICE_TYPE_CPU)
-        facts->has_fma = clattn__host_has_fma();
 }
 
 const char *clattn__driver_report_option(const clattn_device_facts *facts)
@@ -70,6 +68,12 @@ bool clattn__driver_takes_assembly(const clattn_device_facts *facts)
 {
     const struct trap *trap = find_trap(facts);
     return trap && trap->takes_assembly;
+}
+
+bool clattn__driver_hides_fma(const clattn_device_facts *facts)
+{
+    const struct trap *trap = find_trap(facts);
+    return trap && trap->hides_fma;
 }
 
 bool clattn__driver_takes_ptx(const clattn_device_facts *facts)
