@@ -541,6 +541,26 @@ static clattn_status enqueue_merge(cl_command_queue q, cl_mem part_o, cl_mem par
     return clattn_enqueue_merge(merger, q, part_o, part_lse, out, out_lse, n_wait, wait, NULL);
 }
 
+/* A selection of f32 that is sound but for its flags. */
+static clattn_status search(int32_t method, uint32_t flags)
+{
+    clattn_attention a = base_problem();
+    clattn_select s = CLATTN_SELECT_INIT;
+    clattn_select_plan *plan = NULL;
+    a.pattern = clattn_causal(CLATTN_TOP_LEFT);
+    s.method = method;
+    s.flags = flags;
+    if (method == CLATTN_STREAMING)
+        s.budget = 0;
+    if (method == CLATTN_STAGED) {
+        s.n_stages = 1;
+        s.stages[0] = (clattn_stage){s.block_k, s.budget};
+    }
+    clattn_status status = clattn_select_plan_create(&plan, ctx, &s, &a);
+    ck_assert_ptr_null(plan);
+    return status;
+}
+
 #define CALL(name, expression, status, where, part)                                                          \
     static clattn_status call_##name(void)                                                                   \
     {                                                                                                        \

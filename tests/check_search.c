@@ -195,7 +195,6 @@ START_TEST(refusals)
         uint64_t local_bytes;
         const char *words;
     } rows[] = {{CLATTN_TREE, CLATTN_F32, 0, 1 << 20, "q and k of f16, or of bf16"},
-                {CLATTN_MINMAX, CLATTN_F16, 0, 1 << 20, "only TREE and STAGED search"},
                 {CLATTN_STAGED, CLATTN_F16, CLATTN_ROPE_RELATIVE, 1 << 20, "turns no rows"},
                 {CLATTN_TREE, CLATTN_BF16, 0, 1024, "no tile fits"}};
     for (size_t n = 0; n < CLATTN__LEN(rows); n++) {

@@ -53,6 +53,11 @@ static void budget_of(clattn_select *s, int32_t mode, double value)
     X(STREAMING, s->flags = CLATTN_BUDGET_EACH, BAD_FLAGS, "budgets of scopes go with methods that score") \
     X(TREE, s->flags = CLATTN_CERTIFY, BAD_FLAGS, "of the methods MINMAX has them")                       \
     X(TREE, s->flags = CLATTN_PLAIN_SEARCH | CLATTN_MATRIX_SEARCH, BAD_FLAGS, "and for the matrix engines'")   \
+    X(MINMAX, s->flags = CLATTN_PLAIN_SEARCH, BAD_FLAGS, "method 2 does not; TREE and STAGED do")          \
+    X(POOL_MEAN, s->flags = CLATTN_MATRIX_SEARCH, BAD_FLAGS, "method 3 does not; TREE and STAGED do")      \
+    X(EXTERNAL_SCORE, s->flags = CLATTN_PLAIN_SEARCH, BAD_FLAGS, "method 4 does not")                      \
+    X(EXTERNAL_LIST, s->flags = CLATTN_MATRIX_SEARCH, BAD_FLAGS, "method 5 does not")                      \
+    X(STREAMING, s->flags = CLATTN_PLAIN_SEARCH, BAD_FLAGS, "flags say how to search, and method 6 does not") \
     X(TREE, s->budget_mode = 4, BAD_SELECTOR, "budget_mode is 4")                                         \
     X(TREE, s->budget_value = 1, BAD_COUNT, "budget_value is 1; with the budget TOP_K it is 0")           \
     X(TREE, budget_of(s, CLATTN_MASS, 0.5), BAD_COUNT, "MASS asks the score of every candidate")       \

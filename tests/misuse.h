@@ -343,6 +343,13 @@
       "n_wait is 2")                                                                                         \
     X(merge_wait_failed, enqueue_merge(queue, input, input, o, NULL, 1, &failed_event), DEPENDENCY_FAILED,   \
       CONTEXT, "-42")                                                                                        \
+    X(search_two_ways, search(CLATTN_TREE, CLATTN_PLAIN_SEARCH | CLATTN_MATRIX_SEARCH), BAD_FLAGS, CONTEXT,  \
+      "for the plain search and for the matrix engines'")                                                    \
+    X(search_of_none, search(CLATTN_STREAMING, CLATTN_PLAIN_SEARCH), BAD_FLAGS, CONTEXT,                     \
+      "flags say how to search, and method 6 does not; TREE and STAGED do")                                  \
+    X(search_of_bounds, search(CLATTN_MINMAX, CLATTN_MATRIX_SEARCH), BAD_FLAGS, CONTEXT, "method 2 does not") \
+    X(search_of_floats, search(CLATTN_STAGED, CLATTN_MATRIX_SEARCH), ENGINE_REFUSED, CONTEXT,                \
+      "search=matrix: its tile takes q and k of f16, or of bf16")                                            \
     X(knob_null, clattn_knob_describe(NULL, 0, &(clattn_knob)CLATTN_KNOB_INIT), NULL_ARGUMENT, NOWHERE, "")  \
     X(knob_null_answer, clattn_knob_describe("vector", 0, NULL), NULL_ARGUMENT, NOWHERE, "")                 \
     X(knob_bad_size, clattn_knob_describe("vector", 0, &(clattn_knob){0}), BAD_STRUCT_SIZE, NOWHERE, "")     \

@@ -227,7 +227,8 @@ CLATTN_BEGIN
  * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_SELECTOR (method, scope, representative, budget_mode, rope, rows, extend), BAD_DIM (odd,
  * with rope or extend), BAD_BLOCK (blocks, strides, stages), BAD_COUNT (budget, sink, window, rope_positions, dense_below, extend_...; a
  * budget_mode or value that the method has not), BAD_CORNER (a window, or rope, without positions), BAD_FLAGS
- * (CLATTN_CERTIFY of another method than MINMAX, CLATTN_BUDGET_EACH of one that does not score, too), and those of clattn_attention_check. */
+ * (too: CLATTN_CERTIFY of another method than MINMAX, CLATTN_BUDGET_EACH of one that does not score, CLATTN_PLAIN_SEARCH or
+ * CLATTN_MATRIX_SEARCH of one that does not search, or both), and those of clattn_attention_check. */
 CLATTN_API clattn_status clattn_select_check(const clattn_select *select, const clattn_attention *problem, char *text,
                                              size_t size);
 

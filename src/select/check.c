@@ -29,6 +29,9 @@ static clattn_status check_choices(const clattn_select *s, char *text, size_t si
                               "rows are averaged, and method %d asks none; TREE, STAGED, MINMAX and POOL_MEAN do", (int)s->method);
     if (s->rows && s->flags & CLATTN_CERTIFY)
         return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "a certificate is of rows as they are, and these are averaged");
+    if (s->flags & searches && s->method != CLATTN_TREE && s->method != CLATTN_STAGED)
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags say how to search, and method %d does not; TREE and STAGED do",
+                              (int)s->method);
     if ((s->flags & searches) == searches)
         return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags ask for the plain search and for the matrix engines'");
     return CLATTN_OK;
