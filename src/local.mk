@@ -16,7 +16,7 @@ libclattn_core_la_LIBADD = $(OPENCL_LIBS) $(LIBMD_LIBS) $(PTHREAD_LIBS) -lm
 lib_LTLIBRARIES += libclattn.la
 libclattn_la_SOURCES =
 libclattn_la_LIBADD = libclattn_core.la
-# current:revision:age; 0.1.0 is 0:0:0
+# current:revision:age; 0.1.0 is 0:0:0.  A struct that grows is an interface of its own, with age 0, for calls take structs of one size.
 libclattn_la_LDFLAGS = -no-undefined -version-info 0:0:0 -export-symbols-regex '^clattn_[^_]'
 
 # A problem with its tensors and the double reference: shared by the program and the tests.

@@ -717,6 +717,29 @@ START_TEST(no_text_is_read_past_its_end)
 }
 END_TEST
 
+/* A struct that is shorter than this library's is refused, with nothing readable behind what it says of itself. */
+START_TEST(no_struct_is_read_past_its_size)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), size = sizeof(size_t);
+    char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert(pages != MAP_FAILED && !mprotect(pages + page, page, PROT_NONE));
+    void *s = memcpy(pages + page - size, &size, size);
+    int32_t data[64] = {0};
+    clattn_attention a = base_problem();
+    clattn_select select = CLATTN_SELECT_INIT;
+    clattn_list list = CLATTN_LIST_INIT;
+    clattn_refresh refresh = CLATTN_REFRESH_INIT;
+    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
+    a.pattern = clattn_causal(CLATTN_TOP_LEFT);
+#define SHORT(name, call) expect(#name, call, CLATTN_BAD_STRUCT_SIZE, NULL, NULL);
+    SHORT_STRUCTS(SHORT)
+#undef SHORT
+    ck_assert_ptr_null(clattn_device_trap(s, 0));
+    ck_assert(!(clattn_problem_flops(s, NULL) > 0) && !(clattn_problem_bytes(s) > 0));
+    munmap(pages, 2 * page);
+}
+END_TEST
+
 /* Plans that were fine stay fine after all of that. */
 START_TEST(plans_still_work)
 {
@@ -746,6 +769,7 @@ int main(void)
     tcase_add_test(cases, unusable_cache);
     tcase_add_test(cases, statuses);
     tcase_add_test(cases, no_text_is_read_past_its_end);
+    tcase_add_test(cases, no_struct_is_read_past_its_size);
     tcase_add_test(cases, plans_still_work);
     suite_add_tcase(suite, cases);
     int failed = run_suite(suite);

@@ -381,4 +381,66 @@
     X(add_tuning_empty, clattn_context_add_tuning(ctx, ""), BAD_TUNING, CONTEXT, "line 1")                   \
     X(add_tuning_rubbish, clattn_context_add_tuning(ctx, "clattn-tuning 1\n\ntune | a | b\n"), BAD_TUNING, CONTEXT, "line 3")
 
+/* Calls with a struct of which there is nothing but its size: s.  Others are good enough to come to it. */
+#define SHORT_STRUCTS(X)                                                                                     \
+    X(attention_check, clattn_attention_check(s, NULL, 0))                                                   \
+    X(attention_extent, clattn_attention_extent(s, 'q', &(int64_t){0}))                                      \
+    X(plan_create, plan_create(s, ctx))                                                                      \
+    X(enqueue_forward, clattn_enqueue_forward(plain, queue, s, 0, NULL, NULL))                               \
+    X(run_forward, clattn_run_forward(plain, s))                                                             \
+    X(delta_rows, clattn_delta_rows(s, 4, &(clattn_attention){0}, NULL, 0))                                  \
+    X(delta_plan_create, clattn_delta_plan_create(&(clattn_delta_plan *){NULL}, ctx, s, 4))                  \
+    X(device_describe, clattn_device_describe(device, s))                                                    \
+    X(engine_describe, clattn_engine_describe(s, 0, &(clattn_engine_fit)CLATTN_ENGINE_FIT_INIT))             \
+    X(engine_describe_fit, clattn_engine_describe(&facts, 0, s))                                             \
+    X(quarantine_describe, clattn_quarantine_describe(s, "/nowhere", 0, &(clattn_quarantine)CLATTN_QUARANTINE_INIT)) \
+    X(quarantine_describe_entry, clattn_quarantine_describe(&facts, "/nowhere", 0, s))                       \
+    X(quarantine_forget, clattn_quarantine_forget(s, "/nowhere", NULL))                                      \
+    X(list_fit, clattn_list_fit(s, &a, CLATTN_SCOPE_HEAD, 16, 16, 1))                                        \
+    X(list_fit_problem, clattn_list_fit(&list, s, CLATTN_SCOPE_HEAD, 16, 16, 1))                             \
+    X(list_bytes, clattn_list_bytes(s, &(uint64_t){0}))                                                      \
+    X(list_check, clattn_list_check(s, data, NULL, 0))                                                       \
+    X(list_import, clattn_list_import(s, data, &(int64_t){0}, data, 0, 0, NULL, 0))                          \
+    X(list_export, clattn_list_export(s, data, &(int64_t){0}, data, 0))                                      \
+    X(list_import_bits, clattn_list_import_bits(s, data, &(uint32_t){0}, 1, NULL, 0))                        \
+    X(list_export_bits, clattn_list_export_bits(s, data, NULL, &(int64_t){0}))                               \
+    X(list_copy, clattn_enqueue_list_copy(ctx, queue, s, input, o, NULL, 0, 0, NULL, NULL))                  \
+    X(mechanism_describe, clattn_mechanism_describe(0, s))                                                   \
+    X(mechanism_apply, clattn_mechanism_apply(s, "causal", NULL, 0))                                         \
+    X(merge_plan_create, clattn_merge_plan_create(&(clattn_merge_plan *){NULL}, ctx, s))                     \
+    X(problem_parse, clattn_problem_parse(s, "attn:f32", NULL, 0))                                           \
+    X(problem_print, clattn_problem_print(s, sentence, sizeof sentence))                                     \
+    X(refresh_check, clattn_refresh_check(s, &select, NULL, 0))                                              \
+    X(refresh_check_select, clattn_refresh_check(&refresh, s, NULL, 0))                                      \
+    X(refresh_step, clattn_refresh_step(s, NULL, 0, NULL, NULL, NULL, NULL))                                 \
+    X(refresh_invalidate, clattn_refresh_invalidate(&(clattn_refresh_state){0}, s, 0))                       \
+    X(refresh_describe, clattn_refresh_describe(&(clattn_refresh_state){0}, s, 5, &(clattn_refresh_report){0})) \
+    X(named_rule_describe, clattn_named_rule_describe(0, s))                                                 \
+    X(pattern_parse, clattn_pattern_parse(&(clattn_pattern){0}, "k <= q", CLATTN_TOP_LEFT, s, NULL, 0))      \
+    X(rule_print, clattn_rule_print(s, CLATTN_MASK_RULE, sentence, sizeof sentence))                         \
+    X(rule_derivative, clattn_rule_derivative(s, CLATTN_SCORE_RULE, sentence, sizeof sentence))              \
+    X(rule_kernel_text, clattn_rule_kernel_text(s, sentence, sizeof sentence))                               \
+    X(rule_cost, clattn_rule_cost(s, CLATTN_MASK_RULE, &(int32_t){0}))                                       \
+    X(tile_map, clattn_tile_map(s, NULL, 0, 0, 16, 16, &(uint8_t){0}, 1))                                    \
+    X(select_check, clattn_select_check(s, &a, NULL, 0))                                                     \
+    X(select_check_problem, clattn_select_check(&select, s, NULL, 0))                                        \
+    X(select_list, clattn_select_list(s, &select, &a))                                                       \
+    X(select_list_select, clattn_select_list(&list, s, &a))                                                  \
+    X(select_list_problem, clattn_select_list(&list, &select, s))                                            \
+    X(select_preset, clattn_select_preset(s, "hip"))                                                         \
+    X(select_parse, clattn_select_parse(s, &a, "attn:f32:tree=64", NULL, 0))                                 \
+    X(select_parse_problem, clattn_select_parse(&select, s, "attn:f32:tree=64", NULL, 0))                    \
+    X(select_print, clattn_select_print(s, sentence, sizeof sentence))                                       \
+    X(select_dense_below, clattn_select_dense_below(s, &a, &(int64_t){0}))                                   \
+    X(selected, (clattn_status)clattn_selected(s, CLATTN_TOP_LEFT).error)                                    \
+    X(select_plan_create, clattn_select_plan_create(&(clattn_select_plan *){NULL}, ctx, s, &a))              \
+    X(select_plan_create_problem, clattn_select_plan_create(&(clattn_select_plan *){NULL}, ctx, &select, s)) \
+    X(knob_describe, clattn_knob_describe("vector", 0, s))                                                   \
+    X(tuning_resolve, clattn_tuning_resolve(s, &a, "vector", sentence, sizeof sentence))                     \
+    X(tuning_resolve_problem, clattn_tuning_resolve(&facts, s, "vector", sentence, sizeof sentence))         \
+    X(tuning_key, clattn_tuning_key(s, &a, sentence, sizeof sentence))                                       \
+    X(tuning_key_problem, clattn_tuning_key(&facts, s, sentence, sizeof sentence))                           \
+    X(tuning_block_describe, clattn_tuning_block_describe(s, 0, &(clattn_tuning_block)CLATTN_TUNING_BLOCK_INIT)) \
+    X(tuning_block_describe_block, clattn_tuning_block_describe(&facts, 0, s))
+
 #endif

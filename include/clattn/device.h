@@ -89,7 +89,8 @@ CLATTN_API clattn_status clattn_device_describe(cl_device_id device, clattn_devi
 /* Ask engine number index (0, 1, ...) whether it fits a device; pure.  BAD_COUNT past the last engine. */
 CLATTN_API clattn_status clattn_engine_describe(const clattn_device_facts *facts, size_t index, clattn_engine_fit *fit);
 
-/* Return sentence number index about a known trap of this device's driver, or NULL past the last.  Static. */
+/* Return sentence number index about a known trap of this device's driver, or NULL past the last, and of facts whose size is not this
+ * library's.  Static. */
 CLATTN_API const char *clattn_device_trap(const clattn_device_facts *facts, size_t index);
 
 /* Read entry number index (0, 1, ...) of a device's quarantine.  directory as for clattn_context_set_cache.  BAD_COUNT past the

@@ -99,11 +99,11 @@ CLATTN_API clattn_status clattn_refresh_step(const clattn_refresh *refresh, clat
                                              int32_t *ages, int32_t *takes);
 
 /* Say that keys from `first' on have changed, as when drafted tokens are taken back: if any was a candidate,
- * the next step begins at stage 0.  NULL_ARGUMENT. */
+ * the next step begins at stage 0.  NULL_ARGUMENT, BAD_STRUCT_SIZE. */
 CLATTN_API clattn_status clattn_refresh_invalidate(clattn_refresh_state *state, const clattn_select *select,
                                                    int64_t first);
 
-/* Report on a sequence that has `length' keys.  NULL_ARGUMENT. */
+/* Report on a sequence that has `length' keys.  NULL_ARGUMENT, BAD_STRUCT_SIZE. */
 CLATTN_API clattn_status clattn_refresh_describe(const clattn_refresh_state *state,
                                                  const clattn_select *select, int64_t length,
                                                  clattn_refresh_report *report);

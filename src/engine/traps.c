@@ -90,7 +90,7 @@ bool clattn__driver_takes_fetches(const clattn_device_facts *facts)
 
 const char *clattn_device_trap(const clattn_device_facts *facts, size_t index)
 {
-    const struct trap *trap = facts ? find_trap(facts) : NULL;
+    const struct trap *trap = facts && facts->size == sizeof *facts ? find_trap(facts) : NULL;
     if (!trap || index >= CLATTN__LEN(trap->sentences))
         return NULL;
     for (size_t i = 0; i < index; i++)

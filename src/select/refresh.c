@@ -29,14 +29,19 @@ clattn_status clattn_refresh_check(const clattn_refresh *refresh, const clattn_s
     if (!refresh || !select)
         return clattn__refuse(text, size, CLATTN_NULL_ARGUMENT, "refresh or select");
     clattn_status status = check_schedule(refresh, text, size);
+    if (!status && select->size != sizeof *select)
+        status = clattn__refuse(text, size, CLATTN_BAD_STRUCT_SIZE, "clattn_select.size is %zu, this library's is %zu", select->size,
+                                sizeof *select);
+    if (status)
+        return status;
     const int32_t stages = select->method == CLATTN_STAGED ? select->n_stages : 1;
-    if (!status && refresh->n_stages != stages)
-        status = clattn__refuse(text, size, CLATTN_BAD_COUNT, "n_stages is %d, and the selection has %d",
-                                (int)refresh->n_stages, (int)stages);
-    if (!status && refresh->dense_below != select->dense_below)
-        status = clattn__refuse(text, size, CLATTN_BAD_COUNT, "dense_below is %lld, and the selection's is %lld",
-                                (long long)refresh->dense_below, (long long)select->dense_below);
-    return status;
+    if (refresh->n_stages != stages)
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "n_stages is %d, and the selection has %d",
+                              (int)refresh->n_stages, (int)stages);
+    if (refresh->dense_below != select->dense_below)
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "dense_below is %lld, and the selection's is %lld",
+                              (long long)refresh->dense_below, (long long)select->dense_below);
+    return CLATTN_OK;
 }
 
 /* ---- a step ---- */
@@ -116,6 +121,8 @@ clattn_status clattn_refresh_invalidate(clattn_refresh_state *state, const clatt
 {
     if (!state || !select)
         return CLATTN_NULL_ARGUMENT;
+    if (select->size != sizeof *select)
+        return CLATTN_BAD_STRUCT_SIZE;
     const int64_t at = state->made_at > state->used_at ? state->made_at : state->used_at;
     if (first < at - select->window)
         state->stale = 1;
@@ -137,6 +144,8 @@ clattn_status clattn_refresh_describe(const clattn_refresh_state *state, const c
 {
     if (!state || !select || !report)
         return CLATTN_NULL_ARGUMENT;
+    if (select->size != sizeof *select)
+        return CLATTN_BAD_STRUCT_SIZE;
     report->steps = state->steps;
     for (int i = 0; i <= CLATTN_MAX_STAGES; i++)
         report->began[i] = state->began[i];
