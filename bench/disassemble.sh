@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# disassemble.sh [PROBLEM...] - what PoCL's compiler made of the vector engine's loops: their instructions, counted.
+# disassemble.sh [PROBLEM...] - what PoCL's compiler made of the vector engine's loops: their instructions,
+# counted.
 #
-# Each problem (the tuned shapes, if none is named) is run once with an empty cache folder; the innermost loops that multiply and
-# add in vectors are listed, with what should not be in them: vectors kept on the stack (spills), divisions, gathers,
-# multiplications and additions that were not fused.  An addition is in its place where exponentials are made and
-# sums are taken.  CLATTN names the program (build/clattn).  Needs objdump.  Exit status 1 if a division or a gather was found, or a
-# loop of products that spills.
+# Each problem (the tuned shapes, if none is named) is run once with an empty cache folder; the innermost
+# loops that multiply and add in vectors are listed, with what should not be in them: vectors kept on the
+# stack (spills), divisions, gathers, multiplications and additions that were not fused.  An addition is in
+# its place where exponentials are made and sums are taken.  CLATTN names the program (build/clattn).  Needs
+# objdump.  Exit status 1 if a division or a gather was found, or a loop of products that spills.
 set -u
 clattn=${CLATTN:-build/clattn}
 [ $# -gt 0 ] || set -- attn:f32:h16:q256:k256:d64 attn:f32:h16:q256:k256:d128 attn:f32:h16:q16:k256:d128 attn:f32:h16:q32:k256:d128 \

@@ -1,16 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# gpu.sh [FOLDER] - all that is tested and measured on an NVIDIA GPU, in one call; the tables of doc/performance-nvidia.md as Markdown.
+# gpu.sh [FOLDER] - all that is tested and measured on an NVIDIA GPU, in one call; the tables of
+# doc/performance-nvidia.md as Markdown.
 #
-# FOLDER (build-gpu) holds the program clattn and, in tests/, the test programs, with shared libraries in lib/ where they were built
-# elsewhere.  Without a program in it, it is configured and made here, for which a compiler and the packages of README.md are wanted.
-# In the environment: SECTIONS (all of them: machine tests random pruning accuracy registers tuning speed
-# peers), TUNE_SECONDS (240), REPORT (FOLDER/gpu-report.md;
-# the tests' logs go to a folder beside it), PYTHON (one with PyTorch, for the peers), PROBLEMS (300 random ones), ROUNDS (3) and
-# SECONDS_EACH of a measurement, TIMEOUT (900 s a test).  Exit status 1 if anything failed.
+# FOLDER (build-gpu) holds the program clattn and, in tests/, the test programs, with shared libraries in lib/
+# where they were built elsewhere.  Without a program in it, it is configured and made here, for which a
+# compiler and the packages of README.md are wanted.  In the environment: SECTIONS (all of them: machine tests
+# random pruning accuracy registers tuning speed peers), TUNE_SECONDS (240), REPORT (FOLDER/gpu-report.md;
+# the tests' logs go to a folder beside it), PYTHON (one with PyTorch, for the peers), PROBLEMS (300 random
+# ones), ROUNDS (3) and SECONDS_EACH of a measurement, TIMEOUT (900 s a test).  Exit status 1 if anything
+# failed.
 #
-# The GPU's power is what limits it: speeds are of the second half of each measurement, when it is warm, beside watts and clock; only
-# numbers of one call compare.
+# The GPU's power is what limits it: speeds are of the second half of each measurement, when it is warm,
+# beside watts and clock; only numbers of one call compare.
 set -u
 here=$(cd "$(dirname "$0")/.." && pwd)
 top_srcdir=$here
@@ -103,7 +105,8 @@ every_mechanism() {
     [ ! -s "$work/wrong" ]
 }
 
-# Some of a tile's rows see no key of many blocks that others see, between two that they see or after the last: a kernel may not stop there.
+# Some of a tile's rows see no key of many blocks that others see, between two that they see or after the
+# last: a kernel may not stop there.
 masks_with_gaps() {
     for d in 64 128; do
         for mask in 'q >= 64 | k < 64' 'q % 128 >= 64 | k < 100 | k >= 1500'; do
@@ -112,7 +115,8 @@ masks_with_gaps() {
     done
 }
 
-# Selections: lists against the host's, number by number, then attention over them against double. Prefill and decode, every scope.
+# Selections: lists against the host's, number by number, then attention over them against double. Prefill and
+# decode, every scope.
 pruned_problems() {
     for storage in f16 bf16; do
         for d in 64 128; do
@@ -142,7 +146,8 @@ verify_pruned() {
     [ ! -s "$work/wrong" ]
 }
 
-# Whether a search by the matrix unit pays: each preset both ways, and heads that share a list; of its own lists the kept mass is beside.
+# Whether a search by the matrix unit pays: each preset both ways, and heads that share a list; of its own
+# lists the kept mass is beside.
 speed_of_searches() {
     long=:h32/8:q131072:k131072:d128:causal-br
     for search in matrix plain; do

@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# get-intel-runtime.sh DIR - fetch Intel's OpenCL runtime for CPUs (x86-64, any vendor) from PyPI and unpack it into DIR/lib.
+# get-intel-runtime.sh DIR - fetch Intel's OpenCL runtime for CPUs (x86-64, any vendor) from PyPI and unpack
+# it into DIR/lib.
 #
-# Only the tests want it.  It is Intel's, under its own licence (DIR/licences); nothing of it is kept in this repository.
-# Exits 77 with one line of reason where it cannot be had.
+# Only the tests want it.  It is Intel's, under its own licence (DIR/licences); nothing of it is kept in this
+# repository.  Exits 77 with one line of reason where it cannot be had.
 set -u
 versions="intel-opencl-rt==2026.2.0 intel-cmplr-lib-rt==2026.2.0 tbb==2023.2.0"
 dir=${1:?usage: get-intel-runtime.sh DIR}

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_bench.sh - what clattn bench writes, read by parsers of others (check_bench.py); its comparison on planted changes; drivers
-# that crash and hang.
+# check_bench.sh - what clattn bench writes, read by parsers of others (check_bench.py); its comparison on
+# planted changes; drivers that crash and hang.
 set -u
 clattn=$top_builddir/clattn
 tmp=$(mktemp -d) || exit 99

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_blocked.sh - the blocked engines on PoCL, against the double reference: types, masks, edits, lengths, parts of the keys, head sizes
-# around their tiles, poison (--seed 1: NaN and infinities where nothing is seen; 3: scores as large as 1e4).
+# check_blocked.sh - the blocked engines on PoCL, against the double reference: types, masks, edits, lengths,
+# parts of the keys, head sizes around their tiles, poison (--seed 1: NaN and infinities where nothing is
+# seen; 3: scores as large as 1e4).
 set -u
 . "$top_srcdir/tests/runtimes.sh"
 clattn=$top_builddir/clattn

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * check_budgets.c - lists as long as their budget says, and certificates, on a device: against the oracle, and against what
- * both promise; named after the acceptance tests of the specification. */
+ * check_budgets.c - lists as long as their budget says, and certificates, on a device: against the oracle,
+ * and against what both promise; named after the acceptance tests of the specification. */
 #include "select/select.h"
 #include "tests/select_trial.h"
 #include "tests/suite.h"
@@ -13,7 +13,8 @@
 
 #define LEN(array) ((int)CLATTN__LEN(array))
 
-static const int32_t methods[] = {CLATTN_EXTERNAL_SCORE, CLATTN_MINMAX, CLATTN_POOL_MEAN, CLATTN_TREE, CLATTN_STAGED};
+static const int32_t methods[] = {CLATTN_EXTERNAL_SCORE, CLATTN_MINMAX, CLATTN_POOL_MEAN, CLATTN_TREE,
+                                  CLATTN_STAGED};
 
 static void once(struct select_trial *t, bool whole, const char *what)
 {
@@ -31,7 +32,8 @@ static void draw_budget(struct select_trial *t, int32_t method, int32_t mode)
     draw_selection(t, method);
     select_trial_method(t, method, (1 + select_below(40)) * t->s.block_k);
     t->s.budget_mode = mode;
-    t->s.budget_value = mode == CLATTN_MARGIN ? margins[select_below(LEN(margins))] : shares[select_below(LEN(shares))];
+    t->s.budget_value =
+        mode == CLATTN_MARGIN ? margins[select_below(LEN(margins))] : shares[select_below(LEN(shares))];
 }
 
 /* As the formulas have them, number by number. */
@@ -45,7 +47,8 @@ START_TEST(at_30_budgets)
             struct select_trial t = select_trial_new(4, 2, 1 + select_below(40), select_below(300), 3);
             draw_budget(&t, methods[m], mode);
             t.a.scale = n % 5 == 4 ? -1.0 : (double)(1 + select_below(40)) / 16;
-            snprintf(what, sizeof what, "method %d, budget %d of %g, case %d", (int)methods[m], (int)mode, t.s.budget_value, n);
+            snprintf(what, sizeof what, "method %d, budget %d of %g, case %d", (int)methods[m], (int)mode,
+                     t.s.budget_value, n);
             once(&t, n % 2, what);
         }
 }
@@ -64,8 +67,9 @@ static struct select_trial trial_of_scores(int64_t blocks, int n)
     t.s.budget_value = 0.5;
     select_trial_fill(&t, true);
     for (int64_t i = 0; i < blocks; i++)
-        t.scores[i] = n % 4 == 3 && select_below(9) == 0 ? odd[select_below(n % 8 == 3 ? 5 : LEN(odd))]
-                                                          : (float)select_below(n % 2 ? 64 : 1 << 20) / (n % 2 ? 1 : 1 << 14);
+        t.scores[i] = n % 4 == 3 && select_below(9) == 0
+                          ? odd[select_below(n % 8 == 3 ? 5 : LEN(odd))]
+                          : (float)select_below(n % 2 ? 64 : 1 << 20) / (n % 2 ? 1 : 1 << 14);
     return t;
 }
 
@@ -95,9 +99,10 @@ START_TEST(at_30_mass_is_a_shortest_beginning)
                 mass += mass_of(&t, top, t.scores[ids[j]]);
                 least = fmin(least, mass_of(&t, top, t.scores[ids[j]]));
             }
-            ck_assert_msg(mass >= all * (t.s.budget_value - 1e-4), "case %d: %g of %g is less than %g", n, mass, all, t.s.budget_value);
-            ck_assert_msg(mass - least <= all * (t.s.budget_value + 1e-4), "case %d: without %g, %g is %g of %g too", n, least, mass,
-                          t.s.budget_value, all);
+            ck_assert_msg(mass >= all * (t.s.budget_value - 1e-4), "case %d: %g of %g is less than %g", n,
+                          mass, all, t.s.budget_value);
+            ck_assert_msg(mass - least <= all * (t.s.budget_value + 1e-4),
+                          "case %d: without %g, %g is %g of %g too", n, least, mass, t.s.budget_value, all);
             ck_assert_int_ge(count, before);
             before = count;
         }
@@ -111,7 +116,8 @@ START_TEST(at_30_mass_is_a_shortest_beginning)
 }
 END_TEST
 
-/* Two blocks, the better of which has the mass for just that p and no larger one: so each bit of a distance weighs what it should. */
+/* Two blocks, the better of which has the mass for just that p and no larger one: so each bit of a distance
+ * weighs what it should. */
 START_TEST(at_30_weights_to_the_last_bit)
 {
     for (int bit = 0; bit < 21; bit++) {
@@ -120,7 +126,8 @@ START_TEST(at_30_weights_to_the_last_bit)
         t.scores[0] = 4096;
         t.scores[1] = 4096 - ldexpf(1, bit - 16);
         const struct ref_problem p = select_trial_problem(&t);
-        const uint64_t all = (1u << 30) + ref_block_mass(&p, t.scores[0], t.scores[1]), share = ((uint64_t)1 << 62) / all;
+        const uint64_t all = (1u << 30) + ref_block_mass(&p, t.scores[0], t.scores[1]),
+                       share = ((uint64_t)1 << 62) / all;
         for (int more = 0; more < 2; more++) {
             t.s.budget_value = ldexp((double)(share + (uint64_t)more), -32);
             select_trial_check(&t, "weights");
@@ -134,7 +141,8 @@ END_TEST
 /* ---- AT-29: certificates ---- */
 enum { ALIKE, RANDOM, CANCEL, WHOLE, ODD, CERTIFIED_KINDS };
 
-/* Keys of a kind: neighbours that are alike, all random, columns that cancel so that sums round, ties, what is no number. */
+/* Keys of a kind: neighbours that are alike, all random, columns that cancel so that sums round, ties, what
+ * is no number. */
 static void fill_kind(struct select_trial *t, int kind)
 {
     select_trial_fill(t, kind == WHOLE);
@@ -155,27 +163,33 @@ static void fill_kind(struct select_trial *t, int kind)
         ((float *)t->q)[i] = i % dim == 0 ? ((float *)t->q)[i] : 1.5f;
 }
 
-/* As many are proved as have larger products in double precision than what is left, at most, and all whose gap is beyond
- * rounding, at least.  Adds to the blocks listed of lists that leave some, and to those proved. */
+/* As many are proved as have larger products in double precision than what is left, at most, and all whose
+ * gap is beyond rounding, at least.  Adds to the blocks listed of lists that leave some, and to those
+ * proved. */
 static void judge_proofs(const struct select_trial *t, const char *what, int64_t *blocks, int64_t *proved)
 {
     const struct ref_problem p = select_trial_problem(t);
     const struct ref_select s = select_trial_selection(t);
     const double slack = 4 * ((double)t->a.dim + 2) * 0x1p-24;
     for (int64_t r = 0; r < t->list.batch * t->list.scopes * t->list.q_blocks; r++) {
-        const int64_t scope = r / t->list.q_blocks % t->list.scopes, b = r / t->list.q_blocks / t->list.scopes;
+        const int64_t scope = r / t->list.q_blocks % t->list.scopes,
+                      b = r / t->list.q_blocks / t->list.scopes;
         const int32_t *ids = t->lists + t->list.ids_at / 4 + r * t->list.capacity;
         double products[64];
         const int count = t->lists[t->list.counts_at / 4 + r], certified = t->certified[r];
-        const struct ref_proof proof = ref_proof_of(&p, &s, b, scope, r % t->list.q_blocks, ids, count, products);
+        const struct ref_proof proof =
+            ref_proof_of(&p, &s, b, scope, r % t->list.q_blocks, ids, count, products);
         const bool whole = proof.bound == -INFINITY; /* nothing is left, or nothing that is asked for */
         int most = whole ? count : 0, least = 0;
         for (int j = 0; j < count && !whole; j++) {
             most += products[j] > proof.left && products[j] > proof.bound;
-            least += products[j] - proof.bound > 2 * slack * proof.magnitude + 0x1p-90 && proof.magnitude < 1e38;
+            least +=
+                products[j] - proof.bound > 2 * slack * proof.magnitude + 0x1p-90 && proof.magnitude < 1e38;
         }
-        ck_assert_msg(certified <= most, "%s: of list %d not %d, but %d of %d are proved", what, (int)r, certified, most, count);
-        ck_assert_msg(certified >= least, "%s: of list %d not %d, but at least %d of %d are proved", what, (int)r, certified, least, count);
+        ck_assert_msg(certified <= most, "%s: of list %d not %d, but %d of %d are proved", what, (int)r,
+                      certified, most, count);
+        ck_assert_msg(certified >= least, "%s: of list %d not %d, but at least %d of %d are proved", what,
+                      (int)r, certified, least, count);
         *blocks += whole ? 0 : count;
         *proved += whole ? 0 : certified;
     }
@@ -188,7 +202,8 @@ START_TEST(at_29_certificates)
     pretend_groups(_i < CERTIFIED_KINDS ? 0 : 16);
     for (int n = 0; n < 40; n++) {
         char what[80];
-        struct select_trial t = select_trial_new(4, 2, 1 + select_below(40), select_below(300), kind == RANDOM ? 20 : 3);
+        struct select_trial t =
+            select_trial_new(4, 2, 1 + select_below(40), select_below(300), kind == RANDOM ? 20 : 3);
         draw_selection(&t, CLATTN_MINMAX);
         t.a.type_k = kind == WHOLE ? CLATTN_F16 : CLATTN_F32;
         t.s.scope = n % 2 ? CLATTN_SCOPE_GROUP : CLATTN_SCOPE_ALL;
@@ -205,7 +220,8 @@ START_TEST(at_29_certificates)
         judge_proofs(&t, what, &blocks, &proved);
         select_trial_free(&t);
     }
-    ck_assert_msg((proved * 20 > blocks || kind == CANCEL || kind == ODD) && proved < blocks, "%d of %d are proved", (int)proved, (int)blocks);
+    ck_assert_msg((proved * 20 > blocks || kind == CANCEL || kind == ODD) && proved < blocks,
+                  "%d of %d are proved", (int)proved, (int)blocks);
 }
 END_TEST
 
@@ -241,7 +257,8 @@ START_TEST(at_10_proved_blocks_are_kept)
         const int64_t all = ref_block_scores(&p, &s, 0, 0, 0, blocks, scores);
         for (int64_t j = 0; j < all && count < all; j++)
             if (ref_certified(scores, all, count, s.representative, j)) {
-                ck_assert_msg(contains(ids, count, blocks[j]), "case %d: block %d is proved and not kept", n, (int)blocks[j]);
+                ck_assert_msg(contains(ids, count, blocks[j]), "case %d: block %d is proved and not kept", n,
+                              (int)blocks[j]);
                 proved++;
             }
         select_trial_free(&t);
@@ -262,7 +279,8 @@ START_TEST(budgets_of_scopes)
         struct select_trial t = select_trial_new(4, 2, 1 + select_below(40), 100 + select_below(200), 3);
         draw_selection(&t, method);
         t.s.flags = CLATTN_BUDGET_EACH | (method == CLATTN_MINMAX ? CLATTN_CERTIFY : 0);
-        t.s.scope = n % 3 == 0 ? CLATTN_SCOPE_GROUP : CLATTN_SCOPE_HEAD; /* a scope is a shape, which is compiled: one for each way to make lists shorter */
+        /* a scope is a shape, which is compiled: one for each way to make lists shorter */
+        t.s.scope = n % 3 == 0 ? CLATTN_SCOPE_GROUP : CLATTN_SCOPE_HEAD;
         t.s.budget_mode = mode;
         t.s.budget_value = mode == CLATTN_TOP_K ? 0 : mode == CLATTN_MARGIN ? 1 : 0.5;
         select_trial_fill(&t, n % 2);
@@ -342,9 +360,12 @@ START_TEST(misuses)
         t.s.flags = wrong[i].flags;
         select_trial_fill(&t, false);
         ck_assert_int_eq(select_trial_open(&t, &session), CLATTN_OK);
-        cl_mem own = wrong[i].bytes ? clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, wrong[i].bytes, NULL, &code) : NULL;
+        cl_mem own = wrong[i].bytes
+                         ? clCreateBuffer(select_ctx->cl, CL_MEM_READ_WRITE, wrong[i].bytes, NULL, &code)
+                         : NULL;
         *(t.s.flags & CLATTN_BUDGET_EACH ? &session.io.budgets : &session.io.certified) = own;
-        ck_assert_int_eq(clattn_enqueue_select(session.plan, select_queue, &session.io, 0, NULL, NULL), wrong[i].status);
+        ck_assert_int_eq(clattn_enqueue_select(session.plan, select_queue, &session.io, 0, NULL, NULL),
+                         wrong[i].status);
         clattn_context_message(select_ctx, text, sizeof text);
         ck_assert_msg(strstr(text, wrong[i].words) != NULL, "'%s' is not in: %s", wrong[i].words, text);
         select_trial_close(&session);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_bytelm.sh - the language model of doc/examples/bytelm: bits per byte and text as numpy has them, in each
-# way to run it; files that are no model.
+# check_bytelm.sh - the language model of doc/examples/bytelm: bits per byte and text as numpy has them, in
+# each way to run it; files that are no model.
 set -u
 bytelm=$top_builddir/doc/examples/bytelm/bytelm
 data=$top_srcdir/tests/data/bytelm
@@ -28,8 +28,8 @@ check bits 1.7140 0.0002
 check bits 1.6998 0.0002 --prefix 256 --chunk 256
 check bits 1.6731 0.0002 --last --attention hip:staged=32.128/8.64:scope=head:bq=64/1:sink=32:near=64
 
-# In numpy the likeliest byte of these is ahead of the next by 0.5 and more.  The lists have room for all there is beside
-# the nearest tokens, so they change nothing, if none is lost while a list ages.
+# In numpy the likeliest byte of these is ahead of the next by 0.5 and more.  The lists have room for all
+# there is beside the nearest tokens, so they change nothing, if none is lost while a list ages.
 greedy() {
     printf 'import os\n\ndef read_lines(path):\n    """Return' > "$tmp/expected"
     "$bytelm" generate --model "$data/model.safetensors" --tokens 14 "$@" 'import os

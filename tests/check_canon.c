@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * check_canon.c - graphs to texts: texts of one meaning are one, prints are read back, and kernel text is of our words
- * alone. */
+ * check_canon.c - graphs to texts: texts of one meaning are one, prints are read back, and kernel text is of
+ * our words alone. */
 #include "expr/tree.h"
 #include "tests/random_rule.h"
 #include "tests/suite.h"
@@ -141,7 +141,8 @@ START_TEST(print_round_trip)
         ck_assert_msg(!strcmp(once, twice), "'%s' prints '%s', which prints '%s'", text, once, twice);
         ck_assert_int_eq(clattn__expr_kernel_text(x, kernel[0], KERNEL_TEXT), CLATTN_OK);
         ck_assert_int_eq(clattn__expr_kernel_text(y, kernel[1], KERNEL_TEXT), CLATTN_OK);
-        ck_assert_msg(!strcmp(kernel[0], kernel[1]), "'%s' and its print '%s' make different kernels", text, once);
+        ck_assert_msg(!strcmp(kernel[0], kernel[1]), "'%s' and its print '%s' make different kernels", text,
+                      once);
         clattn__expr_free(x);
         clattn__expr_free(y);
     }
@@ -171,7 +172,8 @@ static int digits_of(const char *text)
     return n - zeros;
 }
 
-/* Read back bit for bit from its print, which has no digit too many.  again: the same in the locale that is set. */
+/* Read back bit for bit from its print, which has no digit too many.  again: the same in the locale that is
+ * set. */
 static void check_float(float x)
 {
     char text[64], print[64], again[64], shorter[64];
@@ -191,9 +193,9 @@ static void check_float(float x)
 static void check_floats(int count)
 {
     uint32_t state = 1;
-    static const uint32_t ends[] = {0, 1, 2, 0x7fffff, 0x800000, 0x800001, 0x7f7fffff, 0x7f7ffffe, 0x3f800000,
-                                    0x3f7fffff, 0x3dcccccd,
-                                    0x4b800000, 0x4b7fffff, 0x49742400, 0x4b189680, 0x38d1b717, 0x3f800001, 0x00000100};
+    static const uint32_t ends[] = {0,          1,          2,          0x7fffff,   0x800000,   0x800001,
+                                    0x7f7fffff, 0x7f7ffffe, 0x3f800000, 0x3f7fffff, 0x3dcccccd, 0x4b800000,
+                                    0x4b7fffff, 0x49742400, 0x4b189680, 0x38d1b717, 0x3f800001, 0x00000100};
     for (size_t i = 0; i < LEN(ends); i++)
         check_float(bits_float((int32_t)ends[i]));
     for (int exponent = 0; exponent < 255; exponent++)
@@ -262,8 +264,8 @@ static bool is_one_of(const char *word, size_t length, const char *const *list)
 
 static bool is_operator(const char *word, size_t length)
 {
-    static const char *const others[] = {"int", "real", "bool", "frange", "itable", "ftable", "btable", "q", "k", "h", "l",
-                                         NULL};
+    static const char *const others[] = {"int",    "real", "bool", "frange", "itable", "ftable",
+                                         "btable", "q",    "k",    "h",      "l",      NULL};
     static const char *const elements[] = {"f32", "f16", "bf16", "i32", "i8", "bits", NULL};
     if (is_one_of(word, length, others) || is_one_of(word, length, elements))
         return true;
@@ -290,13 +292,16 @@ static bool is_operator(const char *word, size_t length)
 static bool is_ours(const char *word, size_t length)
 {
     static const char *const words[] = {
-        "define", "RULES", "MASK_RULE", "SCORE_RULE", "WEIGHT_RULE", "RULE_NUMBERS", "RULE_PARAMS", "RULE_ENV_FIELDS",
-        "RULE_ENV_FILL", "RULE_ROW_FIELDS", "RULE_ROW_FILL", "RULE_FUNCTIONS_1", "RULE_FUNCTIONS_16",
-        "RULE_FUNCTIONS_KEYS", "RULE_FUNCTIONS_CLASS", "const", "struct", "rule_numbers", "rule_n", "__global", "float",
-        "half", "ushort", "int", "char", "uint", "rule_tables", "e", "y", "a", "n", "as_float", "table_at", "first", "lists", "listed", "list_args", "rule_lists", "rule_list", "find_lists", "MASK_LISTS", "bottom_right",
-        "INT_MIN", "INT_MAX", "INFINITY", "int16", "float16", "irange", "frange", "static", "inline", "return",
-        "mask_1", "mask_16", "mask_keys", "mask_class_of", "score_1", "score_16", "score_keys", "weight_1", "weight_16",
-        "weight_keys", "rule_env", "rule_rows", "q", "k", "b", "h", "g", "q_len", "k_len", "score", NULL};
+        "define", "RULES", "MASK_RULE", "SCORE_RULE", "WEIGHT_RULE", "RULE_NUMBERS", "RULE_PARAMS",
+        "RULE_ENV_FIELDS", "RULE_ENV_FILL", "RULE_ROW_FIELDS", "RULE_ROW_FILL", "RULE_FUNCTIONS_1",
+        "RULE_FUNCTIONS_16", "RULE_FUNCTIONS_KEYS", "RULE_FUNCTIONS_CLASS", "const", "struct",
+        "rule_numbers", "rule_n", "__global", "float", "half", "ushort", "int", "char", "uint",
+        "rule_tables", "e", "y", "a", "n", "as_float", "table_at", "first", "lists", "listed", "list_args",
+        "rule_lists", "rule_list", "find_lists", "MASK_LISTS", "bottom_right", "INT_MIN", "INT_MAX",
+        "INFINITY", "int16", "float16", "irange", "frange", "static", "inline", "return", "mask_1",
+        "mask_16", "mask_keys", "mask_class_of", "score_1", "score_16", "score_keys", "weight_1",
+        "weight_16", "weight_keys", "rule_env", "rule_rows", "q", "k", "b", "h", "g", "q_len", "k_len",
+        "score", NULL};
     static const char *const families[] = {"x1_", "x16_", "xi_"};
     size_t digits = strspn(word, "0123456789");
     if (digits == length || (digits && length == digits + 2 && !strncmp(word + digits, "0f", 2)) ||
@@ -311,7 +316,8 @@ static bool is_ours(const char *word, size_t length)
     return is_one_of(word, length, words);
 }
 
-/* Names of C, of OpenCL and of our own texts: none of them is one that kernels would need, and none reaches them. */
+/* Names of C, of OpenCL and of our own texts: none of them is one that kernels would need, and none reaches
+ * them. */
 static const clattn_scalar hostile_scalars[] = {{"asm", CLATTN_I32, 0, 5}, {"printf", CLATTN_F32, 0, 0.5},
                                                 {"volatile", CLATTN_I32, 0, 7}};
 static const clattn_array hostile_arrays[] = {
@@ -322,7 +328,8 @@ static const clattn_array hostile_arrays[] = {
 
 START_TEST(kernel_text_is_of_words_of_ours)
 {
-    const struct clattn__names own = {LEN(hostile_scalars), LEN(hostile_arrays), hostile_scalars, hostile_arrays};
+    const struct clattn__names own = {LEN(hostile_scalars), LEN(hostile_arrays), hostile_scalars,
+                                      hostile_arrays};
     static char text[TEXT];
     for (uint64_t seed = 0; seed < 3000; seed++) {
         struct clattn__expr *e;
@@ -354,7 +361,8 @@ START_TEST(numbers_are_arguments)
         {"k * 1 < q + 0", "k * 7 < q + 9"}, {"k < 0.5", "k < 1e30"}, {"k >= 20 & k_len >= 62", "k >= 3 & k_len >= 1"},
     };
     for (size_t i = 0; i < LEN(rows); i++) {
-        struct clattn__expr *graph[] = {must_parse(CLATTN__MASK, rows[i][0]), must_parse(CLATTN__MASK, rows[i][1])};
+        struct clattn__expr *graph[] = {must_parse(CLATTN__MASK, rows[i][0]),
+                                        must_parse(CLATTN__MASK, rows[i][1])};
         for (int j = 0; j < 2; j++) {
             ck_assert_int_eq(clattn__expr_kernel_text(graph[j], kernel[j], KERNEL_TEXT), CLATTN_OK);
             clattn__expr_free(graph[j]);

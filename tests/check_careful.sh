@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_careful.sh - a compiler that ends its process, or hangs, costs the build helper, not the program: the next engine serves, it is
-# remembered, and later programs pass it over without a helper too.
+# check_careful.sh - a compiler that ends its process, or hangs, costs the build helper, not the program: the
+# next engine serves, it is remembered, and later programs pass it over without a helper too.
 set -u
 . "$top_srcdir/tests/runtimes.sh"
 use_runtime pocl || { echo "skipped: PoCL ($why)"; exit 77; }

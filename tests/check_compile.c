@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * check_compile.c - compilers have nothing to say of our kernels: every kernel, storage, flag and kind of rule, built anew.
+ * check_compile.c - compilers have nothing to say of our kernels: every kernel, storage, flag and kind of
+ * rule, built anew.
  *
  * A driver that caches programs says nothing when it takes one from there, so PoCL gets a fresh folder. */
 #include "tests/engines.h"
@@ -76,7 +77,8 @@ static const struct {
     {"attn:f16:h4/2:q20:k300:d40:lse:keylens:splits=2", "j[q, k] > 0 & listed", "soft_cap(30) + r[h] * 0.5", "", CLATTN_SOFTMAX},
 };
 
-static const char *const engines[] = {"vector", "portable", "blocked-large", "blocked", "matrix-wgmma", "matrix-mma", "matrix-generic"};
+static const char *const engines[] = {"vector",       "portable",   "blocked-large", "blocked",
+                                      "matrix-wgmma", "matrix-mma", "matrix-generic"};
 
 START_TEST(no_words)
 {
@@ -139,7 +141,9 @@ START_TEST(a_warning_is_told)
     clattn_attention a = CLATTN_ATTENTION_INIT;
     clattn_plan *plan;
     snprintf(path, sizeof path, "%s/kernels", folder);
-    snprintf(command, sizeof command, "mkdir -m 700 '%s' && (echo '#warning odd'; cat '%s/cl/flat/forward_portable.cl') > '%s/forward_portable.cl'",
+    snprintf(command, sizeof command,
+             "mkdir -m 700 '%s' && (echo '#warning odd'; cat '%s/cl/flat/forward_portable.cl') > "
+             "'%s/forward_portable.cl'",
              path, build ? build : ".", path);
     ck_assert_int_eq(system(command), 0);
     setenv("CLATTN_KERNEL_DIR", path, 1);

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_cpus.sh - part of the suite on PoCL for lesser CPUs than this one: AVX2 (registers of 8 floats, 16 of them), SSE (4, no fma).
+# check_cpus.sh - part of the suite on PoCL for lesser CPUs than this one: AVX2 (registers of 8 floats, 16 of
+# them), SSE (4, no fma).
 set -u
 . "$top_srcdir/tests/runtimes.sh"
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * check_data.c - real attention (tests/data/README.md) through the API: o and lse against results stored in double's precision.
+ * check_data.c - real attention (tests/data/README.md) through the API: o and lse against results stored in
+ * double's precision.
  *
- * Inputs f16, outputs f32, so the f32 bar holds: |o - o64| <= 16 u max|v| and |lse - lse64| <= 16 u (1 + |lse64|), u = 2^-24, plus
- * what rounding the stored results to f32 may be off by.  Scores here reach some tens: doc/numerics.md's term for large
- * scores is added by the same function as everywhere (workload_f32_bound). */
+ * Inputs f16, outputs f32, so the f32 bar holds: |o - o64| <= 16 u max|v| and |lse - lse64| <= 16 u (1 +
+ * |lse64|), u = 2^-24, plus what rounding the stored results to f32 may be off by.  Scores here reach some
+ * tens: doc/numerics.md's term for large scores is added by the same function as everywhere
+ * (workload_f32_bound). */
 #include "tests/engines.h"
 #include "tests/suite.h"
 #include "tool/npy.h"
@@ -77,8 +79,8 @@ static double row_ratio(const struct workload *w, const float *want, int64_t row
     return worst;
 }
 
-/* The largest error / bound of o and lse over every row.  The bar alone is most of a bound; what scores add to it takes as long as
- * the row itself, so only rows that are above the bar are given it. */
+/* The largest error / bound of o and lse over every row.  The bar alone is most of a bound; what scores add
+ * to it takes as long as the row itself, so only rows that are above the bar are given it. */
 static double worst_ratio(const struct workload *w, const char *folder)
 {
     const clattn_attention *a = &w->problem;

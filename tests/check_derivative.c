@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * check_derivative.c - derivatives of score and weight rules, by hand and against central differences in double.
+ * check_derivative.c - derivatives of score and weight rules, by hand and against central differences in
+ * double.
  *
- * The bound of a difference quotient at h is computed: what halving h changes bounds the truncation, and the rounding of f is
- * followed through its graph.  Where the slopes on both sides of a point differ by more than a smooth rule's do, or where the
- * bound says nothing, the point is not counted. */
+ * The bound of a difference quotient at h is computed: what halving h changes bounds the truncation, and the
+ * rounding of f is followed through its graph.  Where the slopes on both sides of a point differ by more than
+ * a smooth rule's do, or where the bound says nothing, the point is not counted. */
 #include "expr/expr.h"
 #include "expr/tree.h"
 #include "random_rule.h"
@@ -20,11 +21,15 @@ enum { TEXT = 1024, RULES = 2000, POINTS_A_RULE = 8, WANTED = 5000 };
 #define H 0x1p-13
 #define TELLING 1e-4 /* a larger bound, of the derivative's size, says nothing */
 
-static const clattn_scalar scalars[] = {{"w", CLATTN_I32, 0, 5}, {"c", CLATTN_F32, 0, 2.5}, {"d", CLATTN_F32, 0, -0.75}};
-static const clattn_array arrays[] = {{"slope", CLATTN_F32, 1, {4}}, {"bias", CLATTN_F32, 2, {3, 5}}, {"pos", CLATTN_I32, 1, {6}},
+static const clattn_scalar scalars[] = {
+    {"w", CLATTN_I32, 0, 5}, {"c", CLATTN_F32, 0, 2.5}, {"d", CLATTN_F32, 0, -0.75}};
+static const clattn_array arrays[] = {{"slope", CLATTN_F32, 1, {4}},
+                                      {"bias", CLATTN_F32, 2, {3, 5}},
+                                      {"pos", CLATTN_I32, 1, {6}},
                                       {"keep", CLATTN_BITS, 1, {8}}};
 static const float slope[] = {0.5f, 0.25f, 0.125f, -1.0f};
-static const float bias[] = {0.5f, -1.0f, 2.0f, 0.0f, 3.5f, 1.0f, 0.25f, -0.5f, 4.0f, -2.0f, 1.5f, 0.75f, -3.0f, 2.5f, 1.25f};
+static const float bias[] = {0.5f, -1.0f, 2.0f, 0.0f,  3.5f,  1.0f, 0.25f, -0.5f,
+                             4.0f, -2.0f, 1.5f, 0.75f, -3.0f, 2.5f, 1.25f};
 static const int32_t pos[] = {0, 3, -2, 7, 1, 5};
 static const uint32_t keep[] = {0xb5};
 static const void *const data[] = {slope, bias, pos, keep};
@@ -104,8 +109,10 @@ START_TEST(arguments)
     ck_assert_int_eq(clattn__expr_derivative(NULL, CLATTN__SCORE, &d), CLATTN_NULL_ARGUMENT);
     ck_assert_ptr_null(d);
     ck_assert_int_eq(clattn__expr_derivative(e, CLATTN__SCORE, NULL), CLATTN_NULL_ARGUMENT);
-    ck_assert_int_eq(clattn__expr_derivative(e, CLATTN__WEIGHT, &d), CLATTN_OK); /* no such rule: the score itself */
-    ck_assert(clattn__expr_has(d, CLATTN__WEIGHT) && !clattn__expr_has(d, CLATTN__SCORE) && !clattn__expr_has(d, CLATTN__MASK));
+    /* no such rule: the score itself */
+    ck_assert_int_eq(clattn__expr_derivative(e, CLATTN__WEIGHT, &d), CLATTN_OK);
+    ck_assert(clattn__expr_has(d, CLATTN__WEIGHT) && !clattn__expr_has(d, CLATTN__SCORE) &&
+              !clattn__expr_has(d, CLATTN__MASK));
     clattn__expr_free(d);
     clattn__expr_free(e);
 }
@@ -116,7 +123,8 @@ START_TEST(too_deep)
 {
     char text[4096] = "score";
     for (int i = 0; i < 50; i++)
-        snprintf(text + strlen(text), sizeof text - strlen(text), " * tanh(score - bias[%s, k])", i % 2 ? "h" : "q");
+        snprintf(text + strlen(text), sizeof text - strlen(text), " * tanh(score - bias[%s, k])",
+                 i % 2 ? "h" : "q");
     struct clattn__expr *e = expr_of(text, CLATTN__SCORE), *d = e;
     ck_assert_int_eq(clattn__expr_derivative(e, CLATTN__SCORE, &d), CLATTN_EXPR_LIMIT);
     ck_assert_ptr_null(d);
@@ -142,8 +150,10 @@ static double gain(const struct clattn__expr *e, const struct node *n, int arg, 
     }
 }
 
-/* A bound of the error of a rule's value in double, where constants are off by literal_error of their size. */
-static double rounding(const struct clattn__expr *e, enum clattn__use use, const struct clattn__expr_point *at, double literal_error)
+/* A bound of the error of a rule's value in double, where constants are off by literal_error of their
+ * size. */
+static double rounding(const struct clattn__expr *e, enum clattn__use use,
+                       const struct clattn__expr_point *at, double literal_error)
 {
     double v[CLATTN__EXPR_MAX_NODES], error[CLATTN__EXPR_MAX_NODES];
     clattn__expr_values_at(e, at, &values, true, v);
@@ -166,7 +176,8 @@ struct slopes {
     double left, right, both; /* at h: of x-h..x, x..x+h and x-h..x+h */
 };
 
-static struct slopes slopes_at(const struct clattn__expr *e, enum clattn__use use, struct clattn__expr_point at, double h)
+static struct slopes slopes_at(const struct clattn__expr *e, enum clattn__use use,
+                               struct clattn__expr_point at, double h)
 {
     double f[3], x = at.score;
     for (int i = 0; i < 3; i++) {
@@ -176,7 +187,8 @@ static struct slopes slopes_at(const struct clattn__expr *e, enum clattn__use us
     return (struct slopes){(f[1] - f[0]) / h, (f[2] - f[1]) / h, (f[2] - f[0]) / (2 * h)};
 }
 
-/* Whether a whole number or a condition changes near a point: steps may stand so close that quotients agree by chance. */
+/* Whether a whole number or a condition changes near a point: steps may stand so close that quotients agree
+ * by chance. */
 static bool has_step(const struct clattn__expr *e, struct clattn__expr_point at)
 {
     static double v[5][CLATTN__EXPR_MAX_NODES];
@@ -192,21 +204,23 @@ static bool has_step(const struct clattn__expr *e, struct clattn__expr_point at)
 }
 
 /* Checks a point; whether it counts. */
-static bool check_point(const char *text, const struct clattn__expr *e, const struct clattn__expr *d, enum clattn__use use,
-                        const struct clattn__expr_point *at)
+static bool check_point(const char *text, const struct clattn__expr *e, const struct clattn__expr *d,
+                        enum clattn__use use, const struct clattn__expr_point *at)
 {
     struct slopes wide = slopes_at(e, use, *at, H), narrow = slopes_at(e, use, *at, H / 2);
     double got = clattn__expr_eval(d, use, at, &values, true);
     double noise = 8 * rounding(e, use, at, 0) / H, bent = fabs(narrow.right - narrow.left);
-    /* A smooth rule's sides differ by h f'': half as much at half the step.  A corner's keep their difference. */
+    /* A smooth rule's sides differ by h f'': half as much at half the step.  A corner's keep their
+     * difference. */
     if (has_step(e, *at) || bent > 0.6 * fabs(wide.right - wide.left) + noise)
         return false;
     /* Constants are folded in f32: each may be off by a few of its roundings. */
     double bound = 2 * fabs(wide.both - narrow.both) + noise + rounding(d, use, at, 0x1p-22);
     if (!(bound <= TELLING * (1 + fabs(narrow.both)))) /* NaN and infinities too */
         return false;
-    ck_assert_msg(fabs(got - narrow.both) <= bound, "'%s' at score %.17g q %d k %d: %.17g, not %.17g; bound %g", text, at->score,
-                  (int)at->q, (int)at->k, got, narrow.both, bound);
+    ck_assert_msg(fabs(got - narrow.both) <= bound,
+                  "'%s' at score %.17g q %d k %d: %.17g, not %.17g; bound %g", text, at->score, (int)at->q,
+                  (int)at->k, got, narrow.both, bound);
     return true;
 }
 
@@ -236,7 +250,8 @@ START_TEST(random_rules_against_differences)
         clattn__expr_free(d);
         clattn__expr_free(e);
     }
-    printf("# %d random rules: %d points checked, %d with a slope; %d derivatives were too large\n", RULES, points, sloping, limits);
+    printf("# %d random rules: %d points checked, %d with a slope; %d derivatives were too large\n", RULES,
+           points, sloping, limits);
     ck_assert_int_ge(sloping, WANTED);
     ck_assert_int_lt(limits, RULES / 50);
 }

@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_determinism.sh - the same bits on repeat and for any number of threads: `clattn run` writes o, files are compared.
+# check_determinism.sh - the same bits on repeat and for any number of threads: `clattn run` writes o, files
+# are compared.
 #
-# The number of threads is told to PoCL (POCL_MAX_PTHREAD_COUNT) and to Intel's runtime (CL_CONFIG_CPU_TBB_NUM_WORKERS);
-# on other drivers the runs are repeats.  CLATTN names the program.
+# The number of threads is told to PoCL (POCL_MAX_PTHREAD_COUNT) and to Intel's runtime
+# (CL_CONFIG_CPU_TBB_NUM_WORKERS); on other drivers the runs are repeats.  CLATTN names the program.
 set -eu
 
 here=${top_builddir:-$(pwd)} # absolute, from tests/local.mk

@@ -1,9 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_faults.sh - every OpenCL call of the library fails in turn, once and for good, by a layer of the ICD loader.
+# check_faults.sh - every OpenCL call of the library fails in turn, once and for good, by a layer of the ICD
+# loader.
 #
-# fault_driver does the work (tests/fault).  A layer that is not loaded would make everything pass, so the driver
-# refuses to run without it, and this script wants to see injections.  FAULT_LAYER and FAULT_DRIVER may name them.
+# fault_driver does the work (tests/fault).  A layer that is not loaded would make everything pass, so the
+# driver refuses to run without it, and this script wants to see injections.  FAULT_LAYER and FAULT_DRIVER may
+# name them.
 set -eu
 
 here=${top_builddir:-$(pwd)} # absolute, from tests/local.mk

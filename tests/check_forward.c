@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * check_forward.c - the operator against the double reference: a table of edge problems, then a random sweep.
  *
- * Every problem runs on every engine that fits the device, each forced by name; an engine that refuses it is given its like in f16 or
- * bf16.  Every run: outputs filled with NaN before, error within the bound of doc/numerics.md, guard zones and the gaps between rows
- * untouched, a second run equal bit for bit.
+ * Every problem runs on every engine that fits the device, each forced by name; an engine that refuses it is
+ * given its like in f16 or bf16.  Every run: outputs filled with NaN before, error within the bound of
+ * doc/numerics.md, guard zones and the gaps between rows untouched, a second run equal bit for bit.
  *
  *     CLATTN_TEST_DEVICE     a device selector
  *     CLATTN_TEST_PROBLEMS   length of the random sweep (160)
@@ -63,8 +63,8 @@ static bool complain(const struct workload *w, enum workload_fill fill, const ch
     char text[1024];
     if (clattn_problem_print(&w->problem, text, sizeof text))
         snprintf(text, sizeof text, "(does not print)");
-    fprintf(stderr, "FAILED %s mask '%s' seed %" PRIu64 " fill %s: %s\n", text, w->problem.pattern.text, w->seed,
-            fill_words[fill], what);
+    fprintf(stderr, "FAILED %s mask '%s' seed %" PRIu64 " fill %s: %s\n", text, w->problem.pattern.text,
+            w->seed, fill_words[fill], what);
     tally.failures++;
     return false;
 }
@@ -80,7 +80,8 @@ static bool complain_status(const struct workload *w, enum workload_fill fill, c
 /* Run again on outputs full of NaN (all bits set is one in every type) and compare bits. */
 static bool same_bits_again(struct workload *w, clattn_plan *plan)
 {
-    size_t o_bytes = (size_t)w->o_count * (size_t)workload_type_bytes(w->problem.type_o), lse_bytes = (size_t)w->lse_count * 4;
+    size_t o_bytes = (size_t)w->o_count * (size_t)workload_type_bytes(w->problem.type_o),
+           lse_bytes = (size_t)w->lse_count * 4;
     char *before = malloc(o_bytes + lse_bytes + 1);
     ck_assert_ptr_nonnull(before);
     memcpy(before, w->o, o_bytes);
@@ -102,8 +103,8 @@ static bool judge(struct workload *w, clattn_plan *plan, enum workload_fill fill
     tally.unbounded += verdict.unbounded;
     tally.ratio = verdict.ratio > tally.ratio ? verdict.ratio : tally.ratio;
     if (!verdict.pass) {
-        snprintf(what, sizeof what, "%s (error %.3g, bound %.3g; lse error %.3g, bound %.3g)", verdict.where, verdict.error,
-                 verdict.bound, verdict.lse_error, verdict.lse_bound);
+        snprintf(what, sizeof what, "%s (error %.3g, bound %.3g; lse error %.3g, bound %.3g)", verdict.where,
+                 verdict.error, verdict.bound, verdict.lse_error, verdict.lse_bound);
         return complain(w, fill, what);
     }
     if (!(w->problem.flags & CLATTN_PACKED) && verdict.rows == 0 &&
@@ -121,8 +122,8 @@ static bool is_dense(const clattn_layout *layout)
     return layout->batch == CLATTN_DENSE && layout->head == CLATTN_DENSE && layout->token == CLATTN_DENSE;
 }
 
-/* Whether an engine takes a problem, or its like in 16 bits throughout, or that with rows of whole 16 bytes, where no strides say
- * how long they are. */
+/* Whether an engine takes a problem, or its like in 16 bits throughout, or that with rows of whole 16 bytes,
+ * where no strides say how long they are. */
 static bool find_like(clattn_attention *a, uint64_t seed)
 {
     const int32_t type = seed % 2 ? CLATTN_F16 : CLATTN_BF16;
@@ -152,7 +153,8 @@ static bool run_on(const clattn_attention *problem, int number, uint64_t seed, e
     bool good;
     snprintf(a.engine, sizeof a.engine, "%s", engine);
     tally.problems++;
-    if (strcmp(engine, "portable") && strcmp(engine, "vector") && !find_like(&a, seed)) { /* these two take everything */
+    /* these two take everything */
+    if (strcmp(engine, "portable") && strcmp(engine, "vector") && !find_like(&a, seed)) {
         tally.refused++;
         return true;
     }
@@ -166,7 +168,8 @@ static bool run_on(const clattn_attention *problem, int number, uint64_t seed, e
     if (clattn_plan_create(&plan, ctx, &w.problem)) {
         good = complain_status(&w, fill, "clattn_plan_create");
     } else {
-        good = !strcmp(clattn_plan_engine(plan), engine) ? judge(&w, plan, fill) : complain(&w, fill, "another engine ran");
+        good = !strcmp(clattn_plan_engine(plan), engine) ? judge(&w, plan, fill)
+                                                         : complain(&w, fill, "another engine ran");
         clattn_plan_destroy(plan);
     }
     workload_free(&w);
@@ -180,7 +183,8 @@ static void run_everywhere(const clattn_attention *problem, uint64_t seed, enum 
 }
 
 /* The same for one of many kernels; problems of the same number are the same kernel. */
-static void run_in_turn(const clattn_attention *problem, size_t kernel, uint64_t seed, enum workload_fill fill)
+static void run_in_turn(const clattn_attention *problem, size_t kernel, uint64_t seed,
+                        enum workload_fill fill)
 {
     for (int i = 0; i < n_engines; i++)
         if (is_its_turn(&facts, engines[i], (int)kernel, i))
@@ -199,7 +203,8 @@ static clattn_attention problem_of(const char *fmt, ...)
     va_start(list, fmt);
     vsnprintf(text, sizeof text, fmt, list);
     va_end(list);
-    ck_assert_msg(clattn_problem_parse(&a, text, message, sizeof message) == CLATTN_OK, "%s: %s", text, message);
+    ck_assert_msg(clattn_problem_parse(&a, text, message, sizeof message) == CLATTN_OK, "%s: %s", text,
+                  message);
     return a;
 }
 
@@ -210,8 +215,8 @@ static void begin(void)
 
 static void finish(const char *what, int at_least)
 {
-    printf("# %s: %d problems, %d of them refused, %" PRId64 " rows, largest error / bound %.3f\n", what, tally.problems,
-           tally.refused, tally.rows, tally.ratio);
+    printf("# %s: %d problems, %d of them refused, %" PRId64 " rows, largest error / bound %.3f\n", what,
+           tally.problems, tally.refused, tally.rows, tally.ratio);
     ck_assert_int_ge(tally.problems + tally.passed_over, at_least * n_engines);
     ck_assert(tally.rows > 0);
     ck_assert_msg(tally.failures == 0, "%d of %d problems failed", tally.failures, tally.problems);
@@ -239,7 +244,8 @@ static size_t next_size(void)
 
 START_TEST(dims)
 {
-    static const int sizes[] = {1, 2, 3, 7, 8, 16, 40, 63, 64, 65, 72, 100, 127, 128, 129, 192, 256, 320, 512, 576};
+    static const int sizes[] = {1,  2,   3,   7,   8,   16,  40,  63,  64,  65,
+                                72, 100, 127, 128, 129, 192, 256, 320, 512, 576};
     begin();
     for (size_t i = 0; i < LEN(sizes); i += next_size()) {
         int dim_v = sizes[i % 4 ? LEN(sizes) - 1 - i : i]; /* half of them paired with another */
@@ -255,7 +261,8 @@ END_TEST
 START_TEST(types)
 {
     static const char *const words[] = {"f32",  "f16",  "bf16", "f16-f32", "bf16-f32", "f32-f16", "f32-bf16", "f32-f16-bf16-f32",
-                                        "f16-bf16-f32-f16", "bf16-f32-f16-bf16", "f32-bf16-f32-f16", "f16-f32-bf16-bf16"};
+                                        "f16-bf16-f32-f16", "bf16-f32-f16-bf16", "f32-bf16-f32-f16",
+                                        "f16-f32-bf16-bf16"};
     begin();
     for (size_t i = 0; i < LEN(words); i++)
         for (int q_len = 5; q_len <= 85; q_len += 80) {
@@ -310,7 +317,8 @@ START_TEST(patterns)
                 if (!is_long_run() && (i + (size_t)corner) % 2)
                     continue; /* a corner is a kernel; the masks take turns */
                 clattn_attention a = masked(texts[i], (clattn_corner)corner, lengths[j][0], lengths[j][1]);
-                run_in_turn(&a, 2 * i + (size_t)corner, i * 10 + j, j % 2 ? WORKLOAD_POISON : WORKLOAD_NORMAL);
+                run_in_turn(&a, 2 * i + (size_t)corner, i * 10 + j,
+                            j % 2 ? WORKLOAD_POISON : WORKLOAD_NORMAL);
             }
     finish("patterns", 70);
 }
@@ -318,8 +326,8 @@ END_TEST
 
 START_TEST(named_patterns)
 {
-    static const char *const words[] = {"full", "causal-tl", "causal-br", "window20-causal-br", "around9-tl", "prefix30-tl",
-                                        "window40-tl", "prefix64-br"};
+    static const char *const words[] = {"full",       "causal-tl",   "causal-br",   "window20-causal-br",
+                                        "around9-tl", "prefix30-tl", "window40-tl", "prefix64-br"};
     begin();
     for (size_t i = 0; i < LEN(words); i++) {
         clattn_attention a = problem_of("attn:f16:h4/2:q130:k190:d64:%s:lse", words[i]);
@@ -334,7 +342,8 @@ START_TEST(poison_beside_every_length)
     begin();
     for (int kv_len = 1; kv_len <= 161; kv_len += kv_len < 20 ? 1 : 7)
         for (int q_len = 1; q_len <= 71; q_len += 35) {
-            clattn_attention a = problem_of("attn:f32:b3:h2/1:q%d:k%d:d24/20:causal-br:lse:keylens", q_len, kv_len);
+            clattn_attention a =
+                problem_of("attn:f32:b3:h2/1:q%d:k%d:d24/20:causal-br:lse:keylens", q_len, kv_len);
             run_everywhere(&a, (uint64_t)(kv_len + q_len), WORKLOAD_POISON);
         }
     finish("poison", 60);
@@ -343,10 +352,11 @@ END_TEST
 
 START_TEST(large_scores)
 {
-    static const char *const texts[] = {"attn:f32:h2:q70:k300:d64:lse", "attn:f32:h2:q70:k300:d64:causal-br:lse",
-                                        "attn:f16:h2:q70:k300:d64:lse", "attn:bf16-f32:h2:q7:k300:d64:lse",
-                                        "attn:f32:h2:q9:k300:d1/3:lse", "attn:f32:h1:q20:k90:d576/24:lse",
-                                        "attn:f32:h2:q3:k500:d64:lse:splits=3"};
+    static const char *const texts[] = {
+        "attn:f32:h2:q70:k300:d64:lse",        "attn:f32:h2:q70:k300:d64:causal-br:lse",
+        "attn:f16:h2:q70:k300:d64:lse",        "attn:bf16-f32:h2:q7:k300:d64:lse",
+        "attn:f32:h2:q9:k300:d1/3:lse",        "attn:f32:h1:q20:k90:d576/24:lse",
+        "attn:f32:h2:q3:k500:d64:lse:splits=3"};
     begin();
     for (size_t i = 0; i < LEN(texts); i++)
         for (uint64_t seed = 0; seed < 3; seed++) {
@@ -364,8 +374,9 @@ START_TEST(groups_and_splits)
     for (size_t i = 0; i < LEN(heads); i++)
         for (int splits = 0; splits <= 5; splits++)
             for (int q_len = 1; q_len <= 19; q_len += 6) {
-                clattn_attention a = problem_of("attn:f32:b2:h%d/%d:q%d:k%d:d24/20:causal-br:lse:splits=%d", heads[i][0],
-                                                heads[i][1], q_len, 130 * splits + q_len, splits ? splits : 1);
+                clattn_attention a =
+                    problem_of("attn:f32:b2:h%d/%d:q%d:k%d:d24/20:causal-br:lse:splits=%d", heads[i][0],
+                               heads[i][1], q_len, 130 * splits + q_len, splits ? splits : 1);
                 a.splits = splits;
                 run_everywhere(&a, i, WORKLOAD_NORMAL);
             }
@@ -419,7 +430,8 @@ START_TEST(strides_and_offsets)
     begin();
     for (size_t i = 0; i < LEN(layouts); i++)
         for (int kind = 0; kind < 2; kind++) {
-            clattn_attention a = problem_of("attn:%s:b2:h4/2:q33:k50:d24/20:causal-br:lse", kind ? "f16" : "f32");
+            clattn_attention a =
+                problem_of("attn:%s:b2:h4/2:q33:k50:d24/20:causal-br:lse", kind ? "f16" : "f32");
             a.q = a.k = a.v = a.o = layouts[i];
             if (i == 3) { /* overlapping entries are for inputs only */
                 a.k.batch = a.v.head = a.q.batch = 0;
@@ -434,11 +446,14 @@ START_TEST(strides_and_offsets)
 }
 END_TEST
 
-/* Storage bf16 throughout, where the vector engine may multiply pairs: of columns (odd head sizes) and of keys (odd lengths). */
+/* Storage bf16 throughout, where the vector engine may multiply pairs: of columns (odd head sizes) and of
+ * keys (odd lengths). */
 START_TEST(pairs_of_bf16)
 {
-    static const int lengths[] = {1, 2, 3, 4, 5, 15, 63, 127, 128, 129, 255, 257}, sizes[] = {1, 2, 3, 15, 17, 33, 64, 65, 129, 576};
-    static const char *const masks[] = {"k <= q", "k < len[b]", "k != 3 & k % 2 == 0", "k >= 130 & k <= q + 7", "k < 0"};
+    static const int lengths[] = {1, 2, 3, 4, 5, 15, 63, 127, 128, 129, 255, 257},
+                     sizes[] = {1, 2, 3, 15, 17, 33, 64, 65, 129, 576};
+    static const char *const masks[] = {"k <= q", "k < len[b]", "k != 3 & k % 2 == 0",
+                                        "k >= 130 & k <= q + 7", "k < 0"};
     static const enum workload_fill fills[] = {WORKLOAD_NORMAL, WORKLOAD_POISON, WORKLOAD_LARGE};
     begin();
     for (size_t i = 0; i < LEN(lengths); i++) {
@@ -446,7 +461,8 @@ START_TEST(pairs_of_bf16)
         run_in_turn(&a, i, i, fills[i % 3]);
     }
     for (size_t i = 1; i < LEN(sizes); i += next_size()) {
-        clattn_attention a = problem_of("attn:bf16:h4/2:q21:k133:d%d/%d:causal-br", sizes[i], sizes[LEN(sizes) - 1 - i]);
+        clattn_attention a =
+            problem_of("attn:bf16:h4/2:q21:k133:d%d/%d:causal-br", sizes[i], sizes[LEN(sizes) - 1 - i]);
         run_in_turn(&a, i, i, fills[i % 3]);
     }
     for (size_t i = 0; i < LEN(masks); i++)
@@ -456,15 +472,18 @@ START_TEST(pairs_of_bf16)
             run_in_turn(&a, i, i, fills[i % 3]);
         }
     static const char *const others[] = {
-        "attn:bf16:b3:h2:q130:k71:d64:packed:qtotal=300:ktotal=150", "attn:bf16:b2:h6/2:q9:k400:d24/20:lse:keylens:splits=3",
-        "attn:bf16:b2:h3:q50:k91:d24/20:causal-tl:lse:keylens:layout=bthd", "attn:bf16:h2:q70:k301:d64:lse:scale=3",
+        "attn:bf16:b3:h2:q130:k71:d64:packed:qtotal=300:ktotal=150",
+        "attn:bf16:b2:h6/2:q9:k400:d24/20:lse:keylens:splits=3",
+        "attn:bf16:b2:h3:q50:k91:d24/20:causal-tl:lse:keylens:layout=bthd",
+        "attn:bf16:h2:q70:k301:d64:lse:scale=3",
     };
     for (size_t i = 0; i < LEN(others); i++)
         for (uint64_t seed = 0; seed < 3; seed++) {
             clattn_attention a = problem_of("%s", others[i]);
             run_in_turn(&a, i, seed, fills[seed]);
         }
-    clattn_attention capped = problem_of("attn:bf16:h2:q70:k301:d64:causal-br:lse"), negative = capped, relu = capped;
+    clattn_attention capped = problem_of("attn:bf16:h2:q70:k301:d64:causal-br:lse"), negative = capped,
+                     relu = capped;
     capped.score = clattn_score("30 * tanh(score / 30)");
     negative.scale = -0.2; /* this one and the next are not for pairs */
     relu.weight = clattn_weight("relu(score)");
@@ -485,16 +504,18 @@ static uint64_t number_from(const char *name, uint64_t otherwise)
 
 START_TEST(random_sweep)
 {
-    static const enum workload_fill fills[] = {WORKLOAD_NORMAL, WORKLOAD_POISON, WORKLOAD_NORMAL, WORKLOAD_LARGE};
-    uint64_t count = number_from("CLATTN_TEST_PROBLEMS", is_long_run() ? 160 : 16), first = number_from("CLATTN_TEST_SEED", 1);
+    static const enum workload_fill fills[] = {WORKLOAD_NORMAL, WORKLOAD_POISON, WORKLOAD_NORMAL,
+                                               WORKLOAD_LARGE};
+    uint64_t count = number_from("CLATTN_TEST_PROBLEMS", is_long_run() ? 160 : 16),
+             first = number_from("CLATTN_TEST_SEED", 1);
     begin();
     for (uint64_t seed = first; seed < first + count; seed++) {
         clattn_attention a;
         workload_random_problem(seed, &a);
         run_on(&a, (int)(seed / 4 % (uint64_t)n_engines), seed, fills[seed % 4]);
     }
-    printf("# sweep: seeds %" PRIu64 " to %" PRIu64 ", %" PRId64 " rows, largest error / bound %.3f\n", first, first + count - 1,
-           tally.rows, tally.ratio);
+    printf("# sweep: seeds %" PRIu64 " to %" PRIu64 ", %" PRId64 " rows, largest error / bound %.3f\n", first,
+           first + count - 1, tally.rows, tally.ratio);
     ck_assert(count > 0 && tally.problems == (int)count);
     ck_assert(tally.rows > (int64_t)count);
     printf("# %.3f %% of the rows beyond any bound\n", 100 * (double)tally.unbounded / (double)tally.rows);

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_intel.sh - the suite on Intel's OpenCL runtime for CPUs: the Check programs, the real data, a random sweep.
+# check_intel.sh - the suite on Intel's OpenCL runtime for CPUs: the Check programs, the real data, a random
+# sweep.
 set -u
 . "$top_srcdir/tests/runtimes.sh"
 use_runtime intel || { echo "skipped: Intel CPU runtime ($why)"; exit 77; }

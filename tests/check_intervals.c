@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * check_intervals.c - classes of tiles: random masks against every pair of small boxes, named masks that must be exact,
- * and tables of minima and maxima made on a device. */
+ * check_intervals.c - classes of tiles: random masks against every pair of small boxes, named masks that must
+ * be exact, and tables of minima and maxima made on a device. */
 #include "expr/expr.h"
 #include "expr/tree.h"
 #include "tests/on_device.h"
@@ -40,7 +40,8 @@ static int sometimes(int often, int seldom)
 }
 
 /* ---- what rules name: an array of each type, and scalars of both ---- */
-static clattn_scalar scalars[] = {{"w", CLATTN_I32, 0, 0}, {"n", CLATTN_I32, 0, 0}, {"x", CLATTN_F32, 0, 0}, {"y", CLATTN_F32, 0, 0}};
+static clattn_scalar scalars[] = {
+    {"w", CLATTN_I32, 0, 0}, {"n", CLATTN_I32, 0, 0}, {"x", CLATTN_F32, 0, 0}, {"y", CLATTN_F32, 0, 0}};
 static clattn_array arrays[TYPES];
 static union {
     uint32_t words[BYTES / 4];
@@ -53,8 +54,9 @@ static const void *data[TYPES];
 static const struct clattn__names names = {4, TYPES, scalars, arrays};
 /* Lists of short blocks: a count may be out of range, and is clamped. */
 enum { LISTS_BATCH = 4, SCOPES = 3, Q_BLOCKS = 5, CAPACITY = 12, LISTS = LISTS_BATCH * SCOPES * Q_BLOCKS };
-static clattn_list shape = {.size = sizeof shape, .batch = LISTS_BATCH, .scopes = SCOPES, .q_blocks = Q_BLOCKS, .k_blocks = 64,
-                            .capacity = CAPACITY, .counts_at = 4, .ids_at = 4 * (1 + LISTS)};
+static clattn_list shape = {.size = sizeof shape, .batch = LISTS_BATCH, .scopes = SCOPES,
+                            .q_blocks = Q_BLOCKS, .k_blocks = 64, .capacity = CAPACITY, .counts_at = 4,
+                            .ids_at = 4 * (1 + LISTS)};
 static int32_t list_data[1 + LISTS + LISTS * CAPACITY];
 static struct clattn__lists lists = {&shape, list_data, 3, false};
 static const struct clattn__expr_values values = {scalars, arrays, data, &lists};
@@ -62,7 +64,8 @@ static const struct clattn__expr_values values = {scalars, arrays, data, &lists}
 /* Small numbers, and now and then one at an end of its type. */
 static float random_float(void)
 {
-    static const float ends[] = {INFINITY, -INFINITY, NAN, FLT_MAX, -FLT_MAX, 1e-42f, -1e-42f, FLT_MIN, -0.0f};
+    static const float ends[] = {INFINITY, -INFINITY, NAN,     FLT_MAX, -FLT_MAX,
+                                 1e-42f,   -1e-42f,   FLT_MIN, -0.0f};
     return sometimes(0, 1) ? ends[pick(0, 8)] : (float)pick(-64, 64) / (float)pick(1, 9);
 }
 
@@ -84,12 +87,15 @@ static void fill(int type, int count)
         int n = pattern == 0 ? one : pattern == 1 ? i / step : random_int();
         float x = pattern == 0 ? real : pattern == 1 ? (float)(i / step) * 0.5f : random_float();
         switch (type) {
-        case CLATTN_F16: store[type].u16[i] = pattern == 2 ? halves[pick(0, 7)] : (uint16_t)(0x3800 + 64 * (n & 31)); break;
+        case CLATTN_F16:
+            store[type].u16[i] = pattern == 2 ? halves[pick(0, 7)] : (uint16_t)(0x3800 + 64 * (n & 31));
+            break;
         case CLATTN_BF16: store[type].u16[i] = (uint16_t)((uint32_t)float_bits(x) >> 16); break;
         case CLATTN_I32: store[type].i32[i] = n; break;
         case CLATTN_I8: store[type].i8[i] = (int8_t)n; break;
         case CLATTN_BITS:
-            store[type].words[i] = pattern == 0 ? 0u - (uint32_t)(one & 1) : (uint32_t)pick(0, 65535) * 65539u;
+            store[type].words[i] =
+                pattern == 0 ? 0u - (uint32_t)(one & 1) : (uint32_t)pick(0, 65535) * 65539u;
             break;
         default: store[type].f32[i] = x;
         }
@@ -163,8 +169,9 @@ static enum clattn__class truth(const struct clattn__expr *e, const struct clatt
 
 static struct clattn__expr_box random_box(void)
 {
-    struct clattn__expr_box box = {.q0 = sometimes(pick(-3, 30), pick(0, 1) ? 2147483600 : 100000), .k0 = pick(0, 30),
-                                   .h0 = pick(0, 5), .g = pick(0, 2), .b = pick(0, 3), .q_len = pick(0, 40), .k_len = pick(0, 40)};
+    struct clattn__expr_box box = {.q0 = sometimes(pick(-3, 30), pick(0, 1) ? 2147483600 : 100000),
+                                   .k0 = pick(0, 30), .h0 = pick(0, 5), .g = pick(0, 2), .b = pick(0, 3),
+                                   .q_len = pick(0, 40), .k_len = pick(0, 40)};
     box.q1 = box.q0 + pick(0, 11);
     box.k1 = box.k0 + pick(0, 11);
     box.h1 = box.h0 + pick(0, 2);
@@ -182,14 +189,16 @@ START_TEST(classes_are_conservative)
         struct clattn__expr *e = expr_of(text, &names);
         struct clattn__expr_box box = random_box();
         enum clattn__class is = truth(e, &box, &values), class = clattn__expr_classify(e, &box, &values);
-        ck_assert_msg(class == CLATTN__PARTIAL || class == is, "mask %d '%s': class %d in q %d..%d k %d..%d h %d..%d, where %d holds",
-                      i, text, (int)class, (int)box.q0, (int)box.q1, (int)box.k0, (int)box.k1, (int)box.h0, (int)box.h1, (int)is);
+        ck_assert_msg(class == CLATTN__PARTIAL || class == is,
+                      "mask %d '%s': class %d in q %d..%d k %d..%d h %d..%d, where %d holds", i, text,
+                      (int)class, (int)box.q0, (int)box.q1, (int)box.k0, (int)box.k1, (int)box.h0,
+                      (int)box.h1, (int)is);
         counts[is][class]++;
         clattn__expr_free(e);
     }
     int known = counts[0][0] + counts[2][2], missed = counts[0][1] + counts[2][1];
-    printf("# %d random masks: %d partial; %d empty or full, of which %d (%.1f %%) were called partial\n", MASKS, counts[1][1],
-           known + missed, missed, 100.0 * missed / (known + missed));
+    printf("# %d random masks: %d partial; %d empty or full, of which %d (%.1f %%) were called partial\n",
+           MASKS, counts[1][1], known + missed, missed, 100.0 * missed / (known + missed));
     ck_assert_int_gt(counts[0][0], MASKS / 20);
     ck_assert_int_gt(counts[1][1], MASKS / 20);
     ck_assert_int_gt(counts[2][2], MASKS / 20);
@@ -199,16 +208,19 @@ END_TEST
 START_TEST(common_masks_are_exact)
 {
     static const char *const texts[] = {
-        "causal", "strictly_causal", "window(24)", "causal & window(24)", "causal & window(16)", "around(20)", "prefix(24)",
-        "prefix_each(n)", "valid(n)", "causal & valid(n)", "documents(doc)", "causal & documents(doc)", "blocks(16)", "blocks(24)",
-        "sinks(16) | window(32)", "k_len - k > 5 & q < q_len", "true", "false", "kept(keep)", "h < 2 ^ causal",
-        "floor(q * 0.0625) == floor(k * 0.0625)", "q / 3 >= 0",
-        "doc[b, q + 1000] == doc[b, 63]", "doc[b, -k] == doc[b, 0]", "q + 0.5 > k",
+        "causal", "strictly_causal", "window(24)", "causal & window(24)", "causal & window(16)",
+        "around(20)", "prefix(24)", "prefix_each(n)", "valid(n)", "causal & valid(n)", "documents(doc)",
+        "causal & documents(doc)", "blocks(16)", "blocks(24)", "sinks(16) | window(32)",
+        "k_len - k > 5 & q < q_len", "true", "false", "kept(keep)", "h < 2 ^ causal",
+        "floor(q * 0.0625) == floor(k * 0.0625)", "q / 3 >= 0", "doc[b, q + 1000] == doc[b, 63]",
+        "doc[b, -k] == doc[b, 0]", "q + 0.5 > k",
     };
     enum { TILE = 16, LENGTH = 64 };
     static int32_t doc[2][LENGTH], n[2] = {20, 48};
     static uint32_t keep[2][2] = {{0xffff0000u, 0x00ff00ffu}, {0x0000ffffu, 0xffffffffu}};
-    static const clattn_array named[] = {{"doc", CLATTN_I32, 2, {2, LENGTH}}, {"n", CLATTN_I32, 1, {2}}, {"keep", CLATTN_BITS, 2, {2, LENGTH}}};
+    static const clattn_array named[] = {{"doc", CLATTN_I32, 2, {2, LENGTH}},
+                                         {"n", CLATTN_I32, 1, {2}},
+                                         {"keep", CLATTN_BITS, 2, {2, LENGTH}}};
     const void *const held[] = {doc, n, keep};
     const struct clattn__names declared = {0, 3, NULL, named};
     const struct clattn__expr_values with = {NULL, named, held, NULL};
@@ -222,7 +234,8 @@ START_TEST(common_masks_are_exact)
             int b = tile / 16, q = tile / 4 % 4 * TILE, k = tile % 4 * TILE;
             struct clattn__expr_box box = {q, q + TILE - 1, k, k + TILE - 1, 0, 1, 0, b, LENGTH, LENGTH};
             enum clattn__class is = truth(e, &box, &with), class = clattn__expr_classify(e, &box, &with);
-            ck_assert_msg(class == is, "'%s': class %d, not %d, at q %d k %d b %d", texts[t], (int)class, (int)is, q, k, b);
+            ck_assert_msg(class == is, "'%s': class %d, not %d, at q %d k %d b %d", texts[t], (int)class,
+                          (int)is, q, k, b);
         }
         clattn__expr_free(e);
     }
@@ -290,7 +303,8 @@ START_TEST(large_boxes)
         const struct clattn__expr_values with = {NULL, &big, &zeros, NULL};
         struct clattn__expr *e = expr_of(rows[i].text, &declared);
         enum clattn__class class = clattn__expr_classify(e, &box, &with);
-        ck_assert_msg(class == rows[i].class, "'%s' of type %d: class %d", rows[i].text, (int)rows[i].type, (int)class);
+        ck_assert_msg(class == rows[i].class, "'%s' of type %d: class %d", rows[i].text, (int)rows[i].type,
+                      (int)class);
         clattn__expr_free(e);
     }
 }
@@ -345,7 +359,8 @@ static struct tables_args random_shape(void)
 }
 
 /* The bounds of elements lo..hi of each dimension. */
-static void element_bounds(int element, const struct tables_args *a, const int lo[4], const int hi[4], double *least, double *most)
+static void element_bounds(int element, const struct tables_args *a, const int lo[4], const int hi[4],
+                           double *least, double *most)
 {
     clattn_array array = {"a", element, 4, {a->dims[0], a->dims[1], a->dims[2], a->dims[3]}};
     int64_t at[4];
@@ -372,15 +387,17 @@ static void check_table(int element, const struct tables_args *a, const int32_t 
     for (int i = 0; i < table_blocks(a); i++) {
         const int r = i / across % down * a->rows, c = i % across * a->columns, matrix = i / across / down;
         const int lo[] = {matrix / a->dims[1], matrix % a->dims[1], r, c};
-        const int hi[] = {lo[0], lo[1], min(r + a->rows, a->dims[2]) - 1, min(c + a->columns, a->dims[3]) - 1};
+        const int hi[] = {lo[0], lo[1], min(r + a->rows, a->dims[2]) - 1,
+                          min(c + a->columns, a->dims[3]) - 1};
         double least, most;
         element_bounds(element, a, lo, hi, &least, &most);
         bool real = element <= CLATTN_BF16;
         double got_least = real ? (double)bits_float(table[2 * i]) : (double)table[2 * i];
         double got_most = real ? (double)bits_float(table[2 * i + 1]) : (double)table[2 * i + 1];
-        ck_assert_msg(got_least == least && got_most == most, "type %d block %d of %dx%d in %dx%dx%dx%d: %g..%g, not %g..%g", element,
-                      i, (int)a->rows, (int)a->columns, (int)a->dims[0], (int)a->dims[1], (int)a->dims[2], (int)a->dims[3],
-                      got_least, got_most, least, most);
+        ck_assert_msg(got_least == least && got_most == most,
+                      "type %d block %d of %dx%d in %dx%dx%dx%d: %g..%g, not %g..%g", element, i,
+                      (int)a->rows, (int)a->columns, (int)a->dims[0], (int)a->dims[1], (int)a->dims[2],
+                      (int)a->dims[3], got_least, got_most, least, most);
     }
 }
 
@@ -465,7 +482,9 @@ START_TEST(operations_are_those_of_visible_pairs)
     static const struct {
         const char *mask;
         bool (*sees)(int b, int h, int q, int k);
-    } masks[] = {{"h > 0 & doc[b, q] == doc[b, k]", same_document}, {"k <= q", causal}, {"g == 1 | k < 100", by_group}};
+    } masks[] = {{"h > 0 & doc[b, q] == doc[b, k]", same_document},
+                 {"k <= q", causal},
+                 {"g == 1 | k < 100", by_group}};
     const void *inputs[CLATTN_MAX_ARRAYS] = {documents};
     for (int i = 0; i < 2 * COUNT_K; i++)
         documents[i / COUNT_K][i % COUNT_K] = i % COUNT_K / (7 + i / COUNT_K);
@@ -483,11 +502,13 @@ START_TEST(operations_are_those_of_visible_pairs)
         a.n_arrays = m == 0;
         a.arrays[0] = (clattn_array){"doc", CLATTN_I32, 2, {2, COUNT_K}};
         for (int i = 0; i < 2 * COUNT_HEADS * COUNT_Q * COUNT_K; i++)
-            pairs += masks[m].sees(i / (COUNT_HEADS * COUNT_Q * COUNT_K), i / (COUNT_Q * COUNT_K) % COUNT_HEADS,
-                                   i / COUNT_K % COUNT_Q + COUNT_K - COUNT_Q, i % COUNT_K);
+            pairs +=
+                masks[m].sees(i / (COUNT_HEADS * COUNT_Q * COUNT_K), i / (COUNT_Q * COUNT_K) % COUNT_HEADS,
+                              i / COUNT_K % COUNT_Q + COUNT_K - COUNT_Q, i % COUNT_K);
         ck_assert_double_eq(clattn_problem_flops(&a, inputs), 2 * (5 + 3) * pairs);
         if (m == 0) /* without the arrays nothing is known */
-            ck_assert_double_eq(clattn_problem_flops(&a, NULL), 2 * (5 + 3) * 2.0 * COUNT_HEADS * COUNT_Q * COUNT_K);
+            ck_assert_double_eq(clattn_problem_flops(&a, NULL),
+                                2 * (5 + 3) * 2.0 * COUNT_HEADS * COUNT_Q * COUNT_K);
     }
 }
 END_TEST

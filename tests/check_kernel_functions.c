@@ -2,9 +2,9 @@
  * check_kernel_functions.c - the operators of cl/common/rule_pairs.clh on a device, against double and 64-bit
  * arithmetic.
  *
- * Functions of our own: 2^24 f32 numbers spread over all bit patterns, and a dense sample where the results are
- * ordinary.  The bounds are those of the text's head.  Division of whole numbers: all pairs of edges, and ten million
- * others. */
+ * Functions of our own: 2^24 f32 numbers spread over all bit patterns, and a dense sample where the results
+ * are ordinary.  The bounds are those of the text's head.  Division of whole numbers: all pairs of edges, and
+ * ten million others. */
 #include "expr/tree.h"
 #include "tests/on_device.h"
 #include "tests/random_rule.h"
@@ -103,8 +103,8 @@ struct worst {
     float at;
 };
 
-/* A result is infinite from the largest f32 on, whichever way it rounds there, and may be 0 below FLT_MIN.  libcheck
- * writes a line for each assertion: so none is made for what is right. */
+/* A result is infinite from the largest f32 on, whichever way it rounds there, and may be 0 below FLT_MIN.
+ * libcheck writes a line for each assertion: so none is made for what is right. */
 static void judge(const struct function *f, float x, float got, struct worst *worst)
 {
     double want = f->of(x), size = fabs(want);
@@ -140,15 +140,16 @@ static void check_function(const struct function *f)
         run_function(kernel, x, one, lanes, CHUNK);
         for (int i = 0; i < CHUNK; i++) {
             if (!same(one[i], lanes[i]))
-                ck_abort_msg("%s(%a): x1 %a, x16 %a", f->name, (double)x[i], (double)one[i], (double)lanes[i]);
+                ck_abort_msg("%s(%a): x1 %a, x16 %a", f->name, (double)x[i], (double)one[i],
+                             (double)lanes[i]);
             judge(f, x[i], one[i], &worst);
         }
     }
     clReleaseKernel(kernel);
     printf("# %s: at most %.3f units of 2^-24, at %.9g\n", f->name, worst.units, (double)worst.at);
     double bound = f->units + (f->units > 2 && !on.exact_division ? 5 : 0);
-    ck_assert_msg(worst.units <= bound, "%s(%a) is off by %.3f units, more than %g", f->name, (double)worst.at,
-                  worst.units, bound);
+    ck_assert_msg(worst.units <= bound, "%s(%a) is off by %.3f units, more than %g", f->name,
+                  (double)worst.at, worst.units, bound);
 }
 
 START_TEST(functions_keep_their_bounds)
@@ -191,8 +192,8 @@ START_TEST(ends_of_functions)
             x[j] = rows[i].x;
         run_function(kernel, x, one, lanes, LANES);
         for (int j = 0; j < LANES; j++)
-            ck_assert_msg(same(one[j], rows[i].y) && same(lanes[j], rows[i].y), "%s(%g) is %.9g and %.9g", rows[i].name,
-                          (double)rows[i].x, (double)one[j], (double)lanes[j]);
+            ck_assert_msg(same(one[j], rows[i].y) && same(lanes[j], rows[i].y), "%s(%g) is %.9g and %.9g",
+                          rows[i].name, (double)rows[i].x, (double)one[j], (double)lanes[j]);
     }
     clReleaseKernel(kernel);
 }
@@ -234,7 +235,8 @@ static void check_division(cl_kernel kernel)
         if (one[at] != quotient || one[at + LANES] != rest)
             ck_abort_msg("%d by %d: x1 %d rest %d", (int)a[i], (int)b[i], (int)one[at], (int)one[at + LANES]);
         if (lanes[at] != quotient || lanes[at + LANES] != rest)
-            ck_abort_msg("%d by %d: x16 %d rest %d", (int)a[i], (int)b[i], (int)lanes[at], (int)lanes[at + LANES]);
+            ck_abort_msg("%d by %d: x16 %d rest %d", (int)a[i], (int)b[i], (int)lanes[at],
+                         (int)lanes[at + LANES]);
     }
 }
 
@@ -272,7 +274,8 @@ START_TEST(division_of_edges)
 }
 END_TEST
 
-/* Of any number of bits; every fourth dividend is at or beside a multiple of its divisor, where rounding decides. */
+/* Of any number of bits; every fourth dividend is at or beside a multiple of its divisor, where rounding
+ * decides. */
 START_TEST(division_of_random_pairs)
 {
     uint64_t seed = 1;
@@ -285,7 +288,8 @@ START_TEST(division_of_random_pairs)
             high = random_below(&seed, 1u << 16) << 16;
             a[i] = wrap(high | random_below(&seed, 1u << 16)) >> random_below(&seed, 32);
             if (i % 4 == 0 && b[i])
-                a[i] = wrap((uint32_t)a[i] - (uint32_t)(a[i] % (b[i] == -1 ? 1 : b[i])) + random_below(&seed, 3) - 1u);
+                a[i] = wrap((uint32_t)a[i] - (uint32_t)(a[i] % (b[i] == -1 ? 1 : b[i])) +
+                            random_below(&seed, 3) - 1u);
         }
         check_division(kernel);
     }
@@ -325,16 +329,20 @@ static void check_minima(void)
     on_device_read(buffers[2], one, sizeof one);
     on_device_read(buffers[3], lanes, sizeof lanes);
     for (int i = 0; i < CHUNK; i++) {
-        int32_t x = a[i], y = b[i], minus_x = wrap(0u - (uint32_t)x), size = y < 0 ? wrap(0u - (uint32_t)y) : y;
+        int32_t x = a[i], y = b[i], minus_x = wrap(0u - (uint32_t)x),
+                size = y < 0 ? wrap(0u - (uint32_t)y) : y;
         ck_assert_int_eq(one[2 * i], least(x, y));
-        ck_assert_msg(one[2 * i + 1] == least(x, least(y, minus_x)), "min(%d, min(%d, -a)): %d", (int)x, (int)y, (int)one[2 * i + 1]);
+        ck_assert_msg(one[2 * i + 1] == least(x, least(y, minus_x)), "min(%d, min(%d, -a)): %d", (int)x,
+                      (int)y, (int)one[2 * i + 1]);
         ck_assert_int_eq(lanes[2 * i], most(x, y));
-        ck_assert_msg(lanes[2 * i + 1] == most(size, most(most(x, 0), minus_x)), "max(|%d|, ...): %d", (int)y, (int)lanes[2 * i + 1]);
+        ck_assert_msg(lanes[2 * i + 1] == most(size, most(most(x, 0), minus_x)), "max(|%d|, ...): %d", (int)y,
+                      (int)lanes[2 * i + 1]);
     }
     clReleaseKernel(kernel);
 }
 
-/* As this device is given them, and by masks, which are for devices whose compilers get the third form wrong. */
+/* As this device is given them, and by masks, which are for devices whose compilers get the third form
+ * wrong. */
 START_TEST(minima_of_edges)
 {
     int32_t edges[256], masks = on.facts.wrong_nested_min;

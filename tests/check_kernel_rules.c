@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * check_kernel_rules.c - rules on a device: one pair, sixteen queries, sixteen keys, classes of tiles; and the engines'
- * programs.
+ * check_kernel_rules.c - rules on a device: one pair, sixteen queries, sixteen keys, classes of tiles; and
+ * the engines' programs.
  *
- * Each rule is evaluated for a grid of pairs by a kernel, by the host's evaluator and by the oracle (tests/ref_rule.c),
- * which shares no line with either and bounds what f32 may be off by.  Rules of + - * and whole numbers alone are the
- * same to the bit on device and host, infinities and NaN included.  Compilers differ in speed: a test stops after
- * SECONDS, after three programs at least, and says how far it came. */
+ * Each rule is evaluated for a grid of pairs by a kernel, by the host's evaluator and by the oracle
+ * (tests/ref_rule.c), which shares no line with either and bounds what f32 may be off by.  Rules of + - * and
+ * whole numbers alone are the same to the bit on device and host, infinities and NaN included.  Compilers
+ * differ in speed: a test stops after SECONDS, after three programs at least, and says how far it came. */
 #include "expr/tree.h"
 #include "tests/on_device.h"
 #include "tests/random_rule.h"
@@ -117,10 +117,11 @@ struct world {
 
 static int32_t store[CLATTN_MAX_ARRAYS][STORE];
 static float scores[PAIRS];
-static const clattn_list shape = {.size = sizeof shape, .batch = BATCH_ENTRY + 1, .scopes = SCOPES, .q_blocks = Q_BLOCKS,
-                                  .k_blocks = 10, .capacity = CAPACITY, .block_q = 6, .block_k = 5, .counts_at = 4 * LISTS * CAPACITY,
-                                  .ids_at = 0};
-static int32_t list[LISTS * (1 + CAPACITY)]; /* queries stand bottom right: the last row of 29 at position 47 */
+static const clattn_list shape = {.size = sizeof shape, .batch = BATCH_ENTRY + 1, .scopes = SCOPES,
+                                  .q_blocks = Q_BLOCKS, .k_blocks = 10, .capacity = CAPACITY, .block_q = 6,
+                                  .block_k = 5, .counts_at = 4 * LISTS * CAPACITY, .ids_at = 0};
+static int32_t list[LISTS * (1 + CAPACITY)]; /* queries stand bottom right: the last row of 29 at position
+                                                47 */
 static const struct clattn__lists lists = {&shape, list, HEADS / SCOPES, true};
 
 static void fill_lists(void)
@@ -128,7 +129,9 @@ static void fill_lists(void)
     uint64_t seed = 17;
     for (int r = 0; r < LISTS; r++) {
         int block = (int)random_below(&seed, 3) - 1;
-        list[LISTS * CAPACITY + r] = random_below(&seed, 6) ? (int32_t)random_below(&seed, CAPACITY + 1) : random_below(&seed, 2) ? -1 : 99;
+        list[LISTS * CAPACITY + r] = random_below(&seed, 6)   ? (int32_t)random_below(&seed, CAPACITY + 1)
+                                     : random_below(&seed, 2) ? -1
+                                                              : 99;
         for (int i = 0; i < CAPACITY; i++, block += 1 + (int)random_below(&seed, 3))
             list[r * CAPACITY + i] = block;
     }
@@ -143,8 +146,11 @@ static struct world *random_world(void)
 {
     static struct world w = {
         .scalars = {{"w", CLATTN_I32, 0, 5}, {"tau", CLATTN_F32, 0, 0.75}},
-        .arrays = {{"len", CLATTN_I32, 1, {5}}, {"doc", CLATTN_I8, 2, {2, 70}}, {"keep", CLATTN_BITS, 2, {40, 75}},
-                   {"bias", CLATTN_F16, 4, {1, 2, 20, 50}}, {"slope", CLATTN_F32, 1, {8}},
+        .arrays = {{"len", CLATTN_I32, 1, {5}},
+                   {"doc", CLATTN_I8, 2, {2, 70}},
+                   {"keep", CLATTN_BITS, 2, {40, 75}},
+                   {"bias", CLATTN_F16, 4, {1, 2, 20, 50}},
+                   {"slope", CLATTN_F32, 1, {8}},
                    {"img", CLATTN_BF16, 3, {2, 3, 5}}},
     };
     uint64_t seed = 3;
@@ -153,15 +159,18 @@ static struct world *random_world(void)
         w.data[i] = store[i];
         for (int j = 0; j < 4096; j++) {
             float x = (float)((int)random_below(&seed, 65) - 32) / 8;
-            uint32_t half =
-                random_below(&seed, 2) << 15 | (14 + random_below(&seed, 3)) << 10 | random_below(&seed, 4) << 8;
+            uint32_t half = random_below(&seed, 2) << 15 | (14 + random_below(&seed, 3)) << 10 |
+                            random_below(&seed, 4) << 8;
             x = random_below(&seed, 40) ? x : random_below(&seed, 2) ? INFINITY : NAN;
             switch (w.arrays[i].type) {
             case CLATTN_F32: ((float *)store[i])[j] = x; break;
-            case CLATTN_F16: ((uint16_t *)store[i])[j] = (uint16_t)(random_below(&seed, 40) ? half : 0x7c00); break;
+            case CLATTN_F16:
+                ((uint16_t *)store[i])[j] = (uint16_t)(random_below(&seed, 40) ? half : 0x7c00);
+                break;
             case CLATTN_BF16: ((uint16_t *)store[i])[j] = (uint16_t)((uint32_t)float_bits(x) >> 16); break;
             case CLATTN_I32:
-                store[i][j] = random_below(&seed, 9) ? (int32_t)random_below(&seed, 20) - 4 : INT32_MAX - (int32_t)j;
+                store[i][j] =
+                    random_below(&seed, 9) ? (int32_t)random_below(&seed, 20) - 4 : INT32_MAX - (int32_t)j;
                 break;
             default: store[i][j] = wrap(random_below(&seed, 65536) << 16 | random_below(&seed, 65536));
             }
@@ -173,7 +182,8 @@ static struct world *random_world(void)
 static void fill_scores(void)
 {
     uint64_t seed = 5;
-    static const float odd[] = {0, -0.0f, INFINITY, -INFINITY, NAN, 3e38f, -3e38f, 0x1p-126f, 1e-42f, 88, -104};
+    static const float odd[] = {0,      -0.0f,     INFINITY, -INFINITY, NAN, 3e38f,
+                                -3e38f, 0x1p-126f, 1e-42f,   88,        -104};
     for (int i = 0; i < PAIRS; i++)
         scores[i] = random_below(&seed, 12) ? (float)((int)random_below(&seed, 4001) - 2000) / 256
                                             : odd[random_below(&seed, 11)];
@@ -196,10 +206,11 @@ static int64_t make_table(const clattn_array *array, const void *data, struct cl
     for (int d = 0; d < 4; d++)
         n *= dims[d];
     for (int64_t i = 0; i < n; i++) {
-        const int64_t at[4] = {i / dims[3] / dims[2] / dims[1], i / dims[3] / dims[2] % dims[1], i / dims[3] % dims[2],
-                               i % dims[3]};
+        const int64_t at[4] = {i / dims[3] / dims[2] / dims[1], i / dims[3] / dims[2] % dims[1],
+                               i / dims[3] % dims[2], i % dims[3]};
         double x = clattn__array_element(array, data, at + 4 - array->n_dims);
-        double *block = bounds + 2 * (((at[0] * dims[1] + at[1]) * down + at[2] / t.rows) * across + at[3] / t.columns);
+        double *block =
+            bounds + 2 * (((at[0] * dims[1] + at[1]) * down + at[2] / t.rows) * across + at[3] / t.columns);
         block[0] = x != x ? -INFINITY : fmin(block[0], x);
         block[1] = x != x ? INFINITY : fmax(block[1], x);
     }
@@ -218,14 +229,15 @@ static cl_kernel build_grid(const struct clattn__expr *e)
 {
     static char prelude[KERNEL_SIZE];
     struct clattn__text out = clattn__text_into(prelude, sizeof prelude);
-    clattn__text_add(&out, "#define KEYS %d\n#define HEADS %d\n#define CLASS_KEYS %d\n", KEYS, HEADS, CLASS_KEYS);
+    clattn__text_add(&out, "#define KEYS %d\n#define HEADS %d\n#define CLASS_KEYS %d\n", KEYS, HEADS,
+                     CLASS_KEYS);
     ck_assert_int_eq(clattn__expr_kernel_text(e, prelude + out.used, sizeof prelude - out.used), CLATTN_OK);
     return on_device_kernel("grid", prelude, grid_kernel);
 }
 
 /* The arguments after the first six; returns how many buffers they are. */
-static int pass_rules(cl_kernel kernel, const struct clattn__expr *e, const struct world *w, struct grid_args *args,
-                      cl_mem *buffers)
+static int pass_rules(cl_kernel kernel, const struct clattn__expr *e, const struct world *w,
+                      struct grid_args *args, cl_mem *buffers)
 {
     static int32_t tables[TABLES];
     int32_t numbers[CLATTN__EXPR_MAX_NUMBERS];
@@ -246,8 +258,9 @@ static int pass_rules(cl_kernel kernel, const struct clattn__expr *e, const stru
             used += make_table(&w->arrays[i], w->data[i], table, tables + used);
     }
     if (clattn__expr_uses_list(e)) {
-        const struct list_args of_lists = {shape.counts_at / 4, shape.ids_at / 4, SCOPES, Q_BLOCKS, CAPACITY, lists.heads, shape.block_q,
-                                           shape.block_k};
+        const struct list_args of_lists = {
+            shape.counts_at / 4, shape.ids_at / 4, SCOPES,       Q_BLOCKS, CAPACITY,
+            lists.heads,         shape.block_q,    shape.block_k};
         on_device_argument(kernel, at++, sizeof of_lists, &of_lists);
         buffers[n] = on_device_buffer(list, sizeof list);
         on_device_argument(kernel, at++, sizeof *buffers, &buffers[n++]);
@@ -262,7 +275,8 @@ static int pass_rules(cl_kernel kernel, const struct clattn__expr *e, const stru
 static void run_grid(const struct clattn__expr *e, const struct world *w, int first, struct grid *grid)
 {
     void *const to[] = {grid->one, grid->lanes, grid->keys, grid->class, scores};
-    const size_t sizes[] = {sizeof grid->one, sizeof grid->lanes, sizeof grid->keys, sizeof grid->class, sizeof scores};
+    const size_t sizes[] = {sizeof grid->one, sizeof grid->lanes, sizeof grid->keys, sizeof grid->class,
+                            sizeof scores};
     struct grid_args args = {{0}, FIRST_Q, BATCH_ENTRY, GROUP, middle.q_len, middle.k_len, first, true, 0};
     cl_mem buffers[CLATTN_MAX_ARRAYS + 7];
     cl_kernel kernel = build_grid(e);
@@ -284,15 +298,18 @@ static void run_grid(const struct clattn__expr *e, const struct world *w, int fi
 /* ---- the comparison ---- */
 static struct ref_rules oracle_of(const struct world *w)
 {
-    struct ref_rules r = {.overflow = true, .subnormals = on.denormals, .bottom_right = true,
-                          .list = {list + shape.counts_at / 4, list + shape.ids_at / 4, SCOPES, Q_BLOCKS, CAPACITY, shape.block_q,
-                                   shape.block_k, lists.heads}};
+    struct ref_rules r = {.overflow = true,
+                          .subnormals = on.denormals,
+                          .bottom_right = true,
+                          .list = {list + shape.counts_at / 4, list + shape.ids_at / 4, SCOPES, Q_BLOCKS,
+                                   CAPACITY, shape.block_q, shape.block_k, lists.heads}};
     r.n_scalars = w->names.n_scalars;
     r.n_arrays = w->names.n_arrays;
     for (int i = 0; i < r.n_scalars; i++)
         r.scalars[i] = (struct ref_scalar){w->scalars[i].name, w->scalars[i].type, w->scalars[i].value};
     for (int i = 0; i < r.n_arrays; i++) {
-        r.arrays[i] = (struct ref_array){w->arrays[i].name, w->arrays[i].type, w->arrays[i].n_dims, {0}, w->data[i]};
+        r.arrays[i] =
+            (struct ref_array){w->arrays[i].name, w->arrays[i].type, w->arrays[i].n_dims, {0}, w->data[i]};
         memcpy(r.arrays[i].dims, w->arrays[i].dims, sizeof r.arrays[i].dims);
     }
     return r;
@@ -339,8 +356,9 @@ static void compare_value(const struct comparison *c, const char *family, int32_
     bool lanes = family[0] != 'o';
     double x = c->use == CLATTN__MASK ? (lanes ? -(double)bits : (double)bits) : (double)bits_float(bits);
     if ((c->exact && !same(x, host)) || !fits(x, bound))
-        ck_abort_msg("%s\n%s: %.9g at q %d k %d h %d score %.9g; the host has %.9g, the oracle %.9g +- %.3g", c->text,
-                     family, x, (int)at->q, (int)at->k, (int)at->h, at->score, host, bound.value, bound.error);
+        ck_abort_msg("%s\n%s: %.9g at q %d k %d h %d score %.9g; the host has %.9g, the oracle %.9g +- %.3g",
+                     c->text, family, x, (int)at->q, (int)at->k, (int)at->h, at->score, host, bound.value,
+                     bound.error);
     compared++;
     unknown += !c->exact && !isfinite(bound.error);
 }
@@ -366,8 +384,8 @@ static void compare_rule(const struct clattn__expr *e, const struct world *w, en
         struct ref_number bound = ref_score_bounded(&c.oracle, &point, (struct ref_number){at.score, 0});
         double host = clattn__expr_eval(e, use, &at, &values, false);
         if (!fits(host, bound))
-            ck_abort_msg("%s\nthe host has %.9g at q %d k %d h %d score %.9g, the oracle %.9g +- %.3g", text, host,
-                         (int)at.q, (int)at.k, (int)at.h, at.score, bound.value, bound.error);
+            ck_abort_msg("%s\nthe host has %.9g at q %d k %d h %d score %.9g, the oracle %.9g +- %.3g", text,
+                         host, (int)at.q, (int)at.k, (int)at.h, at.score, bound.value, bound.error);
         compare_value(&c, "one pair", grid->one[p][use], host, bound, &at);
         if (on.wide && at.k >= first)
             compare_value(&c, "sixteen queries", grid->lanes[p][use], host, bound, &at);
@@ -385,8 +403,8 @@ static void compare_classes(const struct grid *grid, const char *text)
                 k = i % (KEYS / CLASS_KEYS) * CLASS_KEYS + j % CLASS_KEYS;
             bool seen = grid->one[row * KEYS + k][CLATTN__MASK] != 0;
             if (grid->class[i] < 0 || grid->class[i] > 2 || grid->class[i] == (seen ? 0 : 2))
-                ck_abort_msg("%s\nclass %d of tile %d, and row %d key %d is %d", text, (int)grid->class[i], i, row, k,
-                             seen);
+                ck_abort_msg("%s\nclass %d of tile %d, and row %d key %d is %d", text, (int)grid->class[i], i,
+                             row, k, seen);
         }
 }
 
@@ -397,7 +415,8 @@ static struct clattn__expr *create(const struct world *w, const char *const text
     ck_assert_int_eq(clattn__expr_create(&e, &w->names, message, sizeof message), CLATTN_OK);
     for (int u = 0; u < CLATTN__USES; u++)
         if (texts[u])
-            ck_assert_msg(clattn__expr_add(e, (enum clattn__use)u, texts[u], message, sizeof message) == CLATTN_OK,
+            ck_assert_msg(clattn__expr_add(e, (enum clattn__use)u, texts[u], message, sizeof message) ==
+                              CLATTN_OK,
                           "'%s': %s", texts[u], message);
     return e;
 }
@@ -415,7 +434,8 @@ static void compare(const struct world *w, const char *const texts[CLATTN__USES]
     clattn__expr_free(e);
 }
 
-/* The share of values that passed because the oracle knows nothing of them, which no more than this may be. */
+/* The share of values that passed because the oracle knows nothing of them, which no more than this may
+ * be. */
 static void check_unknown(double limit)
 {
     double share = (double)unknown / (double)compared;
@@ -435,11 +455,13 @@ START_TEST(random_rules)
     for (; n < RANDOM_PROGRAMS && (n < 3 || time(NULL) < end); n++) {
         char text[CLATTN__USES][600];
         for (int u = 0; u < CLATTN__USES; u++)
-            random_rule(seed * 1000 + (uint64_t)(3 * n + u), (enum clattn__use)u, text[u], sizeof text[u], &w->names);
+            random_rule(seed * 1000 + (uint64_t)(3 * n + u), (enum clattn__use)u, text[u], sizeof text[u],
+                        &w->names);
         compare(w, (const char *const[]){text[0], text[1], text[2]}, n % 3 * 5);
     }
     printf("# %d random rules\n", 3 * n);
-    /* of the seed that is always run little, however early it ends; another may make a whole program of nothing else */
+    /* of the seed that is always run little, however early it ends; another may make a whole program of
+     * nothing else */
     check_unknown(seed_text ? 1.0 / n : 0.01);
     ck_assert_int_ge(n, 3);
 }
@@ -447,7 +469,8 @@ END_TEST
 
 START_TEST(listed_everywhere)
 {
-    compare(random_world(), (const char *const[]){"listed", "listed ? score : -score", "listed ^ k <= q ? 1.0 : 2.0"}, 3);
+    compare(random_world(),
+            (const char *const[]){"listed", "listed ? score : -score", "listed ^ k <= q ? 1.0 : 2.0"}, 3);
     check_unknown(0);
 }
 END_TEST
@@ -458,7 +481,8 @@ static struct world *array_world(int type, bool far)
 {
     static struct world w = {.scalars = {{"w", CLATTN_I32, 0, 5}, {"tau", CLATTN_F32, 0, 0.75}}};
     static const int64_t near_dims[4][4] = {{37}, {3, 33}, {2, 3, 20}, {2, 2, 5, 35}};
-    static const int64_t far_dims[4][4] = {{INT32_MAX}, {70000, 70000}, {2, 70000, 70000}, {2, 1, 70000, 70000}};
+    static const int64_t far_dims[4][4] = {
+        {INT32_MAX}, {70000, 70000}, {2, 70000, 70000}, {2, 1, 70000, 70000}};
     uint64_t seed = 11;
     w.names = names_of(&w, 4);
     for (int i = 0; i < 4; i++) {
@@ -477,8 +501,9 @@ static struct world *array_world(int type, bool far)
             else if (type == CLATTN_I8)
                 ((int8_t *)store[i])[j] = (int8_t)x;
             else
-                store[i][j] =
-                    type == CLATTN_I32 ? x : wrap(random_below(&seed, 65536) << 16 | random_below(&seed, 65536));
+                store[i][j] = type == CLATTN_I32
+                                  ? x
+                                  : wrap(random_below(&seed, 65536) << 16 | random_below(&seed, 65536));
         }
     }
     return &w;
@@ -565,8 +590,8 @@ static void make_plan(clattn_context *ctx, const struct world *w, uint64_t numbe
     a.list.counts_at = 0;
     clattn_status status = clattn_plan_create(&plan, ctx, &a);
     clattn_context_message(ctx, message, sizeof message);
-    ck_assert_msg(status == CLATTN_OK, "%s: %s\nmask %s\nscore %s\nweight %s", engine, message, a.pattern.text,
-                  a.score.text, a.weight.text);
+    ck_assert_msg(status == CLATTN_OK, "%s: %s\nmask %s\nscore %s\nweight %s", engine, message,
+                  a.pattern.text, a.score.text, a.weight.text);
     clattn_plan_destroy(plan);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * check_list.c - lists on the host: shapes and places, contents that are refused, block-sparse rows and block masks
- * there and back. */
+ * check_list.c - lists on the host: shapes and places, contents that are refused, block-sparse rows and block
+ * masks there and back. */
 #include "tests/draw.h"
 #include "tests/suite.h"
 
@@ -348,8 +348,8 @@ START_TEST(bits_refused)
 }
 END_TEST
 
-/* Any bits of any shape: lists that are no longer than the capacity, and the same bits back; or refused, and data as
- * before. */
+/* Any bits of any shape: lists that are no longer than the capacity, and the same bits back; or refused, and
+ * data as before. */
 START_TEST(any_bits)
 {
     int taken = 0;
@@ -384,7 +384,8 @@ START_TEST(any_bits)
         ck_assert_int_eq(clattn_list_check(&l, data, NULL, 0), CLATTN_OK);
         memset(back, 0x7f, sizeof back);
         ck_assert_int_eq(clattn_list_export_bits(&l, data, back, &words), CLATTN_OK);
-        ck_assert(words == lists * width && (words == 0 || !memcmp(bits, back, (size_t)words * sizeof *bits)));
+        ck_assert(words == lists * width &&
+                  (words == 0 || !memcmp(bits, back, (size_t)words * sizeof *bits)));
     }
     ck_assert_int_gt(taken, 100);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * check_listed.c - attention over sinks, window and lists, on every engine, against the oracle: the oracle's lists, all
- * candidates, any blocks, lists that are none.
+ * check_listed.c - attention over sinks, window and lists, on every engine, against the oracle: the oracle's
+ * lists, all candidates, any blocks, lists that are none.
  *
  * Keys that no row keeps are full of NaN. */
 #include "tests/ref_select.h"
@@ -23,7 +23,8 @@ static void prune(clattn_attention *a, const clattn_select *s, int64_t capacity)
     static const clattn_list init = CLATTN_LIST_INIT;
     a->pattern = clattn_both(a->pattern, clattn_selected(s, (clattn_corner)a->pattern.corner));
     a->list = init;
-    ck_assert_int_eq(clattn_list_fit(&a->list, a, (clattn_scope)s->scope, s->block_q, s->block_k, capacity), CLATTN_OK);
+    ck_assert_int_eq(clattn_list_fit(&a->list, a, (clattn_scope)s->scope, s->block_q, s->block_k, capacity),
+                     CLATTN_OK);
 }
 
 static clattn_attention problem(int scope, int64_t capacity)
@@ -188,9 +189,9 @@ END_TEST
 
 /* ---- AT-08, AT-09: every key counts once, and a row without keys is 0 ----
  *
- * Scores of 0 and values that are one-hot: o[d] is 1 / n where the row sees key d and n - 1 others, else exactly
- * 0.  Sinks, window and listed blocks overlap; without sinks and window, rows of empty lists see nothing, and so do
- * the first rows of a short entry. */
+ * Scores of 0 and values that are one-hot: o[d] is 1 / n where the row sees key d and n - 1 others, else
+ * exactly 0.  Sinks, window and listed blocks overlap; without sinks and window, rows of empty lists see
+ * nothing, and so do the first rows of a short entry. */
 enum { COUNTED = 40, ROWS = 21 };
 static const struct {
     int scope, sink, window, blocks; /* blocks: of a list, at most */
@@ -239,8 +240,8 @@ static int count_row(const struct trial *t, int c, int64_t b, int64_t h, int64_t
     for (int d = 0; d < COUNTED; d++) {
         const double o = (double)trial_o(t, b, h, i)[d];
         ck_assert_msg(seen[d] ? fabs(o - 1.0 / n) <= 16 * u : o == 0,
-                      "case %d, entry %d head %d row %d: key %d of %d weighs %g", c, (int)b, (int)h, (int)i, d,
-                      n, o);
+                      "case %d, entry %d head %d row %d: key %d of %d weighs %g", c, (int)b, (int)h, (int)i,
+                      d, n, o);
     }
     const double lse = (double)t->lse[(b * 4 + h) * ROWS + i];
     ck_assert(n ? fabs(lse - log(n)) <= 16 * u * (1 + log(n)) : lse == -INFINITY);
@@ -298,8 +299,10 @@ static const struct {
     {"vector", "attn:f32:b2:h6/2:q100:k300:d40/24:causal-br:lse", CLATTN_SCOPE_HEAD, 16, 8, 12, 3, 17},
     {"vector", "attn:f32:b2:h4/2:q70:k333:d40/24:lse", CLATTN_SCOPE_ALL, 7, 12, 20, 9, 0},
     {"vector", "attn:f16:b3:h4/2:q66:k140:d64:prefix30-br:keylens", CLATTN_SCOPE_GROUP, 64, 64, 2, 1, 5},
-    {"vector", "attn:f32:b2:h6/2:q9:k500:d24/20:causal-tl:lse", CLATTN_SCOPE_GROUP, 2, 8, 30, 0, 40}, /* heads and lists share a tile */
-    {"vector", "attn:f32:b2:h6/2:q1:k2500:d64:causal-br:lse:splits=3", CLATTN_SCOPE_HEAD, 64, 8, 40, 4, 100}, /* few */
+    /* heads and lists share a tile */
+    {"vector", "attn:f32:b2:h6/2:q9:k500:d24/20:causal-tl:lse", CLATTN_SCOPE_GROUP, 2, 8, 30, 0, 40},
+    /* few */
+    {"vector", "attn:f32:b2:h6/2:q1:k2500:d64:causal-br:lse:splits=3", CLATTN_SCOPE_HEAD, 64, 8, 40, 4, 100},
     {"vector", "attn:f16:b3:h2/1:q2:k1300:d40/24:packed:qtotal=5:ktotal=3000:causal-br", CLATTN_SCOPE_HEAD, 1, 24, 20, 0, 1},
     {"portable", "attn:f32:b3:h4/2:q40:k200:d24/20:causal-br:lse:packed:qtotal=90:ktotal=400", CLATTN_SCOPE_HEAD, 9, 8, 9, 2, 8},
     {"portable", "attn:bf16:b2:h6/2:q3:k700:d24/20:keylens:splits=4", CLATTN_SCOPE_HEAD, 2, 16, 10, 3, 0},
@@ -313,7 +316,8 @@ static clattn_attention kind_of(int i)
     clattn_attention a = CLATTN_ATTENTION_INIT;
     clattn_select s = CLATTN_SELECT_INIT;
     char message[256];
-    ck_assert_msg(clattn_problem_parse(&a, kinds[i].problem, message, sizeof message) == CLATTN_OK, "%s", message);
+    ck_assert_msg(clattn_problem_parse(&a, kinds[i].problem, message, sizeof message) == CLATTN_OK, "%s",
+                  message);
     snprintf(a.engine, sizeof a.engine, "%s", kinds[i].engine);
     s.scope = kinds[i].scope;
     s.block_q = kinds[i].block_q;
@@ -334,7 +338,8 @@ static void judge(struct workload *w, clattn_plan *plan, const char *what)
     ck_assert_msg(workload_guards_intact(w), "%s wrote outside its rows", what);
 }
 
-/* Lists that are none: counts and ids out of range give some numbers, and no crash; other heads' rows stay as they are. */
+/* Lists that are none: counts and ids out of range give some numbers, and no crash; other heads' rows stay as
+ * they are. */
 static void spoil(struct workload *w)
 {
     const clattn_list *l = &w->problem.list;
@@ -358,7 +363,8 @@ START_TEST(any_blocks)
     }
     ck_assert_msg(status == CLATTN_OK, "%s: %s", kinds[_i].problem, clattn_status_name(status));
     for (uint64_t seed = 1; seed <= 3; seed++) {
-        ck_assert_int_eq(workload_make(&w, &a, seed, seed == 2 ? WORKLOAD_POISON : WORKLOAD_NORMAL), CLATTN_OK);
+        ck_assert_int_eq(workload_make(&w, &a, seed, seed == 2 ? WORKLOAD_POISON : WORKLOAD_NORMAL),
+                         CLATTN_OK);
         judge(&w, plan, kinds[_i].problem);
         if (seed == 3) {
             spoil(&w);
@@ -373,8 +379,9 @@ END_TEST
 
 /* ---- AT-26: keys in 1 to 64 parts ----
  *
- * 64 x 128 keys: 64 parts are one block each on the engine with the largest.  Few of 1024 blocks are listed, so most parts have
- * none; lists without blocks, and short batch entries, leave rows all of whose parts are empty. */
+ * 64 x 128 keys: 64 parts are one block each on the engine with the largest.  Few of 1024 blocks are listed,
+ * so most parts have none; lists without blocks, and short batch entries, leave rows all of whose parts are
+ * empty. */
 static const int parts_tried[] = {1, 2, 3, 4, 5, 7, 10, 16, 22, 32, 63, 64};
 static const struct {
     const char *problem;
@@ -399,7 +406,8 @@ static void judge_parted(struct workload *w, const char *engine, int parts)
     clattn_plan_destroy(plan);
 }
 
-/* Every number of parts gives the single pass's numbers: each is as near to the oracle as doc/numerics.md wants. */
+/* Every number of parts gives the single pass's numbers: each is as near to the oracle as doc/numerics.md
+ * wants. */
 START_TEST(any_number_of_parts)
 {
     clattn_attention a = CLATTN_ATTENTION_INIT;

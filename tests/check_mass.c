@@ -20,8 +20,10 @@ static struct ref_tensor dense(const float *data, int64_t heads, int64_t tokens,
 
 static struct ref_problem problem(int64_t heads, int64_t kv_heads, int64_t q_len, int64_t kv_len, int64_t dim)
 {
-    struct ref_problem p = {.batch = 1, .heads = heads, .kv_heads = kv_heads, .q_len = q_len, .kv_len = kv_len, .dim = dim, .scale = 1};
-    ck_assert(heads <= MAX_HEADS && heads * q_len * dim <= MAX_TENSOR && kv_heads * kv_len * dim <= MAX_TENSOR);
+    struct ref_problem p = {.batch = 1, .heads = heads, .kv_heads = kv_heads, .q_len = q_len,
+                            .kv_len = kv_len, .dim = dim, .scale = 1};
+    ck_assert(heads <= MAX_HEADS && heads * q_len * dim <= MAX_TENSOR &&
+              kv_heads * kv_len * dim <= MAX_TENSOR);
     p.q = dense(q_data, heads, q_len, dim);
     p.k = p.v = dense(k_data, kv_heads, kv_len, dim);
     p.rules.mask = "k <= q";
@@ -35,8 +37,8 @@ static struct ref_problem problem(int64_t heads, int64_t kv_heads, int64_t q_len
 
 static struct ref_select selector(int64_t block_q, int64_t block_k, int64_t budget)
 {
-    return (struct ref_select){.method = REF_TREE, .scope = REF_HEAD, .block_q = block_q, .stride_q = 1, .block_k = block_k, .stride_k = 1,
-                               .budget = budget};
+    return (struct ref_select){.method = REF_TREE, .scope = REF_HEAD, .block_q = block_q, .stride_q = 1,
+                               .block_k = block_k, .stride_k = 1, .budget = budget};
 }
 
 /* A list that is what the test says. */
@@ -64,8 +66,8 @@ static struct ref_problem weights_of_32(void)
 
 START_TEST(by_hand)
 {
-    /* Blocks of two: 3 9 17 3.  The sink is key 0, the window key 7; block 0 is listed: keys 0, 1, 7.  Best is block 2, and a
-     * window of three keys has 0, 6, 7. */
+    /* Blocks of two: 3 9 17 3.  The sink is key 0, the window key 7; block 0 is listed: keys 0, 1, 7.  Best
+     * is block 2, and a window of three keys has 0, 6, 7. */
     struct ref_problem p = weights_of_32();
     struct ref_select s = selector(1, 2, 2);
     int32_t count = 1, ids[] = {0};
@@ -85,7 +87,8 @@ START_TEST(by_hand)
 }
 END_TEST
 
-/* Without sinks, window and mask nearest keys are on both sides of the query at 0 to 7; at 3 with two keys the lower of 2 and 4. */
+/* Without sinks, window and mask nearest keys are on both sides of the query at 0 to 7; at 3 with two keys
+ * the lower of 2 and 4. */
 START_TEST(nearest_of_two_sides)
 {
     struct ref_problem p = weights_of_32();
@@ -179,13 +182,15 @@ static void measure_all(const struct ref_problem *p, const struct ref_select *s,
     ref_list_free(&list);
 }
 
-/* Over the heads of a scope no list keeps more than the best one; and what is kept is what ref_kept_mass says. */
+/* Over the heads of a scope no list keeps more than the best one; and what is kept is what ref_kept_mass
+ * says. */
 START_TEST(no_list_beats_the_best)
 {
     static const char *const masks[] = {"k <= q", "", "k // 4 == q // 4", "k <= q & q - k < 9"};
     for (int n = 0; n < DRAWS; n++) {
         const int64_t kv_heads = 1 + below(2);
-        struct ref_problem p = problem(kv_heads * (1 + below(3)), kv_heads, 1 + below(20), 1 + below(60), 1 + below(4));
+        struct ref_problem p =
+            problem(kv_heads * (1 + below(3)), kv_heads, 1 + below(20), 1 + below(60), 1 + below(4));
         struct ref_select s = selector(1 + below(8), 1 + below(5), 1 + below(24));
         const int methods[] = {REF_TREE, REF_MINMAX, REF_POOL_MEAN, REF_BEST, REF_STREAMING};
         s.method = methods[below(5)];
@@ -208,7 +213,9 @@ START_TEST(no_list_beats_the_best)
             }
             check(kept, apart);
             ck_assert_msg(kept <= best + 1e-12, "draw %d: %g above the best, %g", n, kept, best);
-            ck_assert_msg(best <= (double)(heads * p.q_len) + 1e-12 && window <= (double)(heads * p.q_len) + 1e-12, "draw %d", n);
+            ck_assert_msg(best <= (double)(heads * p.q_len) + 1e-12 &&
+                              window <= (double)(heads * p.q_len) + 1e-12,
+                          "draw %d", n);
         }
         ref_list_free(&list);
     }
@@ -225,7 +232,8 @@ START_TEST(no_window_beats_the_best)
         s.window = below(7);
         measure_all(&p, &s, 1);
         for (int h = 0; h < 2; h++)
-            ck_assert_msg(masses[h].window <= masses[h].best + 1e-12, "draw %d: %g above the best, %g", n, masses[h].window, masses[h].best);
+            ck_assert_msg(masses[h].window <= masses[h].best + 1e-12, "draw %d: %g above the best, %g", n,
+                          masses[h].window, masses[h].best);
     }
 }
 END_TEST

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_matrix.sh - the loop nests of the matrix and decode engines with their plain tile, on PoCL, against the double reference: types,
-# masks, edits, lengths, parts of the keys, head sizes, poison (--seed 1: NaN and infinities where nothing is seen; 3: scores as large as 1e4).
+# check_matrix.sh - the loop nests of the matrix and decode engines with their plain tile, on PoCL, against
+# the double reference: types, masks, edits, lengths, parts of the keys, head sizes, poison (--seed 1: NaN and
+# infinities where nothing is seen; 3: scores as large as 1e4).
 set -u
 . "$top_srcdir/tests/runtimes.sh"
 clattn=$top_builddir/clattn
@@ -58,7 +59,8 @@ done
     grep -q 'a softmax of usual scale is wanted' ||
     { echo "FAILED: a weight that is no softmax's was not refused for that reason"; bad=$((bad + 1)); }
 
-# A kernel with a mistake has to be found: ENGINE, its KERNEL, MISTAKE (an edit by sed), what is said then, OPTION... PROBLEM.
+# A kernel with a mistake has to be found: ENGINE, its KERNEL, MISTAKE (an edit by sed), what is said then,
+# OPTION... PROBLEM.
 tmp=$(mktemp -d) || exit 99
 trap 'rm -rf "$tmp"' EXIT
 finds() {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * check_mechanism_traps.c - where papers and their released code differ, and what must hold of each mechanism whatever
- * the numbers.
+ * check_mechanism_traps.c - where papers and their released code differ, and what must hold of each mechanism
+ * whatever the numbers.
  *
- * Traps have the numbers of doc/mechanisms.md.  On every engine that fits the device.  Bits are compared as bits; two
- * results of real numbers within two bars of doc/numerics.md: values are at most 2, and scores small enough for the bar
- * to cover their rounding. */
+ * Traps have the numbers of doc/mechanisms.md.  On every engine that fits the device.  Bits are compared as
+ * bits; two results of real numbers within two bars of doc/numerics.md: values are at most 2, and scores
+ * small enough for the bar to cover their rounding. */
 #include "tests/suite.h"
 #include "tests/trial.h"
 
@@ -61,15 +61,16 @@ static double between(struct trial *s, struct trial *t, const char *engine, int6
     return apart(s, t, i0, i1);
 }
 
-/* What a score may be off by (doc/numerics.md): (dim / 2 + 3) u of the dot product's size, u of the largest result for
- * each rounding of a rule, and 2 u of it for the factor log2(e). */
+/* What a score may be off by (doc/numerics.md): (dim / 2 + 3) u of the dot product's size, u of the largest
+ * result for each rounding of a rule, and 2 u of it for the factor log2(e). */
 static double score_error(double size, double largest, int roundings)
 {
     return UNIT * ((16 / 2 + 3) * size + (roundings + 2) * largest);
 }
 
-/* How far apart two runs may be whose scores (logarithms of weights) are off by e each.  Values are within 2, so no
- * value is further than 4 from a result, and a result is off by at most 4 (exp(e) - 1) exp(e) beside the bar. */
+/* How far apart two runs may be whose scores (logarithms of weights) are off by e each.  Values are within 2,
+ * so no value is further than 4 from a result, and a result is off by at most 4 (exp(e) - 1) exp(e) beside
+ * the bar. */
 static double two_runs(double e)
 {
     return BARS + 2 * 4 * expm1(e) * exp(e);
@@ -108,7 +109,8 @@ static void reorder_all(struct trial *t, const int64_t *order)
 static bool sees(const struct trial *t, int64_t b, int64_t q, int64_t k)
 {
     static uint8_t map[N * N];
-    ck_assert_int_eq(clattn_tile_map(&t->a, (const void *const *)t->arrays, b, 0, 1, 1, map, sizeof map), CLATTN_OK);
+    ck_assert_int_eq(clattn_tile_map(&t->a, (const void *const *)t->arrays, b, 0, 1, 1, map, sizeof map),
+                     CLATTN_OK);
     ck_assert_int_ne(map[q * t->a.kv_len + k], CLATTN_TILE_PARTIAL);
     return map[q * t->a.kv_len + k] == CLATTN_TILE_FULL;
 }
@@ -118,7 +120,8 @@ static int seen_pairs(const struct trial *t)
 {
     static uint8_t map[N * N];
     int count = 0;
-    ck_assert_int_eq(clattn_tile_map(&t->a, (const void *const *)t->arrays, 0, 0, 1, 1, map, sizeof map), CLATTN_OK);
+    ck_assert_int_eq(clattn_tile_map(&t->a, (const void *const *)t->arrays, 0, 0, 1, 1, map, sizeof map),
+                     CLATTN_OK);
     for (int64_t n = 0; n < t->a.q_len * t->a.kv_len; n++)
         count += map[n] == CLATTN_TILE_FULL;
     return count;
@@ -156,7 +159,8 @@ START_TEST(trap_1_croc_paper_and_release_differ)
     ck_assert(!sees(&paper, 0, 2, 12) && sees(&released, 0, 2, 12));   /* text before it */
     ck_assert(!sees(&paper, 0, 32, 38) && sees(&released, 0, 32, 38)); /* inside the question */
     ck_assert(!sees(&paper, 0, 45, 50) && !sees(&released, 0, 45, 50)); /* the answer is causal */
-    ck_assert(sees(&released, 0, 2, 14) && !sees(&released, 0, 50, 42)); /* padding is hidden behind the prompt only */
+    /* padding is hidden behind the prompt only */
+    ck_assert(sees(&released, 0, 2, 14) && !sees(&released, 0, 50, 42));
     trial_free(&paper);
     trial_free(&released);
 }
@@ -299,7 +303,8 @@ START_TEST(trap_3_aki_with_several_images)
             trial_put(&t, "role", b, k, 1);
     }
     ck_assert_int_eq(seen_pairs(&t), N * (N + 1) / 2 + 20 * (10 + 10) + 10 * 10);
-    ck_assert(sees(&t, 0, 12, 35) && sees(&t, 0, 12, 55) && sees(&t, 0, 42, 55)); /* both questions; its own */
+    /* both questions; its own */
+    ck_assert(sees(&t, 0, 12, 35) && sees(&t, 0, 12, 55) && sees(&t, 0, 42, 55));
     ck_assert(!sees(&t, 0, 12, 42) && !sees(&t, 0, 12, 25) && !sees(&t, 0, 42, 45)); /* images are causal */
     ck_assert(!sees(&t, 0, 5, 12) && !sees(&t, 0, 35, 42)); /* text does not read later images */
     ck_assert(!sees(&t, 0, 12, 60) && !sees(&t, 0, 42, 65)); /* nor do images the answer */
@@ -309,7 +314,8 @@ START_TEST(trap_3_aki_with_several_images)
 }
 END_TEST
 
-/* A second turn: 30-44 is a question, 45-54 its answer with role 2, 55-59 a question, the answer from 60 on. */
+/* A second turn: 30-44 is a question, 45-54 its answer with role 2, 55-59 a question, the answer from 60
+ * on. */
 START_TEST(trap_3_aki_earlier_answers_stay_causal)
 {
     struct trial t = aki_trial("aki_roles"), causal = square("causal");
@@ -443,7 +449,8 @@ END_TEST
 
 /* ---- graph-based captioning ---- */
 #define EDGES 3
-static double edge_covers(int64_t edge, int64_t q) /* 0-4 by none, 5-9 by edge 0, 10-14 by 0 and 1, 15-19 by all */
+static double edge_covers(int64_t edge, int64_t q) /* 0-4 by none, 5-9 by edge 0, 10-14 by 0 and 1, 15-19 by
+                                                      all */
 {
     return q >= 5 * (edge + 1);
 }
@@ -477,7 +484,8 @@ START_TEST(trap_6_gbc_divides_by_max)
     trial_fill(&each, "keep", child_tokens);
     for (int64_t e = 1; e < EDGES; e++) /* the queries are of one caption */
         for (int m = 0; m < 2; m++)
-            memcpy(trial_q(m ? &each : &t, e, 0, 0), trial_q(m ? &each : &t, 0, 0, 0), 4 * 20 * 16 * sizeof(float));
+            memcpy(trial_q(m ? &each : &t, e, 0, 0), trial_q(m ? &each : &t, 0, 0, 0),
+                   4 * 20 * 16 * sizeof(float));
     for (EACH_ENGINE(e)) {
         double o[16];
         trial_run(&t, trial_engines[e]);
@@ -486,7 +494,8 @@ START_TEST(trap_6_gbc_divides_by_max)
         for (int d = 0; d < 16; d++)
             ck_assert(o[d] == 0);
         mean_of_edges(&t, 1, 12, o); /* two children: the mean of two softmaxes, not one over both */
-        double w0 = exp((double)each.lse[1 * 20 + 12]), w1 = exp((double)each.lse[(4 + 1) * 20 + 12]), far = 0;
+        double w0 = exp((double)each.lse[1 * 20 + 12]), w1 = exp((double)each.lse[(4 + 1) * 20 + 12]),
+               far = 0;
         for (int d = 0; d < 16; d++) {
             double first = (double)trial_o(&each, 0, 1, 12)[d], second = (double)trial_o(&each, 1, 1, 12)[d];
             ck_assert(fabs(o[d] - (first + second) / 2) <= BARS);
@@ -530,10 +539,12 @@ START_TEST(trap_7_t5_does_not_divide_by_sqrt_dim)
     trial_fill(&raised, "bias", higher_bias);
     for (EACH_ENGINE(e)) {
         ck_assert(between(&t, &divided, trial_engines[e], 0, N) > 0.01);
-        /* a bias alike for all changes nothing: products of 1/2 and 2 make sizes of 16, and biases are below 2 */
+        /* a bias alike for all changes nothing: products of 1/2 and 2 make sizes of 16, and biases are below
+         * 2 */
         double off = score_error(16, 18, 1);
         ck_assert(between(&t, &raised, trial_engines[e], 0, N) <= two_runs(off));
-        for (int64_t n = 0; n < t.rows; n++) { /* but the log-sum-exp, which is off by off, and by 16 u (1 + |lse|) */
+        for (int64_t n = 0; n < t.rows; n++) { /* but the log-sum-exp, which is off by off, and by 16 u (1 +
+                                                  |lse|) */
             double low = (double)t.lse[n], high = (double)raised.lse[n];
             ck_assert(fabs(high - low - 0.5) <= 2 * off + 16 * UNIT * (2 + fabs(low) + fabs(high)));
         }
@@ -632,8 +643,8 @@ START_TEST(pyramid_ernie_layers)
         ck_assert(between(&t, &full, trial_engines[e], 0, N) > 0.01);
         trial_run(&alone, trial_engines[e]);
         for (int64_t n = 0; n < 2 * 4 * 40 * 16; n++)
-            ck_assert(fabs((double)alone.o[n] - (double)trial_o(&t, n / 2560, n / 640 % 4, n / 16 % 40)[n % 16]) <=
-                      BARS);
+            ck_assert(fabs((double)alone.o[n] -
+                           (double)trial_o(&t, n / 2560, n / 640 % 4, n / 16 % 40)[n % 16]) <= BARS);
         float *before = copy_of(t.o, t.o_count);
         overwrite(&t, 0, 40, 1.5f);
         trial_run(&t, trial_engines[e]);
@@ -703,7 +714,8 @@ START_TEST(croco_gathered_is_hidden)
 END_TEST
 
 /* ---- BPDec ---- */
-static double mask_order(int64_t b, int64_t k) /* tokens 0, 4, 8, ...: 18 of them, the last of the first rank */
+static double mask_order(int64_t b, int64_t k) /* tokens 0, 4, 8, ...: 18 of them, the last of the first
+                                                  rank */
 {
     return b >= 0 && k % 4 == 0 ? (double)(17 - k / 4) : -1;
 }
@@ -777,7 +789,8 @@ static void check_prefix_of_queries(const struct trial *whole, const char *engin
     memcpy(part.k, whole->k, (size_t)part.k_count * sizeof *part.k);
     memcpy(part.v, whole->v, (size_t)part.v_count * sizeof *part.v);
     for (int64_t n = 0; n < 2 * 4; n++)
-        memcpy(trial_q(&part, n / 4, n % 4, 0), trial_q(whole, n / 4, n % 4, 0), (size_t)count * 16 * sizeof(float));
+        memcpy(trial_q(&part, n / 4, n % 4, 0), trial_q(whole, n / 4, n % 4, 0),
+               (size_t)count * 16 * sizeof(float));
     trial_run(&part, engine);
     for (int64_t n = 0; n < 2 * 4; n++) {
         double sum = 0;
@@ -827,12 +840,15 @@ START_TEST(cab_incremental_is_whole)
             for (int64_t n = 0; n < 2 * 4; n++) {
                 int64_t b = n / 4, h = n % 4;
                 memcpy(trial_q(&step, b, h, 0), trial_q(&whole, b, h, i), 16 * sizeof(float));
-                memcpy(trial_k(&step, b, h / 2, 0), trial_k(&whole, b, h / 2, 0), (size_t)(i + 1) * 16 * sizeof(float));
-                memcpy(trial_v(&step, b, h / 2, 0), trial_v(&whole, b, h / 2, 0), (size_t)(i + 1) * 16 * sizeof(float));
+                memcpy(trial_k(&step, b, h / 2, 0), trial_k(&whole, b, h / 2, 0),
+                       (size_t)(i + 1) * 16 * sizeof(float));
+                memcpy(trial_v(&step, b, h / 2, 0), trial_v(&whole, b, h / 2, 0),
+                       (size_t)(i + 1) * 16 * sizeof(float));
             }
             trial_run(&step, trial_engines[e]);
             for (int64_t n = 0; n < step.o_count; n++)
-                ck_assert(fabs((double)step.o[n] - (double)trial_o(&whole, n / 64, n / 16 % 4, i)[n % 16]) <= BARS);
+                ck_assert(fabs((double)step.o[n] - (double)trial_o(&whole, n / 64, n / 16 % 4, i)[n % 16]) <=
+                          BARS);
             trial_free(&step);
         }
     }
@@ -868,10 +884,11 @@ START_TEST(lssa_rows)
         unit_rows(both[m]->k, both[m]->k_count);
     }
     for (EACH_ENGINE(e)) {
-        /* The two forms are one.  Rows of length 1: no dot product's size is above 1, and log(16) log(70) < 12 bounds
-         * the scores.  A logarithm rounds by 8 u, the product by 1; softplus by 12, and it turns e of a score into at
-         * most e of its own. */
-        ck_assert(between(&t, &counts, trial_engines[e], 0, N) <= two_runs(score_error(12, 12, 8 + 1) + 12 * UNIT));
+        /* The two forms are one.  Rows of length 1: no dot product's size is above 1, and log(16) log(70) <
+         * 12 bounds the scores.  A logarithm rounds by 8 u, the product by 1; softplus by 12, and it turns e
+         * of a score into at most e of its own. */
+        ck_assert(between(&t, &counts, trial_engines[e], 0, N) <=
+                  two_runs(score_error(12, 12, 8 + 1) + 12 * UNIT));
         for (int64_t n = 0; n < 2 * 4 * 16; n++) /* row 0: log 1 = 0, one key, its value */
             ck_assert(fabs((double)trial_o(&t, n / 64, n / 16 % 4, 0)[n % 16] -
                            (double)trial_v(&t, n / 64, n / 16 % 4 / 2, 0)[n % 16]) <= BARS / 2);
@@ -929,7 +946,8 @@ START_TEST(trap_10_relu_divides_by_visible_keys)
         for (int64_t i = 0; i < N; i++)
             for (int d = 0; d < 16; d++) {
                 double want = i < 3 ? 0 : 2 * (double)trial_v(&t, 1, 0, 3)[d] / (double)(i + 1);
-                ck_assert(fabs((double)trial_o(&t, 1, 1, i)[d] - want) <= 6 * UNIT * fabs(want)); /* one quotient */
+                /* one quotient */
+                ck_assert(fabs((double)trial_o(&t, 1, 1, i)[d] - want) <= 6 * UNIT * fabs(want));
             }
     }
     trial_free(&t);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * check_mechanisms.c - every mechanism against its paper's formula, written here as C over (query, key) in double
- * precision.
+ * check_mechanisms.c - every mechanism against its paper's formula, written here as C over (query, key) in
+ * double precision.
  *
- * Engines are forced by name: whole sequences on every one that fits the device, and one to three queries with splits
- * and with key lengths (formula_of_paper says where).  The bounds are those of doc/numerics.md; what a score rule adds
- * is worked out beside its formula.  The masks are compared pair by pair as well, with the classes of tiles of one
- * pair.  Traps and properties of the papers: check_mechanism_traps.c. */
+ * Engines are forced by name: whole sequences on every one that fits the device, and one to three queries
+ * with splits and with key lengths (formula_of_paper says where).  The bounds are those of doc/numerics.md;
+ * what a score rule adds is worked out beside its formula.  The masks are compared pair by pair as well, with
+ * the classes of tiles of one pair.  Traps and properties of the papers: check_mechanism_traps.c. */
 #include "tests/ref.h"
 #include "tests/suite.h"
 #include "tests/trial.h"
@@ -159,7 +159,10 @@ static bool dilated(const struct place *p) /* q, q - 3, q - 6, ... five of them 
     return false;
 }
 
-static bool documents(const struct place *p) { return document(p->b, p->q) == document(p->b, p->k) && p->k <= p->q; }
+static bool documents(const struct place *p)
+{
+    return document(p->b, p->q) == document(p->b, p->k) && p->k <= p->q;
+}
 
 static bool croc(const struct place *p)
 {
@@ -241,7 +244,8 @@ static struct number score_cap(const struct place *p, struct number s) /* the de
     return rounded(50 * tanh(ratio), s.e + 50 * (6 * UNIT * fabs(ratio) + 10 * UNIT * fabs(tanh(ratio))));
 }
 
-/* T5's bucket of a distance, by logarithms: 1e-9 keeps powers of two, where they are exact, from falling below. */
+/* T5's bucket of a distance, by logarithms: 1e-9 keeps powers of two, where they are exact, from falling
+ * below. */
 static int64_t t5_bucket(int64_t distance, bool bidirectional)
 {
     int64_t buckets = bidirectional ? 16 : 32, first = bidirectional && distance > 0 ? 16 : 0;
@@ -269,7 +273,10 @@ static struct number by_log(double n, struct number s)
     return rounded(s.x * factor, s.e * factor + fabs(s.x) * off + s.e * off);
 }
 
-static struct number score_lssa_causal(const struct place *p, struct number s) { return by_log((double)p->q + 1, s); }
+static struct number score_lssa_causal(const struct place *p, struct number s)
+{
+    return by_log((double)p->q + 1, s);
+}
 
 static struct number score_lssa(const struct place *p, struct number s)
 {
@@ -384,8 +391,8 @@ static double round_to(int type, double x)
     return type == REF_F32 ? x : ref_round(type, x);
 }
 
-/* Scores of the row; type: what an unfused pipeline would store them in, REF_F32 for exact ones.  Errors are dropped
- * where the bar of 16 UNIT covers them. */
+/* Scores of the row; type: what an unfused pipeline would store them in, REF_F32 for exact ones.  Errors are
+ * dropped where the bar of 16 UNIT covers them. */
 static void fill_scores(const struct trial *t, const struct formula *f, int type, struct row *r)
 {
     double largest = 0, size;
@@ -428,7 +435,9 @@ static int64_t fill_weights(const struct formula *f, int type, struct row *r, do
         count++;
     }
     *divisor = f->divisor == BY_COUNT ? (double)count : sum;
-    r->lse = count == 0 ? -INFINITY : f->divisor == BY_COUNT ? log((double)count) : log(sum) + (f->weight ? 0 : top);
+    r->lse = count == 0               ? -INFINITY
+             : f->divisor == BY_COUNT ? log((double)count)
+                                      : log(sum) + (f->weight ? 0 : top);
     return count;
 }
 
@@ -498,8 +507,8 @@ static void check_row(const struct trial *t, const struct formula *f, const char
     if (count > 0 && t->a.type_q != CLATTN_F32)
         bound_narrow_row(t, f, r);
     /* values are up to 2: bounds far below what a key too many or too few does */
-    ck_assert_msg(count == 0 || r->bound <= (t->a.type_q == CLATTN_F32 ? 0x1p-14 : 0x1p-6), "%s: +- %g", f->name,
-                  r->bound);
+    ck_assert_msg(count == 0 || r->bound <= (t->a.type_q == CLATTN_F32 ? 0x1p-14 : 0x1p-6), "%s: +- %g",
+                  f->name, r->bound);
     double lse = (double)t->lse[(r->b * t->a.heads + r->h) * t->a.q_len + r->i];
     for (int d = 0; d < 16; d++) {
         double got = (double)trial_o(t, r->b, r->h, r->i)[d];
@@ -508,15 +517,16 @@ static void check_row(const struct trial *t, const struct formula *f, const char
                       (int)t->a.q_len, (int)r->b, (int)r->h, (int)r->i, d, got, r->o[d], r->bound);
     }
     ck_assert_msg(count ? fabs(lse - r->lse) <= r->lse_bound : lse == -INFINITY,
-                  "%s on %s: lse[%d][%d][%d] is %.9g, not %.9g +- %.3g", f->name, engine, (int)r->b, (int)r->h,
-                  (int)r->i, lse, r->lse, r->lse_bound);
+                  "%s on %s: lse[%d][%d][%d] is %.9g, not %.9g +- %.3g", f->name, engine, (int)r->b,
+                  (int)r->h, (int)r->i, lse, r->lse, r->lse_bound);
 }
 
 static int64_t check_rows(const struct trial *t, const struct formula *f, const char *engine)
 {
     int64_t rows = 0;
     for (int64_t n = 0; n < t->rows; n++) {
-        struct row r = {.b = n / t->a.q_len / t->a.heads, .h = n / t->a.q_len % t->a.heads, .i = n % t->a.q_len};
+        struct row r = {.b = n / t->a.q_len / t->a.heads, .h = n / t->a.q_len % t->a.heads,
+                        .i = n % t->a.q_len};
         r.k_len = t->key_lengths[r.b];
         r.q = r.i + (t->a.pattern.corner == CLATTN_BOTTOM_RIGHT ? r.k_len - t->a.q_len : 0);
         if (r.q < 0) /* before the first token: no formula speaks of it */
@@ -613,13 +623,14 @@ static void check_mask(const struct formula *f, bool cross)
     static uint8_t classes[KEYS * KEYS];
     int64_t keys = t.a.kv_len;
     for (int64_t b = 0; b < BATCH; b++) {
-        ck_assert_int_eq(clattn_tile_map(&t.a, (const void *const *)t.arrays, b, 1, 1, 1, classes, sizeof classes),
-                         CLATTN_OK);
+        ck_assert_int_eq(
+            clattn_tile_map(&t.a, (const void *const *)t.arrays, b, 1, 1, 1, classes, sizeof classes),
+            CLATTN_OK);
         for (int64_t n = 0; n < KEYS * keys; n++) {
             struct place p = {b, 1, n / keys, n % keys, KEYS, keys};
             ck_assert_msg(classes[n] == (f->sees(&p) ? CLATTN_TILE_FULL : CLATTN_TILE_EMPTY),
-                          "%s: batch %d, query %d, key %d is of class %d", f->name, (int)b, (int)p.q, (int)p.k,
-                          classes[n]);
+                          "%s: batch %d, query %d, key %d is of class %d", f->name, (int)b, (int)p.q,
+                          (int)p.k, classes[n]);
         }
     }
     trial_free(&t);
@@ -645,9 +656,9 @@ static int operators_before(int i)
     return count;
 }
 
-/* Compilers take nearly all of the time.  So each is run whole on every engine in f32; with few queries, where an
- * engine has kernels of its own, every score and weight rule and every second mask, on engines and shapes in turn; and
- * four in f16, because storage has little to do with rules. */
+/* Compilers take nearly all of the time.  So each is run whole on every engine in f32; with few queries,
+ * where an engine has kernels of its own, every score and weight rule and every second mask, on engines and
+ * shapes in turn; and four in f16, because storage has little to do with rules. */
 START_TEST(formula_of_paper)
 {
     clattn_mechanism m = describe(_i);
@@ -665,7 +676,8 @@ START_TEST(formula_of_paper)
 END_TEST
 
 /* ---- the table and what writes a row ---- */
-/* Abort unless a row of doc/mechanisms.md has before, text (a table writes \| for |) and after, one behind another. */
+/* Abort unless a row of doc/mechanisms.md has before, text (a table writes \| for |) and after, one behind
+ * another. */
 static void check_cell(const char *row, const char *before, const char *text, const char *after)
 {
     char cell[512];
@@ -739,7 +751,8 @@ START_TEST(table_is_sound)
         ck_assert_str_eq(m.name, formulas[i].name);
         ck_assert(m.title[0] && m.note[0] && strlen(m.paper) == 10 && m.size == sizeof m);
         clattn_attention a = trial_mechanism(m.name, 2, 8, 8);
-        ck_assert_msg(clattn_attention_check(&a, message, sizeof message) == CLATTN_OK, "%s: %s", m.name, message);
+        ck_assert_msg(clattn_attention_check(&a, message, sizeof message) == CLATTN_OK, "%s: %s", m.name,
+                      message);
     }
 }
 END_TEST
@@ -757,7 +770,8 @@ START_TEST(apply_keeps_what_is_there)
               a.arrays[0].type == CLATTN_I32);
     ck_assert_int_eq(clattn_mechanism_apply(&a, "imbalanced", NULL, 0), CLATTN_OK); /* again: nothing new */
     ck_assert_int_eq(a.n_scalars, 2);
-    ck_assert_int_eq(clattn_mechanism_apply(&a, "sliding_window", NULL, 0), CLATTN_OK); /* the score rule stays */
+    /* the score rule stays */
+    ck_assert_int_eq(clattn_mechanism_apply(&a, "sliding_window", NULL, 0), CLATTN_OK);
     ck_assert_str_eq(a.pattern.text, "causal & window(width)");
     ck_assert_ptr_nonnull(strstr(a.score.text, "alpha"));
     strcpy(a.scalars[0].name, "slope");
@@ -775,7 +789,8 @@ START_TEST(dimensions_of_arrays)
     a = trial_mechanism("gbc_cross", 3, 5, 9); /* queries from position 0 on */
     ck_assert(a.arrays[0].dims[1] == 5 && a.arrays[1].dims[1] == 9 && a.arrays[1].type == CLATTN_BITS);
     a = trial_mechanism("t5_encoder", 3, 5, 9);
-    ck_assert(a.scale == 1 && a.arrays[0].dims[0] == 4 && a.arrays[0].dims[1] == 32 && a.arrays[1].dims[0] == 257);
+    ck_assert(a.scale == 1 && a.arrays[0].dims[0] == 4 && a.arrays[0].dims[1] == 32 &&
+              a.arrays[1].dims[0] == 257);
     ck_assert(trial_mechanism("lssa", 3, 5, 9).scale == log(16.0));
     a = trial_problem(1, 0, 0);
     ck_assert_int_eq(clattn_mechanism_apply(&a, "croc_released", NULL, 0), CLATTN_OK);
@@ -789,7 +804,8 @@ START_TEST(apply_refuses)
     char message[2048] = "";
     ck_assert_int_eq(clattn_mechanism_apply(NULL, "causal", NULL, 0), CLATTN_NULL_ARGUMENT);
     ck_assert_int_eq(clattn_mechanism_apply(&a, NULL, NULL, 0), CLATTN_NULL_ARGUMENT);
-    ck_assert_int_eq(clattn_mechanism_apply(&a, "attention", message, sizeof message), CLATTN_UNKNOWN_MECHANISM);
+    ck_assert_int_eq(clattn_mechanism_apply(&a, "attention", message, sizeof message),
+                     CLATTN_UNKNOWN_MECHANISM);
     ck_assert_ptr_nonnull(strstr(message, "attention; there are full, causal, "));
     ck_assert_int_eq(clattn_mechanism_apply(&a, "attention", message, 8), CLATTN_UNKNOWN_MECHANISM);
     ck_assert_uint_lt(strlen(message), 8);
@@ -817,7 +833,8 @@ START_TEST(trap_7_t5_buckets_are_thresholds)
         for (int r = -1000; r <= 1000; r++)
             ck_assert_msg(table[r + 1000] == t5_bucket(r, bidirectional), "distance %d is in bucket %d", r,
                           (int)table[r + 1000]);
-        ck_assert(table[1000 - 128] == table[0] && table[1000 + 128] == table[2000]); /* n = 128 serves for all */
+        /* n = 128 serves for all */
+        ck_assert(table[1000 - 128] == table[0] && table[1000 + 128] == table[2000]);
     }
     for (int r = -7; r <= 0; r++) { /* the nearest to the left are alike */
         int32_t both[257];

@@ -640,14 +640,21 @@ START_TEST(scopes_of_patterns)
     }
     SCOPE_MISUSES(SCOPE_MISUSE)
 #undef SCOPE_MISUSE
-    ck_assert_int_eq(clattn_pattern_parse(NULL, "k <= q", CLATTN_TOP_LEFT, NULL, NULL, 0), CLATTN_NULL_ARGUMENT);
-    ck_assert_int_eq(clattn_pattern_parse(&pattern, NULL, CLATTN_TOP_LEFT, NULL, NULL, 0), CLATTN_NULL_ARGUMENT);
-    ck_assert_int_eq(clattn_pattern_parse(&pattern, "k <= q", (clattn_corner)7, NULL, NULL, 0), CLATTN_BAD_CORNER);
-    ck_assert_int_eq(clattn_pattern_parse(&pattern, "k <= len[b]", CLATTN_TOP_LEFT, NULL, message, sizeof message), CLATTN_EXPR_NAME);
+    ck_assert_int_eq(clattn_pattern_parse(NULL, "k <= q", CLATTN_TOP_LEFT, NULL, NULL, 0),
+                     CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_pattern_parse(&pattern, NULL, CLATTN_TOP_LEFT, NULL, NULL, 0),
+                     CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_pattern_parse(&pattern, "k <= q", (clattn_corner)7, NULL, NULL, 0),
+                     CLATTN_BAD_CORNER);
+    ck_assert_int_eq(
+        clattn_pattern_parse(&pattern, "k <= len[b]", CLATTN_TOP_LEFT, NULL, message, sizeof message),
+        CLATTN_EXPR_NAME);
     ck_assert_msg(!strncmp(message, "column 6: 'len'", 15), "%s", message);
     clattn_attention good = base_problem();
     add_array(&good, "len", 2);
-    ck_assert_int_eq(clattn_pattern_parse(&pattern, "k < len[b]", CLATTN_TOP_LEFT, &good, message, sizeof message), CLATTN_OK);
+    ck_assert_int_eq(
+        clattn_pattern_parse(&pattern, "k < len[b]", CLATTN_TOP_LEFT, &good, message, sizeof message),
+        CLATTN_OK);
     ck_assert_str_eq(pattern.text, "k < len[b]");
 }
 END_TEST
@@ -717,7 +724,8 @@ START_TEST(no_text_is_read_past_its_end)
 }
 END_TEST
 
-/* A struct that is shorter than this library's is refused, with nothing readable behind what it says of itself. */
+/* A struct that is shorter than this library's is refused, with nothing readable behind what it says of
+ * itself. */
 START_TEST(no_struct_is_read_past_its_size)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), size = sizeof(size_t);

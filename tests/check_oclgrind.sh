@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_oclgrind.sh - races, uninitialised values and accesses out of bounds, by Oclgrind's interpreter on small problems.
+# check_oclgrind.sh - races, uninitialised values and accesses out of bounds, by Oclgrind's interpreter on
+# small problems.
 #
-# Oclgrind exits 0 whatever it finds, so its log is read.  A kernel whose barriers are taken away must be reported, else a
-# silent Oclgrind would make everything pass.
+# Oclgrind exits 0 whatever it finds, so its log is read.  A kernel whose barriers are taken away must be
+# reported, else a silent Oclgrind would make everything pass.
 set -u
 . "$top_srcdir/tests/runtimes.sh"
 use_runtime oclgrind || { echo "skipped: Oclgrind ($why)"; exit 77; }

@@ -190,8 +190,10 @@ START_TEST(errors_say_where_and_what)
         struct clattn__expr *e;
         char message[CLATTN__MESSAGE_SIZE] = "", tiny[4] = "xxx";
         clattn_status status = parse(rows[i].use, rows[i].text, &e, message, sizeof message);
-        ck_assert_msg(status == rows[i].status, "'%s' gave %s: %s", rows[i].text, clattn_status_name(status), message);
-        ck_assert_msg(!strncmp(message, rows[i].message, strlen(rows[i].message)), "'%s': %s", rows[i].text, message);
+        ck_assert_msg(status == rows[i].status, "'%s' gave %s: %s", rows[i].text, clattn_status_name(status),
+                      message);
+        ck_assert_msg(!strncmp(message, rows[i].message, strlen(rows[i].message)), "'%s': %s", rows[i].text,
+                      message);
         ck_assert_int_eq(parse(rows[i].use, rows[i].text, &e, tiny, 2), rows[i].status);
         ck_assert_int_eq(tiny[2], 'x');
     }
@@ -202,7 +204,8 @@ START_TEST(a_caret_shows_the_place)
 {
     struct clattn__expr *e;
     char message[CLATTN__MESSAGE_SIZE];
-    ck_assert_int_eq(parse(CLATTN__MASK, "k <= q & q - k < wdth", &e, message, sizeof message), CLATTN_EXPR_NAME);
+    ck_assert_int_eq(parse(CLATTN__MASK, "k <= q & q - k < wdth", &e, message, sizeof message),
+                     CLATTN_EXPR_NAME);
     ck_assert_str_eq(
         message, "column 18: 'wdth' is neither an index nor a function, a declared scalar or array, or a named rule\n"
                  "    k <= q & q - k < wdth\n"
@@ -256,18 +259,20 @@ START_TEST(named_rules_cannot_explode)
         repeat(text, ")", depth);
         clattn_status status = status_of(CLATTN__SCORE, text);
         ck_assert(depth > 4 || status == CLATTN_OK);
-        ck_assert_msg(depth < 20 || status == CLATTN_EXPR_LIMIT, "%d deep: %s", depth, clattn_status_name(status));
+        ck_assert_msg(depth < 20 || status == CLATTN_EXPR_LIMIT, "%d deep: %s", depth,
+                      clattn_status_name(status));
     }
 }
 END_TEST
 
 START_TEST(name_rules)
 {
-    static const char *const good[] = {"a", "Z", "q_", "qq", "len", "abcdefghijklmno", "x_1", "MIN", "minimum",
-                                       "causal", "window"};
-    static const char *const bad[] = {"", "_a", "1a", "a-b", "a b", "abcdefghijklmnop", "\303\251", "a.b", "a[", "a\n"};
-    static const char *const taken[] = {"q", "k", "b", "h", "g", "q_len", "k_len", "score", "min", "tanh", "softplus",
-                                        "true", "false"};
+    static const char *const good[] = {"a",   "Z",   "q_",      "qq",     "len",   "abcdefghijklmno",
+                                       "x_1", "MIN", "minimum", "causal", "window"};
+    static const char *const bad[] = {"",         "_a",  "1a", "a-b", "a b", "abcdefghijklmnop",
+                                      "\303\251", "a.b", "a[", "a\n"};
+    static const char *const taken[] = {"q",     "k",   "b",    "h",        "g",    "q_len", "k_len",
+                                        "score", "min", "tanh", "softplus", "true", "false"};
     for (size_t i = 0; i < LEN(good); i++)
         ck_assert_int_eq(clattn__name_check(good[i]), CLATTN_OK);
     for (size_t i = 0; i < LEN(bad); i++)
@@ -293,7 +298,8 @@ START_TEST(declared_names_come_first)
 }
 END_TEST
 
-/* Every named rule stands by itself, with arguments of the kinds that it names; declared names must not hide it. */
+/* Every named rule stands by itself, with arguments of the kinds that it names; declared names must not hide
+ * it. */
 START_TEST(every_named_rule_parses)
 {
     static const clattn_array own[] = {{"a1", CLATTN_I32, 1, {3}}, {"a2", CLATTN_I32, 2, {3, 9}},
@@ -313,7 +319,8 @@ START_TEST(every_named_rule_parses)
             clattn__text_add(&text, "%s%s", rule->name, *p ? "(" : "");
             while (*p) {
                 size_t length = strcspn(p, "[,");
-                clattn__text_add(&text, "%s%s", p == rule->parameters ? "" : ", ", p[length] != '['            ? "7"
+                clattn__text_add(&text, "%s%s", p == rule->parameters ? "" : ", ",
+                                 p[length] != '['        ? "7"
                                  : p == rule->parameters ? own[i % LEN(own)].name
                                                          : own[i / LEN(own)].name);
                 p += length + (p[length] == '[' ? 2 : 0);
@@ -342,30 +349,33 @@ START_TEST(attacks_are_refused)
         "#include \"/etc/passwd\"", "%:include <x>", "?\?=include <x>", "k <= q; }", "k <= q } __kernel void x() {",
         "k <= q \\", "k <= q\n", "k <= q\r", "k\n<= q", "k \\\n<= q", "\"k\" <= q", "'k' <= q", "k <= q // c",
         "k <= q /* c */", "k <= q /", "/**/ k <= q", "// k <= q", "k << 1 < q", "k >> 1 < q", "k ^ q", "~k < q",
-        "k && q", "k < 1 && q < 1", "k < 1 || q < 1", "k = q", "k =< q", "k => q", "k <> q", "k == = q", "k ! = q",
-        "k? q : h", "k <= q ? 1 : 0", "k <= q ? 1", "k <= q ?: 1", "asm(\"hlt\")", "asm volatile(\"int3\")",
-        "__asm__(\"nop\")", "__kernel", "__attribute__((x))", "_x < k", "__x < k", "__builtin_trap() < k",
-        "get_global_id(0) < k", "barrier(1) < k", "printf(\"%n\") < k", "e->n0 < k", "e.n0 < k", "a0[0] < k", "n0 < k",
-        "x0 < k", "rule_n < k", "x1_iadd(k, q) < 1", "e < k", "y < k", "v0 < k", "rule_tables[0] < k", "k.x < q",
-        "k.s0 < q", "*k < q", "&k < q", "k, q", "(k < q, h < 1)", "(k < q", "k < q)", "()", "(", ")", "[", "]", "{",
-        "}", "b[b] < k", "k[q] < 1", "prefix[] < k", "prefix[b][b] < k", "prefix(b) < k", "width[b] < k", "width() < k",
-        "min() < k", "min(q) < k", "min(q, k, h) < k", "max(q < k, h) < k", "min < k", "min[q, k] < 1", "0x10 < k",
-        "0b1 < k", "017x < k", ".5 < k", "1. < k", "1u < k", "1L < k", "1f < k", "1.5f < k", "1e < k", "1e+ < k",
-        "1e5.5 < k", "1..2 < k", "1.2.3 < k", "0x1p3 < k", "nan < k", "inf < k", "NAN < k", "INFINITY < k", "M_PI < k",
-        "k < 1 2", "k < -", "k < !q", "k < q &", "& k < q", "| k < q", "^ k < q", "k < q | | h < 1", "k < q & & h < 1",
-        "!", "-", "<", "k <= <= q", "1", "k", "1.5", "K < q", "Q < k", "q__len < k", "q_lenx < k", "widthx < k",
-        "widt < k", "wi dth < k", "score < 1", "Score < 1", "k < q\001", "k < q\177", "k < q\377", "\303\251 < k",
-        "\357\274\234k < q", "k \342\211\244 q", "\342\200\213k < q", "\033[31mk < q", "$k < q", "@k < q", "`k` < q",
-        "k < q{", "k : q", "%n < k", "%s", "% < k", "k % < q", "k\v< q", "k\f< q", "(k) (q)", "k < (q", "k < q))",
-        "((k < q)", "-(k < q) < 1", "(k < q) == (h < 1)", "(k < q) + 1 < 2", "true + 1 < 2", "true < false", "!1",
-        "keep[b, k] == 1", "keep[b, k] + 1 < 2", "doc[b, q, k] < 1", "doc[b q] < 1", "doc[b;q] < 1", "prefix[b, ] < k",
-        "prefix[,b] < k", "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz < k", "window(1, 2)", "window(",
-        "window(k < q)", "window)", "causal()", "causal causal", "documents(doc[b, q])", "documents()",
-        "documents(causal)", "documents(2)", "alibi(slope)", "exponential", "soft_cap(2) < 1", "blocks(2.5)",
-        "window(window(2))", "q_len k_len", "true false", "k < q #", "k < q ## q", "k < q \\u0041", "L\"x\" < k",
-        "k < q\t\n", "k < 1'000", "k @ q", "k -> q < 1", "k :: q", "k := 1", "sizeof(k) < q", "(int)k < q",
-        "(char*)k < q", "k++ < q", "return", "if (k < q)", "for (;;)", "goto x", "k < q, true", "struct x", "union",
-        "typedef", "volatile k < q", "restrict < k", "half < k", "exp < k", "exp[1] < k", "exp() < k", "exp(k < q) < 1",
+        "k && q", "k < 1 && q < 1", "k < 1 || q < 1", "k = q", "k =< q", "k => q", "k <> q", "k == = q",
+        "k ! = q", "k? q : h", "k <= q ? 1 : 0", "k <= q ? 1", "k <= q ?: 1", "asm(\"hlt\")",
+        "asm volatile(\"int3\")", "__asm__(\"nop\")", "__kernel", "__attribute__((x))", "_x < k", "__x < k", "__builtin_trap() < k",
+        "get_global_id(0) < k", "barrier(1) < k", "printf(\"%n\") < k", "e->n0 < k", "e.n0 < k", "a0[0] < k",
+        "n0 < k", "x0 < k", "rule_n < k", "x1_iadd(k, q) < 1", "e < k", "y < k", "v0 < k",
+        "rule_tables[0] < k", "k.x < q", "k.s0 < q", "*k < q", "&k < q", "k, q", "(k < q, h < 1)", "(k < q",
+        "k < q)", "()", "(", ")", "[", "]", "{", "}", "b[b] < k", "k[q] < 1", "prefix[] < k",
+        "prefix[b][b] < k", "prefix(b) < k", "width[b] < k", "width() < k", "min() < k", "min(q) < k",
+        "min(q, k, h) < k", "max(q < k, h) < k", "min < k", "min[q, k] < 1", "0x10 < k", "0b1 < k",
+        "017x < k", ".5 < k", "1. < k", "1u < k", "1L < k", "1f < k", "1.5f < k", "1e < k", "1e+ < k",
+        "1e5.5 < k", "1..2 < k", "1.2.3 < k", "0x1p3 < k", "nan < k", "inf < k", "NAN < k", "INFINITY < k",
+        "M_PI < k", "k < 1 2", "k < -", "k < !q", "k < q &", "& k < q", "| k < q", "^ k < q",
+        "k < q | | h < 1", "k < q & & h < 1", "!", "-", "<", "k <= <= q", "1", "k", "1.5", "K < q", "Q < k",
+        "q__len < k", "q_lenx < k", "widthx < k", "widt < k", "wi dth < k", "score < 1", "Score < 1",
+        "k < q\001", "k < q\177", "k < q\377", "\303\251 < k", "\357\274\234k < q", "k \342\211\244 q",
+        "\342\200\213k < q", "\033[31mk < q", "$k < q", "@k < q", "`k` < q", "k < q{", "k : q", "%n < k",
+        "%s", "% < k", "k % < q", "k\v< q", "k\f< q", "(k) (q)", "k < (q", "k < q))", "((k < q)",
+        "-(k < q) < 1", "(k < q) == (h < 1)", "(k < q) + 1 < 2", "true + 1 < 2", "true < false", "!1",
+        "keep[b, k] == 1", "keep[b, k] + 1 < 2", "doc[b, q, k] < 1", "doc[b q] < 1", "doc[b;q] < 1",
+        "prefix[b, ] < k", "prefix[,b] < k", "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz < k",
+        "window(1, 2)", "window(", "window(k < q)", "window)", "causal()", "causal causal",
+        "documents(doc[b, q])", "documents()", "documents(causal)", "documents(2)", "alibi(slope)",
+        "exponential", "soft_cap(2) < 1", "blocks(2.5)", "window(window(2))", "q_len k_len", "true false",
+        "k < q #", "k < q ## q", "k < q \\u0041", "L\"x\" < k", "k < q\t\n", "k < 1'000", "k @ q",
+        "k -> q < 1", "k :: q", "k := 1", "sizeof(k) < q", "(int)k < q", "(char*)k < q", "k++ < q", "return",
+        "if (k < q)", "for (;;)", "goto x", "k < q, true", "struct x", "union", "typedef", "volatile k < q",
+        "restrict < k", "half < k", "exp < k", "exp[1] < k", "exp() < k", "exp(k < q) < 1",
         "floor(true) < k", "sqrt(, 1) < k", "k < q ? (h < 1 : h < 2)", "k < q ? h < 1 : ", ": k < q",
     };
     ck_assert_uint_ge(LEN(texts), 150);
@@ -428,7 +438,8 @@ START_TEST(large_attacks_are_refused_soon)
     static char text[2 * CLATTN__EXPR_MAX_TEXT];
     for (size_t i = 0; i < LEN(rows); i++)
         for (size_t size = 2000; size < sizeof text; size = size * 2 - 1) {
-            size_t room = size - strlen(rows[i].middle) - 1, n = room / (strlen(rows[i].part) + strlen(rows[i].close));
+            size_t room = size - strlen(rows[i].middle) - 1,
+                   n = room / (strlen(rows[i].part) + strlen(rows[i].close));
             text[0] = 0;
             repeat(text, rows[i].part, (int)n);
             strcat(text, rows[i].middle);

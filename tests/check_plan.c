@@ -235,7 +235,8 @@ static void check_launch_fields(const char *where, const clattn_device_facts *fa
     ck_assert_msg((int64_t)l->q_tiles * s->BQ >= rows &&
                       ((int64_t)l->q_tiles - 1) * s->BQ < (rows ? rows : 1),
                   "%s: %d tiles of %d for %lld rows", where, l->q_tiles, s->BQ, (long long)rows);
-    ck_assert_msg(l->splits >= 1 && l->split_keys > 0 && (l->split_keys % s->BK == 0 || (s->BK > 128 && l->split_keys % 128 == 0)),
+    ck_assert_msg(l->splits >= 1 && l->split_keys > 0 &&
+                      (l->split_keys % s->BK == 0 || (s->BK > 128 && l->split_keys % 128 == 0)),
                   "%s: %d splits of %d keys, BK %d", where, l->splits, l->split_keys, s->BK);
     ck_assert_msg((int64_t)l->splits * l->split_keys >= task->kv_len, "%s: %d splits of %d miss keys of %lld",
                   where, l->splits, l->split_keys, (long long)task->kv_len);
@@ -244,10 +245,11 @@ static void check_launch_fields(const char *where, const clattn_device_facts *fa
     if (task->splits)
         ck_assert_msg(l->splits <= task->splits, "%s: %d splits, asked for %lld", where, l->splits,
                       (long long)task->splits);
-    ck_assert_msg(l->tiles == (size_t)(task->batch * (task->heads / l->pack) * l->splits) * (size_t)l->q_tiles,
+    ck_assert_msg(l->tiles ==
+                      (size_t)(task->batch * (task->heads / l->pack) * l->splits) * (size_t)l->q_tiles,
                   "%s: %zu tiles", where, l->tiles);
-    ck_assert_msg(l->section >= 1 && l->groups <= l->tiles && !l->groups == !l->tiles, "%s: %zu groups for %zu tiles, sections of %d", where,
-                  l->groups, l->tiles, l->section);
+    ck_assert_msg(l->section >= 1 && l->groups <= l->tiles && !l->groups == !l->tiles,
+                  "%s: %zu groups for %zu tiles, sections of %d", where, l->groups, l->tiles, l->section);
 }
 
 /* Walk the work-groups as find_place of cl/common/forward.clh does and count every row of every part. */
@@ -258,10 +260,12 @@ static void check_cover(const char *where, const struct clattn__task *task, cons
     unsigned char *count = calloc(cells ? cells : 1, 1);
     ck_assert_ptr_nonnull(count);
     for (size_t g = 0; g < l->tiles; g++) {
-        size_t tiles = (size_t)l->q_tiles, head_tiles = heads / (size_t)l->pack, pairs = (size_t)task->batch * head_tiles;
+        size_t tiles = (size_t)l->q_tiles, head_tiles = heads / (size_t)l->pack,
+               pairs = (size_t)task->batch * head_tiles;
         size_t section = (size_t)l->section, first = g / (tiles * splits * section) * section;
         size_t width = pairs - first < section ? pairs - first : section, rest = g - first * tiles * splits;
-        size_t pair = first + rest % width, tile = tiles - 1 - rest / width % tiles, split = rest / width / tiles;
+        size_t pair = first + rest % width, tile = tiles - 1 - rest / width % tiles,
+               split = rest / width / tiles;
         size_t head0 = pair % head_tiles * (size_t)l->pack, batch = pair / head_tiles;
         ck_assert_msg(batch < (size_t)task->batch, "%s: group %zu lies outside the batch", where, g);
         ck_assert_msg(head0 * (size_t)task->kv_heads / heads ==
@@ -311,9 +315,11 @@ START_TEST(driver_facts)
         ck_assert_msg(r->facts.slow_wide_vectors == r->slow_wide_vectors, "%s: slow_wide_vectors", r->file);
         ck_assert_msg(r->facts.caches_programs == r->caches_programs, "%s: caches_programs", r->file);
         clattn_device_facts other = r->facts; /* what a driver says of fma counts, but for Intel's of a CPU */
-        const bool asked = r->facts.type == CL_DEVICE_TYPE_CPU && strstr(r->facts.platform, "Intel(R) OpenCL");
+        const bool asked =
+            r->facts.type == CL_DEVICE_TYPE_CPU && strstr(r->facts.platform, "Intel(R) OpenCL");
         other.has_fma = !other.has_fma;
-        ck_assert_msg((clattn__has_fma(&other) == clattn__has_fma(&r->facts)) == asked, "%s: has_fma", r->file);
+        ck_assert_msg((clattn__has_fma(&other) == clattn__has_fma(&r->facts)) == asked, "%s: has_fma",
+                      r->file);
         asked_for_fma += asked;
     }
     ck_assert_int_ge(asked_for_fma, 1);
@@ -323,7 +329,8 @@ END_TEST
 /* What a compiler is asked for, and which of its words say nothing: NVIDIA's alone. */
 START_TEST(compilers_words)
 {
-    static const char idle[] = "(): Warning: Function forward is a kernel, so overriding noinline attribute. The function may be inlined when called.";
+    static const char idle[] = "(): Warning: Function forward is a kernel, so overriding noinline attribute. "
+                               "The function may be inlined when called.";
     int with_report = 0;
     for (int i = 0; i < n_devices; i++) {
         const clattn_device_facts *f = &devices[i].facts;
@@ -356,8 +363,8 @@ START_TEST(describe_agrees_with_choice)
                 first = fit.engine;
             struct choice c = choose(&r->facts, &task, fit.engine, false);
             bool by_name = clattn__engines[n]->by_name;
-            ck_assert_msg(fit.fits || by_name || c.status == CLATTN_ENGINE_REFUSED, "%s: %s does not fit and was taken",
-                          r->file, fit.engine);
+            ck_assert_msg(fit.fits || by_name || c.status == CLATTN_ENGINE_REFUSED,
+                          "%s: %s does not fit and was taken", r->file, fit.engine);
             ck_assert(!(fit.fits && by_name));
         }
         ck_assert_uint_ge(n, 2);
@@ -366,7 +373,8 @@ START_TEST(describe_agrees_with_choice)
 }
 END_TEST
 
-/* Products of bf16 pairs: only where the device has them and every part of the task allows weights in bf16. */
+/* Products of bf16 pairs: only where the device has them and every part of the task allows weights in
+ * bf16. */
 START_TEST(pairs_of_bf16)
 {
     struct clattn__task pairs = plain_task();
@@ -421,7 +429,8 @@ START_TEST(registers)
 {
     static const struct {
         uint32_t width, registers, floats;
-    } cpus[] = {{16, 32, 512}, {8, 16, 128}, {4, 32, 128}, {4, 16, 64}, {8, 0, 128}, {16, 0, 512}, {4, 0, 64}, {1, 0, 16}, {0, 0, 16}};
+    } cpus[] = {{16, 32, 512}, {8, 16, 128}, {4, 32, 128}, {4, 16, 64}, {8, 0, 128},
+                {16, 0, 512},  {4, 0, 64},   {1, 0, 16},   {0, 0, 16}};
     for (size_t i = 0; i < CLATTN__LEN(cpus); i++)
         for (int64_t rows = 5; rows <= 2000; rows += rows / 3 + 1) {
             clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
@@ -438,7 +447,8 @@ START_TEST(registers)
             ck_assert_int_eq(c.status, CLATTN_OK);
             ck_assert_int_eq(s->BK % s->MK, 0);
             if (cpus[i].floats >= 64)
-                ck_assert_msg(16 * s->NQ * (uint32_t)(s->MK + 1) < cpus[i].floats && 16 * s->NQ * (uint32_t)(s->MD + 1) < cpus[i].floats,
+                ck_assert_msg(16 * s->NQ * (uint32_t)(s->MK + 1) < cpus[i].floats &&
+                                  16 * s->NQ * (uint32_t)(s->MD + 1) < cpus[i].floats,
                               "width %u: %d x %d, %d", cpus[i].width, s->NQ, s->MK, s->MD);
             if (cpus[i].floats >= 128) /* two units of latency 4 are busy */
                 ck_assert_int_ge(s->NQ * s->MK * 16, 8 * (int)cpus[i].width);
@@ -446,24 +456,31 @@ START_TEST(registers)
 }
 END_TEST
 
-/* The matrix engines take what their tiles can: 16 bits throughout, a softmax; a tile fits local memory and its items' registers. */
+/* The matrix engines take what their tiles can: 16 bits throughout, a softmax; a tile fits local memory and
+ * its items' registers. */
 static bool is_engine(const struct clattn__engine *engine, const char *name)
 {
     return engine && !strcmp(engine->name, name);
 }
 
-/* Blocks, queries and output fit local memory, sums and weights an item's registers; the editor is asked for as much as is wanted. */
+/* Blocks, queries and output fit local memory, sums and weights an item's registers; the editor is asked for
+ * as much as is wanted. */
 static void check_mma(const struct choice *c, const struct clattn__task *task, int64_t most)
 {
     const struct clattn__spec *s = &c->launch.spec;
-    int64_t steps = (task->dim + 15) / 16, pitch = 16 * steps + 8, blocks = 4 * s->BK * pitch, queries = s->BQ * pitch;
-    int64_t bytes = 2 * s->NT * (s->NQ < steps ? blocks + queries : blocks / 2 + (blocks / 2 > queries ? blocks / 2 : queries));
+    int64_t steps = (task->dim + 15) / 16, pitch = 16 * steps + 8, blocks = 4 * s->BK * pitch,
+            queries = s->BQ * pitch;
+    int64_t bytes =
+        2 * s->NT *
+        (s->NQ < steps ? blocks + queries : blocks / 2 + (blocks / 2 > queries ? blocks / 2 : queries));
     ck_assert_int_ge(bytes, 2 * s->NT * queries); /* the output's place */
     ck_assert_int_le(bytes + 1024, most);
-    ck_assert(bytes > DOOR_BYTES ? c->launch.rewrite && c->launch.wish.local_bytes == bytes && c->launch.wish.group == s->GROUP :
-                                   !c->launch.rewrite);
+    ck_assert(bytes > DOOR_BYTES ? c->launch.rewrite && c->launch.wish.local_bytes == bytes &&
+                                       c->launch.wish.group == s->GROUP
+                                 : !c->launch.rewrite);
     ck_assert(s->GROUP == 128 * s->NT && (s->BQ == 64 || s->BQ == 128));
-    ck_assert(s->BQ / 64 * (8 * steps + 4 * s->NQ + s->BK / 4 + 8 * s->MK) < 240 && s->BK % (16 * s->MK) == 0);
+    ck_assert(s->BQ / 64 * (8 * steps + 4 * s->NQ + s->BK / 4 + 8 * s->MK) < 240 &&
+              s->BK % (16 * s->MK) == 0);
     ck_assert_int_eq(s->ALIGNED, task->dim % 8 == 0);
 }
 
@@ -483,25 +500,29 @@ START_TEST(matrix_units)
                 struct choice c = choose(facts, &task, "", false);
                 const struct clattn__spec *s = &c.launch.spec;
                 bool streams = facts->matrix_unit && dim <= 256 && dim % 8 == 0;
-                ck_assert_msg(streams == is_engine(c.engine, "matrix-wgmma"), "%s, d %d: %s", devices[i].file, dim, c.why);
+                ck_assert_msg(streams == is_engine(c.engine, "matrix-wgmma"), "%s, d %d: %s", devices[i].file,
+                              dim, c.why);
                 if (streams) {
                     int64_t panels = (dim + 63) / 64, ones = (dim + 15) / 16 == 4 ? 16 : 0;
                     int64_t bytes = 128 * (panels * (s->BQ + 2 * s->NT * s->BK) + ones);
-                    ck_assert(c.launch.wish.local_bytes == bytes && bytes + 1024 <= 232448 && c.launch.wish.group == s->GROUP);
+                    ck_assert(c.launch.wish.local_bytes == bytes && bytes + 1024 <= 232448 &&
+                              c.launch.wish.group == s->GROUP);
                     ck_assert(s->BQ == 64 || s->BQ == 128 || (s->BQ == 192 && dim <= 64));
-                    int64_t queries = s->NQ > 8 ? 0 : 4 * s->NQ; /* in registers, of which a consumer has so many: */
+                    /* in registers, of which a consumer has so many: */
+                    int64_t queries = s->NQ > 8 ? 0 : 4 * s->NQ;
                     ck_assert(s->BK / 2 + s->BK / 4 + queries + s->MD * 8 < (s->BQ == 192 ? 140 : 210));
                     ck_assert(s->NQ == (dim + 15) / 16 && s->MD == s->NQ && s->BK == 16 * s->MK);
                 }
                 with_unit.matrix_unit = facts->matrix_unit ? CLATTN_MATRIX_MMA : CLATTN_MATRIX_NONE;
                 for (int u = 0; u < 4; u++) {
-                    static const int64_t kib[] = {228, 164, 100, 0}; /* of a compute unit; 0: no more than OpenCL grants */
+                    /* of a compute unit; 0: no more than OpenCL grants */
+                    static const int64_t kib[] = {228, 164, 100, 0};
                     with_unit.unit_local_bytes = (uint64_t)kib[u] << 10;
                     task.q_len = dim % 2 ? 1000 : 50;
                     c = choose(facts, &task, "", false);
                     const bool small = u == 3, takes = facts->matrix_unit && dim <= (small ? 224 : 256);
-                    ck_assert_msg(takes == is_engine(c.engine, small ? "matrix-small" : "matrix-mma"), "%s, d %d: %s",
-                                  devices[i].file, dim, c.why);
+                    ck_assert_msg(takes == is_engine(c.engine, small ? "matrix-small" : "matrix-mma"),
+                                  "%s, d %d: %s", devices[i].file, dim, c.why);
                     if (takes)
                         check_mma(&c, &task, small ? 48 << 10 : kib[u] << 10);
                 }
@@ -524,13 +545,15 @@ START_TEST(matrix_units)
 }
 END_TEST
 
-/* Causal tiles of a head differ, and every group has its fixed ones: none may have much more to do than the mean. */
+/* Causal tiles of a head differ, and every group has its fixed ones: none may have much more to do than the
+ * mean. */
 START_TEST(even_work)
 {
     static const struct {
         int64_t batch, heads, kv_heads, length;
         int32_t dim;
-    } shapes[] = {{1, 16, 16, 16384, 128}, {8, 16, 16, 2048, 128}, {1, 32, 32, 16384, 64}, {8, 32, 32, 2048, 64}, {4, 32, 8, 4096, 128}, {16, 16, 16, 4096, 256}};
+    } shapes[] = {{1, 16, 16, 16384, 128}, {8, 16, 16, 2048, 128}, {1, 32, 32, 16384, 64},
+                  {8, 32, 32, 2048, 64},   {4, 32, 8, 4096, 128},  {16, 16, 16, 4096, 256}};
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
     for (int i = 0; i < n_devices; i++)
         if (!strcmp(devices[i].file, "nvidia-h200.txt"))
@@ -548,24 +571,31 @@ START_TEST(even_work)
         task.type_q = task.type_k = task.type_v = task.type_o = CLATTN_F16;
         struct choice c = choose(&facts, &task, "", false);
         const struct clattn__launch *l = &c.launch;
-        ck_assert(is_engine(c.engine, "matrix-wgmma") && l->in_turn && l->groups == facts.compute_units && l->groups <= 512);
+        ck_assert(is_engine(c.engine, "matrix-wgmma") && l->in_turn && l->groups == facts.compute_units &&
+                  l->groups <= 512);
         double load[512] = {0}, all = 0;
         for (size_t number = 0; number < l->tiles; number++) {
-            size_t tiles = (size_t)l->q_tiles, pairs = (size_t)(task.batch * task.heads), first = number / (tiles * (size_t)l->section) * (size_t)l->section;
-            size_t width = pairs - first < (size_t)l->section ? pairs - first : (size_t)l->section, rest = (number - first * tiles) / width;
+            size_t tiles = (size_t)l->q_tiles, pairs = (size_t)(task.batch * task.heads),
+                   first = number / (tiles * (size_t)l->section) * (size_t)l->section;
+            size_t width = pairs - first < (size_t)l->section ? pairs - first : (size_t)l->section,
+                   rest = (number - first * tiles) / width;
             size_t group = number / l->groups % 2 ? l->groups - 1 - number % l->groups : number % l->groups;
             double blocks = (double)((tiles - rest) * (size_t)l->spec.BQ) / l->spec.BK + 2;
             load[group] += blocks;
             all += blocks;
         }
         for (size_t g = 0; g < l->groups; g++)
-            ck_assert_msg(load[g] * (double)l->groups <= 1.06 * all, "shape %d, section %d: group %d has %.0f of %.0f", (int)s, (int)l->section, (int)g, load[g], all);
+            ck_assert_msg(load[g] * (double)l->groups <= 1.06 * all,
+                          "shape %d, section %d: group %d has %.0f of %.0f", (int)s, (int)l->section, (int)g,
+                          load[g], all);
     }
 }
 END_TEST
 
-/* The blocked engines: a tile covers the head, its chunks and weights fit local memory, its items' numbers their registers. */
-static void check_tile(const clattn_device_facts *facts, int64_t q_len, int32_t dim, const char *name, int *taken)
+/* The blocked engines: a tile covers the head, its chunks and weights fit local memory, its items' numbers
+ * their registers. */
+static void check_tile(const clattn_device_facts *facts, int64_t q_len, int32_t dim, const char *name,
+                       int *taken)
 {
     struct clattn__task task = plain_task();
     task.kv_heads = task.heads;
@@ -573,23 +603,27 @@ static void check_tile(const clattn_device_facts *facts, int64_t q_len, int32_t 
     task.dim = task.dim_v = dim;
     const struct choice c = choose(facts, &task, name, false);
     const struct clattn__spec *s = &c.launch.spec;
-    const bool large = !strcmp(name, "blocked-large"), room = facts->has_compiler && facts->local_bytes >= 32768 && !facts->slow_wide_vectors;
-    const bool taken_large = dim <= 128 && facts->largest_group >= 128 && (facts->unit_local_bytes > 170 << 10 || facts->local_bytes > 170 << 10);
+    const bool large = !strcmp(name, "blocked-large"),
+               room = facts->has_compiler && facts->local_bytes >= 32768 && !facts->slow_wide_vectors;
+    const bool taken_large = dim <= 128 && facts->largest_group >= 128 &&
+                             (facts->unit_local_bytes > 170 << 10 || facts->local_bytes > 170 << 10);
     const bool wanted = large ? taken_large : dim <= 256;
-    ck_assert_msg(!room || (c.status == CLATTN_OK) == wanted, "%s, %d rows, d %d, unit %d: %s", facts->name, (int)q_len, dim,
-                  (int)facts->unit_local_bytes, c.why);
+    ck_assert_msg(!room || (c.status == CLATTN_OK) == wanted, "%s, %d rows, d %d, unit %d: %s", facts->name,
+                  (int)q_len, dim, (int)facts->unit_local_bytes, c.why);
     if (c.status)
         return;
     const int32_t across = s->BK / s->MK, down = s->BQ / s->NQ;
     const int32_t columns = (s->BQ + s->BK + 8) * s->NT, values = down * across * s->MD;
     const uint64_t bytes = 4 * (uint64_t)(2 * (columns > values ? columns : values) + s->BK * (s->BQ + 4));
     ck_assert_int_eq(s->GROUP, across * down);
-    ck_assert(across % 8 == 0 && down % 4 == 0 && s->NQ % 4 == 0 && s->MK % 4 == 0 && s->MD % 4 == 0 && across * s->MD >= dim);
+    ck_assert(across % 8 == 0 && down % 4 == 0 && s->NQ % 4 == 0 && s->MK % 4 == 0 && s->MD % 4 == 0 &&
+              across * s->MD >= dim);
     ck_assert(s->NQ * s->MK <= 128 && s->NQ * s->MD <= 128 && s->GROUP <= (int32_t)facts->largest_group);
     ck_assert_int_le(s->BQ, !large && (q_len <= 32 || facts->largest_group < 128) ? 32 : large ? 128 : 64);
     ck_assert(!c.launch.rewrite == (bytes + 16 <= facts->local_bytes) && (large || !c.launch.rewrite));
     ck_assert_uint_eq(bytes, (uint64_t)(c.launch.rewrite ? c.launch.wish.local_bytes : s->LOCAL));
-    ck_assert(!c.launch.rewrite || (c.launch.wish.group == s->GROUP && 2 * (bytes + 16 + 1024) <= facts->unit_local_bytes));
+    ck_assert(!c.launch.rewrite ||
+              (c.launch.wish.group == s->GROUP && 2 * (bytes + 16 + 1024) <= facts->unit_local_bytes));
     ++*taken;
 }
 
@@ -612,7 +646,8 @@ START_TEST(register_tiles)
         if (!strcmp(devices[i].file, "nvidia-h200.txt"))
             gpu = devices[i].facts;
     gpu.unit_local_bytes = 228 << 10;
-    for (int64_t q_len = 1; q_len < 3000; q_len += q_len / 4 + 1) { /* by itself only where all units have work */
+    /* by itself only where all units have work */
+    for (int64_t q_len = 1; q_len < 3000; q_len += q_len / 4 + 1) {
         struct clattn__task task = plain_task();
         task.q_len = q_len;
         const bool filled = q_len > 64 && task.batch * task.heads * ((q_len + 127) / 128) > gpu.compute_units;
@@ -623,7 +658,8 @@ START_TEST(register_tiles)
 }
 END_TEST
 
-/* Few rows of a key head: the decode engine, where its tile takes them, with all units at work and no round half empty. */
+/* Few rows of a key head: the decode engine, where its tile takes them, with all units at work and no round
+ * half empty. */
 START_TEST(decode)
 {
     clattn_device_facts facts = {0};
@@ -646,20 +682,25 @@ START_TEST(decode)
                     task.heads = task.kv_heads * group;
                     struct choice c = choose(&facts, &task, "", false);
                     bool takes = unit && dim % 8 == 0 && rows <= (dim <= 128 ? 32 : dim <= 256 ? 16 : 0);
-                    ck_assert_msg(takes == is_engine(c.engine, "matrix-decode"), "%d rows, d %d: %s", (int)rows, dim, c.why);
+                    ck_assert_msg(takes == is_engine(c.engine, "matrix-decode"), "%d rows, d %d: %s",
+                                  (int)rows, dim, c.why);
                     if (!takes)
                         continue;
                     const struct clattn__spec *s = &c.launch.spec;
-                    int64_t pitch = (dim + 15) / 16 * 16 + 8, place = 4 * s->BK * pitch, before = (s->BK + s->BQ) * pitch;
-                    ck_assert(s->GROUP / 32 * (place > before ? place : before) * 2 <= (int64_t)facts.local_bytes);
-                    ck_assert(s->LOCAL <= (int64_t)facts.local_bytes && (s->LOCAL > 0) == (unit == CLATTN_MATRIX_WGMMA));
+                    int64_t pitch = (dim + 15) / 16 * 16 + 8, place = 4 * s->BK * pitch,
+                            before = (s->BK + s->BQ) * pitch;
+                    ck_assert(s->GROUP / 32 * (place > before ? place : before) * 2 <=
+                              (int64_t)facts.local_bytes);
+                    ck_assert(s->LOCAL <= (int64_t)facts.local_bytes &&
+                              (s->LOCAL > 0) == (unit == CLATTN_MATRIX_WGMMA));
                     ck_assert(s->NQ == (dim + 15) / 16 && s->BK == 16 * s->MK && s->GROUP == 32 * s->NT);
                     ck_assert(s->BQ >= rows && c.launch.pack == group && c.launch.q_tiles == 1);
                     ck_assert(s->BQ / 16 * (dim + 15) / 16 * 12 + s->BQ / 16 * s->BK / 2 < 255);
                     ck_assert_int_eq(c.launch.split_keys % (s->GROUP / 32 * s->BK), 0);
                 }
     facts.matrix_unit = CLATTN_MATRIX_WGMMA;
-    for (int64_t heads = 1; heads <= 1000; heads += heads / 4 + 1) { /* of many keys the units' work differs by little */
+    /* of many keys the units' work differs by little */
+    for (int64_t heads = 1; heads <= 1000; heads += heads / 4 + 1) {
         struct clattn__task task = plain_task();
         task.softmax = task.aligned = true;
         task.scale = 0.125;
@@ -671,8 +712,8 @@ START_TEST(decode)
         struct choice c = choose(&facts, &task, "", false);
         int64_t most = (int64_t)facts.compute_units * 4, groups = (int64_t)c.launch.groups;
         int64_t rounds = (groups + most - 1) / most;
-        ck_assert_msg(is_engine(c.engine, "matrix-decode") && 10 * groups >= 8 * rounds * most, "%d heads: %d groups, %d at a time",
-                      (int)heads, (int)groups, (int)most);
+        ck_assert_msg(is_engine(c.engine, "matrix-decode") && 10 * groups >= 8 * rounds * most,
+                      "%d heads: %d groups, %d at a time", (int)heads, (int)groups, (int)most);
         task.q_len = 100; /* its refusal is none of the best engine's */
         ck_assert(is_engine(choose(&facts, &task, "", true).engine, "matrix-wgmma"));
     }
@@ -817,25 +858,30 @@ static struct clattn__setting random_setting(const char *engine, uint64_t *state
 }
 
 /* What the kernels' heads ask of a shape, whoever chose it. */
-static void check_kernel_limits(const char *where, const struct clattn__task *task, const struct clattn__launch *l)
+static void check_kernel_limits(const char *where, const struct clattn__task *task,
+                                const struct clattn__launch *l)
 {
     const struct clattn__spec *s = &l->spec;
     if (!strcmp(l->kernel_text, "forward_vector"))
-        ck_assert_msg(s->BQ == 16 * s->NQ * s->NT && s->BK > 0 && s->BK % s->MK == 0 && s->MD <= task->dim_v && s->NQ >= 1 && s->NQ <= 6 &&
-                          s->MK * s->NQ <= 24 && s->MD * s->NQ <= 24 && (s->DOT == 1 || s->MK % 2 == 0) && s->GROUP == 1,
+        ck_assert_msg(s->BQ == 16 * s->NQ * s->NT && s->BK > 0 && s->BK % s->MK == 0 &&
+                          s->MD <= task->dim_v && s->NQ >= 1 && s->NQ <= 6 && s->MK * s->NQ <= 24 &&
+                          s->MD * s->NQ <= 24 && (s->DOT == 1 || s->MK % 2 == 0) && s->GROUP == 1,
                       "%s: NQ %d MK %d MD %d NT %d BK %d", where, s->NQ, s->MK, s->MD, s->NT, s->BK);
     else if (!strcmp(l->kernel_text, "forward_few"))
-        ck_assert_msg(s->BQ >= 1 && s->BQ <= 4 && s->BK % 16 == 0 && s->GROUP == 1, "%s: BQ %d BK %d", where, s->BQ, s->BK);
+        ck_assert_msg(s->BQ >= 1 && s->BQ <= 4 && s->BK % 16 == 0 && s->GROUP == 1, "%s: BQ %d BK %d", where,
+                      s->BQ, s->BK);
     else if (!strcmp(l->kernel_text, "forward_blocked")) {
         const int32_t across = s->BK / s->MK, down = s->BQ / s->NQ;
-        ck_assert_msg(s->GROUP == across * down && across % 8 == 0 && down % 4 == 0 && s->MK % 4 == 0 && s->MD % 4 == 0 &&
-                          across * s->MD >= task->dim_v && s->NQ * s->MK <= 128 && s->NQ * s->MD <= 128 && (s->NT == 8 || s->NT == 16),
+        ck_assert_msg(s->GROUP == across * down && across % 8 == 0 && down % 4 == 0 && s->MK % 4 == 0 &&
+                          s->MD % 4 == 0 && across * s->MD >= task->dim_v && s->NQ * s->MK <= 128 &&
+                          s->NQ * s->MD <= 128 && (s->NT == 8 || s->NT == 16),
                       "%s: BQ %d BK %d MK %d MD %d GROUP %d", where, s->BQ, s->BK, s->MK, s->MD, s->GROUP);
     }
 }
 
 /* A setting that is taken is kept: what it leaves open alone is chosen. */
-static void check_kept(const char *where, const struct clattn__task *task, const struct clattn__setting *set, const struct clattn__launch *l)
+static void check_kept(const char *where, const struct clattn__task *task, const struct clattn__setting *set,
+                       const struct clattn__launch *l)
 {
     for (int knob = 0; knob < CLATTN__N_KNOBS; knob++) {
         const int32_t asked = set->knob[knob], got = l->setting.knob[knob];
@@ -873,13 +919,16 @@ START_TEST(settings)
             task.setting = random_setting(name, &state);
             const struct choice c = choose(&facts, &task, name, false);
             char where[256];
-            snprintf(where, sizeof where, "%.40s %s h%lld/%lld q%lld k%lld d%d/%d, setting %d %d %d %d %d %d %d %d", devices[i].file, name,
-                     (long long)task.heads, (long long)task.kv_heads, (long long)task.q_len, (long long)task.kv_len, task.dim, task.dim_v,
-                     task.setting.knob[0], task.setting.knob[1], task.setting.knob[2], task.setting.knob[3], task.setting.knob[4],
-                     task.setting.knob[5], task.setting.knob[6], task.setting.knob[7]);
+            snprintf(where, sizeof where,
+                     "%.40s %s h%lld/%lld q%lld k%lld d%d/%d, setting %d %d %d %d %d %d %d %d",
+                     devices[i].file, name, (long long)task.heads, (long long)task.kv_heads,
+                     (long long)task.q_len, (long long)task.kv_len, task.dim, task.dim_v,
+                     task.setting.knob[0], task.setting.knob[1], task.setting.knob[2], task.setting.knob[3],
+                     task.setting.knob[4], task.setting.knob[5], task.setting.knob[6], task.setting.knob[7]);
             check_reasons(where, c.why);
             if (c.status) {
-                ck_assert_msg(c.status == CLATTN_ENGINE_REFUSED, "%s: %s", where, clattn_status_name(c.status));
+                ck_assert_msg(c.status == CLATTN_ENGINE_REFUSED, "%s: %s", where,
+                              clattn_status_name(c.status));
                 refused++;
                 continue;
             }
@@ -895,8 +944,10 @@ START_TEST(settings)
         }
     ck_assert_int_gt(taken, 2000);
     ck_assert_int_gt(refused, 2000);
-    for (int e = 0; e < 8; e++) /* of each engine some settings make another kernel; blocked-large has only parts */
-        ck_assert_msg(tuned[e] > 20 || clattn__engines[e] == &clattn__engine_blocked_large, "%s: %d", clattn__engines[e]->name, tuned[e]);
+    for (int e = 0; e < 8; e++) /* of each engine some settings make another kernel; blocked-large has only
+                                   parts */
+        ck_assert_msg(tuned[e] > 20 || clattn__engines[e] == &clattn__engine_blocked_large, "%s: %d",
+                      clattn__engines[e]->name, tuned[e]);
 }
 END_TEST
 
@@ -947,7 +998,8 @@ static const struct {
     {"apple-m1-pro.txt", CLATTN_MATRIX_NONE, 0, 1, 8192, 128, CLATTN_F32, "blocked rows=32 keys=64 chunk=16 items=64 splits=7"},
 };
 
-/* Each family's choice, for a head size and a number of rows: a change of it is a decision, not an accident. */
+/* Each family's choice, for a head size and a number of rows: a change of it is a decision, not an
+ * accident. */
 START_TEST(built_in_numbers)
 {
     for (size_t n = 0; n < CLATTN__LEN(built_in); n++) {
@@ -960,14 +1012,16 @@ START_TEST(built_in_numbers)
         ck_assert_msg(facts.size != 0, "no %s", built_in[n].file);
         facts.matrix_unit = built_in[n].matrix_unit;
         facts.unit_local_bytes = (uint64_t)built_in[n].kib << 10;
-        struct clattn__task task = {.batch = 1, .heads = 32, .kv_heads = 8, .q_len = built_in[n].q_len, .kv_len = built_in[n].kv_len,
-                                    .dim = built_in[n].dim, .dim_v = built_in[n].dim, .scale = 0.125, .softmax = true, .aligned = true};
+        struct clattn__task task = {.batch = 1, .heads = 32, .kv_heads = 8, .q_len = built_in[n].q_len,
+                                    .kv_len = built_in[n].kv_len, .dim = built_in[n].dim,
+                                    .dim_v = built_in[n].dim, .scale = 0.125, .softmax = true,
+                                    .aligned = true};
         task.type_q = task.type_k = task.type_v = task.type_o = built_in[n].type;
         const struct choice c = choose(&facts, &task, "", false);
         ck_assert_msg(c.status == CLATTN_OK, "%s: %s", built_in[n].file, c.why);
         clattn__setting_print(c.engine->name, &c.launch.setting, &out);
-        ck_assert_msg(!strcmp(text, built_in[n].setting), "%s, %d queries, d %d: %s instead of %s", built_in[n].file, (int)built_in[n].q_len,
-                      built_in[n].dim, text, built_in[n].setting);
+        ck_assert_msg(!strcmp(text, built_in[n].setting), "%s, %d queries, d %d: %s instead of %s",
+                      built_in[n].file, (int)built_in[n].q_len, built_in[n].dim, text, built_in[n].setting);
     }
 }
 END_TEST
@@ -989,7 +1043,8 @@ START_TEST(settings_as_text)
     for (size_t i = 0; i < CLATTN__LEN(texts); i++) {
         char engine[CLATTN_NAME_SIZE], reason[160] = "", again[160];
         struct clattn__setting setting;
-        char *text = strdup(texts[i].text); /* of its own length, so that a checker sees a read past its end */
+        char *text = strdup(texts[i].text); /* of its own length, so that a checker sees a read past its
+                                               end */
         bool good = clattn__setting_parse(text, strlen(text), engine, &setting, reason, sizeof reason);
         ck_assert_msg(good == texts[i].good && !reason[0] == good, "'%s': %s", text, reason);
         struct clattn__text out = clattn__text_into(again, sizeof again);
@@ -998,10 +1053,12 @@ START_TEST(settings_as_text)
         ck_assert(!good || !strcmp(again, text));
         free(text);
     }
-    for (size_t e = 0; clattn__engines[e]; e++) /* every knob has values, which rise, and no engine named alone has any */
+    for (size_t e = 0; clattn__engines[e]; e++) /* every knob has values, which rise, and no engine named
+                                                   alone has any */
         for (int knob = 0; knob < CLATTN__N_KNOBS; knob++) {
             int count;
-            const int32_t *values = clattn__knob_values(clattn__engines[e]->name, (enum clattn__knob)knob, &count);
+            const int32_t *values =
+                clattn__knob_values(clattn__engines[e]->name, (enum clattn__knob)knob, &count);
             ck_assert(count == 0 || (count >= 2 && !clattn__engines[e]->by_name));
             for (int i = 1; i < count; i++)
                 ck_assert_int_gt(values[i], values[i - 1]);

@@ -93,7 +93,8 @@ static void tear_down(void)
 
 static clattn_status build(const char *name, const char *options, const char *prelude, const char *kernel)
 {
-    const struct clattn__program_request request = {.name = name, .options = options, .prelude = prelude, .kernel = kernel};
+    const struct clattn__program_request request = {.name = name, .options = options, .prelude = prelude,
+                                                    .kernel = kernel};
     cl_program program = NULL;
     hits = builds = 0;
     if (forget)
@@ -200,14 +201,16 @@ static char *copy_binary(const char *binary, size_t *size, const void *wish, cha
     return memcpy(malloc(*size), binary, *size);
 }
 
-static char *spoil_binary(const char *binary, size_t *size, const void *wish, char *reason, size_t reason_size)
+static char *spoil_binary(const char *binary, size_t *size, const void *wish, char *reason,
+                          size_t reason_size)
 {
     char *copy = copy_binary(binary, size, wish, reason, reason_size);
     memset(copy, 'x', *size);
     return copy;
 }
 
-static char *refuse_binary(const char *binary, size_t *size, const void *wish, char *reason, size_t reason_size)
+static char *refuse_binary(const char *binary, size_t *size, const void *wish, char *reason,
+                           size_t reason_size)
 {
     (void)binary, (void)size, (void)wish;
     snprintf(reason, reason_size, "it is not to my taste");
@@ -217,7 +220,8 @@ static char *refuse_binary(const char *binary, size_t *size, const void *wish, c
 static clattn_status build_rewritten(clattn__rewrite *rewrite, int *calls)
 {
     const struct clattn__program_request request = {
-        .name = "probe", .options = "-DVALUE=7", .prelude = "#define PRELUDE 3\n", .kernel = "probe", .rewrite = rewrite, .wish = calls,
+        .name = "probe", .options = "-DVALUE=7", .prelude = "#define PRELUDE 3\n", .kernel = "probe",
+        .rewrite = rewrite, .wish = calls,
     };
     cl_program program = NULL;
     clattn__kept_free(ctx);
@@ -229,7 +233,8 @@ static clattn_status build_rewritten(clattn__rewrite *rewrite, int *calls)
     return status;
 }
 
-/* A rewritten program is cached as it became; one that fails is a build that failed, and leaves nothing behind. */
+/* A rewritten program is cached as it became; one that fails is a build that failed, and leaves nothing
+ * behind. */
 START_TEST(rewritten_binaries)
 {
     int calls = 0;

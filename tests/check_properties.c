@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * check_properties.c - what must hold of attention whatever the numbers, without a reference.
  *
- * On every engine that fits the device.  Properties of bits are compared as bits; those of real numbers within twice the f32 bar
- * of doc/numerics.md, 16 * 2^-24 * max|v|, because two results are compared. */
+ * On every engine that fits the device.  Properties of bits are compared as bits; those of real numbers
+ * within twice the f32 bar of doc/numerics.md, 16 * 2^-24 * max|v|, because two results are compared. */
 #include "tests/engines.h"
 #include "tests/suite.h"
 
@@ -29,7 +29,8 @@ static void set_up(void)
     clattn_attention a = CLATTN_ATTENTION_INIT;
     char message[256];
     ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
-    ck_assert_int_eq(clattn_problem_parse(&a, "attn:f32:q70:k133:d24/20", message, sizeof message), CLATTN_OK);
+    ck_assert_int_eq(clattn_problem_parse(&a, "attn:f32:q70:k133:d24/20", message, sizeof message),
+                     CLATTN_OK);
     n_engines = engines_taking(ctx, &a, engines, MAX_ENGINES);
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
     ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), &facts), CLATTN_OK);
@@ -76,7 +77,8 @@ static struct tensors make(const char *engine, const char *fmt, ...)
     va_start(list, fmt);
     vsnprintf(text, sizeof text, fmt, list);
     va_end(list);
-    ck_assert_msg(clattn_problem_parse(&t.a, text, message, sizeof message) == CLATTN_OK, "%s: %s", text, message);
+    ck_assert_msg(clattn_problem_parse(&t.a, text, message, sizeof message) == CLATTN_OK, "%s: %s", text,
+                  message);
     ck_assert_int_eq(t.a.type_o, CLATTN_F32);
     snprintf(t.a.engine, sizeof t.a.engine, "%s", engine);
     t.a.flags |= CLATTN_WANT_LSE;
@@ -161,11 +163,13 @@ static float largest(const float *data, size_t count)
 }
 
 /* Both finite and within tolerance of each other. */
-static void close_to(const float *got, const float *expected, size_t count, double tolerance, const char *what)
+static void close_to(const float *got, const float *expected, size_t count, double tolerance,
+                     const char *what)
 {
     for (size_t i = 0; i < count; i++)
-        ck_assert_msg(fabs((double)got[i] - (double)expected[i]) <= tolerance, "%s: element %zu is %.9g, not %.9g (tolerance %.3g)",
-                      what, i, (double)got[i], (double)expected[i], tolerance);
+        ck_assert_msg(fabs((double)got[i] - (double)expected[i]) <= tolerance,
+                      "%s: element %zu is %.9g, not %.9g (tolerance %.3g)", what, i, (double)got[i],
+                      (double)expected[i], tolerance);
 }
 
 static double two_bars(const struct tensors *t)
@@ -252,8 +256,10 @@ START_TEST(linear_in_values)
         for (size_t i = 0; i < t.v_count; i++)
             t.v[i] = 2 * v1[i] - v2[i];
         run(&t);
-        /* three results, their factors 2 and 1, and the rounding of the sums: all within the bar of the largest |v| each */
-        double tolerance = BAR * (2 * (double)largest(v1, t.v_count) + (double)largest(v2, t.v_count) + (double)largest(t.v, t.v_count));
+        /* three results, their factors 2 and 1, and the rounding of the sums: all within the bar of the
+         * largest |v| each */
+        double tolerance = BAR * (2 * (double)largest(v1, t.v_count) + (double)largest(v2, t.v_count) +
+                                  (double)largest(t.v, t.v_count));
         close_to(t.o, o, t.o_count, tolerance, "2 v1 - v2");
         /* a power of two is exact */
         memcpy(o, t.o, t.o_count * sizeof *o);
@@ -268,9 +274,10 @@ START_TEST(linear_in_values)
 }
 END_TEST
 
-/* One key takes nearly all, and each of the many others adds less than half a unit in the last place: one by one they would all
- * vanish.  An addition rounds by at most u; blocks of 32 to 128 keys (or sixteens in longer ones) that are summed by themselves
- * need 128 + n / 32 additions at most for a numerator of o, and as many for its denominator. */
+/* One key takes nearly all, and each of the many others adds less than half a unit in the last place: one by
+ * one they would all vanish.  An addition rounds by at most u; blocks of 32 to 128 keys (or sixteens in
+ * longer ones) that are summed by themselves need 128 + n / 32 additions at most for a numerator of o, and as
+ * many for its denominator. */
 START_TEST(many_small_weights_count)
 {
     static const int lengths[][2] = {{1, 1024}, {3, 1024}, {40, 1024}, {3, 40000}, {40, 40000}};
@@ -291,13 +298,13 @@ START_TEST(many_small_weights_count)
             ck_assert_msg(small > 2 * tolerance, "the test cannot fail");
             for (size_t i = 0; i < t.o_count; i++) {
                 double error = fabs((double)t.o[i] - (1 + (double)others[i % 3] * small) / (1 + small));
-                ck_assert_msg(error <= tolerance, "%s, %d x %d: o is off by %.3g (tolerance %.3g)", engines[e], lengths[n][0], keys,
-                              error, tolerance);
+                ck_assert_msg(error <= tolerance, "%s, %d x %d: o is off by %.3g (tolerance %.3g)",
+                              engines[e], lengths[n][0], keys, error, tolerance);
             }
             for (size_t i = 0; i < t.rows; i++) {
                 double error = fabs((double)t.lse[i] - log1p(small));
-                ck_assert_msg(error <= tolerance, "%s, %d x %d: lse is off by %.3g (tolerance %.3g)", engines[e], lengths[n][0], keys,
-                              error, tolerance);
+                ck_assert_msg(error <= tolerance, "%s, %d x %d: lse is off by %.3g (tolerance %.3g)",
+                              engines[e], lengths[n][0], keys, error, tolerance);
             }
             drop(&t);
         }
@@ -326,7 +333,8 @@ END_TEST
 static cl_mem buffer(size_t bytes, void *data)
 {
     cl_int code;
-    cl_mem mem = clCreateBuffer(clattn_context_cl(ctx), CL_MEM_READ_WRITE | (data ? CL_MEM_COPY_HOST_PTR : 0), bytes, data, &code);
+    cl_mem mem = clCreateBuffer(clattn_context_cl(ctx), CL_MEM_READ_WRITE | (data ? CL_MEM_COPY_HOST_PTR : 0),
+                                bytes, data, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
     return mem;
 }
@@ -334,7 +342,8 @@ static cl_mem buffer(size_t bytes, void *data)
 static cl_command_queue make_queue(cl_command_queue_properties properties)
 {
     cl_int code;
-    cl_command_queue queue = clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), properties, &code);
+    cl_command_queue queue =
+        clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), properties, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
     return queue;
 }
@@ -353,7 +362,8 @@ static void merge_parts(float *part_o, float *part_lse, struct tensors *t)
     cl_mem o = buffer(o_bytes, NULL), lse = buffer(lse_bytes, NULL);
     ck_assert_int_eq(clattn_enqueue_merge(plan, queue, parts, lses, o, lse, 0, NULL, NULL), CLATTN_OK);
     ck_assert_int_eq(clEnqueueReadBuffer(queue, o, CL_TRUE, 0, o_bytes, t->o, 0, NULL, NULL), CL_SUCCESS);
-    ck_assert_int_eq(clEnqueueReadBuffer(queue, lse, CL_TRUE, 0, lse_bytes, t->lse, 0, NULL, NULL), CL_SUCCESS);
+    ck_assert_int_eq(clEnqueueReadBuffer(queue, lse, CL_TRUE, 0, lse_bytes, t->lse, 0, NULL, NULL),
+                     CL_SUCCESS);
     cl_mem all[] = {parts, lses, o, lse};
     for (size_t i = 0; i < LEN(all); i++)
         clReleaseMemObject(all[i]);
@@ -361,7 +371,8 @@ static void merge_parts(float *part_o, float *part_lse, struct tensors *t)
     clattn_merge_plan_destroy(plan);
 }
 
-/* Two halves of the keys by the mask, merged by the public operator; the first rows see nothing of the second half. */
+/* Two halves of the keys by the mask, merged by the public operator; the first rows see nothing of the second
+ * half. */
 START_TEST(merged_halves_are_the_whole)
 {
     static const char *const masks[][3] = {
@@ -384,7 +395,8 @@ START_TEST(merged_halves_are_the_whole)
             float *o = copy_of(t.o, t.o_count), *lse = copy_of(t.lse, t.rows);
             merge_parts(part_o, part_lse, &t);
             for (size_t i = 0; i < t.rows; i++)
-                ck_assert_msg(isinf(lse[i]) ? t.lse[i] == lse[i] : fabs((double)t.lse[i] - (double)lse[i]) <= 2 * BAR * 10,
+                ck_assert_msg(isinf(lse[i]) ? t.lse[i] == lse[i]
+                                            : fabs((double)t.lse[i] - (double)lse[i]) <= 2 * BAR * 10,
                               "lse of row %zu is %g, not %g", i, (double)t.lse[i], (double)lse[i]);
             close_to(t.o, o, t.o_count, two_bars(&t), masks[m][0]);
             free(o), free(lse), free(part_o), free(part_lse);
@@ -400,12 +412,14 @@ START_TEST(the_future_changes_no_bit)
         struct tensors t = make(engines[e], "attn:f32:q200:k200:d24/20:causal-tl");
         run(&t);
         float *o = copy_of(t.o, t.o_count), *lse = copy_of(t.lse, t.rows);
-        static const size_t at[] = {199, 128, 127, 65, 64, 63, 16, 15, 1}; /* falling: what changed before stays in the future */
+        /* falling: what changed before stays in the future */
+        static const size_t at[] = {199, 128, 127, 65, 64, 63, 16, 15, 1};
         for (size_t n = 0; n < LEN(at); n++) {
             fill(t.k + at[n] * 24, (200 - at[n]) * 24, (uint32_t)(100 + n));
             fill(t.v + at[n] * 20, (200 - at[n]) * 20, (uint32_t)(200 + n));
             run(&t);
-            ck_assert_msg(same_bits(t.o, o, at[n] * 20) && same_bits(t.lse, lse, at[n]), "keys from %zu on changed earlier rows", at[n]);
+            ck_assert_msg(same_bits(t.o, o, at[n] * 20) && same_bits(t.lse, lse, at[n]),
+                          "keys from %zu on changed earlier rows", at[n]);
             ck_assert_msg(!same_bits(t.o + at[n] * 20, o + at[n] * 20, 20), "key %zu changed nothing", at[n]);
         }
         free(o), free(lse);
@@ -431,8 +445,8 @@ START_TEST(hidden_keys_may_hold_anything)
                         t.v[k * 20 + d] = poisons[(n + k) % LEN(poisons)];
                 }
             run(&t);
-            ck_assert_msg(same_bits(t.o, o, t.o_count) && same_bits(t.lse, lse, t.rows), "%g in hidden keys changed bits",
-                          (double)poisons[n]);
+            ck_assert_msg(same_bits(t.o, o, t.o_count) && same_bits(t.lse, lse, t.rows),
+                          "%g in hidden keys changed bits", (double)poisons[n]);
         }
         free(o), free(lse);
         drop(&t);
@@ -458,7 +472,8 @@ START_TEST(nan_reaches_only_who_sees_it)
             run(&t);
             ck_assert_msg(same_bits(t.o, o, at * 20), "key %zu reached earlier rows", at);
             for (size_t i = at; i < 150; i++)
-                ck_assert_msg(isnan(t.lse[i]) && isnan(t.o[i * 20]), "row %zu lost the NaN of key %zu", i, at);
+                ck_assert_msg(isnan(t.lse[i]) && isnan(t.o[i * 20]), "row %zu lost the NaN of key %zu", i,
+                              at);
             free(o);
             drop(&t);
         }
@@ -478,7 +493,8 @@ START_TEST(a_nan_query_stays_in_its_row)
                 if (i == at)
                     ck_assert_msg(isnan(t.lse[i]) && isnan(t.o[i * 20]), "row %zu lost its NaN", i);
                 else
-                    ck_assert_msg(t.lse[i] == lse[i] && same_bits(t.o + i * 20, o + i * 20, 20), "row %zu changed", i);
+                    ck_assert_msg(t.lse[i] == lse[i] && same_bits(t.o + i * 20, o + i * 20, 20),
+                                  "row %zu changed", i);
             free(o), free(lse);
             drop(&t);
         }
@@ -496,12 +512,12 @@ START_TEST(infinite_scores)
             t.k[i] = -INFINITY;
         run(&t);
         for (size_t i = 0; i < t.rows; i++)
-            ck_assert_msg(t.lse[i] == -INFINITY && t.o[2 * i] == 0 && t.o[2 * i + 1] == 0, "row %zu: %g, lse %g", i,
-                          (double)t.o[2 * i], (double)t.lse[i]);
+            ck_assert_msg(t.lse[i] == -INFINITY && t.o[2 * i] == 0 && t.o[2 * i + 1] == 0,
+                          "row %zu: %g, lse %g", i, (double)t.o[2 * i], (double)t.lse[i]);
         t.k[40] = 3;
         run(&t);
-        ck_assert_msg(t.o[0] == t.v[80] && t.o[1] == t.v[81] && fabsf(t.lse[0] - 3) <= 3 * BAR, "%g %g, lse %g", (double)t.o[0],
-                      (double)t.o[1], (double)t.lse[0]);
+        ck_assert_msg(t.o[0] == t.v[80] && t.o[1] == t.v[81] && fabsf(t.lse[0] - 3) <= 3 * BAR,
+                      "%g %g, lse %g", (double)t.o[0], (double)t.o[1], (double)t.lse[0]);
         t.k[40] = NAN;
         run(&t);
         ck_assert_msg(isnan(t.o[0]) && isnan(t.lse[0]), "a NaN score gave %g", (double)t.o[0]);
@@ -527,7 +543,8 @@ START_TEST(grouped_heads_are_repeated_heads)
             }
             run(&grouped);
             run(&repeated);
-            ck_assert(same_bits(grouped.o, repeated.o, grouped.o_count) && same_bits(grouped.lse, repeated.lse, grouped.rows));
+            ck_assert(same_bits(grouped.o, repeated.o, grouped.o_count) &&
+                      same_bits(grouped.lse, repeated.lse, grouped.rows));
             drop(&grouped);
             drop(&repeated);
         }
@@ -552,7 +569,8 @@ START_TEST(same_bits_every_time)
 }
 END_TEST
 
-/* On an out-of-order queue the wait list alone orders the work: the operator's keys are an earlier operator's output. */
+/* On an out-of-order queue the wait list alone orders the work: the operator's keys are an earlier operator's
+ * output. */
 START_TEST(events_order_the_work)
 {
     cl_command_queue_properties has = 0;
@@ -576,17 +594,21 @@ START_TEST(events_order_the_work)
                 io.k = k;
                 io.v = v;
                 io.o = chain[n + 1];
-                ck_assert_int_eq(clattn_enqueue_forward(plan, queue, &io, n > 0, n > 0 ? &events[n - 1] : NULL, &events[n]), CLATTN_OK);
+                ck_assert_int_eq(clattn_enqueue_forward(plan, queue, &io, n > 0,
+                                                        n > 0 ? &events[n - 1] : NULL, &events[n]),
+                                 CLATTN_OK);
                 if (trial == 0)
                     clFinish(queue); /* the order that the other trials must reach by events */
             }
             results[trial] = allocate(t.q_count);
-            ck_assert_int_eq(clEnqueueReadBuffer(queue, chain[LINKS], CL_TRUE, 0, bytes, results[trial], 1, &events[LINKS - 1], NULL),
+            ck_assert_int_eq(clEnqueueReadBuffer(queue, chain[LINKS], CL_TRUE, 0, bytes, results[trial], 1,
+                                                 &events[LINKS - 1], NULL),
                              CL_SUCCESS);
             for (int n = 0; n < LINKS; n++)
                 clReleaseEvent(events[n]);
         }
-        ck_assert(same_bits(results[0], results[1], t.q_count) && same_bits(results[0], results[2], t.q_count));
+        ck_assert(same_bits(results[0], results[1], t.q_count) &&
+                  same_bits(results[0], results[2], t.q_count));
         ck_assert(!same_bits(results[0], t.q, t.q_count));
         for (int n = 0; n <= LINKS; n++)
             clReleaseMemObject(chain[n]);
@@ -639,19 +661,20 @@ START_TEST(counted_tiles)
             double all = (double)t.counters[EMPTY] + t.counters[PARTIAL] + t.counters[FULL];
             double empty = t.counters[EMPTY] / all, partial = t.counters[PARTIAL] / all;
             double across = 512 % tile_keys(&t) ? 0.05 : 0; /* of tiles that lie across a prefix's end */
-            printf("# %s, %s: %u empty, %u partial, %u full\n", engines[e], cases[i].pattern, t.counters[EMPTY], t.counters[PARTIAL],
-                   t.counters[FULL]);
+            printf("# %s, %s: %u empty, %u partial, %u full\n", engines[e], cases[i].pattern,
+                   t.counters[EMPTY], t.counters[PARTIAL], t.counters[FULL]);
             ck_assert(all >= 16 && t.counters[3] == 0);
-            ck_assert_msg(empty >= cases[i].empty_low && empty <= cases[i].empty_high, "%s on %s: %.3f empty", cases[i].pattern,
-                          engines[e], empty);
-            ck_assert_msg(partial >= cases[i].partial_low && partial <= cases[i].partial_high + across, "%s on %s: %.3f partial",
-                          cases[i].pattern, engines[e], partial);
+            ck_assert_msg(empty >= cases[i].empty_low && empty <= cases[i].empty_high, "%s on %s: %.3f empty",
+                          cases[i].pattern, engines[e], empty);
+            ck_assert_msg(partial >= cases[i].partial_low && partial <= cases[i].partial_high + across,
+                          "%s on %s: %.3f partial", cases[i].pattern, engines[e], partial);
             drop(&t);
         }
 }
 END_TEST
 
-/* A pattern that ends in the middle, at most inside one tile of five: the keys behind it are empty tiles, and not read. */
+/* A pattern that ends in the middle, at most inside one tile of five: the keys behind it are empty tiles, and
+ * not read. */
 START_TEST(empty_tiles_are_not_read)
 {
     for (int e = 0; e < n_engines; e++) {
@@ -660,9 +683,11 @@ START_TEST(empty_tiles_are_not_read)
         run(&t);
         uint32_t empty = t.counters[EMPTY], seen = t.counters[PARTIAL] + t.counters[FULL];
         bool across = 2048 % tile_keys(&t); /* a tile lies across the pattern's end */
-        bool right = across ? t.counters[PARTIAL] <= seen / 5 && seen - t.counters[PARTIAL] <= empty && empty <= seen
-                            : t.counters[PARTIAL] == 0 && empty == seen;
-        ck_assert_msg(empty > 0 && right, "%s: %u empty, %u partial, %u full", engines[e], empty, t.counters[PARTIAL], t.counters[FULL]);
+        bool right =
+            across ? t.counters[PARTIAL] <= seen / 5 && seen - t.counters[PARTIAL] <= empty && empty <= seen
+                   : t.counters[PARTIAL] == 0 && empty == seen;
+        ck_assert_msg(empty > 0 && right, "%s: %u empty, %u partial, %u full", engines[e], empty,
+                      t.counters[PARTIAL], t.counters[FULL]);
         float *o = copy_of(t.o, t.o_count);
         for (size_t i = 2048 * 16; i < t.k_count; i++)
             t.k[i] = t.v[i] = NAN;
@@ -678,7 +703,8 @@ START_TEST(empty_tiles_are_not_read)
 }
 END_TEST
 
-/* A NaN behind a causal edge that no tile of the last rows may touch: what no row sees is in empty or partial tiles only. */
+/* A NaN behind a causal edge that no tile of the last rows may touch: what no row sees is in empty or partial
+ * tiles only. */
 START_TEST(nothing_visible_visits_nothing)
 {
     for (int e = 0; e < n_engines; e++) {

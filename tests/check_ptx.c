@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * check_ptx.c - the editor of NVIDIA's assembly, on texts of two compilers: what it edits, that it edits nothing else, what it refuses.
+ * check_ptx.c - the editor of NVIDIA's assembly, on texts of two compilers: what it edits, that it edits
+ * nothing else, what it refuses.
  *
- * Both are the kernel for one head of size 16.  tests/ptx/forward_stream-580.159.ptx is as the driver 580.159.04 compiled it for an H200.
- * tests/ptx/forward_stream-clang-14.ptx is no driver's: LLVM 14 made it, over stand-ins for
- * OpenCL's own functions, and writes PTX as compilers years apart from that driver do (other
- * comments, labels and order of lines).  It knows neither that chip nor its version of PTX, and leaves out the size of the work-group:
- * the test says these three. */
+ * Both are the kernel for one head of size 16.  tests/ptx/forward_stream-580.159.ptx is as the driver
+ * 580.159.04 compiled it for an H200.  tests/ptx/forward_stream-clang-14.ptx is no driver's: LLVM 14 made it,
+ * over stand-ins for OpenCL's own functions, and writes PTX as compilers years apart from that driver do
+ * (other comments, labels and order of lines).  It knows neither that chip nor its version of PTX, and leaves
+ * out the size of the work-group: the test says these three. */
 #include "engine/engine.h"
 #include "door.clh"
 #include "tests/suite.h"
@@ -72,7 +73,8 @@ static char *edit(const char *text, size_t size, const struct clattn__ptx_wish *
 /* The recorded text with one text in place of another, which it has. */
 static char *with(const char *what, const char *other)
 {
-    char *at = strstr(recorded, what), *changed = calloc(1, recorded_size + strlen(other) + 3); /* zeros at the end */
+    /* zeros at the end */
+    char *at = strstr(recorded, what), *changed = calloc(1, recorded_size + strlen(other) + 3);
     ck_assert_msg(at != NULL, "%s", what);
     sprintf(changed, "%.*s%s%s", (int)(at - recorded), recorded, other, at + strlen(what));
     return changed;
@@ -171,7 +173,8 @@ START_TEST(refusals)
     char reason[160];
     char *changed = with(changes[_i].what, changes[_i].other);
     char *out = edit(changed, strlen(changed), &wish, reason);
-    ck_assert_msg(!out && strstr(reason, changes[_i].reason), "'%s' for '%s': %s", changes[_i].other, changes[_i].what, reason);
+    ck_assert_msg(!out && strstr(reason, changes[_i].reason), "'%s' for '%s': %s", changes[_i].other,
+                  changes[_i].what, reason);
     free(changed);
 }
 END_TEST
@@ -186,7 +189,8 @@ START_TEST(lesser_compiler)
 }
 END_TEST
 
-/* Instructions of a chip are not let through unless they were asked for, nor asked for where there are none. */
+/* Instructions of a chip are not let through unless they were asked for, nor asked for where there are
+ * none. */
 START_TEST(marks_and_chips_go_together)
 {
     char reason[160];
@@ -200,13 +204,15 @@ START_TEST(marks_and_chips_go_together)
     ck_assert_ptr_nonnull(strstr(reason, "marked"));
     char *out = edit(plain, strlen(plain), &no_chip, reason);
     ck_assert_msg(out != NULL, "%s", reason);
-    ck_assert(strstr(out, ".target sm_90, ") && strstr(out, ".reqntid 256, 1, 1\n") && strstr(out, "[65536]"));
+    ck_assert(strstr(out, ".target sm_90, ") && strstr(out, ".reqntid 256, 1, 1\n") &&
+              strstr(out, "[65536]"));
     free(out);
     free(plain);
 }
 END_TEST
 
-/* Cut anywhere, the text is refused, or it is whole lines and only instructions are missing, which the assembler refuses. */
+/* Cut anywhere, the text is refused, or it is whole lines and only instructions are missing, which the
+ * assembler refuses. */
 START_TEST(cut_texts)
 {
     char reason[160];
@@ -239,7 +245,8 @@ START_TEST(random_texts)
         }
         char *out = edit(copy, recorded_size, &wish, reason);
         if (out)
-            ck_assert(count(out, ".target sm_90a,") == 1 && count(out, ".maxntid 256, 1, 1\n") == 1 && count(out, "[106496];\n") == 1);
+            ck_assert(count(out, ".target sm_90a,") == 1 && count(out, ".maxntid 256, 1, 1\n") == 1 &&
+                      count(out, "[106496];\n") == 1);
         free(out);
         free(copy);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * check_quarantine.c - kernels that failed, remembered on disk: found by their own key, device, driver and version alone, and a file that
- * is not as it was written is no entry.  Files only; check_remembered.sh has whole processes. */
+ * check_quarantine.c - kernels that failed, remembered on disk: found by their own key, device, driver and
+ * version alone, and a file that is not as it was written is no entry.  Files only; check_remembered.sh has
+ * whole processes. */
 #include "core/core.h"
 #include "tests/suite.h"
 
@@ -99,7 +100,8 @@ START_TEST(round_trip)
 }
 END_TEST
 
-/* Whose an entry is: platform, device, vendor, driver.  Another's is neither used nor shown, nor forgotten with ours. */
+/* Whose an entry is: platform, device, vendor, driver.  Another's is neither used nor shown, nor forgotten
+ * with ours. */
 START_TEST(owners)
 {
     char *const fields[] = {ctx.facts.platform, ctx.facts.name, ctx.facts.vendor, ctx.facts.driver};
@@ -211,7 +213,8 @@ START_TEST(odd_notes)
     }
     char text[CLATTN__NOTE_SIZE + 1];
     for (int size = 500; size < 520; size++) { /* a line of up to 511 characters */
-        snprintf(text, sizeof text, HEAD "engine e\nfault f\ndetails %0*d\nproblem \ndate 2026-11-26\n", size, 0);
+        snprintf(text, sizeof text, HEAD "engine e\nfault f\ndetails %0*d\nproblem \ndate 2026-11-26\n", size,
+                 0);
         ck_assert(clattn__cache_write_note(cache, &key_a, text));
         ck_assert(find(&key_a) == (size < 512));
     }
@@ -269,7 +272,8 @@ END_TEST
 /* Only whole names of notes are looked at. */
 START_TEST(other_files)
 {
-    static const char *const names[] = {"README", ".note", "zz.note", "0102030000.note", "KEY.note.new00", "A.note"};
+    static const char *const names[] = {"README",          ".note",          "zz.note",
+                                        "0102030000.note", "KEY.note.new00", "A.note"};
     unsigned char bytes[] = "text";
     char path[512];
     clattn__quarantine_add(&ctx, &key_a, &failure);

@@ -1,14 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_quickstart.sh - ./quickstart among stand-ins for Debian's tools: what it installs, what it says to those who may
-# not, when it goes on, how it ends.
+# check_quickstart.sh - ./quickstart among stand-ins for Debian's tools: what it installs, what it says to
+# those who may not, when it goes on, how it ends.
 set -u
 tmp=$(mktemp -d) || exit 99
 trap 'rm -rf "$tmp"' EXIT
 . "$top_srcdir/tests/runtimes.sh"
 cd "$tmp" || exit 99
 
-# A clone that is built but for what make does, and a machine: files in $tmp/state are its facts, $tmp/calls what was called.
+# A clone that is built but for what make does, and a machine: files in $tmp/state are its facts, $tmp/calls
+# what was called.
 mkdir bin state build && cp "$top_srcdir/quickstart" . || exit 99
 stand_in() { # file, its text
     printf '#!/bin/sh\n%s\n' "$2" > "$1"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * check_ref.c - the oracle itself, against results worked out by hand, C's own float and predicates written in C.
+ * check_ref.c - the oracle itself, against results worked out by hand, C's own float and predicates written
+ * in C.
  *
- * It judges everything else, so nothing here uses the library: every bit pattern of the 16-bit types, rounding at every
- * tie, every normaliser of two and three keys, and the rule interpreter: masks over all pairs of a small grid, values
- * against libm, the error that it computes against f32 arithmetic. */
+ * It judges everything else, so nothing here uses the library: every bit pattern of the 16-bit types,
+ * rounding at every tie, every normaliser of two and three keys, and the rule interpreter: masks over all
+ * pairs of a small grid, values against libm, the error that it computes against f32 arithmetic. */
 #include "tests/ref.h"
 #include "tests/suite.h"
 
@@ -53,7 +54,8 @@ START_TEST(every_tie_goes_to_even)
     uint16_t last = type == REF_F16 ? 0x7bff : 0x7f7f, got;
     for (uint16_t bits = 0; bits < last; bits++) {
         uint16_t next = (uint16_t)(bits + 1);
-        double low = ref_widen(type, &bits, 0), high = ref_widen(type, &next, 0), middle = low + (high - low) / 2;
+        double low = ref_widen(type, &bits, 0), high = ref_widen(type, &next, 0),
+               middle = low + (high - low) / 2;
         ref_narrow(type, middle, &got, 0);
         ck_assert_msg(got == (bits & 1 ? next : bits), "tie above %04x went to %04x", bits, got);
         ref_narrow(type, nextafter(middle, -INFINITY), &got, 0);
@@ -104,8 +106,8 @@ static struct ref_tensor dense(const float *data, int64_t heads, int64_t tokens,
 static struct ref_problem small(const float *q, const float *k, const float *v, int64_t q_len, int64_t kv_len,
                                 int64_t dim, int64_t dim_v)
 {
-    struct ref_problem p = {.batch = 1, .heads = 1, .kv_heads = 1, .q_len = q_len, .kv_len = kv_len, .dim = dim,
-                            .dim_v = dim_v, .scale = 1.0};
+    struct ref_problem p = {.batch = 1, .heads = 1, .kv_heads = 1, .q_len = q_len, .kv_len = kv_len,
+                            .dim = dim, .dim_v = dim_v, .scale = 1.0};
     p.q = dense(q, 1, q_len, dim);
     p.k = dense(k, 1, kv_len, dim);
     p.v = dense(v, 1, kv_len, dim_v);
@@ -190,7 +192,8 @@ START_TEST(nan_and_infinity)
 }
 END_TEST
 
-/* Two entries, four heads on two kv heads, a layout with gaps: with zero scores a row is the mean of its values. */
+/* Two entries, four heads on two kv heads, a layout with gaps: with zero scores a row is the mean of its
+ * values. */
 START_TEST(heads_entries_and_strides)
 {
     enum { BATCH = 2, KV = 2, KEYS = 3, TOKEN = 5, HEAD = 100, ENTRY = 1000, OFFSET = 7 };
@@ -206,7 +209,8 @@ START_TEST(heads_entries_and_strides)
         for (int g = 0; g < KV; g++)
             for (int t = 0; t < KEYS; t++)
                 for (int d = 0; d < 2; d++)
-                    v[OFFSET + b * ENTRY + g * HEAD + t * TOKEN + d] = (float)(1000 * b + 100 * g + 10 * t + d);
+                    v[OFFSET + b * ENTRY + g * HEAD + t * TOKEN + d] =
+                        (float)(1000 * b + 100 * g + 10 * t + d);
     for (int b = 0; b < BATCH; b++)
         for (int h = 0; h < 4; h++) {
             ref_row(&p, b, h, 1, NULL, o, &lse);
@@ -226,7 +230,8 @@ START_TEST(packed_lengths)
     p.batch = 3;
     p.q_offsets = q_offsets;
     p.k_offsets = k_offsets;
-    ck_assert(ref_q_len(&p, 0) == 1 && ref_q_len(&p, 1) == 0 && ref_k_len(&p, 1) == 0 && ref_k_len(&p, 2) == 3);
+    ck_assert(ref_q_len(&p, 0) == 1 && ref_q_len(&p, 1) == 0 && ref_k_len(&p, 1) == 0 &&
+              ref_k_len(&p, 2) == 3);
     ref_row(&p, 0, 0, 0, NULL, &o, &lse);
     near(o, 2);
     ref_row(&p, 2, 0, 1, NULL, &o, &lse);
@@ -328,8 +333,8 @@ START_TEST(masks_mean_what_they_say)
                 struct world x = {q, k, b, 3 - b, b / 2, 9 - b, 8 + b, 3, 4, len, table};
                 struct ref_point at = {q, k, b, x.h, x.g, x.q_len, x.k_len};
                 bool expected = rule->holds(&x);
-                ck_assert_msg(ref_visible(&mask, &at) == expected, "'%s' at q=%d k=%d b=%d is not %d", rule->text, q, k,
-                              b, expected);
+                ck_assert_msg(ref_visible(&mask, &at) == expected, "'%s' at q=%d k=%d b=%d is not %d",
+                              rule->text, q, k, b, expected);
                 shown += expected;
                 hidden += !expected;
             }
@@ -415,7 +420,8 @@ static const struct {
 START_TEST(values_by_hand)
 {
     double got = value_of(values[_i].text, SCORE);
-    ck_assert_msg(got == values[_i].value, "'%s' is %.17g, not %.17g", values[_i].text, got, values[_i].value);
+    ck_assert_msg(got == values[_i].value, "'%s' is %.17g, not %.17g", values[_i].text, got,
+                  values[_i].value);
 }
 END_TEST
 
@@ -436,8 +442,9 @@ START_TEST(division_and_remainder)
         double down = ref_score(&rules, &somewhere, 0);
         rules.score = "x % y";
         double rest = ref_score(&rules, &somewhere, 0);
-        ck_assert_msg(down == (double)table[i][2] && rest == (double)table[i][3], "%lld by %lld gave %g, rest %g",
-                      (long long)table[i][0], (long long)table[i][1], down, rest);
+        ck_assert_msg(down == (double)table[i][2] && rest == (double)table[i][3],
+                      "%lld by %lld gave %g, rest %g", (long long)table[i][0], (long long)table[i][1], down,
+                      rest);
     }
 }
 END_TEST
@@ -470,8 +477,9 @@ START_TEST(not_a_number_goes_through)
 {
     static const char *const texts[] = {"score", "-score", "score + 1", "min(score, 2)", "min(2, score)",
                                         "max(score, 2)",
-                                        "max(2, score)", "abs(score)", "relu(score)", "exp(score)", "softplus(score)",
-                                        "sigmoid(score)", "tanh(score)", "score < 1 ? 1 : score", "0 * score"};
+                                        "max(2, score)", "abs(score)", "relu(score)", "exp(score)",
+                                        "softplus(score)", "sigmoid(score)", "tanh(score)",
+                                        "score < 1 ? 1 : score", "0 * score"};
     for (size_t i = 0; i < LEN(texts); i++)
         ck_assert_msg(isnan(value_of(texts[i], NAN)), "'%s'", texts[i]);
     ck_assert(value_of("score != score ? 1 : 0", NAN) == 1 && value_of("!(score >= 0) ? 1 : 0", NAN) == 1);
@@ -490,7 +498,8 @@ static struct ref_number bounded(const char *text, double score, double error)
 START_TEST(errors_by_hand)
 {
     const double u = 0x1p-24, e = 1e-4;
-    ck_assert(bounded("", 3, e).error == e && bounded("score", 3, e).error == e && bounded("-score", 3, 0).error == 0);
+    ck_assert(bounded("", 3, e).error == e && bounded("score", 3, e).error == e &&
+              bounded("-score", 3, 0).error == 0);
     near(bounded("score + 1", 3, e).error / e, (e + 4 * u + 0x1p-126) / e);
     near(bounded("2 * score", 3, e).error / e, (2 * e + 6 * u) / e);
     near(bounded("score * score", 3, e).error / e, (6 * e + e * e + 9 * u) / e);
@@ -500,8 +509,10 @@ START_TEST(errors_by_hand)
     ck_assert(bounded("k - q", 3, e).error == 0 && bounded("16777217 + 0 * q", 3, e).error > 0);
     /* what rounding decides */
     ck_assert(bounded("floor(score)", 3.5, e).error == 0 && bounded("floor(score)", 3, e).error == INFINITY);
-    ck_assert(bounded("score > 3 ? 2.0 : 1.0", 3, e).error == 1 && bounded("score > 3 ? 2.0 : 1.0", 2, e).error == 0);
-    ck_assert(bounded("score > 3 ? 1.5 : 1.5", 3, e).error == 0 && bounded("f[floor(score)]", 1, e).error == INFINITY);
+    ck_assert(bounded("score > 3 ? 2.0 : 1.0", 3, e).error == 1 &&
+              bounded("score > 3 ? 2.0 : 1.0", 2, e).error == 0);
+    ck_assert(bounded("score > 3 ? 1.5 : 1.5", 3, e).error == 0 &&
+              bounded("f[floor(score)]", 1, e).error == INFINITY);
     ck_assert(bounded("log(score)", 0, e).error == INFINITY && bounded("1 / score", 0, e).error == INFINITY);
     ck_assert(bounded("sqrt(score)", -1, 0).error == 0 && bounded("float(k)", 3, 0).error == 0);
     /* rounding to nearest of what needs none */
@@ -524,7 +535,8 @@ static bool is(struct ref_number x, double value)
     return x.error == 0 && (x.value == value || (isnan(x.value) && isnan(value)));
 }
 
-/* The ends of f32 in double, where an overflow leaves nothing known, and on a device, where it is an infinity. */
+/* The ends of f32 in double, where an overflow leaves nothing known, and on a device, where it is an
+ * infinity. */
 START_TEST(errors_at_the_ends)
 {
     const double e = 1e-4, u = 0x1p-24, tiny = 0x1p-126, large = 0x1.fffffep127;
@@ -538,7 +550,8 @@ START_TEST(errors_at_the_ends)
               on_device("score * 2", large / 1.99999999, 0).error == INFINITY);
     ck_assert(is(on_device("score * exp(1000)", e, e / 2), INFINITY) &&
               on_device("score * exp(1000)", e, e).error == INFINITY);
-    ck_assert(is(on_device("score * exp(1000)", 0, 0), NAN) && is(on_device("score + exp(1000)", -INFINITY, 0), NAN));
+    ck_assert(is(on_device("score * exp(1000)", 0, 0), NAN) &&
+              is(on_device("score + exp(1000)", -INFINITY, 0), NAN));
     ck_assert(is(on_device("sqrt(score)", -1, e), NAN) && on_device("sqrt(score)", 0, e).error == INFINITY);
     /* nothing known stays so in what is bounded */
     ck_assert(bounded("tanh(score)", 0, INFINITY).error == INFINITY &&
@@ -546,7 +559,8 @@ START_TEST(errors_at_the_ends)
     /* quotients */
     ck_assert(is(bounded("score / 0", 3, 0), INFINITY) && is(bounded("score / 0", -3, e), -INFINITY));
     ck_assert(is(bounded("score / 0", 0, 0), NAN) && bounded("score / 0", 0, e).error == INFINITY);
-    ck_assert(bounded("3 / score", e, e).error == INFINITY && bounded("3 / score", 1e-42, 0).error == INFINITY);
+    ck_assert(bounded("3 / score", e, e).error == INFINITY &&
+              bounded("3 / score", 1e-42, 0).error == INFINITY);
     ck_assert(is(bounded("score / 3", INFINITY, 0), INFINITY) &&
               bounded("score / 1e38", INFINITY, 0).error == INFINITY);
     near(bounded("score / 1e38", 3, 0).error / tiny, 3 + 1 + 18 * u / (double)1e38f / tiny);
@@ -556,7 +570,8 @@ START_TEST(errors_at_the_ends)
 }
 END_TEST
 
-/* f32 arithmetic itself, over many scores that are off, stays inside, and the bound is not a hundred times too wide. */
+/* f32 arithmetic itself, over many scores that are off, stays inside, and the bound is not a hundred times
+ * too wide. */
 START_TEST(errors_hold)
 {
     double largest = 0;
@@ -674,9 +689,10 @@ START_TEST(unreadable_texts_abort)
 {
     static const char *const texts[] = {"score +", "1 < 2 < 3 ? 1 : 2", "causal ? 1 : 2", "k <= q", "1 + true",
                                         "1 & 2 ? 1 : 2",
-                                        "1 ? 2 : 3", ".5", "1.5e", "2x", "1 % 2.0", "1.0 // 2", "f[score]", "f[0, 0]",
-                                        "hf[0]", "(1", "1)", "min(1)", "exp(1, 2)", "1 < !true ? 1 : 2", "true ? 1",
-                                        "3000000000", "!(1) ? 1 : 2", "-true", "true == true ? 1 : 2", "1 = 1 ? 1 : 2",
+                                        "1 ? 2 : 3", ".5", "1.5e", "2x", "1 % 2.0", "1.0 // 2", "f[score]",
+                                        "f[0, 0]", "hf[0]", "(1", "1)", "min(1)", "exp(1, 2)",
+                                        "1 < !true ? 1 : 2", "true ? 1", "3000000000", "!(1) ? 1 : 2",
+                                        "-true", "true == true ? 1 : 2", "1 = 1 ? 1 : 2",
                                         "true && true ? 1 : 2", "nothing", "true ? 1 : false", "abs(true)"};
     for (size_t i = 0; i < LEN(texts); i++) {
         pid_t child = fork();

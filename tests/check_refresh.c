@@ -247,7 +247,8 @@ START_TEST(at_32_short_sequences)
         ck_assert_int_eq(clattn_refresh_step(&r, &state, 1, &length, &start, &age, &take), CLATTN_OK);
         ck_assert_int_eq(clattn_refresh_describe(&state, &select, length, &report), CLATTN_OK);
         if (length < 1000)
-            ck_assert(start == CLATTN_REUSE && age == 0 && take == 0 && report.age == 0 && report.uncovered == 0);
+            ck_assert(start == CLATTN_REUSE && age == 0 && take == 0 && report.age == 0 &&
+                      report.uncovered == 0);
         else if (length == 1000)
             ck_assert(start == 0 && age == 0 && take == (_i ? CLATTN_TAKE_AFTER : 0));
         else
@@ -483,7 +484,8 @@ static void take_last_row(clattn_attention *a)
 }
 
 /* A trial's attention, by an engine whose sums do not depend on what is left out. */
-static void attend(const struct select_trial *t, const clattn_select_io *from, const int32_t *ages, bool pruned, float *o)
+static void attend(const struct select_trial *t, const clattn_select_io *from, const int32_t *ages,
+                   bool pruned, float *o)
 {
     clattn_plan *plan;
     clattn_attention a = t->a;
@@ -507,7 +509,8 @@ static void attend(const struct select_trial *t, const clattn_select_io *from, c
     }
     ck_assert_int_eq(clattn_plan_create(&plan, select_ctx, &a), CLATTN_OK);
     ck_assert_int_eq(clattn_enqueue_forward(plan, select_queue, &io, 0, NULL, NULL), CLATTN_OK);
-    ck_assert_int_eq(clEnqueueReadBuffer(select_queue, io.o, CL_TRUE, 0, bytes, o, 0, NULL, NULL), CL_SUCCESS);
+    ck_assert_int_eq(clEnqueueReadBuffer(select_queue, io.o, CL_TRUE, 0, bytes, o, 0, NULL, NULL),
+                     CL_SUCCESS);
     clReleaseMemObject(io.o);
     if (io.arrays[0])
         clReleaseMemObject(io.arrays[0]);
@@ -711,12 +714,13 @@ START_TEST(wrong_copies)
 }
 END_TEST
 
-/* A list of the last eight queries is that of the block of a prefill that they are, and what the last one alone reads by it is what
- * it read among them. */
+/* A list of the last eight queries is that of the block of a prefill that they are, and what the last one
+ * alone reads by it is what it read among them. */
 START_TEST(query_history)
 {
     enum { N = 8, KEYS = 200, HEADS = 4, DIM = 3 };
-    struct select_trial all = select_trial_new(HEADS, 2, KEYS, KEYS, DIM), last = select_trial_new(HEADS, 2, N, KEYS, DIM);
+    struct select_trial all = select_trial_new(HEADS, 2, KEYS, KEYS, DIM),
+                        last = select_trial_new(HEADS, 2, N, KEYS, DIM);
     struct select_session session;
     float of_eight[HEADS * N * DIM], of_one[HEADS * DIM];
     draw_selection(&all, _i ? CLATTN_STAGED : CLATTN_TREE);
@@ -727,14 +731,16 @@ START_TEST(query_history)
     select_trial_fill(&last, false);
     memcpy(last.k, all.k, sizeof(float) * 2 * KEYS * DIM);
     for (int h = 0; h < HEADS; h++)
-        memcpy((float *)last.q + h * N * DIM, (float *)all.q + ((h + 1) * KEYS - N) * DIM, sizeof(float) * N * DIM);
+        memcpy((float *)last.q + h * N * DIM, (float *)all.q + ((h + 1) * KEYS - N) * DIM,
+               sizeof(float) * N * DIM);
     select_trial_check(&all, "prefill");
     ck_assert_int_eq(select_trial_open(&last, &session), CLATTN_OK);
     ck_assert_int_eq(select_trial_step(&last, &session), CLATTN_OK);
     const size_t blocks = (size_t)last.list.capacity, q_blocks = (size_t)all.list.q_blocks;
     for (size_t h = 0; h < HEADS; h++)
         ck_assert_mem_eq(last.lists + last.list.ids_at / 4 + h * blocks,
-                         all.lists + all.list.ids_at / 4 + ((h + 1) * q_blocks - 1) * blocks, sizeof(int32_t) * blocks);
+                         all.lists + all.list.ids_at / 4 + ((h + 1) * q_blocks - 1) * blocks,
+                         sizeof(int32_t) * blocks);
     attend(&last, &session.io, NULL, true, of_eight);
     take_last_row(&last.a);
     attend(&last, &session.io, NULL, true, of_one);

@@ -1,9 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_remembered.sh - an engine that fails in one process is passed over by the next one without a build, until it is forgotten.
+# check_remembered.sh - an engine that fails in one process is passed over by the next one without a build,
+# until it is forgotten.
 #
-# PoCL in the guise of an NVIDIA GPU (FAULT_GUISE, tests/fault/faultlayer.c) refuses the matrix engines' kernels; other texts in
-# CLATTN_KERNEL_DIR make one that gives wrong numbers, and one that cannot be launched.
+# PoCL in the guise of an NVIDIA GPU (FAULT_GUISE, tests/fault/faultlayer.c) refuses the matrix engines'
+# kernels; other texts in CLATTN_KERNEL_DIR make one that gives wrong numbers, and one that cannot be
+# launched.
 set -u
 . "$top_srcdir/tests/runtimes.sh"
 use_runtime pocl || { echo "skipped: PoCL ($why)"; exit 77; }

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_run.sh - `clattn run' on the real attention in tests/data, o and lse against the stored results (check_data.c does
-# the same through the API, for every case on every engine).  The last one's lists have room for all keys.
+# check_run.sh - `clattn run' on the real attention in tests/data, o and lse against the stored results
+# (check_data.c does the same through the API, for every case on every engine).  The last one's lists have
+# room for all keys.
 set -u
 clattn=$top_builddir/clattn
 data=$top_srcdir/tests/data

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_rusticl.sh - the portable engine and the merge on Mesa's rusticl (llvmpipe): a sweep of random problems, then chosen
-# ones, against the double reference.  A third compiler, with 32 KiB of local memory.  CLATTN names the program.
+# check_rusticl.sh - the portable engine and the merge on Mesa's rusticl (llvmpipe): a sweep of random
+# problems, then chosen ones, against the double reference.  A third compiler, with 32 KiB of local memory.
+# CLATTN names the program.
 set -eu
 
 here=${top_builddir:-$(pwd)} # absolute, from tests/local.mk

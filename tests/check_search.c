@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * check_search.c - TREE and STAGED by a tile of the matrix engines, here the plain one, whose sums are those of the oracle: list for
- * list.  On a matrix unit check_selectors runs its own.
+ * check_search.c - TREE and STAGED by a tile of the matrix engines, here the plain one, whose sums are those
+ * of the oracle: list for list.  On a matrix unit check_selectors runs its own.
  *
- * A kernel is compiled for each method, storage, head size, number of rows and mask: cases differ in the rest as much as they like. */
+ * A kernel is compiled for each method, storage, head size, number of rows and mask: cases differ in the rest
+ * as much as they like. */
 #include "select/select.h"
 #include "tests/select_trial.h"
 #include "tests/suite.h"
@@ -64,7 +65,10 @@ START_TEST(rows_of_all_numbers)
 {
     static const struct {
         int32_t block_q, stride_q, scope;
-    } rows[] = {{64, 1, CLATTN_SCOPE_HEAD}, {64, 1, CLATTN_SCOPE_GROUP}, {24, 1, CLATTN_SCOPE_HEAD}, {8, 1, CLATTN_SCOPE_ALL},
+    } rows[] = {{64, 1, CLATTN_SCOPE_HEAD},
+                {64, 1, CLATTN_SCOPE_GROUP},
+                {24, 1, CLATTN_SCOPE_HEAD},
+                {8, 1, CLATTN_SCOPE_ALL},
                 {1, 1, CLATTN_SCOPE_HEAD}};
     for (int n = 0; n < 4; n++) {
         char what[80];
@@ -72,8 +76,8 @@ START_TEST(rows_of_all_numbers)
         t.s.block_q = rows[_i].block_q;
         t.s.stride_q = rows[_i].stride_q;
         t.s.scope = rows[_i].scope;
-        snprintf(what, sizeof what, "%d rows, scope %d, method %d", (int)(t.s.block_q / t.s.stride_q), (int)t.s.scope,
-                 (int)searches[n % 2]);
+        snprintf(what, sizeof what, "%d rows, scope %d, method %d", (int)(t.s.block_q / t.s.stride_q),
+                 (int)t.s.scope, (int)searches[n % 2]);
         select_trial_once(&t, n > 1, what);
     }
 }
@@ -89,15 +93,16 @@ START_TEST(head_sizes)
 }
 END_TEST
 
-/* One team, where groups of more are not possible; the plain kernels in groups as small.  Of these numbers those that are one to sixteen
- * teams of the device's tile. */
+/* One team, where groups of more are not possible; the plain kernels in groups as small.  Of these numbers
+ * those that are one to sixteen teams of the device's tile. */
 static const int group_items[] = {1, 16, 32, 64};
 
 START_TEST(teams)
 {
     const struct clattn__team *team = clattn__team_of(select_ctx->facts.matrix_unit);
     if (group_items[_i] < team->items || group_items[_i] > 16 * team->items) {
-        printf("# left out: groups of %d items; a team has %d (%s)\n", group_items[_i], (int)team->items, team->products);
+        printf("# left out: groups of %d items; a team has %d (%s)\n", group_items[_i], (int)team->items,
+               team->products);
         return;
     }
     pretend_groups(group_items[_i]);
@@ -176,7 +181,8 @@ END_TEST
 
 START_TEST(masks)
 {
-    static const char *const texts[] = {"k // 16 == q // 16 | k % 50 == 7", "k <= q & (k + h) // 20 % 3 != 0", "k < 100 | k <= q"};
+    static const char *const texts[] = {"k // 16 == q // 16 | k % 50 == 7", "k <= q & (k + h) // 20 % 3 != 0",
+                                        "k < 100 | k <= q"};
     for (int n = 0; n < 8; n++) {
         struct select_trial t = by_tile(searches[n % 2], 40, 300, 20);
         select_trial_mask(&t, texts[_i], CLATTN_BOTTOM_RIGHT);
@@ -222,7 +228,8 @@ START_TEST(choice)
     static const struct {
         uint32_t flags;
         const char *words;
-    } rows[] = {{0, "one by one: no matrix unit"}, {CLATTN_PLAIN_SEARCH, "one by one: the plain search is asked for"},
+    } rows[] = {{0, "one by one: no matrix unit"},
+                {CLATTN_PLAIN_SEARCH, "one by one: the plain search is asked for"},
                 {CLATTN_MATRIX_SEARCH, "the matrix engine's loops with plain products"}};
     for (size_t n = 0; n < CLATTN__LEN(rows); n++) {
         char text[4000];
@@ -238,7 +245,8 @@ START_TEST(choice)
 }
 END_TEST
 
-/* Of the papers' presets on a GPU with 48 KiB of local memory: rows, teams, keys of a team, where the nodes lie. */
+/* Of the papers' presets on a GPU with 48 KiB of local memory: rows, teams, keys of a team, where the nodes
+ * lie. */
 START_TEST(shapes_of_presets)
 {
     static const struct {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_second.sh - a second process that creates the same plan pays no compilation: on PoCL by the driver's cache,
-# which ours stays out of the way of; on Intel's runtime, if it is here, by ours.
+# check_second.sh - a second process that creates the same plan pays no compilation: on PoCL by the driver's
+# cache, which ours stays out of the way of; on Intel's runtime, if it is here, by ours.
 set -u
 . "$top_srcdir/tests/runtimes.sh"
 clattn=$top_builddir/clattn

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * check_select.c - selections: each mistake its own status and sentence, and the shape of the list that one writes. */
+ * check_select.c - selections: each mistake its own status and sentence, and the shape of the list that one
+ * writes. */
 #include "tests/suite.h"
 
 #include <check.h>
@@ -161,7 +162,8 @@ START_TEST(every_method_has_a_list)
 }
 END_TEST
 
-/* Without positions there may be a list, but no window; with as many queries as keys a corner does not matter. */
+/* Without positions there may be a list, but no window; with as many queries as keys a corner does not
+ * matter. */
 START_TEST(windows_need_positions)
 {
     clattn_attention a = problem();
@@ -244,7 +246,8 @@ START_TEST(words_of_selections)
             clattn_select s = CLATTN_SELECT_INIT;
             clattn_attention a = CLATTN_ATTENTION_INIT;
             snprintf(text, sizeof text, "%s:%s", problem_text, words[i][which]);
-            ck_assert_msg(clattn_select_parse(&s, &a, text, message, sizeof message) == CLATTN_OK, "%s: %s", text, message);
+            ck_assert_msg(clattn_select_parse(&s, &a, text, message, sizeof message) == CLATTN_OK, "%s: %s",
+                          text, message);
             ck_assert_int_eq(clattn_select_print(&s, text, sizeof text), CLATTN_OK);
             ck_assert_str_eq(text, words[i][0]);
             ck_assert_int_eq(a.kv_len, 100000);
@@ -271,7 +274,8 @@ START_TEST(words_refused)
         clattn_attention a = CLATTN_ATTENTION_INIT;
         snprintf(text, sizeof text, "%s%s", problem_text, wrong[i].words);
         ck_assert_int_ne(clattn_select_parse(&s, &a, text, message, sizeof message), CLATTN_OK);
-        ck_assert_msg(strstr(message, wrong[i].says) != NULL, "%s: '%s' is not in: %s", text, wrong[i].says, message);
+        ck_assert_msg(strstr(message, wrong[i].says) != NULL, "%s: '%s' is not in: %s", text, wrong[i].says,
+                      message);
     }
 }
 END_TEST

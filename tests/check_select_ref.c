@@ -199,7 +199,8 @@ START_TEST(sampled_rows)
 }
 END_TEST
 
-/* Rows 1 2 -6 5 and 4, a block of four and one of one, by twos: means 1.5 and -0.5, then 4 alone; keys 7 and -8. */
+/* Rows 1 2 -6 5 and 4, a block of four and one of one, by twos: means 1.5 and -0.5, then 4 alone; keys 7 and
+ * -8. */
 START_TEST(means_of_rows)
 {
     struct ref_problem p = problem(1, 1, 1, 5, 2, 1, true);
@@ -216,7 +217,8 @@ START_TEST(means_of_rows)
         ref_block_scores(&p, &s, 0, 0, 1, blocks, scores);
         ck_assert(scores[0] == 28 && scores[1] == -32);
     }
-    s.stride_q = 3; /* -1 stands where -6 does; of a block without a full stride all: 4 and, of two rows, 4.5 */
+    s.stride_q = 3; /* -1 stands where -6 does; of a block without a full stride all: 4 and, of two rows,
+                       4.5 */
     ref_block_scores(&p, &s, 0, 0, 0, blocks, scores);
     ck_assert_double_eq_tol(scores[0], -7, 1e-5);
     p.q_len = 6;
@@ -321,15 +323,18 @@ START_TEST(budgets_by_hand)
 }
 END_TEST
 
-/* Whole numbers next to the exponential, never 0; what is no number weighs least, equal to the best as it does. */
+/* Whole numbers next to the exponential, never 0; what is no number weighs least, equal to the best as it
+ * does. */
 START_TEST(block_masses)
 {
     struct ref_problem p = problem(1, 1, 1, 1, 1, 1, true);
     p.scale = 0.125;
     ck_assert(ref_block_mass(&p, 3, 3) == 1 << 30 && ref_block_mass(&p, NAN, NAN) == 1 << 30);
-    ck_assert(ref_block_mass(&p, 3, NAN) == 1 && ref_block_mass(&p, 3, -INFINITY) == 1 && ref_block_mass(&p, INFINITY, 3) == 1);
+    ck_assert(ref_block_mass(&p, 3, NAN) == 1 && ref_block_mass(&p, 3, -INFINITY) == 1 &&
+              ref_block_mass(&p, INFINITY, 3) == 1);
     for (int n = 0; n < 20000; n++) {
-        const double score = 5 - (double)below(1 << 20) / 4096, wanted = ldexp(exp(p.scale * (score - 5)), 30);
+        const double score = 5 - (double)below(1 << 20) / 4096,
+                     wanted = ldexp(exp(p.scale * (score - 5)), 30);
         const double got = (double)ref_block_mass(&p, 5, score);
         ck_assert_msg(fabs(got - wanted) <= 2 + 2e-5 * wanted, "%g: %g is not %g", score, got, wanted);
     }
@@ -918,8 +923,8 @@ START_TEST(no_method_beats_the_best)
 }
 END_TEST
 
-/* Keys that are others but for the last bits: where an arithmetic makes another list, the oracle has called a decision close, and without
- * such keys it seldom does. */
+/* Keys that are others but for the last bits: where an arithmetic makes another list, the oracle has called a
+ * decision close, and without such keys it seldom does. */
 START_TEST(close_decisions_are_counted)
 {
     int differ = 0, far = 0;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * check_selectors.c - selections on a device against the oracle, list for list; named after the acceptance tests of the
- * specification.
+ * check_selectors.c - selections on a device against the oracle, list for list; named after the acceptance
+ * tests of the specification.
  *
- * Every kernel takes a second to compile and none to run: cases differ in what is an argument (lengths, blocks, budgets,
- * near keys, representatives) as much as they like, and in the rest only where that is the point. */
+ * Every kernel takes a second to compile and none to run: cases differ in what is an argument (lengths,
+ * blocks, budgets, near keys, representatives) as much as they like, and in the rest only where that is the
+ * point. */
 #include "select/select.h"
 #include "tests/select_trial.h"
 #include "tests/suite.h"
@@ -18,7 +19,8 @@
 
 #define LEN(array) ((int)CLATTN__LEN(array))
 
-static const int32_t methods[] = {CLATTN_EXTERNAL_SCORE, CLATTN_TREE, CLATTN_STAGED, CLATTN_MINMAX, CLATTN_POOL_MEAN};
+static const int32_t methods[] = {CLATTN_EXTERNAL_SCORE, CLATTN_TREE, CLATTN_STAGED, CLATTN_MINMAX,
+                                  CLATTN_POOL_MEAN};
 static const int32_t searches[] = {CLATTN_TREE, CLATTN_STAGED};
 
 /* ---- AT-17: given keys ---- */
@@ -92,7 +94,8 @@ START_TEST(at_03_at_04_groups)
 {
     pretend_groups(16);
     for (int n = 0; n < 20; n++) {
-        struct select_trial t = select_trial_new(4, 2, 20, 1 + select_below(400), n / 2 % 2 ? 20 : 3); /* 20: loads by fours */
+        /* 20: loads by fours */
+        struct select_trial t = select_trial_new(4, 2, 20, 1 + select_below(400), n / 2 % 2 ? 20 : 3);
         draw_selection(&t, searches[n / 2 % 2]);
         select_trial_once(&t, n % 2, "16 items");
     }
@@ -206,7 +209,8 @@ END_TEST
 START_TEST(at_15_scopes)
 {
     for (int32_t scope = CLATTN_SCOPE_HEAD; scope <= CLATTN_SCOPE_ALL; scope++)
-        for (int n = 0; n < 4; n++) { /* groups of 1, 4 and 8 heads, of which sets of rows have as many vectors */
+        for (int n = 0; n < 4; n++) { /* groups of 1, 4 and 8 heads, of which sets of rows have as many
+                                         vectors */
             struct select_trial t = select_trial_new(8, n < 2 ? 2 : scope ? 8 : 1, 17, 150, 3);
             draw_selection(&t, n % 2 ? CLATTN_STAGED : CLATTN_TREE);
             t.s.scope = scope;
@@ -231,7 +235,8 @@ END_TEST
 /* Masks with holes, of both sides, that differ from head to head, without positions. */
 START_TEST(at_19_masks)
 {
-    static const char *const masks[] = {"k // 16 == q // 16 | k % 50 == 7", "k <= q & (k + h) // 20 % 3 != 0"};
+    static const char *const masks[] = {"k // 16 == q // 16 | k % 50 == 7",
+                                        "k <= q & (k + h) // 20 % 3 != 0"};
     for (int n = 0; n < 6; n++) {
         struct select_trial t = select_trial_new(4, 2, 40, 300, 3);
         select_trial_mask(&t, masks[_i], CLATTN_BOTTOM_RIGHT);
@@ -263,7 +268,8 @@ START_TEST(at_20_given_lists)
         memcpy(t.given + t.list.ids_at / 4 + 10 * r, ids, sizeof ids);
     }
     ck_assert_int_eq(select_trial_run(&t), CLATTN_OK);
-    for (int r = 0; r < 6; r++) { /* rows of query block m see keys up to 275 + 16 m, but 299, that are not near */
+    for (int r = 0; r < 6; r++) { /* rows of query block m see keys up to 275 + 16 m, but 299, that are not
+                                     near */
         static const int32_t wanted[] = {2, 17, 65, 66};
         const int32_t *got = t.lists + t.list.ids_at / 4 + 10 * r, count = t.lists[t.list.counts_at / 4 + r];
         const int n = r == 5 ? 0 : r % 3 == 0 ? 2 : 4;
@@ -332,7 +338,8 @@ START_TEST(rope_lists)
 {
     for (int n = 0; n < 24; n++) {
         char what[80];
-        const int32_t rope = 1 + n % 3, method = rope == CLATTN_ROPE_INFLLM ? methods[2 + n / 3 % 2] : searches[n / 3 % 2];
+        const int32_t rope = 1 + n % 3,
+                      method = rope == CLATTN_ROPE_INFLLM ? methods[2 + n / 3 % 2] : searches[n / 3 % 2];
         struct select_trial t = select_trial_new(4, 2, 20 + n, 200 + select_below(200), 6);
         t.a.scale = n % 5 ? 0.0 : -1.0;
         draw_selection(&t, method);
@@ -359,8 +366,8 @@ START_TEST(rope_groups)
 END_TEST
 
 /* ---- means of rows ---- */
-/* Of every method that asks rows; strides that divide a block or leave a rest, a last block without a full one; what a mean makes of
- * the lists is no trifle. */
+/* Of every method that asks rows; strides that divide a block or leave a rest, a last block without a full
+ * one; what a mean makes of the lists is no trifle. */
 START_TEST(mean_rows)
 {
     int changed = 0;
@@ -426,7 +433,8 @@ START_TEST(at_32_short_entries)
         select_trial_fill(&t, false);
         select_trial_check(&t, "short entries");
         for (int64_t r = 0; r < 8 * t.list.scopes * t.list.q_blocks; r++)
-            ck_assert_int_eq(t.lists[t.list.counts_at / 4 + r], r / (t.list.scopes * t.list.q_blocks) < 4 ? 0 : 4);
+            ck_assert_int_eq(t.lists[t.list.counts_at / 4 + r],
+                             r / (t.list.scopes * t.list.q_blocks) < 4 ? 0 : 4);
         select_trial_free(&t);
     }
 }
@@ -498,9 +506,13 @@ START_TEST(misuses)
     MISUSES(MISUSE)
     clattn_select_io io = good_io();
     ck_assert_int_eq(clattn_enqueue_select(NULL, misused_queue, &io, 0, NULL, NULL), CLATTN_NULL_ARGUMENT);
-    ck_assert_int_eq(clattn_enqueue_select((clattn_select_plan *)select_ctx, misused_queue, &io, 0, NULL, NULL), CLATTN_BAD_HANDLE);
-    ck_assert_int_eq(clattn_enqueue_select(misused, misused_queue, NULL, 0, NULL, NULL), CLATTN_NULL_ARGUMENT);
-    ck_assert_int_eq(clattn_enqueue_bounds(misused, misused_queue, &io, 0, 1, 0, NULL, NULL), CLATTN_BAD_COUNT);
+    ck_assert_int_eq(
+        clattn_enqueue_select((clattn_select_plan *)select_ctx, misused_queue, &io, 0, NULL, NULL),
+        CLATTN_BAD_HANDLE);
+    ck_assert_int_eq(clattn_enqueue_select(misused, misused_queue, NULL, 0, NULL, NULL),
+                     CLATTN_NULL_ARGUMENT);
+    ck_assert_int_eq(clattn_enqueue_bounds(misused, misused_queue, &io, 0, 1, 0, NULL, NULL),
+                     CLATTN_BAD_COUNT);
     ck_assert_int_eq(clattn_select_workspace_size(misused, NULL), CLATTN_NULL_ARGUMENT);
     ck_assert_int_eq(clattn_select_plan_explain(misused, text, 20), CLATTN_BUFFER_TOO_SHORT);
     ck_assert_int_eq(clattn_select_plan_create(NULL, select_ctx, &t.s, &t.a), CLATTN_NULL_ARGUMENT);

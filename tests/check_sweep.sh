@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_sweep.sh - random problems against the double-precision reference, on the engine chosen and on the portable one.
+# check_sweep.sh - random problems against the double-precision reference, on the engine chosen and on the
+# portable one.
 set -eu
 . "$top_srcdir/tests/runtimes.sh"
 problems=24

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_tool.sh - the program from end to end: good calls end in 0, mistakes in 2 with one sentence that says what is wrong and
-# what would be right; what it writes for programs parses; its help and its pages name the same options.
+# check_tool.sh - the program from end to end: good calls end in 0, mistakes in 2 with one sentence that says
+# what is wrong and what would be right; what it writes for programs parses; its help and its pages name the
+# same options.
 set -u
 clattn=$top_builddir/clattn
 tmp=$(mktemp -d) || exit 99
@@ -84,7 +85,8 @@ expect 0 'quick  *attn:' bench --list
 expect 0 '^quick  .*  [1-5][05] s$' bench --list
 expect 0 "options --mask 'q - k < w'" bench --no-baseline --mask 'q - k < w' --corner tl --scalar w=3 $small
 
-# Lines of tuning that block: those for this device, with reason and file; a file that is not right counts for nothing.
+# Lines of tuning that block: those for this device, with reason and file; a file that is not right counts for
+# nothing.
 cat > "$tmp/tuning" << 'END'
 clattn-tuning 1
 block | * | * | f32 d64 * * | vector step=16 | 2026-11-26 it hung

@@ -1,14 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_tour.sh - doc/tour.md is what happens: its commands are run on PoCL, and their output compared with what
-# stands there.
+# check_tour.sh - doc/tour.md is what happens: its commands are run on PoCL, and their output compared with
+# what stands there.
 #
 #     make check TESTS=tests/check_tour.sh    compare
 #     sh tests/check_tour.sh --write          write the outputs anew (of build/, or of $top_builddir)
 #
-# A command is a line of four blanks and `$ '; what it prints, and how it ends where that is a mistake (status 2 and
-# more), follows in the same block.  All run in a folder like build/ beside the sources.  What differs from machine to
-# machine is in plain_words.
+# A command is a line of four blanks and `$ '; what it prints, and how it ends where that is a mistake (status
+# 2 and more), follows in the same block.  All run in a folder like build/ beside the sources.  What differs
+# from machine to machine is in plain_words.
 set -u
 top_srcdir=${top_srcdir:-$(cd "$(dirname "$0")/.." && pwd)}
 top_builddir=${top_builddir:-$top_srcdir/build}
@@ -20,8 +20,8 @@ use_runtime pocl || { echo "skipped: PoCL ($why)"; exit 77; }
 tmp=$(mktemp -d) || exit 99
 trap 'rm -rf "$tmp"' EXIT
 
-# A folder as the reader's: the program by its name, the library as if it were installed, no lines of tuning of other
-# days.  The folder's cc calls the build's compiler, which may be called cc too.
+# A folder as the reader's: the program by its name, the library as if it were installed, no lines of tuning
+# of other days.  The folder's cc calls the build's compiler, which may be called cc too.
 mkdir "$tmp/build" "$tmp/bin" && ln -s "$top_srcdir/tests" "$top_srcdir/doc" "$tmp" || exit 99
 printf '#!/bin/sh\nPATH="%s"\nexec %s "$@"\n' "$PATH" "${CC:-cc}" > "$tmp/bin/cc"
 chmod +x "$tmp/bin/cc"
@@ -64,9 +64,9 @@ again() {
     done < "$tour"
 }
 
-# What may differ in a block, and nothing else may: the state and the meters of the machine, its rate of bf16 pairs, its
-# driver's traps and quarantine (left out); names of devices, drivers and vendors; whether an engine fits and why, and what serves; dates; verdicts of
-# a comparison; units of bytes; numbers; widths.
+# What may differ in a block, and nothing else may: the state and the meters of the machine, its rate of bf16
+# pairs, its driver's traps and quarantine (left out); names of devices, drivers and vendors; whether an
+# engine fits and why, and what serves; dates; verdicts of a comparison; units of bytes; numbers; widths.
 plain_words() {
     sed -E -e '/^    \$ /b' -e '/^    /!b' \
         -e '/^ *(WARNING: |trap  |quarantined  |\/.*[.]note$)/d' -e 's/of bf16 pairs [0-9.]*, //' -e '/^ +([0-9.e+-]+ J, [0-9]+ W)?( at [0-9]+ MHz)?$/d' \

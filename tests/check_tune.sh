@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_tune.sh - clattn tune: what it finds is kept and taken by later plans; a candidate that hangs or ends its process costs that
-# candidate, is written down, and is never tried again.
+# check_tune.sh - clattn tune: what it finds is kept and taken by later plans; a candidate that hangs or ends
+# its process costs that candidate, is written down, and is never tried again.
 set -u
 . "$top_srcdir/tests/runtimes.sh"
 use_runtime pocl || { echo "skipped: PoCL ($why)"; exit 77; }

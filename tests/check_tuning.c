@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * check_tuning.c - lines of tuning: what the reader takes, which line serves a problem, and what becomes of a plan by them. */
+ * check_tuning.c - lines of tuning: what the reader takes, which line serves a problem, and what becomes of a
+ * plan by them. */
 #include "engine/engine.h"
 #include "tests/suite.h"
 #include "tool/workload.h"
@@ -16,7 +17,8 @@
 #define GOOD "tune | dev | 1.0 | f32 d64 prefill k2048 | vector rows=32 | 2026-11-26 gain=1.050 ms=3\n"
 
 static char root[64];
-static const char systems_path[] = SYSCONFDIR "/clattn/tuning"; /* a folder of the build's, as tests/local.mk says */
+/* a folder of the build's, as tests/local.mk says */
+static const char systems_path[] = SYSCONFDIR "/clattn/tuning";
 static clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT; /* of a device that is nowhere */
 
 static void set_up(void)
@@ -99,10 +101,11 @@ START_TEST(reader)
         char *text = strdup(texts[i].text);
         message[0] = 0;
         bool good = clattn__tuning_fill(table, &facts, text, CLATTN__LAYER_USER, message, sizeof message);
-        ck_assert_msg(good == !texts[i].message && (good || strstr(message, texts[i].message)), "'%s': %s", text,
-                      good ? "taken" : message);
+        ck_assert_msg(good == !texts[i].message && (good || strstr(message, texts[i].message)), "'%s': %s",
+                      text, good ? "taken" : message);
         ck_assert(good || !strncmp(message, "line ", 5));
-        clattn_status status = clattn_tuning_merge(text, NULL, merged, sizeof merged, message, sizeof message);
+        clattn_status status =
+            clattn_tuning_merge(text, NULL, merged, sizeof merged, message, sizeof message);
         ck_assert_int_eq(status, good ? CLATTN_OK : CLATTN_BAD_TUNING);
         clattn__tuning_free(table);
         free(text);
@@ -112,9 +115,11 @@ START_TEST(reader)
     for (int i = 0; i < 16385; i++)
         at += sprintf(at, "block | d%d | * | * * * * | vector | 2026-11-26\n", i);
     struct clattn__tuning *table = clattn__tuning_new();
-    ck_assert(!clattn__tuning_fill(table, &facts, lines, 0, message, sizeof message) && strstr(message, "line 16386: more than"));
+    ck_assert(!clattn__tuning_fill(table, &facts, lines, 0, message, sizeof message) &&
+              strstr(message, "line 16386: more than"));
     sprintf(lines, HEAD "block | d | * | * * * * | vector | 2026-11-26 %01000d\n", 0);
-    ck_assert(!clattn__tuning_fill(table, &facts, lines, 0, message, sizeof message) && strstr(message, "longer"));
+    ck_assert(!clattn__tuning_fill(table, &facts, lines, 0, message, sizeof message) &&
+              strstr(message, "longer"));
     clattn__tuning_free(table);
     free(lines);
 }
@@ -125,7 +130,8 @@ static clattn_attention problem_of(const char *text)
 {
     clattn_attention a = CLATTN_ATTENTION_INIT;
     char message[256];
-    ck_assert_msg(clattn_problem_parse(&a, text, message, sizeof message) == CLATTN_OK, "%s: %s", text, message);
+    ck_assert_msg(clattn_problem_parse(&a, text, message, sizeof message) == CLATTN_OK, "%s: %s", text,
+                  message);
     return a;
 }
 
@@ -141,7 +147,8 @@ START_TEST(classes)
         {"attn:f32:h32/8:q16:k100:d128", "f32 d128 few k128"},
         {"attn:f32:h32/8:q17:k100:d128", "f32 d128 few k128"}, /* 68 rows are no tile, 17 of a head are */
         {"attn:f32:h32/8:q65:k100:d128", "f32 d128 prefill k128"},
-        {"attn:f32:h1:q512:k100:d128", "f32 d128 narrow k128"},    /* 8 tiles of 64 rows for 2 compute units */
+        /* 8 tiles of 64 rows for 2 compute units */
+        {"attn:f32:h1:q512:k100:d128", "f32 d128 narrow k128"},
         {"attn:f32:h2:q512:k100:d128", "f32 d128 prefill k128"},
         {"attn:f32:h1:q0:k0:d8", "f32 d8 decode k64"},
     };
@@ -153,10 +160,12 @@ START_TEST(classes)
         ck_assert_str_eq(key, expected);
         char text[1024], message[256];
         snprintf(text, sizeof text, HEAD "tune | %s | vector | 2026-11-26 gain=1.000\n", key);
-        struct clattn__tuning *table = clattn__tuning_new(); /* what is printed is read, and holds for its problem */
+        struct clattn__tuning *table = clattn__tuning_new(); /* what is printed is read, and holds for its
+                                                                problem */
         struct clattn__problem_class class;
         struct clattn__entry entry;
-        ck_assert_msg(clattn__tuning_fill(table, &facts, text, 0, message, sizeof message), "%s: %s", text, message);
+        ck_assert_msg(clattn__tuning_fill(table, &facts, text, 0, message, sizeof message), "%s: %s", text,
+                      message);
         struct clattn__task task = {.batch = a.batch,
                                     .heads = a.heads,
                                     .kv_heads = a.kv_heads,
@@ -169,7 +178,8 @@ START_TEST(classes)
                                     .type_v = a.type_v,
                                     .type_o = a.type_o};
         clattn__problem_class_of(&facts, &task, &class);
-        ck_assert(clattn__tuning_find(table, &class, 0, &entry) && !clattn__tuning_find(table, &class, 1, &entry));
+        ck_assert(clattn__tuning_find(table, &class, 0, &entry) &&
+                  !clattn__tuning_find(table, &class, 1, &entry));
         clattn__tuning_free(table);
     }
     clattn_device_facts odd = facts;
@@ -186,7 +196,8 @@ END_TEST
 static void add(struct clattn__tuning *table, int layer, const char *text)
 {
     char message[256];
-    ck_assert_msg(clattn__tuning_fill(table, &facts, text, layer, message, sizeof message), "%s: %s", text, message);
+    ck_assert_msg(clattn__tuning_fill(table, &facts, text, layer, message, sizeof message), "%s: %s", text,
+                  message);
 }
 
 /* The settings of a class, best first, with '; ' between. */
@@ -194,8 +205,8 @@ static const char *served(const struct clattn__tuning *table, const char *proble
 {
     static char text[1024];
     clattn_attention a = problem_of(problem);
-    struct clattn__task task = {.batch = 1, .heads = a.heads, .kv_heads = a.kv_heads, .q_len = a.q_len, .kv_len = a.kv_len,
-                                .dim = (int32_t)a.dim, .dim_v = (int32_t)a.dim_v};
+    struct clattn__task task = {.batch = 1, .heads = a.heads, .kv_heads = a.kv_heads, .q_len = a.q_len,
+                                .kv_len = a.kv_len, .dim = (int32_t)a.dim, .dim_v = (int32_t)a.dim_v};
     struct clattn__problem_class class;
     struct clattn__entry entry;
     struct clattn__text out = clattn__text_into(text, sizeof text);
@@ -213,27 +224,33 @@ START_TEST(layers)
     struct clattn__tuning *table = clattn__tuning_new();
     ck_assert_str_eq(served(table, problem), "");
     ck_assert_str_eq(served(NULL, problem), "");
-    add(table, CLATTN__LAYER_USER, HEAD "tune | dev | 1.0 | f32 d64 prefill k2048 | vector rows=32 | 2026-11-26 gain=1.050\n"
-                                        "tune | dev | 1.0 | f32 d64 prefill k2048 | vector rows=16 | 2026-11-26 gain=1.040\n"
-                                        "tune | dev | 1.1 | f32 d64 prefill k2048 | vector rows=48 | 2026-11-26 gain=1.060\n"
-                                        "tune | dev | 1.0 | f16 d64 prefill k2048 | vector rows=48 | 2026-11-26 gain=1.060\n"
-                                        "tune | dev | 1.0 | f32 d64/32 prefill k2048 | vector rows=48 | 2026-11-26 gain=1.060\n"
-                                        "tune | de? | 1.0 | f32 d64 prefill k2048 | vector rows=48 | 2026-11-26 gain=1.060\n");
+    add(table, CLATTN__LAYER_USER,
+        HEAD "tune | dev | 1.0 | f32 d64 prefill k2048 | vector rows=32 | 2026-11-26 gain=1.050\n"
+             "tune | dev | 1.0 | f32 d64 prefill k2048 | vector rows=16 | 2026-11-26 gain=1.040\n"
+             "tune | dev | 1.1 | f32 d64 prefill k2048 | vector rows=48 | 2026-11-26 gain=1.060\n"
+             "tune | dev | 1.0 | f16 d64 prefill k2048 | vector rows=48 | 2026-11-26 gain=1.060\n"
+             "tune | dev | 1.0 | f32 d64/32 prefill k2048 | vector rows=48 | 2026-11-26 gain=1.060\n"
+             "tune | de? | 1.0 | f32 d64 prefill k2048 | vector rows=48 | 2026-11-26 gain=1.060\n");
     ck_assert_str_eq(served(table, problem), "vector rows=32; vector rows=16");
     add(table, CLATTN__LAYER_SYSTEM, HEAD "tune | * | * | * * * * | portable | 2026-11-26 gain=9.000\n");
-    add(table, CLATTN__LAYER_BUILT_IN, HEAD "tune | d*v | 1* | * d64 * k2048 | vector keys=64 | 2026-11-26 gain=9.000\n"
-                                            "tune | d*v | 1* | * d64 * * | vector keys=96 | 2026-11-26 gain=9.900\n");
-    ck_assert_str_eq(served(table, problem), "vector rows=32; vector rows=16; portable; vector keys=64; vector keys=96");
+    add(table, CLATTN__LAYER_BUILT_IN,
+        HEAD "tune | d*v | 1* | * d64 * k2048 | vector keys=64 | 2026-11-26 gain=9.000\n"
+             "tune | d*v | 1* | * d64 * * | vector keys=96 | 2026-11-26 gain=9.900\n");
+    ck_assert_str_eq(served(table, problem),
+                     "vector rows=32; vector rows=16; portable; vector keys=64; vector keys=96");
     ck_assert_str_eq(served(table, "attn:f32:h32:q2048:k100:d80"), "portable");
-    add(table, CLATTN__LAYER_ADDED, HEAD "tune | dev | 1.0 | f32 d64 prefill k2048 | vector | 2026-11-26 gain=1.000\n"
-                                         "tune | dev | 1.0 | f32 d64 * * | vector rows=64 | 2026-11-26 gain=3.000\n");
+    add(table, CLATTN__LAYER_ADDED,
+        HEAD "tune | dev | 1.0 | f32 d64 prefill k2048 | vector | 2026-11-26 gain=1.000\n"
+             "tune | dev | 1.0 | f32 d64 * * | vector rows=64 | 2026-11-26 gain=3.000\n");
     ck_assert_str_eq(
         served(table, problem),
         "vector; vector rows=64; vector rows=32; vector rows=16; portable; vector keys=64; vector keys=96");
     char message[256]; /* what is refused changes nothing */
-    ck_assert(!clattn__tuning_fill(table, &facts, HEAD GOOD "nonsense\n", CLATTN__LAYER_ADDED, message, sizeof message));
-    ck_assert_str_eq(served(table, "attn:f32:h32:q2048:k2048:d64"),
-                     "vector; vector rows=64; vector rows=32; vector rows=16; portable; vector keys=64; vector keys=96");
+    ck_assert(!clattn__tuning_fill(table, &facts, HEAD GOOD "nonsense\n", CLATTN__LAYER_ADDED, message,
+                                   sizeof message));
+    ck_assert_str_eq(
+        served(table, "attn:f32:h32:q2048:k2048:d64"),
+        "vector; vector rows=64; vector rows=32; vector rows=16; portable; vector keys=64; vector keys=96");
     clattn__tuning_free(table);
 }
 END_TEST
@@ -269,19 +286,23 @@ static const char *merge(const char *a, const char *b)
 
 START_TEST(merging)
 {
-    static const char a[] = HEAD "tune | dev | 2.0 | f32 d64 prefill k2048 | vector | 2026-11-26 gain=1.000\n# noise\n"
-                                 "tune | dev | 1.0 | f32 d64 prefill k2048 | vector rows=32 | 2026-11-25 gain=1.100\n";
-    static const char b[] = HEAD "tune | dev | 1.0 | f32 d64 prefill k2048 | vector rows=32 | 2026-11-26 gain=1.050\n\n"
-                                 "block | dev | 1.0 | * * * * | vector rows=32 | 2026-11-20 why\n";
-    static const char both[] = HEAD "block | dev | 1.0 | * * * * | vector rows=32 | 2026-11-20 why\n"
-                                    "tune | dev | 1.0 | f32 d64 prefill k2048 | vector rows=32 | 2026-11-26 gain=1.050\n"
-                                    "tune | dev | 2.0 | f32 d64 prefill k2048 | vector | 2026-11-26 gain=1.000\n";
+    static const char a[] =
+        HEAD "tune | dev | 2.0 | f32 d64 prefill k2048 | vector | 2026-11-26 gain=1.000\n# noise\n"
+             "tune | dev | 1.0 | f32 d64 prefill k2048 | vector rows=32 | 2026-11-25 gain=1.100\n";
+    static const char b[] =
+        HEAD "tune | dev | 1.0 | f32 d64 prefill k2048 | vector rows=32 | 2026-11-26 gain=1.050\n\n"
+             "block | dev | 1.0 | * * * * | vector rows=32 | 2026-11-20 why\n";
+    static const char both[] =
+        HEAD "block | dev | 1.0 | * * * * | vector rows=32 | 2026-11-20 why\n"
+             "tune | dev | 1.0 | f32 d64 prefill k2048 | vector rows=32 | 2026-11-26 gain=1.050\n"
+             "tune | dev | 2.0 | f32 d64 prefill k2048 | vector | 2026-11-26 gain=1.000\n";
     char message[256], small[40];
     ck_assert_str_eq(merge(a, b), both);
     ck_assert_str_eq(merge(b, a), both);
     ck_assert_str_eq(merge(merge(a, b), both), both);
     ck_assert_str_eq(merge(HEAD, NULL), HEAD);
-    ck_assert_int_eq(clattn_tuning_merge(a, "rubbish", small, sizeof small, message, sizeof message), CLATTN_BAD_TUNING);
+    ck_assert_int_eq(clattn_tuning_merge(a, "rubbish", small, sizeof small, message, sizeof message),
+                     CLATTN_BAD_TUNING);
     ck_assert_ptr_nonnull(strstr(message, ": line 1: "));
     ck_assert_int_eq(clattn_tuning_merge(a, b, small, sizeof small, NULL, 0), CLATTN_BUFFER_TOO_SHORT);
     ck_assert_int_eq(clattn_tuning_merge(NULL, b, small, sizeof small, NULL, 0), CLATTN_NULL_ARGUMENT);
@@ -298,7 +319,8 @@ START_TEST(cost)
     struct timespec begin, end;
     at += sprintf(at, HEAD);
     for (int i = 0; i < 4000; i++)
-        at += sprintf(at, "tune | dev | 1.0 | f32 d%d few k2048 | vector | 2026-11-26 gain=1.000\n", i % 576 + 1);
+        at += sprintf(at, "tune | dev | 1.0 | f32 d%d few k2048 | vector | 2026-11-26 gain=1.000\n",
+                      i % 576 + 1);
     add(table, 0, text);
     clock_gettime(CLOCK_MONOTONIC, &begin);
     for (int i = 0; i < 1000; i++)
@@ -347,7 +369,8 @@ static bool has_one_engine(clattn_context *ctx)
 }
 
 /* A text of one line for the problem's class on the context's device; word: tune or block. */
-static const char *line_for(clattn_context *ctx, const clattn_attention *a, const char *word, const char *setting, double gain)
+static const char *line_for(clattn_context *ctx, const clattn_attention *a, const char *word,
+                            const char *setting, double gain)
 {
     static char text[1024];
     char key[512];
@@ -358,7 +381,8 @@ static const char *line_for(clattn_context *ctx, const clattn_attention *a, cons
     return text;
 }
 
-static void add_line(clattn_context *ctx, const clattn_attention *a, const char *word, const char *setting, double gain)
+static void add_line(clattn_context *ctx, const clattn_attention *a, const char *word, const char *setting,
+                     double gain)
 {
     ck_assert_int_eq(clattn_context_add_tuning(ctx, line_for(ctx, a, word, setting, gain)), CLATTN_OK);
 }
@@ -410,7 +434,8 @@ START_TEST(plans)
     expect(explain(ctx, &a), "tuned by the program: portable rows=8");
     expect(explain(ctx, &a), "refuses portable rows=4 keys=16: a line of tuning blocks it");
     a.flags = CLATTN_STRICT; /* the device's best engine may be another */
-    ck_assert_int_eq(strstr(explain(ctx, &a), "tuned by") != NULL, strstr(untuned, "engine     portable") != NULL);
+    ck_assert_int_eq(strstr(explain(ctx, &a), "tuned by") != NULL,
+                     strstr(untuned, "engine     portable") != NULL);
     a.flags = 0;
     if (!has_one_engine(ctx)) {
         add_line(ctx, &a, "block", "portable", 1);
@@ -421,7 +446,8 @@ START_TEST(plans)
     a.engine[0] = 0;
     clattn_attention other = problem_of("attn:f32:h4:q300:k500:d41"); /* another class */
     ck_assert_ptr_null(strstr(explain(ctx, &other), "tuned by"));
-    ck_assert_int_eq(clattn_context_set_tuning(ctx, CLATTN_TUNING_ALL), CLATTN_OK); /* what was added is gone */
+    /* what was added is gone */
+    ck_assert_int_eq(clattn_context_set_tuning(ctx, CLATTN_TUNING_ALL), CLATTN_OK);
     ck_assert_ptr_null(strstr(explain(ctx, &a), "refuses portable"));
     ck_assert_int_eq(clattn_context_set_tuning(ctx, CLATTN_TUNING_USER), CLATTN_OK);
     ck_assert_int_eq(clattn_context_add_tuning(ctx, HEAD), CLATTN_BAD_FLAGS);
@@ -429,8 +455,8 @@ START_TEST(plans)
 }
 END_TEST
 
-/* What settings make of the kernels gives right numbers: sizes that no tile divides, whatever the engine that the
- * device chooses. */
+/* What settings make of the kernels gives right numbers: sizes that no tile divides, whatever the engine that
+ * the device chooses. */
 START_TEST(settings_are_right)
 {
     static const struct {
@@ -486,7 +512,8 @@ START_TEST(blocked_engine)
 }
 END_TEST
 
-/* The user's file: read once, and passed over if it is not right: rubbish, a zero in it, others may write it. */
+/* The user's file: read once, and passed over if it is not right: rubbish, a zero in it, others may write
+ * it. */
 START_TEST(users_file)
 {
     char path[128];
@@ -503,9 +530,11 @@ START_TEST(users_file)
         fwrite("", 1, round == 4, file);
         ck_assert(!fclose(file) && !chmod(path, round == 3 ? 0666 : 0600));
         setenv("CLATTN_TUNING", path, 1);
-        bool used = strstr(explain(ctx, &a), "tuned by the user's file: portable rows=8 keys=16, 1.250 times") != NULL;
+        bool used = strstr(explain(ctx, &a),
+                           "tuned by the user's file: portable rows=8 keys=16, 1.250 times") != NULL;
         ck_assert_int_eq(used, round < 2);
-        ck_assert_int_eq(clattn_context_set_tuning(ctx, CLATTN_TUNING_ADDED | CLATTN_TUNING_SYSTEM), CLATTN_OK);
+        ck_assert_int_eq(clattn_context_set_tuning(ctx, CLATTN_TUNING_ADDED | CLATTN_TUNING_SYSTEM),
+                         CLATTN_OK);
         ck_assert_ptr_null(strstr(explain(ctx, &a), "tuned by"));
         setenv("CLATTN_TUNING", "", 1);
         clattn_context_close(ctx);
@@ -598,7 +627,8 @@ START_TEST(systems_file)
 }
 END_TEST
 
-/* The lines that block on a device: of the user's file, then the system's, then built in; each with where it stands. */
+/* The lines that block on a device: of the user's file, then the system's, then built in; each with where it
+ * stands. */
 START_TEST(block_lines)
 {
     char path[128];
@@ -608,15 +638,20 @@ START_TEST(block_lines)
     write_text(path, HEAD "block | dev | 2.* | * * * * | vector | 2026-11-26 another driver\n" GOOD
                           "block | d* | 1.0 | f32 d64 * * | vector rows=32 | 2026-11-26 it hung\n"
                           "block | dev | * | * * * * | portable | 2026-11-25\n");
-    write_text(systems_path, HEAD "block | * | * | f16 * few k64 | blocked rows=64 | 2026-11-24  two blanks\n");
+    write_text(systems_path,
+               HEAD "block | * | * | f16 * few k64 | blocked rows=64 | 2026-11-24  two blanks\n");
     setenv("CLATTN_TUNING", path, 1);
     ck_assert_int_eq(clattn_tuning_block_describe(&facts, 0, &block), CLATTN_OK);
-    ck_assert(block.layer == CLATTN_TUNING_USER && !strcmp(block.file, path) && !strcmp(block.problems, "f32 d64 * *"));
-    ck_assert(!strcmp(block.setting, "vector rows=32") && !strcmp(block.date, "2026-11-26") && !strcmp(block.reason, "it hung"));
+    ck_assert(block.layer == CLATTN_TUNING_USER && !strcmp(block.file, path) &&
+              !strcmp(block.problems, "f32 d64 * *"));
+    ck_assert(!strcmp(block.setting, "vector rows=32") && !strcmp(block.date, "2026-11-26") &&
+              !strcmp(block.reason, "it hung"));
     ck_assert_int_eq(clattn_tuning_block_describe(&facts, 1, &block), CLATTN_OK);
-    ck_assert(!strcmp(block.setting, "portable") && !strcmp(block.date, "2026-11-25") && !strcmp(block.reason, ""));
+    ck_assert(!strcmp(block.setting, "portable") && !strcmp(block.date, "2026-11-25") &&
+              !strcmp(block.reason, ""));
     ck_assert_int_eq(clattn_tuning_block_describe(&facts, 2, &block), CLATTN_OK);
-    ck_assert(block.layer == CLATTN_TUNING_SYSTEM && !strcmp(block.file, systems_path) && !strcmp(block.reason, " two blanks"));
+    ck_assert(block.layer == CLATTN_TUNING_SYSTEM && !strcmp(block.file, systems_path) &&
+              !strcmp(block.reason, " two blanks"));
     ck_assert_int_eq(clattn_tuning_block_describe(&facts, 3, &block), CLATTN_BAD_COUNT);
     write_text(path, HEAD "block | dev | 1.0 | * * * * | vector | 2026-11-26 it hung\nrubbish\n");
     ck_assert_int_eq(clattn_tuning_block_describe(&facts, 0, &block), CLATTN_OK);
@@ -633,7 +668,8 @@ static void log_line(void *cookie, const char *line)
     *failures += strstr(line, "tuned engine portable failed") != NULL;
 }
 
-/* A line whose kernel is wrong here: found at its first launch whatever the flags, remembered, and the next one serves. */
+/* A line whose kernel is wrong here: found at its first launch whatever the flags, remembered, and the next
+ * one serves. */
 START_TEST(wrong_lines)
 {
     char folder[128], path[256], built[256];
@@ -642,7 +678,8 @@ START_TEST(wrong_lines)
     clattn_device_facts f;
     snprintf(folder, sizeof folder, "%s/kernels", root);
     snprintf(path, sizeof path, "%s/forward_portable.cl", folder);
-    snprintf(built, sizeof built, "%s/cl/flat/forward_portable.cl", getenv("top_builddir") ? getenv("top_builddir") : ".");
+    snprintf(built, sizeof built, "%s/cl/flat/forward_portable.cl",
+             getenv("top_builddir") ? getenv("top_builddir") : ".");
     ck_assert_int_eq(mkdir(folder, 0700), 0);
     char command[1024]; /* of tiles of 4 rows the products lose their sums */
     snprintf(command, sizeof command,
@@ -720,11 +757,15 @@ START_TEST(resolving)
     ck_assert_str_eq(text, again);
     ck_assert_int_eq(clattn_tuning_resolve(&facts, &a, "vector rows=32", text, sizeof text), CLATTN_OK);
     ck_assert_str_eq(text, "vector rows=32 keys=128 step=8 tiles=4 depth=2 splits=1");
-    ck_assert_int_eq(clattn_tuning_resolve(&facts, &a, "vector rows=64 step=16", text, sizeof text), CLATTN_ENGINE_REFUSED);
-    ck_assert_str_eq(text, "the forced engine refuses this problem or device: the registers do not hold the sums of rows x step");
-    ck_assert_int_eq(clattn_tuning_resolve(&facts, &a, "matrix-mma rows=64", text, sizeof text), CLATTN_ENGINE_REFUSED);
+    ck_assert_int_eq(clattn_tuning_resolve(&facts, &a, "vector rows=64 step=16", text, sizeof text),
+                     CLATTN_ENGINE_REFUSED);
+    ck_assert_str_eq(text, "the forced engine refuses this problem or device: the registers do not hold the "
+                           "sums of rows x step");
+    ck_assert_int_eq(clattn_tuning_resolve(&facts, &a, "matrix-mma rows=64", text, sizeof text),
+                     CLATTN_ENGINE_REFUSED);
     ck_assert_ptr_nonnull(strstr(text, ": no matrix unit that clattn knows"));
-    ck_assert_int_eq(clattn_tuning_resolve(&facts, &a, "vector rows=31", text, sizeof text), CLATTN_BAD_TUNING);
+    ck_assert_int_eq(clattn_tuning_resolve(&facts, &a, "vector rows=31", text, sizeof text),
+                     CLATTN_BAD_TUNING);
     ck_assert_int_eq(clattn_tuning_resolve(&facts, &a, NULL, text, 8), CLATTN_BUFFER_TOO_SHORT);
     clattn_knob knob = CLATTN_KNOB_INIT;
     ck_assert_int_eq(clattn_knob_describe("vector", 1, &knob), CLATTN_OK);

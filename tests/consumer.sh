@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# consumer.sh - install into a temporary prefix, then build and run the examples as a user would: with pkg-config and with CMake.
+# consumer.sh - install into a temporary prefix, then build and run the examples as a user would: with
+# pkg-config and with CMake.
 set -eu
 tmp=$(mktemp -d) || exit 99
 trap 'rm -rf "$tmp"' EXIT

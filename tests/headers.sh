@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# headers.sh - every public header compiles alone and strictly, as C99 and as C++11; so do the INIT macros, twice included.
+# headers.sh - every public header compiles alone and strictly, as C99 and as C++11; so do the INIT macros,
+# twice included.
 set -u
 tmp=$(mktemp -d) || exit 99
 trap 'rm -rf "$tmp"' EXIT

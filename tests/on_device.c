@@ -103,7 +103,8 @@ cl_kernel on_device_kernel(const char *name, const char *prelude, const char *te
     clattn__text_add(&to, "%s", text);
     ck_assert(!to.cut);
     char options[64];
-    snprintf(options, sizeof options, "-cl-std=CL1.2 -DFMA=%d -DMIN_BY_MASK=%d", on.facts.has_fma, on.facts.wrong_nested_min);
+    snprintf(options, sizeof options, "-cl-std=CL1.2 -DFMA=%d -DMIN_BY_MASK=%d", on.facts.has_fma,
+             on.facts.wrong_nested_min);
     return build(name, source, options, prelude);
 }
 
@@ -111,8 +112,8 @@ cl_kernel on_device_kernel(const char *name, const char *prelude, const char *te
 cl_mem on_device_buffer(const void *data, size_t size)
 {
     cl_int code;
-    cl_mem buffer =
-        clCreateBuffer(on.context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, size, (void *)(uintptr_t)data, &code);
+    cl_mem buffer = clCreateBuffer(on.context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, size,
+                                   (void *)(uintptr_t)data, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
     return buffer;
 }
@@ -124,15 +125,19 @@ void on_device_argument(cl_kernel kernel, cl_uint argument, size_t size, const v
 
 void on_device_run(cl_kernel kernel, size_t items, size_t group)
 {
-    ck_assert_int_eq(clEnqueueNDRangeKernel(on.queue, kernel, 1, NULL, &items, group ? &group : NULL, 0, NULL, NULL), CL_SUCCESS);
+    ck_assert_int_eq(
+        clEnqueueNDRangeKernel(on.queue, kernel, 1, NULL, &items, group ? &group : NULL, 0, NULL, NULL),
+        CL_SUCCESS);
 }
 
 void on_device_write(cl_mem buffer, const void *data, size_t size)
 {
-    ck_assert_int_eq(clEnqueueWriteBuffer(on.queue, buffer, CL_TRUE, 0, size, data, 0, NULL, NULL), CL_SUCCESS);
+    ck_assert_int_eq(clEnqueueWriteBuffer(on.queue, buffer, CL_TRUE, 0, size, data, 0, NULL, NULL),
+                     CL_SUCCESS);
 }
 
 void on_device_read(cl_mem buffer, void *data, size_t size)
 {
-    ck_assert_int_eq(clEnqueueReadBuffer(on.queue, buffer, CL_TRUE, 0, size, data, 0, NULL, NULL), CL_SUCCESS);
+    ck_assert_int_eq(clEnqueueReadBuffer(on.queue, buffer, CL_TRUE, 0, size, data, 0, NULL, NULL),
+                     CL_SUCCESS);
 }

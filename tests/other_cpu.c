@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * other_cpu.c - preloaded, it hides features of this CPU from the compiler of a driver, so that PoCL on it is PoCL on a lesser one.
+ * other_cpu.c - preloaded, it hides features of this CPU from the compiler of a driver, so that PoCL on it is
+ * PoCL on a lesser one.
  *
- * CLATTN_OTHER_CPU is avx2 (nothing of AVX-512) or sse (neither AVX nor FMA).  PoCL asks LLVM which features the CPU has; this
- * library stands in for that question, asks LLVM itself and crosses out the answer's lines.  The answer is a map from names to
- * truth, of LLVM's own layout, which no header for C declares: if it is another one day, the driver shows the whole CPU, and
- * tests/check_cpus.sh says so.
+ * CLATTN_OTHER_CPU is avx2 (nothing of AVX-512) or sse (neither AVX nor FMA).  PoCL asks LLVM which features
+ * the CPU has; this library stands in for that question, asks LLVM itself and crosses out the answer's lines.
+ * The answer is a map from names to truth, of LLVM's own layout, which no header for C declares: if it is
+ * another one day, the driver shows the whole CPU, and tests/check_cpus.sh says so.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * random_rule.c - random rule texts: a grammar run backwards.  Parentheses stand where they must and sometimes where they
- * need not, so that the texts also try precedence. */
+ * random_rule.c - random rule texts: a grammar run backwards.  Parentheses stand where they must and
+ * sometimes where they need not, so that the texts also try precedence. */
 #include "random_rule.h"
 
 #include "expr/tree.h"
@@ -99,14 +99,16 @@ static bool write_scalar(struct writer *w, enum type type)
 
 static bool write_literal(struct writer *w, enum type type, enum level least)
 {
-    static const char *const ints[] = {"0", "1", "2", "3", "4", "5", "7", "8", "12", "16", "-1", "-2", "-7", "65536", "2147483647",
-                                       "-2147483648"};
-    static const char *const floats[] = {"0.0", "1.0", "0.5", "2.0", "0.25", "1.5", "3.75", "10.5", "0.1", "7e-1", "1e1", "-0.5",
+    static const char *const ints[] = {"0",  "1",  "2",  "3",  "4",  "5",     "7",          "8",
+                                       "12", "16", "-1", "-2", "-7", "65536", "2147483647", "-2147483648"};
+    static const char *const floats[] = {"0.0",   "1.0",  "0.5",  "2.0",    "0.25",  "1.5",
+                                         "3.75",  "10.5", "0.1",  "7e-1",   "1e1",   "-0.5",
                                          "-1.25", "-3.0", "1e-3", "3.4e38", "-1e30", "1e-42"};
     if (w->literals == 0)
         return false;
     w->literals--;
-    const char *text = type == TYPE_INT ? ints[below(w, below(w, 8) ? 13 : 16)] : floats[below(w, below(w, 8) ? 15 : 18)];
+    const char *text =
+        type == TYPE_INT ? ints[below(w, below(w, 8) ? 13 : 16)] : floats[below(w, below(w, 8) ? 15 : 18)];
     bool parentheses = *text == '-' && least > LEVEL_NEGATE;
     put(w, parentheses ? "(" : "");
     put(w, text);
@@ -157,8 +159,8 @@ static void write_float_leaf(struct writer *w, enum level least, int depth)
 
 static void write_bool_leaf(struct writer *w, int depth)
 {
-    static const char *const rules[] = {"causal", "strictly_causal", "full", "window(5)", "sinks(2)", "blocks(4)", "around(3)",
-                                        "dilated(4, 2)"};
+    static const char *const rules[] = {"causal",   "strictly_causal", "full",      "window(5)",
+                                        "sinks(2)", "blocks(4)",       "around(3)", "dilated(4, 2)"};
     uint32_t choice = below(w, 7);
     if (choice < 2 && write_array(w, TYPE_BOOL, depth))
         return;
@@ -179,7 +181,8 @@ static void write_bool_leaf(struct writer *w, int depth)
 }
 
 /* ---- operators ---- */
-/* An operand of an operator over numbers of one type: ints may stand where floats do, if a float is their partner. */
+/* An operand of an operator over numbers of one type: ints may stand where floats do, if a float is their
+ * partner. */
 static enum type partner_type(struct writer *w, enum type type)
 {
     return type == TYPE_FLOAT && below(w, 4) == 0 ? TYPE_INT : type;
@@ -219,14 +222,15 @@ static void write_select(struct writer *w, enum type type, int depth)
 /* An operator that gives a type. */
 static enum kind some_operator(struct writer *w, enum type type)
 {
-    static const enum kind ints[] = {KIND_ADD, KIND_ADD, KIND_SUB, KIND_SUB, KIND_SUB,  KIND_MUL,  KIND_NEG,   KIND_IDIV,
-                                     KIND_MOD, KIND_MIN, KIND_MAX, KIND_ABS, KIND_RELU, KIND_FLOOR, KIND_SELECT};
-    static const enum kind floats[] = {KIND_ADD,  KIND_ADD,  KIND_SUB,  KIND_SUB,  KIND_MUL,     KIND_MUL,      KIND_NEG,
-                                       KIND_DIV,  KIND_DIV,  KIND_MIN,  KIND_MAX,  KIND_ABS,     KIND_RELU,     KIND_EXP,
-                                       KIND_EXP2, KIND_LOG,  KIND_LOG2, KIND_SQRT, KIND_TANH,    KIND_SIGMOID,  KIND_SOFTPLUS,
-                                       KIND_SELECT};
-    static const enum kind bools[] = {KIND_LE, KIND_LT, KIND_GE,  KIND_GT,  KIND_EQ,  KIND_NE, KIND_NOT, KIND_AND,
-                                      KIND_OR, KIND_OR, KIND_AND, KIND_AND, KIND_XOR, KIND_SELECT};
+    static const enum kind ints[] = {KIND_ADD, KIND_ADD, KIND_SUB,  KIND_SUB,   KIND_SUB,
+                                     KIND_MUL, KIND_NEG, KIND_IDIV, KIND_MOD,   KIND_MIN,
+                                     KIND_MAX, KIND_ABS, KIND_RELU, KIND_FLOOR, KIND_SELECT};
+    static const enum kind floats[] = {
+        KIND_ADD,  KIND_ADD,  KIND_SUB,  KIND_SUB,     KIND_MUL,      KIND_MUL,   KIND_NEG,  KIND_DIV,
+        KIND_DIV,  KIND_MIN,  KIND_MAX,  KIND_ABS,     KIND_RELU,     KIND_EXP,   KIND_EXP2, KIND_LOG,
+        KIND_LOG2, KIND_SQRT, KIND_TANH, KIND_SIGMOID, KIND_SOFTPLUS, KIND_SELECT};
+    static const enum kind bools[] = {KIND_LE,  KIND_LT, KIND_GE, KIND_GT,  KIND_EQ,  KIND_NE,  KIND_NOT,
+                                      KIND_AND, KIND_OR, KIND_OR, KIND_AND, KIND_AND, KIND_XOR, KIND_SELECT};
     switch (type) {
     case TYPE_INT: return ints[below(w, CLATTN__LEN(ints))];
     case TYPE_FLOAT: return floats[below(w, CLATTN__LEN(floats))];
@@ -284,7 +288,8 @@ static void write_type(struct writer *w, enum type type, enum level least, int d
     put(w, parentheses ? ")" : "");
 }
 
-void random_rule(uint64_t seed, enum clattn__use use, char *text, size_t size, const struct clattn__names *names)
+void random_rule(uint64_t seed, enum clattn__use use, char *text, size_t size,
+                 const struct clattn__names *names)
 {
     static const struct clattn__names no_names;
     struct writer w = {.seed = seed, .use = use, .names = names ? names : &no_names};

@@ -10,9 +10,11 @@
 static double widen_f16(uint16_t bits)
 {
     int exponent = bits >> 10 & 31, mantissa = bits & 1023;
-    double x = exponent == 31  ? (mantissa ? NAN : INFINITY)
-               : exponent == 0 ? mantissa * 0x1p-24
-                               : (1024 + mantissa) * (0x1p-25 * (1 << exponent)); /* all exact, and many times ldexp's speed */
+    double x =
+        exponent == 31 ? (mantissa ? NAN : INFINITY)
+        : exponent == 0
+            ? mantissa * 0x1p-24
+            : (1024 + mantissa) * (0x1p-25 * (1 << exponent)); /* all exact, and many times ldexp's speed */
     return bits & 0x8000 ? -x : x;
 }
 
@@ -32,7 +34,8 @@ double ref_widen(int type, const void *data, int64_t index)
     return type == REF_F16 ? widen_f16(bits) : widen_bf16(bits);
 }
 
-/* Nearest multiple of the spacing at |value|, ties to even, for `digits` significant bits and least exponent `least`. */
+/* Nearest multiple of the spacing at |value|, ties to even, for `digits` significant bits and least exponent
+ * `least`. */
 static double round_to(double value, int digits, int least)
 {
     int exponent;
@@ -79,7 +82,9 @@ void ref_narrow(int type, double value, void *data, int64_t index)
     if (type == REF_F32)
         ((float *)data)[index] = f;
     else
-        ((uint16_t *)data)[index] = type == REF_F16 ? f16_bits(x) : isnan(x) ? 0x7fc0 : (uint16_t)(bits >> 16);
+        ((uint16_t *)data)[index] = type == REF_F16 ? f16_bits(x)
+                                    : isnan(x)      ? 0x7fc0
+                                                    : (uint16_t)(bits >> 16);
 }
 
 /* ---- the operator ---- */
@@ -105,7 +110,8 @@ int64_t ref_row_at(const struct ref_tensor *t, const int32_t *offsets, int64_t b
 struct ref_point ref_point_of(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, int64_t k)
 {
     int64_t q_len = ref_q_len(p, b), k_len = ref_k_len(p, b);
-    struct ref_point at = {i + (p->rules.bottom_right ? k_len - q_len : 0), k, b, h, h / (p->heads / p->kv_heads), q_len, k_len};
+    struct ref_point at = {
+        i + (p->rules.bottom_right ? k_len - q_len : 0), k, b, h, h / (p->heads / p->kv_heads), q_len, k_len};
     return at;
 }
 
@@ -151,7 +157,8 @@ static struct divisor softmax(double *score, const struct ref_pair *pairs, int64
 {
     double sum = 0, largest = -INFINITY;
     for (int64_t k = 0; k < k_len; k++)
-        if (pairs[k].seen && !isnan(largest) && !(score[k] <= largest)) /* a NaN becomes the largest and stays it */
+        if (pairs[k].seen && !isnan(largest) &&
+            !(score[k] <= largest)) /* a NaN becomes the largest and stays it */
             largest = score[k];
     for (int64_t k = 0; k < k_len; k++) {
         score[k] = !pairs[k].seen || largest == -INFINITY ? 0 : exp(score[k] - largest);
@@ -160,9 +167,10 @@ static struct divisor softmax(double *score, const struct ref_pair *pairs, int64
     return (struct divisor){sum, sum == 0 ? -INFINITY : largest + log(sum)};
 }
 
-/* Without a softmax.  Weights that are all 0 have the sum 0, but a row's keys count whatever they weigh: parts of a row could not
- * be merged otherwise. */
-static struct divisor other_normaliser(int normaliser, const double *weight, const struct ref_pair *pairs, int64_t k_len)
+/* Without a softmax.  Weights that are all 0 have the sum 0, but a row's keys count whatever they weigh:
+ * parts of a row could not be merged otherwise. */
+static struct divisor other_normaliser(int normaliser, const double *weight, const struct ref_pair *pairs,
+                                       int64_t k_len)
 {
     double sum = 0, seen = 0;
     for (int64_t k = 0; k < k_len; k++) {
@@ -210,7 +218,8 @@ static const struct ref_pair *pairs_of(const struct ref_problem *p, int64_t b, i
     return *made;
 }
 
-void ref_row(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, const struct ref_pair *pairs, double *o, double *lse)
+void ref_row(const struct ref_problem *p, int64_t b, int64_t h, int64_t i, const struct ref_pair *pairs,
+             double *o, double *lse)
 {
     int64_t k_len = ref_k_len(p, b), g = h / (p->heads / p->kv_heads);
     struct ref_pair *made;
@@ -247,7 +256,8 @@ void ref_plain_row(const struct ref_problem *p, int type, int type_o, int64_t b,
         float total = 0;
         for (int64_t k = 0; k < k_len; k++)
             if (pairs[k].seen)
-                total += (float)(weight[k] * ref_widen(p->v.type, p->v.data, ref_row_at(&p->v, p->k_offsets, b, g, k) + d));
+                total += (float)(weight[k] * ref_widen(p->v.type, p->v.data,
+                                                       ref_row_at(&p->v, p->k_offsets, b, g, k) + d));
         o[d] = ref_round(type_o, total);
     }
     free(weight);

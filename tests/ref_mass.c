@@ -26,7 +26,8 @@ static double weight_of(const struct row *r, int64_t k, double largest)
 {
     struct ref_point at = ref_point_of(r->p, r->b, r->h, r->i, k);
     double score = ref_score(&r->p->rules, &at, r->pairs[k].raw);
-    return r->p->rules.normaliser == REF_SOFTMAX ? exp(score - largest) : fabs(ref_weight(&r->p->rules, &at, score));
+    return r->p->rules.normaliser == REF_SOFTMAX ? exp(score - largest)
+                                                 : fabs(ref_weight(&r->p->rules, &at, score));
 }
 
 static double largest_score(const struct row *r)
@@ -59,7 +60,8 @@ static bool is_near(const struct row *r, int64_t k)
     return ref_near(r->s, &at);
 }
 
-/* What is near, and of each block what is not; *visited: keys that are seen, and near or in a block that is listed. */
+/* What is near, and of each block what is not; *visited: keys that are seen, and near or in a block that is
+ * listed. */
 static double split(const struct row *r, const bool *listed, double *blocks, int64_t *visited)
 {
     double near = 0;
@@ -146,10 +148,11 @@ static double measure(struct row *r, const bool *listed, double *blocks, struct 
     return near;
 }
 
-void ref_list_mass(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list, int64_t b, int64_t scope,
-                   int64_t m, int64_t rows, struct ref_mass *masses)
+void ref_list_mass(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list,
+                   int64_t b, int64_t scope, int64_t m, int64_t rows, struct ref_mass *masses)
 {
-    const int64_t row0 = m * s->block_q, end = ref_q_len(p, b) - row0, has = end < s->block_q ? end : s->block_q;
+    const int64_t row0 = m * s->block_q, end = ref_q_len(p, b) - row0,
+                  has = end < s->block_q ? end : s->block_q;
     const int64_t n = has < rows ? has : rows, heads = p->heads / list->scopes, n_blocks = ref_k_blocks(p, s);
     const int64_t at = ref_list_at(list, b, scope, m), count = list->counts[at];
     if (n <= 0)
@@ -158,7 +161,8 @@ void ref_list_mass(const struct ref_problem *p, const struct ref_select *s, cons
     r.pairs = allocate(r.k_len, sizeof *r.pairs);
     r.parts = allocate(r.k_len, sizeof *r.parts);
     bool *listed = allocate(n_blocks, sizeof *listed), *best = allocate(n_blocks, sizeof *best);
-    double *blocks = allocate(heads * n * n_blocks, sizeof *blocks), *near = allocate(heads * n, sizeof *near);
+    double *blocks = allocate(heads * n * n_blocks, sizeof *blocks),
+           *near = allocate(heads * n, sizeof *near);
     for (int64_t j = 0; j < count; j++)
         listed[list->ids[at * list->capacity + j]] = true;
     for (int64_t x = 0; x < heads * n; x++) {

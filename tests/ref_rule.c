@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * ref_rule.c - the oracle's own reading of a rule text: evaluates while it reads, with no tree.
  *
- * Ints are 32 bits and wrap; floats are doubles, literals and scalars of them rounded to f32 once, because that is what
- * they are; bools are bools.  Binary operators are read by climbing their levels, all else by descent.
+ * Ints are 32 bits and wrap; floats are doubles, literals and scalars of them rounded to f32 once, because
+ * that is what they are; bools are bools.  Binary operators are read by climbing their levels, all else by
+ * descent.
  *
- * Beside each value goes what an evaluation in f32 may be off by (running error analysis, Wilkinson 1960; the counts of
- * doc/numerics.md).  An int or a bool is off by 0, or by INFINITY: the rounding of floats may have changed it to
- * anything. */
+ * Beside each value goes what an evaluation in f32 may be off by (running error analysis, Wilkinson 1960; the
+ * counts of doc/numerics.md).  An int or a bool is off by 0, or by INFINITY: the rounding of floats may have
+ * changed it to anything. */
 #include "tests/ref.h"
 
 #include <ctype.h>
@@ -61,8 +62,9 @@ static bool is_f32(double x)
     return x == (double)(float)x && (x == 0 || fabs(x) >= TINY);
 }
 
-/* A float off by e, and by so many units of its own rounding; one unit is rounding to nearest.  Where abs(x) - e >
- * LARGEST no f32 is that near but an infinity.  An infinity and a NaN are off by 0, or by INFINITY: anything. */
+/* A float off by e, and by so many units of its own rounding; one unit is rounding to nearest.  Where abs(x)
+ * - e > LARGEST no f32 is that near but an infinity.  An infinity and a NaN are off by 0, or by INFINITY:
+ * anything. */
 static struct value real(const struct reading *r, double x, double e, double units)
 {
     if (!r->bounded)
@@ -168,8 +170,8 @@ static double softplus(double x)
     return isnan(x) ? x : fmax(x, 0) + log1p(exp(-fabs(x)));
 }
 
-/* Real functions, all of them rising.  On a device the argument may be off by so many units of itself, and the result
- * by so many of itself. */
+/* Real functions, all of them rising.  On a device the argument may be off by so many units of itself, and
+ * the result by so many of itself. */
 static const struct function {
     const char *name;
     double (*of)(double);
@@ -347,7 +349,8 @@ static struct value read_name(struct reading *r)
     for (int i = 0; i < r->rules->n_scalars; i++) {
         const struct ref_scalar *s = &r->rules->scalars[i];
         if (!strcmp(name, s->name))
-            return s->type == REF_I32 ? whole(INT, (int64_t)s->value, 0) : real(r, (double)(float)s->value, 0, 0);
+            return s->type == REF_I32 ? whole(INT, (int64_t)s->value, 0)
+                                      : real(r, (double)(float)s->value, 0, 0);
     }
     for (int i = 0; i < r->rules->n_arrays; i++)
         if (!strcmp(name, r->rules->arrays[i].name))
@@ -393,7 +396,8 @@ static double product_error(struct value a, struct value b)
     return near_zero(a) || near_zero(b) ? INFINITY : a.e + b.e;
 }
 
-/* A divisor that may be flushed to 0 gives anything; a reciprocal that may be, 0 in place of up to abs(a) TINY. */
+/* A divisor that may be flushed to 0 gives anything; a reciprocal that may be, 0 in place of up to abs(a)
+ * TINY. */
 static double quotient_error(struct value a, struct value b)
 {
     double room = fabs(b.x) - b.e;
@@ -408,7 +412,8 @@ static double quotient_error(struct value a, struct value b)
 }
 
 /* '%' and '/' twice are of ints alone. */
-static struct value apply_arithmetic(const struct reading *r, const char *symbol, struct value a, struct value b)
+static struct value apply_arithmetic(const struct reading *r, const char *symbol, struct value a,
+                                     struct value b)
 {
     if (symbol[0] == '%' || symbol[1] == '/')
         return apply_whole(r, symbol[1] ? 'd' : '%', a, b);
@@ -424,7 +429,8 @@ static struct value apply_arithmetic(const struct reading *r, const char *symbol
     return real(r, symbol[0] == '+' ? a.x + b.x : a.x - b.x, a.e + b.e, 1);
 }
 
-static struct value apply_comparison(const struct reading *r, const char *symbol, struct value a, struct value b)
+static struct value apply_comparison(const struct reading *r, const char *symbol, struct value a,
+                                     struct value b)
 {
     bool ints = are_ints(r, &a, &b);
     double x = ints ? a.i : a.x, y = ints ? b.i : b.x, e = a.e + b.e;
@@ -564,8 +570,8 @@ bool ref_visible(const struct ref_rules *rules, const struct ref_point *at)
     return x.i != 0;
 }
 
-static struct ref_number apply_rule(const char *text, const struct ref_rules *rules, const struct ref_point *at,
-                                    struct ref_number score, bool bounded)
+static struct ref_number apply_rule(const char *text, const struct ref_rules *rules,
+                                    const struct ref_point *at, struct ref_number score, bool bounded)
 {
     if (!text || !text[0])
         return score;
@@ -584,12 +590,14 @@ double ref_weight(const struct ref_rules *rules, const struct ref_point *at, dou
     return apply_rule(rules->weight, rules, at, (struct ref_number){score, 0}, false).value;
 }
 
-struct ref_number ref_score_bounded(const struct ref_rules *rules, const struct ref_point *at, struct ref_number raw)
+struct ref_number ref_score_bounded(const struct ref_rules *rules, const struct ref_point *at,
+                                    struct ref_number raw)
 {
     return apply_rule(rules->score, rules, at, raw, true);
 }
 
-struct ref_number ref_weight_bounded(const struct ref_rules *rules, const struct ref_point *at, struct ref_number score)
+struct ref_number ref_weight_bounded(const struct ref_rules *rules, const struct ref_point *at,
+                                     struct ref_number score)
 {
     return apply_rule(rules->weight, rules, at, score, true);
 }

@@ -94,7 +94,8 @@ static int by_place(const void *a, const void *b)
     return x->place < y->place ? -1 : 1;
 }
 
-/* Whether rounding may let one that is not kept change places with one that is.  All that are -inf are so exactly. */
+/* Whether rounding may let one that is not kept change places with one that is.  All that are -inf are so
+ * exactly. */
 static bool is_close(const struct ranked *list, int64_t n)
 {
     double least_kept = INFINITY, most_left = -INFINITY;
@@ -196,7 +197,8 @@ static double column(const struct view *w, const struct ref_tensor *x, int64_t r
 }
 
 /* The same turned by a position. */
-static double turned(const struct view *w, const struct ref_tensor *x, int64_t row, int64_t d, int64_t position)
+static double turned(const struct view *w, const struct ref_tensor *x, int64_t row, int64_t d,
+                     int64_t position)
 {
     int64_t half = w->p->dim / 2, last = w->s->rope_positions - 1, pair = d < half ? d : d - half;
     int64_t at = (position < 0 ? 0 : least(position, last)) * half + pair;
@@ -293,9 +295,10 @@ static double key_score(const struct view *w, int64_t h, int64_t t, struct turn 
     return top_value(&top);
 }
 
-/* What S(t) may be off where products of 16 bits, which are exact, are summed in f32: a step adds 16 of them to the sum so far and cuts
- * off all 17 at 2^-23 of the largest, which is no larger than the sum of magnitudes until then; that one grows evenly, as
- * doc/numerics.md has it.  A chain of sums by fma is off by half as much. */
+/* What S(t) may be off where products of 16 bits, which are exact, are summed in f32: a step adds 16 of them
+ * to the sum so far and cuts off all 17 at 2^-23 of the largest, which is no larger than the sum of
+ * magnitudes until then; that one grows evenly, as doc/numerics.md has it.  A chain of sums by fma is off by
+ * half as much. */
 static double key_error(const struct view *w, int64_t h, int64_t t)
 {
     double most = 0;
@@ -462,7 +465,8 @@ static double error_of_number(const struct view *w, int64_t h, int64_t number)
 }
 
 /* The largest score met on the way to one key of a chunk: the half whose middle is better is cut again. */
-static double search_chunk(const struct view *w, int64_t h, int64_t left, int64_t right, struct turn turn, double *error)
+static double search_chunk(const struct view *w, int64_t h, int64_t left, int64_t right, struct turn turn,
+                           double *error)
 {
     struct top top = {false, 0};
     *error = error_of_number(w, h, left);
@@ -477,7 +481,8 @@ static double search_chunk(const struct view *w, int64_t h, int64_t left, int64_
         int64_t middle = (left + right) / 2;
         double a = ask_number(w, h, (left + middle) / 2, turn);
         double b = ask_number(w, h, (middle + right) / 2, of_right);
-        double of_a = error_of_number(w, h, (left + middle) / 2), of_b = error_of_number(w, h, (middle + right) / 2);
+        double of_a = error_of_number(w, h, (left + middle) / 2),
+               of_b = error_of_number(w, h, (middle + right) / 2);
         raise_top(&top, a);
         raise_top(&top, b);
         *error = fmax(*error, fmax(of_a, of_b));
@@ -501,7 +506,8 @@ static int64_t keep_chunks(const struct view *w, int64_t *chunks, int64_t n, int
         struct top top = {false, 0};
         double most = 0, error;
         for (int64_t h = 0; h < w->heads; h++) {
-            raise_top(&top, search_chunk(w, h, chunks[i], least(chunks[i] + size, w->end), (struct turn){i, n}, &error));
+            raise_top(&top, search_chunk(w, h, chunks[i], least(chunks[i] + size, w->end),
+                                         (struct turn){i, n}, &error));
             most = fmax(most, error);
         }
         ranked[i] = (struct ranked){top_value(&top), i, false, most};
@@ -657,7 +663,8 @@ uint64_t ref_block_mass(const struct ref_problem *p, double best, double score)
 /* A share of a number, rounded up: both are below 2^62, and 2^32 is 1. */
 static uint64_t share_of(double value, uint64_t whole)
 {
-    uint64_t share = (uint64_t)fmax(1, rint(ldexp(value, 32))), high = whole >> 32, low = (whole & UINT32_MAX) * share;
+    uint64_t share = (uint64_t)fmax(1, rint(ldexp(value, 32))), high = whole >> 32,
+             low = (whole & UINT32_MAX) * share;
     return high * share + (low >> 32) + ((low & UINT32_MAX) > 0);
 }
 
@@ -672,7 +679,8 @@ static int64_t count_of_budget(const struct view *w, const struct ranked *list, 
         double score = list[count].score;
         if (w->s->budget_mode == REF_MASS && mass >= share_of(w->s->budget_value, all))
             break;
-        if (w->s->budget_mode == REF_MARGIN && !(score == list[0].score || (isnan(score) && isnan(list[0].score))) &&
+        if (w->s->budget_mode == REF_MARGIN &&
+            !(score == list[0].score || (isnan(score) && isnan(list[0].score))) &&
             !(distance(list[0].score, score, fabs(w->p->scale)) <= (float)fmin(w->s->budget_value, FLT_MAX)))
             break;
         mass += ref_block_mass(w->p, list[0].score, score);
@@ -708,7 +716,8 @@ static int64_t keep_all(const struct view *w, int64_t *kept)
 
 static int64_t keep_some(const struct view *w, int64_t *kept)
 {
-    int64_t keep = ceil_div(w->s->budget, w->s->block_k), own = w->s->budgets ? w->s->budgets[w->scope] : w->s->budget;
+    int64_t keep = ceil_div(w->s->budget, w->s->block_k),
+            own = w->s->budgets ? w->s->budgets[w->scope] : w->s->budget;
     keep = least(keep, own > 0 ? ceil_div(own, w->s->block_k) : 0);
     if (w->s->budget_mode == REF_RATIO)
         keep = least(keep, (int64_t)share_of(w->s->budget_value, (uint64_t)w->n));
@@ -739,7 +748,8 @@ int64_t ref_select(const struct ref_problem *p, const struct ref_select *s, int6
 static void keep_candidates(struct view *w)
 {
     struct ref_stages *stages = w->stages;
-    int64_t **from = w->start > 0 ? &stages->blocks : &w->blocks, **to = w->start > 0 ? &w->blocks : &stages->blocks;
+    int64_t **from = w->start > 0 ? &stages->blocks : &w->blocks,
+            **to = w->start > 0 ? &w->blocks : &stages->blocks;
     if (w->start > 0) {
         w->n = stages->n;
         w->end = stages->end;
@@ -842,8 +852,8 @@ static bool is_listed(const int32_t *ids, int64_t count, int64_t block)
     return false;
 }
 
-struct ref_proof ref_proof_of(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope, int64_t m,
-                              const int32_t *ids, int64_t count, double *products)
+struct ref_proof ref_proof_of(const struct ref_problem *p, const struct ref_select *s, int64_t b,
+                              int64_t scope, int64_t m, const int32_t *ids, int64_t count, double *products)
 {
     struct ref_trace unwanted = {0};
     struct ref_select exact = *s;
@@ -887,11 +897,13 @@ struct ref_list ref_list_make(const struct ref_problem *p, const struct ref_sele
     return list;
 }
 
-bool ref_list_is_close(const struct ref_problem *p, const struct ref_select *s, struct ref_list *list, int64_t r)
+bool ref_list_is_close(const struct ref_problem *p, const struct ref_select *s, struct ref_list *list,
+                       int64_t r)
 {
     const int64_t pair = r / list->q_blocks;
     struct ref_trace trace = {.judges = true};
-    ref_select(p, s, pair / list->scopes, pair % list->scopes, r % list->q_blocks, list->ids + r * list->capacity, &trace);
+    ref_select(p, s, pair / list->scopes, pair % list->scopes, r % list->q_blocks,
+               list->ids + r * list->capacity, &trace);
     return trace.close > 0;
 }
 

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: MIT
-# runtimes.sh - sourced by the tests: which OpenCL implementation they see, and nothing else of this machine's.
+# runtimes.sh - sourced by the tests: which OpenCL implementation they see, and nothing else of this
+# machine's.
 #
-#     use_runtime NAME    pocl, pocl-avx2, pocl-sse, rusticl, oclgrind, intel, nvidia (a GPU), or any (what the machine offers)
+#     use_runtime NAME    pocl, pocl-avx2, pocl-sse, rusticl, oclgrind, intel, nvidia (a GPU), or any (what
+#                         the machine offers)
 #     expect SAID COMMAND whether it prints just that
-#     is_long             whether CLATTN_TEST_LONG asks for all that takes an hour, and not for what finds most of it
+#     is_long             whether CLATTN_TEST_LONG asks for all that takes an hour, and not for what finds
+#                         most of it
 #     check COMMAND       run it; end_checks NAME N: what became of all, of which there have to be N or more
 #
-# Sets OCL_ICD_VENDORS to a folder that names one driver.  Returns 1, with the reason in $why, where it is not installed.
+# Sets OCL_ICD_VENDORS to a folder that names one driver.  Returns 1, with the reason in $why, where it is not
+# installed.
 # Wants top_builddir, absolute.  A driver's own settings are made here too, so that every test has the same.
 
 # pin NAME LIBRARY: a folder with one .icd file; written aside, because tests run side by side
@@ -28,7 +32,8 @@ pin_system() {
     pin "$1" "$(cat "/etc/OpenCL/vendors/$1.icd")"
 }
 
-# Intel's CPU runtime as build-aux/get-intel-runtime.sh unpacks it; its own ICD loader has to come before the system's
+# Intel's CPU runtime as build-aux/get-intel-runtime.sh unpacks it; its own ICD loader has to come before the
+# system's
 pin_intel() {
     intel=${CLATTN_INTEL_RUNTIME:-$top_builddir/intel}
     if [ ! -r "$intel/lib/libintelocl.so" ]; then
@@ -40,8 +45,9 @@ pin_intel() {
     pin intel "$intel/lib/libintelocl.so"
 }
 
-# Oclgrind as a driver, not as its wrapper: the wrapper hides layers.  Unoptimised kernels, because its check for
-# uninitialised values does not know all that optimisation makes; one thread, because it is not safe with more.
+# Oclgrind as a driver, not as its wrapper: the wrapper hides layers.  Unoptimised kernels, because its check
+# for uninitialised values does not know all that optimisation makes; one thread, because it is not safe with
+# more.
 pin_oclgrind() {
     for library in /usr/lib/oclgrind /usr/lib/*/oclgrind /usr/local/lib/oclgrind /usr/local/lib; do
         if [ -r "$library/liboclgrind-rt-icd.so" ]; then
@@ -69,7 +75,8 @@ pin_nvidia() {
     pin nvidia "$nvidia"
 }
 
-# PoCL with features of the CPU hidden from it (tests/other_cpu.c); its cache does not know of that, so it has one of its own
+# PoCL with features of the CPU hidden from it (tests/other_cpu.c); its cache does not know of that, so it has
+# one of its own
 pin_other_cpu() {
     other=$top_builddir/tests/.libs/other_cpu.so
     if [ ! -r "$other" ]; then

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * select_trial.c - one selection on a device and by the oracle; a kernel that goes past a buffer's end ends this program
- * where OpenCL uses the host's memory. */
+ * select_trial.c - one selection on a device and by the oracle; a kernel that goes past a buffer's end ends
+ * this program where OpenCL uses the host's memory. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -51,7 +51,8 @@ static void *allocate(int64_t count, size_t each)
     return data;
 }
 
-struct select_trial select_trial_new(int64_t heads, int64_t kv_heads, int64_t q_len, int64_t kv_len, int64_t dim)
+struct select_trial select_trial_new(int64_t heads, int64_t kv_heads, int64_t q_len, int64_t kv_len,
+                                     int64_t dim)
 {
     struct select_trial t = {.a = CLATTN_ATTENTION_INIT, .s = CLATTN_SELECT_INIT, .list = CLATTN_LIST_INIT};
     t.a.heads = heads;
@@ -68,8 +69,8 @@ struct select_trial select_trial_new(int64_t heads, int64_t kv_heads, int64_t q_
 
 void select_trial_free(struct select_trial *t)
 {
-    void *all[] = {t->q, t->k, t->scores, t->given, t->q_offsets, t->k_offsets, t->key_lengths, t->lists, t->certified,
-                   t->budgets, t->rope_cos, t->rope_sin};
+    void *all[] = {t->q,           t->k,     t->scores,    t->given,   t->q_offsets, t->k_offsets,
+                   t->key_lengths, t->lists, t->certified, t->budgets, t->rope_cos,  t->rope_sin};
     for (size_t i = 0; i < CLATTN__LEN(all); i++)
         free(all[i]);
 }
@@ -156,12 +157,16 @@ void select_trial_fill(struct select_trial *t, bool whole)
         void *data = allocate(n, 4);
         *(of_k ? &t->k : &t->q) = data;
         for (int64_t i = 0; i < n; i++)
-            select_trial_put(t, of_k, i, whole ? (double)(select_below(9) - 4) : (double)select_below(1 << 24) / (1 << 22) - 2.0);
+            select_trial_put(t, of_k, i,
+                             whole ? (double)(select_below(9) - 4)
+                                   : (double)select_below(1 << 24) / (1 << 22) - 2.0);
     }
     if (t->s.flags & CLATTN_BUDGET_EACH) /* most are below the budget; some above, 0 or below that */
         t->budgets = allocate(t->list.scopes, sizeof *t->budgets);
     for (int64_t u = 0; t->budgets && u < t->list.scopes; u++)
-        t->budgets[u] = (int32_t)(select_below(3) ? select_below(t->s.budget + 1) : select_below(2) ? INT32_MAX : -9 * select_below(2));
+        t->budgets[u] = (int32_t)(select_below(3)   ? select_below(t->s.budget + 1)
+                                  : select_below(2) ? INT32_MAX
+                                                    : -9 * select_below(2));
     const int64_t n = t->list.batch * t->list.scopes * t->list.q_blocks * t->list.k_blocks;
     if (t->s.method != CLATTN_EXTERNAL_SCORE)
         return;
@@ -203,7 +208,8 @@ static int n_fences;
 /* A buffer that begins as data, or with no content that anybody should read. */
 static cl_mem buffer(const void *data, int64_t bytes)
 {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE), size = bytes > 4 ? (size_t)bytes : 4, body = (size + page - 1) / page * page;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), size = bytes > 4 ? (size_t)bytes : 4,
+                 body = (size + page - 1) / page * page;
     cl_int code;
     ck_assert_int_lt(n_fences, MOST_BUFFERS);
     struct fence *f = &fences[n_fences++];
@@ -248,7 +254,8 @@ static clattn_select_io make_io(const struct select_trial *t, const clattn_selec
     io.q_offsets = buffer_if(t->q_offsets, lengths);
     io.k_offsets = buffer_if(t->k_offsets, lengths);
     io.key_lengths = buffer_if(t->key_lengths, lengths - 4);
-    io.scores = buffer_if(t->scores, 4 * t->list.batch * t->list.scopes * t->list.q_blocks * t->list.k_blocks);
+    io.scores =
+        buffer_if(t->scores, 4 * t->list.batch * t->list.scopes * t->list.q_blocks * t->list.k_blocks);
     io.given = buffer_if(t->given, (int64_t)bytes);
     io.budgets = buffer_if(t->budgets, 4 * t->list.scopes);
     io.rope_cos = buffer_if(t->rope_cos, t->s.rope_positions * t->a.dim * 2);
@@ -266,7 +273,9 @@ static clattn_select_io make_io(const struct select_trial *t, const clattn_selec
 static void write_input(cl_mem mem, const void *data, int64_t bytes)
 {
     if (mem && bytes > 0)
-        ck_assert_int_eq(clEnqueueWriteBuffer(select_queue, mem, CL_TRUE, 0, (size_t)bytes, data, 0, NULL, NULL), CL_SUCCESS);
+        ck_assert_int_eq(
+            clEnqueueWriteBuffer(select_queue, mem, CL_TRUE, 0, (size_t)bytes, data, 0, NULL, NULL),
+            CL_SUCCESS);
 }
 
 clattn_status select_trial_open(struct select_trial *t, struct select_session *session)
@@ -278,7 +287,8 @@ clattn_status select_trial_open(struct select_trial *t, struct select_session *s
     session->buffers = n_fences;
     session->io = make_io(t, session->plan);
     if (session->io.bounds)
-        status = clattn_enqueue_bounds(session->plan, select_queue, &session->io, 0, t->a.kv_len, 0, NULL, NULL);
+        status =
+            clattn_enqueue_bounds(session->plan, select_queue, &session->io, 0, t->a.kv_len, 0, NULL, NULL);
     return status;
 }
 
@@ -293,11 +303,17 @@ clattn_status select_trial_step(struct select_trial *t, struct select_session *s
     write_input(io->counters, t->counters, 16);
     clattn_status status = clattn_enqueue_select(session->plan, select_queue, io, 0, NULL, NULL);
     if (bytes > 0)
-        ck_assert_int_eq(clEnqueueReadBuffer(select_queue, io->list, CL_TRUE, 0, bytes, t->lists, 0, NULL, NULL), CL_SUCCESS);
+        ck_assert_int_eq(
+            clEnqueueReadBuffer(select_queue, io->list, CL_TRUE, 0, bytes, t->lists, 0, NULL, NULL),
+            CL_SUCCESS);
     if (io->certified && list_count(t) > 0)
-        ck_assert_int_eq(clEnqueueReadBuffer(select_queue, io->certified, CL_TRUE, 0, 4 * (size_t)list_count(t), t->certified, 0, NULL, NULL), CL_SUCCESS);
+        ck_assert_int_eq(clEnqueueReadBuffer(select_queue, io->certified, CL_TRUE, 0,
+                                             4 * (size_t)list_count(t), t->certified, 0, NULL, NULL),
+                         CL_SUCCESS);
     if (io->counters)
-        ck_assert_int_eq(clEnqueueReadBuffer(select_queue, io->counters, CL_TRUE, 0, 16, t->counters, 0, NULL, NULL), CL_SUCCESS);
+        ck_assert_int_eq(
+            clEnqueueReadBuffer(select_queue, io->counters, CL_TRUE, 0, 16, t->counters, 0, NULL, NULL),
+            CL_SUCCESS);
     return status;
 }
 
@@ -333,8 +349,9 @@ static struct ref_tensor tensor(const struct select_trial *t, bool of_k)
 
 struct ref_problem select_trial_problem(const struct select_trial *t)
 {
-    struct ref_problem p = {.batch = t->a.batch, .heads = t->a.heads, .kv_heads = t->a.kv_heads, .q_len = t->a.q_len,
-                            .kv_len = t->a.kv_len, .dim = t->a.dim, .dim_v = 1, .scale = t->a.scale != 0 ? t->a.scale : 1 / sqrt((double)t->a.dim),
+    struct ref_problem p = {.batch = t->a.batch, .heads = t->a.heads, .kv_heads = t->a.kv_heads,
+                            .q_len = t->a.q_len, .kv_len = t->a.kv_len, .dim = t->a.dim, .dim_v = 1,
+                            .scale = t->a.scale != 0 ? t->a.scale : 1 / sqrt((double)t->a.dim),
                             .q = tensor(t, false), .k = tensor(t, true), .key_lengths = t->key_lengths,
                             .q_offsets = t->q_offsets, .k_offsets = t->k_offsets};
     p.rules.mask = t->mask;
@@ -344,14 +361,18 @@ struct ref_problem select_trial_problem(const struct select_trial *t)
 
 struct ref_select select_trial_selection(const struct select_trial *t)
 {
-    static const int methods[] = {REF_TREE, REF_STAGED, REF_MINMAX, REF_POOL_MEAN, REF_EXTERNAL_SCORE, -1, REF_STREAMING};
+    static const int methods[] = {REF_TREE,           REF_STAGED, REF_MINMAX,   REF_POOL_MEAN,
+                                  REF_EXTERNAL_SCORE, -1,         REF_STREAMING};
     static const int representatives[] = {REF_CENTER, REF_FIRST, REF_LAST};
-    struct ref_select s = {.method = methods[t->s.method], .representative = representatives[t->s.representative],
-                           .scope = t->s.scope, .mean_rows = t->s.rows == CLATTN_ROWS_MEAN, .arithmetic = select_ctx->facts.has_fma ? REF_FMA : REF_MULTIPLY_ADD,
-                           .block_q = t->s.block_q, .stride_q = t->s.stride_q, .block_k = t->s.block_k, .stride_k = t->s.stride_k,
-                           .budget = t->s.budget, .budget_mode = t->s.budget_mode, .budget_value = t->s.budget_value, .sink = t->s.sink,
-                           .window = t->s.window, .dense_below = t->s.dense_below, .n_stages = t->s.n_stages,
-                           .scores = t->scores, .budgets = t->budgets, .rope = t->s.rope, .rope_positions = t->s.rope_positions,
+    struct ref_select s = {.method = methods[t->s.method],
+                           .representative = representatives[t->s.representative], .scope = t->s.scope,
+                           .mean_rows = t->s.rows == CLATTN_ROWS_MEAN,
+                           .arithmetic = select_ctx->facts.has_fma ? REF_FMA : REF_MULTIPLY_ADD,
+                           .block_q = t->s.block_q, .stride_q = t->s.stride_q, .block_k = t->s.block_k,
+                           .stride_k = t->s.stride_k, .budget = t->s.budget, .budget_mode = t->s.budget_mode,
+                           .budget_value = t->s.budget_value, .sink = t->s.sink, .window = t->s.window,
+                           .dense_below = t->s.dense_below, .n_stages = t->s.n_stages, .scores = t->scores,
+                           .budgets = t->budgets, .rope = t->s.rope, .rope_positions = t->s.rope_positions,
                            .rope_cos = t->rope_cos, .rope_sin = t->rope_sin};
     for (int i = 0; i < s.n_stages; i++) {
         s.stages[i].chunk = t->s.stages[i].chunk;
@@ -367,8 +388,8 @@ static void compare(const struct select_trial *t, struct ref_list *wanted, const
     const int32_t *counts = t->lists + t->list.counts_at / 4, *ids = t->lists + t->list.ids_at / 4;
     ck_assert_int_eq(t->list.capacity, wanted->capacity);
     for (int64_t r = 0; r < wanted->batch * wanted->scopes * wanted->q_blocks; r++) {
-        ck_assert_msg(counts[r] == wanted->counts[r], "%s: list %d has %d blocks, not %d", what, (int)r, (int)counts[r],
-                      (int)wanted->counts[r]);
+        ck_assert_msg(counts[r] == wanted->counts[r], "%s: list %d has %d blocks, not %d", what, (int)r,
+                      (int)counts[r], (int)wanted->counts[r]);
         const size_t bytes = sizeof *ids * (size_t)wanted->capacity;
         const bool same = !memcmp(ids + r * wanted->capacity, wanted->ids + r * wanted->capacity, bytes);
         if (same || (t->rounds && ref_list_is_close(&p, &s, wanted, r)))

@@ -30,16 +30,20 @@ struct select_trial {
     int32_t *certified;  /* CLATTN_CERTIFY: one of each list */
     uint64_t counters[2];
     float *rope_cos, *rope_sin;
-    bool rounds; /* the last plan's search sums as a matrix unit does: lists with close decisions (ref_select.h) may differ */
+    bool rounds; /* the last plan's search sums as a matrix unit does: lists with close decisions
+                    (ref_select.h) may differ */
 };
 
 /* f32 tensors of one batch entry, a causal mask of the last query, TREE. */
-struct select_trial select_trial_new(int64_t heads, int64_t kv_heads, int64_t q_len, int64_t kv_len, int64_t dim);
+struct select_trial select_trial_new(int64_t heads, int64_t kv_heads, int64_t q_len, int64_t kv_len,
+                                     int64_t dim);
 void select_trial_free(struct select_trial *t);
-/* STAGED in three stages of 4, 2 and 1 blocks, each keeping twice what the next does; others get the method and budget. */
+/* STAGED in three stages of 4, 2 and 1 blocks, each keeping twice what the next does; others get the method
+ * and budget. */
 void select_trial_method(struct select_trial *t, int32_t method, int64_t budget);
 void select_trial_mask(struct select_trial *t, const char *mask, clattn_corner corner);
-/* Make the tensors, and scores: numbers of 24 bits from -2 to 2, or whole ones from -4 to 4, of which many scores are equal. */
+/* Make the tensors, and scores: numbers of 24 bits from -2 to 2, or whole ones from -4 to 4, of which many
+ * scores are equal. */
 void select_trial_fill(struct select_trial *t, bool whole);
 /* Before it is filled: rotation, with tables of a model's angles for so many positions. */
 void select_trial_rope(struct select_trial *t, int32_t rope, int64_t positions);
@@ -50,11 +54,13 @@ void select_trial_put(struct select_trial *t, bool of_k, int64_t index, double v
 
 /* Blocks and near keys of all kinds; 16 rows of which every fourth is scored. */
 void draw_selection(struct select_trial *t, int32_t method);
-/* Groups of so many items, as on a device that is no CPU; 0: as it is.  Undone when the case's context is closed. */
+/* Groups of so many items, as on a device that is no CPU; 0: as it is.  Undone when the case's context is
+ * closed. */
 void pretend_groups(int items);
 
-/* A plan and its buffers over several steps, at which the trial's q and key_lengths are written; the caller sets io.starts.  The last
- * session that was opened is closed first.  Every call returns the status of the first one in it that fails. */
+/* A plan and its buffers over several steps, at which the trial's q and key_lengths are written; the caller
+ * sets io.starts.  The last session that was opened is closed first.  Every call returns the status of the
+ * first one in it that fails. */
 struct select_session {
     clattn_select_plan *plan;
     clattn_select_io io;

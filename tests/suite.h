@@ -13,8 +13,8 @@ static inline bool is_long_run(void)
     return getenv("CLATTN_TEST_LONG") != NULL;
 }
 
-/* Run a suite and free it: what main returns.  No forks, because an OpenCL runtime does not survive them; that
- * no test ran is a failure. */
+/* Run a suite and free it: what main returns.  No forks, because an OpenCL runtime does not survive them;
+ * that no test ran is a failure. */
 static inline int run_suite(Suite *suite)
 {
     SRunner *runner = srunner_create(suite);

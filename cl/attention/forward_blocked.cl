@@ -1,35 +1,42 @@
 /* SPDX-License-Identifier: MIT
- * forward_blocked.cl - fused attention for GPUs in plain OpenCL C: register tiles, fed from local memory by fours of floats.
+ * forward_blocked.cl - fused attention for GPUs in plain OpenCL C: register tiles, fed from local memory by
+ * fours of floats.
  *
  *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
  *
- * A work-group of ACROSS x DOWN items owns BQ rows.  Item (x, y) makes NQ x MK scores and NQ x MD outputs in registers: fours of rows
- * y, y + DOWN ..., fours of keys and of columns x, x + ACROSS ...  Everything passes through local memory as f32, so that a step of a
- * product reads rows of it: queries and keys column by column, in chunks of NT columns; weights by key; values in chunks of VALUE_ROWS
- * rows.  There are two places for chunks: while one is multiplied, items hold the next in registers, and put it into the other; a chunk
+ * A work-group of ACROSS x DOWN items owns BQ rows.  Item (x, y) makes NQ x MK scores and NQ x MD outputs in
+ * registers: fours of rows y, y + DOWN ..., fours of keys and of columns x, x + ACROSS ...  Everything passes
+ * through local memory as f32, so that a step of a product reads rows of it: queries and keys column by
+ * column, in chunks of NT columns; weights by key; values in chunks of VALUE_ROWS rows.  There are two places
+ * for chunks: while one is multiplied, items hold the next in registers, and put it into the other; a chunk
  * costs one barrier.
  *
- *     local:  places [2] of [NT][QUERY_PITCH] queries and [NT][KEY_PITCH] keys, or of [VALUE_ROWS][VALUE_PITCH] values
+ *     local:  places [2] of [NT][QUERY_PITCH] queries and [NT][KEY_PITCH] keys, or of
+ *             [VALUE_ROWS][VALUE_PITCH] values
  *             weights [BK][WEIGHT_PITCH]; while maxima are joined [ACROSS][WEIGHT_PITCH]
  *     bytes:  4 * (2 * PLACE + BK * WEIGHT_PITCH), and 16
- *     banks:  of 32 neighbours eight x and four y, half of them two y: each half reads at most eight different fours, which lie in
- *             different banks; they write fours of columns of 16 rows, 16 banks from each other
+ *     banks:  of 32 neighbours eight x and four y, half of them two y: each half reads at most eight
+ *             different fours, which lie in different banks; they write fours of columns of 16 rows, 16 banks
+ *             from each other
  *
- * -D parameters beside those of forward.clh: GROUP, BQ, BK; NQ rows, MK keys and MD columns of an item, multiples of 4; NT columns of a
- * chunk, 8 or 16; LOCAL bytes of local memory, or DOOR_BYTES, which the editor of assembly makes as many; UNROLLED 1: loops over an item's
- * arrays are unrolled, so that these lie in registers; ALIGNED 1: rows of q, k, v and o start at multiples of 16 bytes, DIM and DIM_V are
- * multiples of 4.
- * Numerics: f32, fma; keys in rising order from 0 over FOLD of them, then such sums in rising order.  Weights are taken relative to the
- * maximum of the blocks before; only where their sum shows that it was too small the true maximum is found, and all that was summed is
- * rescaled.  exp2 is the device's.  A masked pair has weight +0 exactly; values that are not finite are added apart in PARTIAL blocks, in
- * the rows that see them, and 0 takes their place in the product.
+ * -D parameters beside those of forward.clh: GROUP, BQ, BK; NQ rows, MK keys and MD columns of an item,
+ * multiples of 4; NT columns of a chunk, 8 or 16; LOCAL bytes of local memory, or DOOR_BYTES, which the
+ * editor of assembly makes as many; UNROLLED 1: loops over an item's arrays are unrolled, so that these lie
+ * in registers; ALIGNED 1: rows of q, k, v and o start at multiples of 16 bytes, DIM and DIM_V are multiples
+ * of 4.
+ * Numerics: f32, fma; keys in rising order from 0 over FOLD of them, then such sums in rising order.  Weights
+ * are taken relative to the maximum of the blocks before; only where their sum shows that it was too small
+ * the true maximum is found, and all that was summed is rescaled.  exp2 is the device's.  A masked pair has
+ * weight +0 exactly; values that are not finite are added apart in PARTIAL blocks, in the rows that see them,
+ * and 0 takes their place in the product.
  */
 #include "door.clh"
 #include "forward.clh"
 
 #define ACROSS (BK / MK)
 #define DOWN (BQ / NQ)
-#if GROUP != ACROSS * DOWN || ACROSS % 8 != 0 || DOWN % 4 != 0 || NQ % 4 != 0 || MK % 4 != 0 || MD % 4 != 0 || ACROSS * MD < DIM_V
+#if GROUP != ACROSS * DOWN || ACROSS % 8 != 0 || DOWN % 4 != 0 || NQ % 4 != 0 || MK % 4 != 0 ||              \
+    MD % 4 != 0 || ACROSS * MD < DIM_V
 #error "forward_blocked.cl: ACROSS a multiple of 8, DOWN, NQ, MK and MD of 4"
 #endif
 #define ITEM_X(item) ((item) / 32 % (ACROSS / 8) * 8 + (item) / 2 % 8)
@@ -81,8 +88,8 @@ static inline float join_sum(float x) { return x; }
 #error "forward_blocked.cl: LOCAL is too small"
 #endif
 
-/* Fours of floats that an item carries to local memory: of a chunk of columns rows ROW_STEP from each other, of a chunk of
- * values fours of columns x, x + ACROSS ... in rows DOWN from each other. */
+/* Fours of floats that an item carries to local memory: of a chunk of columns rows ROW_STEP from each other,
+ * of a chunk of values fours of columns x, x + ACROSS ... in rows DOWN from each other. */
 #define ROW_STEP (GROUP / (NT / 4))
 #define QUERY_SHARE ((BQ + ROW_STEP - 1) / ROW_STEP)
 #define KEY_SHARE ((BK + ROW_STEP - 1) / ROW_STEP)
@@ -112,8 +119,9 @@ struct sources {
     long k_stride, v_stride;
 };
 
-static inline struct sources find_sources(const struct place *at, const struct forward_args *a, __global const STORED(T_Q) *q,
-                                          __global const STORED(T_K) *k, __global const STORED(T_V) *v, int item)
+static inline struct sources find_sources(const struct place *at, const struct forward_args *a,
+                                          __global const STORED(T_Q) *q, __global const STORED(T_K) *k,
+                                          __global const STORED(T_V) *v, int item)
 {
     struct sources from;
     UNROLL for (int j = 0; j < QUERY_SHARE; j++) {
@@ -167,7 +175,8 @@ static inline void put_columns(__local float *place, const float4 *next, int ite
 }
 
 /* Values of the keys from number k0 of a block on; 0 past its end. */
-static inline void fetch_values(float4 *next, const struct sources *from, const struct block *b, int k0, int item)
+static inline void fetch_values(float4 *next, const struct sources *from, const struct block *b, int k0,
+                                int item)
 {
     UNROLL for (int r = 0; r < VALUE_ROWS / DOWN; r++) {
         __global const STORED(T_V) *row = from->v + (b->key + k0 + r * DOWN) * from->v_stride;
@@ -187,7 +196,8 @@ struct shared {
 };
 
 /* In a PARTIAL block 0 takes the place of values that are not finite. */
-static inline void put_values(const struct shared *shared, const float4 *next, const struct block *b, int turn, int number, int item)
+static inline void put_values(const struct shared *shared, const float4 *next, const struct block *b,
+                              int turn, int number, int item)
 {
     __local float *to = shared->places + turn * PLACE + item / ACROSS * VALUE_PITCH + item % ACROSS * 4;
     (void)b;
@@ -209,7 +219,8 @@ struct step {
     float row[NQ], column[MK > MD ? MK : MD];
 };
 
-static inline void load_step(struct step *x, __local const float *row, __local const float *column, int columns)
+static inline void load_step(struct step *x, __local const float *row, __local const float *column,
+                             int columns)
 {
     UNROLL for (int i = 0; i < NQ; i += 4)
         vstore4(LOCAL4(row + ROW(i)), 0, x->row + i);
@@ -243,7 +254,8 @@ static inline void multiply_keys(float *s, __local const float *place, int item)
 }
 
 /* o += products of a chunk of values; weights: of its first key. */
-static inline void multiply_values(float *o, __local const float *weights, __local const float *place, int item)
+static inline void multiply_values(float *o, __local const float *weights, __local const float *place,
+                                   int item)
 {
     __local const float *weight = weights + 4 * ITEM_Y(item), *value = place + 4 * ITEM_X(item);
     struct step x[2];
@@ -269,7 +281,8 @@ static inline float share_of(float s, float w)
 }
 
 /* Weights to local memory, and an item's sums of them. */
-static inline void share_weights(float *sums, __local float *weights, const float *s, const struct rows *rows, int item)
+static inline void share_weights(float *sums, __local float *weights, const float *s, const struct rows *rows,
+                                 int item)
 {
     __local float *to = weights + 4 * ITEM_X(item) * WEIGHT_PITCH + 4 * ITEM_Y(item);
     UNROLL for (int i = 0; i < NQ; i++)
@@ -317,9 +330,10 @@ static inline float max_row(__local const float *shown, int row)
     return largest;
 }
 
-/* The true maxima of the rows whose sums are too large for one of their items; alpha is what rescales their sums until now.  Other rows
- * keep theirs: what a row does not see changes no bit of it. */
-static inline void find_maxima(int *grew, float *alpha, struct rows *rows, __local float *shown, const float *s, const float *sums, int item)
+/* The true maxima of the rows whose sums are too large for one of their items; alpha is what rescales their
+ * sums until now.  Other rows keep theirs: what a row does not see changes no bit of it. */
+static inline void find_maxima(int *grew, float *alpha, struct rows *rows, __local float *shown,
+                               const float *s, const float *sums, int item)
 {
     float mine[NQ];
     UNROLL for (int i = 0; i < NQ; i++)
@@ -343,7 +357,8 @@ static inline void find_maxima(int *grew, float *alpha, struct rows *rows, __loc
     barrier(CLK_LOCAL_MEM_FENCE);
 }
 
-/* What was summed over all blocks before; it is seldom touched, and volatile, so that it lies in memory and not in registers. */
+/* What was summed over all blocks before; it is seldom touched, and volatile, so that it lies in memory and
+ * not in registers. */
 struct totals {
     volatile float o[NQ * MD], l[NQ];
 };
@@ -374,8 +389,9 @@ static inline void rescale_row(struct totals *totals, float alpha, int i)
 
 #if MASK_RULE
 /* o += w v for the values that are not finite of a chunk, in the rows that see them. */
-static inline void add_special_values(float *o, __local const float *weights, const struct sources *from, const struct rows *rows,
-                                      const struct rule_env *env, const struct block *b, int k0, int item)
+static inline void add_special_values(float *o, __local const float *weights, const struct sources *from,
+                                      const struct rows *rows, const struct rule_env *env,
+                                      const struct block *b, int k0, int item)
 {
     for (int k = k0; k < min(k0 + VALUE_ROWS, b->n); k++)
         UNROLL for (int c = 0; c < MD; c++) {
@@ -389,10 +405,10 @@ static inline void add_special_values(float *o, __local const float *weights, co
 }
 #endif
 
-/* Scores of a block, and the first of its values into the other place; the place of its first columns is `turn`, and after that `turn`
- * is the place of those values. */
-static inline int make_scores(float *s, const struct shared *shared, const struct sources *from, const struct block *b, int turn,
-                              int number, int item)
+/* Scores of a block, and the first of its values into the other place; the place of its first columns is
+ * `turn`, and after that `turn` is the place of those values. */
+static inline int make_scores(float *s, const struct shared *shared, const struct sources *from,
+                              const struct block *b, int turn, int number, int item)
 {
     float4 next[CARRIED];
     UNROLL for (int i = 0; i < NQ * MK; i++)
@@ -415,8 +431,8 @@ static inline int make_scores(float *s, const struct shared *shared, const struc
 }
 
 /* Edited and masked scores to weights in local memory; with them the values put before are there. */
-static inline void make_weights(const float *s, struct rows *rows, struct totals *totals, float *o, float *l, const struct shared *shared,
-                                int number, int item)
+static inline void make_weights(const float *s, struct rows *rows, struct totals *totals, float *o, float *l,
+                                const struct shared *shared, int number, int item)
 {
     float sums[NQ];
     share_weights(sums, shared->weights, s, rows, item);
@@ -440,8 +456,9 @@ static inline void make_weights(const float *s, struct rows *rows, struct totals
 }
 
 /* o += P V of a block, and the first columns for the next one into the place that is returned. */
-static inline int add_values(float *o, const struct shared *shared, struct sources *from, const struct rows *rows,
-                             const struct rule_env *env, const struct block *b, const struct block *after, int turn, int number, int item)
+static inline int add_values(float *o, const struct shared *shared, struct sources *from,
+                             const struct rows *rows, const struct rule_env *env, const struct block *b,
+                             const struct block *after, int turn, int number, int item)
 {
     float4 next[CARRIED];
     for (int k0 = 0; k0 < b->n; k0 += VALUE_ROWS) {

@@ -1,22 +1,27 @@
 /* SPDX-License-Identifier: MIT
- * forward_decode.cl - fused attention of few rows against many keys, for matrix units: what counts is that keys and values are always
- * on their way.
+ * forward_decode.cl - fused attention of few rows against many keys, for matrix units: what counts is that
+ * keys and values are always on their way.
  *
  *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
  *
- * A work-group of GROUP items owns BQ rows, all of a head tile.  It is TEAMS teams: a team takes every TEAMS-th block of keys for all the
- * rows, and has its own sums, its own place in local memory and no barrier with the others until they are joined at the end.  Of keys and
- * of values a team has two blocks, so that the next ones are on their way while products of these are made; a block is one piece.
+ * A work-group of GROUP items owns BQ rows, all of a head tile.  It is TEAMS teams: a team takes every
+ * TEAMS-th block of keys for all the rows, and has its own sums, its own place in local memory and no barrier
+ * with the others until they are joined at the end.  Of keys and of values a team has two blocks, so that the
+ * next ones are on their way while products of these are made; a block is one piece.
  *
- *     local:  memory  for each team [2][BK][KEY_PITCH] keys, then [2][BK][VALUE_PITCH] values; before the loop, behind the first team's
- *                     first block of keys, [BQ][KEY_PITCH] queries; after it, for each team but the first, [KEPT][TEAM] sums
+ *     local:  memory  for each team [2][BK][KEY_PITCH] keys, then [2][BK][VALUE_PITCH] values; before the
+ *                     loop, behind the first team's first block of keys, [BQ][KEY_PITCH] queries; after it,
+ *                     for each team but the first, [KEPT][TEAM] sums
  *
- * The tile is one of forward_matrix.cl, its queries in registers (QUERIES_STAY); beside what is said there it has
- *     LOT_ENDS, STAGED_BUT_LAST            what was staged until here is a lot; all lots but the last are there
+ * The tile is one of forward_matrix.cl, its queries in registers (QUERIES_STAY); beside what is said there it
+ * has
+ *     LOT_ENDS, STAGED_BUT_LAST            what was staged until here is a lot; all lots but the last are
+ *                                          there
  *
- * -D parameters, numerics and limits: forward_matrix.cl; LOCAL: bytes of local memory that a group takes at least, by which the host
- * limits how many groups run at a time.  Maxima follow before weights are taken.  A row's sums of each team are relative to maxima of their
- * own; they are joined in the order of teams, as merge.cl joins parts.
+ * -D parameters, numerics and limits: forward_matrix.cl; LOCAL: bytes of local memory that a group takes at
+ * least, by which the host limits how many groups run at a time.  Maxima follow before weights are taken.  A
+ * row's sums of each team are relative to maxima of their own; they are joined in the order of teams, as
+ * merge.cl joins parts.
  */
 #define EDITED_UNIT LOG2E
 #include "forward.clh"
@@ -39,14 +44,15 @@
 #define BEFORE (KEY_BLOCK + BQ * KEY_PITCH)
 #define PLACE (BLOCKS > BEFORE ? BLOCKS : BEFORE) /* of a team */
 #define OUTPUTS (FRAG_ROWS * FRAG_COLUMNS)
-#define KEPT (OUTPUTS + 3 * FRAG_ROWS) /* an item's outputs; of each row sums of rounded weights and of weights, maximum */
+#define KEPT (OUTPUTS + 3 * FRAG_ROWS) /* an item's outputs; of each row sums of rounded weights and of
+                                          weights, maximum */
 #define PLACES_BYTES (TEAMS * PLACE * (T_K == 0 ? 4 : 2))
 #define BOX_BYTES (4 * (TEAMS - 1) * KEPT * TEAM)
 #define NEEDED (PLACES_BYTES > BOX_BYTES ? PLACES_BYTES : BOX_BYTES)
 
 /* Start copying a block's rows, if there is one: a lot, without rows else. */
-static inline void stage_block(__local STORED(T_K) *to, __global const STORED(T_K) *from, const I64 *at, const struct block *b, int width,
-                               int pitch, int item)
+static inline void stage_block(__local STORED(T_K) *to, __global const STORED(T_K) *from, const I64 *at,
+                               const struct block *b, int width, int pitch, int item)
 {
     if (b->n > 0)
         stage(to, from, at, 1, b->key, b->n, BK, width, pitch, item);
@@ -54,9 +60,11 @@ static inline void stage_block(__local STORED(T_K) *to, __global const STORED(T_
 }
 
 #if MASK_RULE
-/* Values of a PARTIAL block that are not finite count in the rows that see them, and become 0 for the product. */
-static inline void take_out(float *o, const float *s, __local STORED(T_V) *values, __global const STORED(T_V) *source, long stride,
-                            const struct rows *rows, const struct rule_env *env, const struct block *b, int item)
+/* Values of a PARTIAL block that are not finite count in the rows that see them, and become 0 for the
+ * product. */
+static inline void take_out(float *o, const float *s, __local STORED(T_V) *values,
+                            __global const STORED(T_V) *source, long stride, const struct rows *rows,
+                            const struct rule_env *env, const struct block *b, int item)
 {
     if (!any_near(any_special(values, b->n, item)))
         return;
@@ -76,7 +84,8 @@ static inline void make_room(const float *s, float *o, struct sums *totals, stru
 }
 
 /* An item's numbers to its column of a team's box. */
-static inline void put_sums(__local float *box, const float *o, const struct sums *totals, const struct rows *rows)
+static inline void put_sums(__local float *box, const float *o, const struct sums *totals,
+                            const struct rows *rows)
 {
     UNROLL for (int i = 0; i < OUTPUTS; i++)
         box[i * TEAM] = o[i];
@@ -88,7 +97,8 @@ static inline void put_sums(__local float *box, const float *o, const struct sum
 }
 
 /* Add what the same item of another team has. */
-static inline void join_sums(float *o, struct sums *totals, struct rows *rows, __local const float *box, float unit)
+static inline void join_sums(float *o, struct sums *totals, struct rows *rows, __local const float *box,
+                             float unit)
 {
     UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
         const float other = box[(OUTPUTS + 2 * FRAG_ROWS + i) * TEAM], m = fmax(rows->m[i], other);
@@ -102,7 +112,8 @@ static inline void join_sums(float *o, struct sums *totals, struct rows *rows, _
 }
 
 /* The first team gets the sums of all. */
-static inline void join_teams(float *o, struct sums *totals, struct rows *rows, __local float *boxes, float unit, int team, int item)
+static inline void join_teams(float *o, struct sums *totals, struct rows *rows, __local float *boxes,
+                              float unit, int team, int item)
 {
     barrier(CLK_LOCAL_MEM_FENCE); /* no team needs its blocks any more */
     if (team > 0)
@@ -118,7 +129,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     __local uchar memory[LOCAL > NEEDED ? LOCAL : NEEDED] __attribute__((aligned(128)));
     /* unsigned: compilers know then that addresses in local memory differ by constants */
     const int item = (int)((uint)get_local_id(0) % TEAM), team = find_team((int)get_local_id(0));
-    __local STORED(T_K) *places = (__local STORED(T_K) *)memory, *keys = places + team * PLACE, *values = keys + 2 * KEY_BLOCK;
+    __local STORED(T_K) *places = (__local STORED(T_K) *)memory, *keys = places + team * PLACE,
+                        *values = keys + 2 * KEY_BLOCK;
     const struct place at = find_place(&a, (uint)get_group_id(0) LENGTH_ARGS);
     if (at.row0 >= at.rows)
         return;

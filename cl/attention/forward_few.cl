@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: MIT
- * forward_few.cl - fused attention of few rows for CPUs: one work-item streams a long stretch of keys, then their values.
+ * forward_few.cl - fused attention of few rows for CPUs: one work-item streams a long stretch of keys, then
+ * their values.
  *
- *     S[row][key] = sum_d Q[row][d] K[key][d],   P = exp2(S - max),   O[row][d] += sum_key P[row][key] V[key][d]
+ *     S[row][key] = sum_d Q[row][d] K[key][d],   P = exp2(S - max),   O[row][d] += sum_key P[row][key]
+ *     V[key][d]
  *
- * Where rows are few, memory is what limits: lanes lie along the head, so a key is read once, in whole vectors, for all rows,
- * and alone: four side by side are four streams, a third slower.
- * The sums over d of sixteen keys are finished together, by a tree of fifteen additions that also turns them, so that scores
- * have keys in their lanes.  Keys of a block are all read before its values: the prefetchers of CPUs follow one long stream
- * at a time.
+ * Where rows are few, memory is what limits: lanes lie along the head, so a key is read once, in whole
+ * vectors, for all rows, and alone: four side by side are four streams, a third slower.
+ * The sums over d of sixteen keys are finished together, by a tree of fifteen additions that also turns them,
+ * so that scores have keys in their lanes.  Keys of a block are all read before its values: the prefetchers
+ * of CPUs follow one long stream at a time.
  *
  *     q [BQ][DIM16]  the queries, scaled; DIM16 = ceil(DIM / 16), of a last part only new columns count
  *     p [BQ][BK / 16]  scores, then weights of one block of keys
  *     o [BQ][DIM_V16]  the unnormalised output; of a last part only new columns count
  *
  * -D parameters beside those of forward.clh: BQ rows of a group, 1 to 4; BK a multiple of 16; GROUP = 1.
- * Numerics: f32 by fma: d in 16 * CHAINS partial sums of rising order, joined by a tree; sixteen values in rising order from 0,
- * then the sixteens of a block, then blocks, so that one large weight does not swallow the many small ones after it.  Masked pairs have
- * weight +0; where values are not finite, they are left out of the sum.
+ * Numerics: f32 by fma: d in 16 * CHAINS partial sums of rising order, joined by a tree; sixteen values in
+ * rising order from 0, then the sixteens of a block, then blocks, so that one large weight does not swallow
+ * the many small ones after it.  Masked pairs have weight +0; where values are not finite, they are left out
+ * of the sum.
  */
 #define RULE_LANES 16
 #include "forward.clh"
@@ -39,8 +42,8 @@
 #define ROWS_AT_ONCE (BQ == 4 ? 2 : BQ)
 #define COLUMNS_AT_ONCE (DIM_V16 < 8 ? DIM_V16 : 8) /* vectors of values */
 
-/* Part i of a row of `width` columns as a vector.  The last part of a width that 16 does not divide ends with the row, and its
- * columns that the part before has are 0; a row below 16 columns is filled with 0. */
+/* Part i of a row of `width` columns as a vector.  The last part of a width that 16 does not divide ends with
+ * the row, and its columns that the part before has are 0; a row below 16 columns is filled with 0. */
 #define PART_FIRST(width, i) ((width) < 16 ? 0 : min(16 * (i), (width)-16))
 #define READ_PART(T, name)                                                                              \
     static inline float16 name(__global const STORED(T) *row, int width, int i)                         \
@@ -126,8 +129,10 @@ static inline float16 sums_of(const float16 *v)
                (float16)(x.s23, y.s23, x.s67, y.s67, x.sab, y.sab, x.sef, y.sef);
     }
     float16 x = c[0], y = c[1];
-    return (float16)(x.s0, y.s0, x.s2, y.s2, x.s4, y.s4, x.s6, y.s6, x.s8, y.s8, x.sa, y.sa, x.sc, y.sc, x.se, y.se) +
-           (float16)(x.s1, y.s1, x.s3, y.s3, x.s5, y.s5, x.s7, y.s7, x.s9, y.s9, x.sb, y.sb, x.sd, y.sd, x.sf, y.sf);
+    return (float16)(x.s0, y.s0, x.s2, y.s2, x.s4, y.s4, x.s6, y.s6, x.s8, y.s8, x.sa, y.sa, x.sc, y.sc, x.se,
+                     y.se) +
+           (float16)(x.s1, y.s1, x.s3, y.s3, x.s5, y.s5, x.s7, y.s7, x.s9, y.s9, x.sb, y.sb, x.sd, y.sd, x.sf,
+                     y.sf);
 }
 
 static inline float sum_of(float16 x)
@@ -149,8 +154,8 @@ static inline float max_of(float16 x)
 #endif
 
 /* Raw scores of sixteen keys for every row; past the last of n the last key is read again. */
-static inline void score_keys_raw(float16 s[BQ], const float16 *q, __global const STORED(T_K) *k0, long stride, KEYS keys, int first,
-                                  int n)
+static inline void score_keys_raw(float16 s[BQ], const float16 *q, __global const STORED(T_K) *k0,
+                                  long stride, KEYS keys, int first, int n)
 {
     float16 t[BQ * 16];
     for (int k = 0; k < 16; k++) { /* a key at a time: memory is one stream */
@@ -180,7 +185,8 @@ static inline void score_keys_raw(float16 s[BQ], const float16 *q, __global cons
 #endif
 
 /* edit_score of forward.clh for sixteen keys. */
-static inline float16 edit_keys(const struct rule_env *env, const struct rows *rows, int r, int16 k, float16 s)
+static inline float16 edit_keys(const struct rule_env *env, const struct rows *rows, int r, int16 k,
+                                float16 s)
 {
     const int q = rows->position[r], h = rows->head[r];
     (void)q;
@@ -198,8 +204,9 @@ static inline float16 edit_keys(const struct rule_env *env, const struct rows *r
 
 /* Scores (softmax) or weights of a block's n keys into p; the new maxima; without a softmax the block's sums.
  * used: the keys between the first and the last sixteen that are not EMPTY; returns 0 if there are none. */
-static inline int score_block(float16 *p, int used[2], float block_l[BQ], struct rows *rows, const struct rule_env *env,
-                              int partial, const float16 *q, __global const STORED(T_K) *k0, long stride, KEYS keys, int n)
+static inline int score_block(float16 *p, int used[2], float block_l[BQ], struct rows *rows,
+                              const struct rule_env *env, int partial, const float16 *q,
+                              __global const STORED(T_K) *k0, long stride, KEYS keys, int n)
 {
     float16 top[BQ], sum[BQ];
     used[0] = n;
@@ -292,7 +299,8 @@ static inline void add_values(float16 *o, const float16 *p, const int used[2], c
             }
     for (int r = 0; r < BQ; r++)
         for (int d = 0; d < DIM_V16; d++)
-            o[r * DIM_V16 + d] = MULTIPLY_ADD(o[r * DIM_V16 + d], (float16)(alpha[r]), o[(BQ + r) * DIM_V16 + d]);
+            o[r * DIM_V16 + d] =
+                MULTIPLY_ADD(o[r * DIM_V16 + d], (float16)(alpha[r]), o[(BQ + r) *DIM_V16 + d]);
 }
 
 #if MASK_RULE
@@ -302,14 +310,15 @@ static inline int values_finite(const int used[2], __global const STORED(T_V) *v
     int16 bad = (int16)(0);
     for (int k = used[0]; k < used[1]; k++)
         for (int d = 0; d < DIM_V16; d++)
-            bad |= (as_int16(read_value(v0 + KEY_AT(keys, k) * stride, DIM_V, d)) & (int16)(0x7fffffff)) >= (int16)(0x7f800000);
+            bad |= (as_int16(read_value(v0 + KEY_AT(keys, k) *stride, DIM_V, d)) & (int16)(0x7fffffff)) >=
+                   (int16)(0x7f800000);
     return !any(bad);
 }
 
 /* The same sum with masked pairs left out, for blocks where a masked value may be NaN or infinite. */
 static inline void add_values_carefully(float16 *o, const float16 *p, const int used[2], const float *alpha,
-                                        __global const STORED(T_V) *v0, long stride, const struct rule_env *env,
-                                        const struct rows *rows, KEYS keys)
+                                        __global const STORED(T_V) *v0, long stride,
+                                        const struct rule_env *env, const struct rows *rows, KEYS keys)
 {
     const float *weight = (const float *)p;
     for (int r = 0; r < BQ; r++)
@@ -319,7 +328,8 @@ static inline void add_values_carefully(float16 *o, const float16 *p, const int 
                 float16 sum = (float16)(0.0f);
                 for (int k = k0; k < min(k0 + 16, used[1]); k++)
                     if (mask_1(env, rows->position[r], rows->head[r], KEY_AT(keys, k)))
-                        sum = MULTIPLY_ADD((float16)(weight[r * BK + k]), read_value(v0 + KEY_AT(keys, k) * stride, DIM_V, d), sum);
+                        sum = MULTIPLY_ADD((float16)(weight[r * BK + k]),
+                                           read_value(v0 + KEY_AT(keys, k) *stride, DIM_V, d), sum);
                 block += sum;
             }
             o[r * DIM_V16 + d] = MULTIPLY_ADD(o[r * DIM_V16 + d], (float16)(alpha[r]), block);
@@ -328,9 +338,10 @@ static inline void add_values_carefully(float16 *o, const float16 *p, const int 
 #endif
 
 /* One block of n keys; k0 and v0 point at key 0 and its value. */
-static inline void attend(struct rows *rows, float16 *o, float16 *p, const float16 *q, const struct rule_env *env, int class,
-                          __global const STORED(T_K) *k0, long key_stride, __global const STORED(T_V) *v0,
-                          long value_stride, KEYS keys, int n)
+static inline void attend(struct rows *rows, float16 *o, float16 *p, const float16 *q,
+                          const struct rule_env *env, int class, __global const STORED(T_K) *k0,
+                          long key_stride, __global const STORED(T_V) *v0, long value_stride, KEYS keys,
+                          int n)
 {
     int used[2];
     float alpha[BQ], block_l[BQ];
@@ -356,7 +367,8 @@ static inline void attend(struct rows *rows, float16 *o, float16 *p, const float
 
 #if GATHERS
 /* The next keys that the rows see, BK at most, the last again until sixteens are full.  Returns how many. */
-static inline int gather(struct keys *keys, struct walk *walk, const struct rule_env *env, const struct span *span)
+static inline int gather(struct keys *keys, struct walk *walk, const struct rule_env *env,
+                         const struct span *span)
 {
     int n = 0;
     while (n < BK) {
@@ -389,10 +401,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PAR
         return;
     RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
     struct rows rows;
-    float16 q_rows[BQ * DIM16], sums[2 * BQ * DIM_V16], p[BQ * (BK / 16)]; /* sums: o, then a block's part of it */
+    /* sums: o, then a block's part of it */
+    float16 q_rows[BQ * DIM16], sums[2 * BQ * DIM_V16], p[BQ * (BK / 16)];
     find_rows(&rows, &at, a.pack);
     for (int r = 0; r < BQ; r++) {
-        __global const STORED(T_Q) *row = q + at.q0 + row_offset(a.q_at, a.pack, at.row0 + min(r, rows.count - 1));
+        __global const STORED(T_Q) *row =
+            q + at.q0 + row_offset(a.q_at, a.pack, at.row0 + min(r, rows.count - 1));
         for (int d = 0; d < DIM16; d++)
             q_rows[r * DIM16 + d] = read_query(row, DIM, d) * (float16)(a.scale);
     }

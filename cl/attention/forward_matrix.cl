@@ -1,51 +1,57 @@
 /* SPDX-License-Identifier: MIT
- * forward_matrix.cl - fused attention for matrix units: a work-group keeps scores and output in the fragments of a tile's products.
+ * forward_matrix.cl - fused attention for matrix units: a work-group keeps scores and output in the fragments
+ * of a tile's products.
  *
  *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
  *
- * A work-group of GROUP items, one team, owns BQ rows.  Blocks of keys and values pass through local memory, two of each.  A block
- * is done in pieces of PIECE keys, and its weights are kept packed until the next turn
+ * A work-group of GROUP items, one team, owns BQ rows.  Blocks of keys and values pass through local memory,
+ * two of each.  A block is done in pieces of PIECE keys, and its weights are kept packed until the next turn
  * of the loop, so that there is always something to multiply while weights are taken:
  *
  *     for each piece:  S = Q K^T of the next block;  O += P V of this one;  P = weights of S
  *
- * These weights are relative to the maximum of the blocks before; only where their sum shows that it was too small, the block is done
- * again with care: scores of all its pieces, maxima, O rescaled, weights.  So are blocks that are masked in part, and the first.
+ * These weights are relative to the maximum of the blocks before; only where their sum shows that it was too
+ * small, the block is done again with care: scores of all its pieces, maxima, O rescaled, weights.  So are
+ * blocks that are masked in part, and the first.
  *
- *     local:  [2][BK][KEY_PITCH] keys, [2][BK][VALUE_PITCH] values; [BQ][KEY_PITCH] queries: after them, or in the values' place
- *             where the items keep them; if LISTS_KEYS the notes, of four blocks' keys
+ *     local:  [2][BK][KEY_PITCH] keys, [2][BK][VALUE_PITCH] values; [BQ][KEY_PITCH] queries: after them, or
+ *             in the values' place where the items keep them; if LISTS_KEYS the notes, of four blocks' keys
  *
- * This file is the loop nest: blocks, masks, maxima, sums.  The products are a tile's, a file of cl/engine that says who holds
- * what:
+ * This file is the loop nest: blocks, masks, maxima, sums.  The products are a tile's, a file of cl/engine
+ * that says who holds what:
  *     ITEMS_OF_ROW                         items that share a row
  *     FRAG_ROWS, frag_row(item, i)         rows of an item; row number i of them in the group's tile
  *     PIECE                                keys of a piece
  *     FRAG_KEYS, frag_key(item, c)         keys of an item in each row; key number c of them in the piece
  *     FRAG_COLUMNS, frag_column(item, c)   the same for columns of the output
  *     S_AT(i, c), O_AT(i, c)               where an item keeps them in its arrays s and o
- *     struct queries, load_queries         an item's part of the queries; QUERIES_STAY: their place in local memory is free then
+ *     struct queries, load_queries         an item's part of the queries; QUERIES_STAY: their place in local
+ *                                          memory is free then
  *     KEY_PITCH, VALUE_PITCH               elements from a row to the next in local memory
  *     LOCAL_BYTES(wanted)                  what is declared, if so much local memory is wanted
  *     stage, STAGED                        start copying rows to local memory; all are there
  *     stage_rows, stage_keys               the same of neighbouring keys, of any
  *     multiply_keys(s, q, tile, item)      s = Q K^T
- *     packed, PACKED_WEIGHTS, pack_weights(p, s), unpack_weights(s, p)     an item's weights as the next product takes them
+ *     packed, PACKED_WEIGHTS, pack_weights(p, s), unpack_weights(s, p)     an item's weights as the next
+ *     product takes them
  *     sum_rounded(sums, s)                 what these sum to in each row, over all its items
  *     multiply_values(o, p, tile, item)    o += P V
  *     UNROLL                               how loops over fragments are unrolled
  *     join_max, join_sum                   over the items of a row;  from_item(x, t): what item t of them has
- *     OWN_ROWS                             rows of the items that the hardware runs as one (a warp): the group's BQ, in their order
+ *     OWN_ROWS                             rows of the items that the hardware runs as one (a warp): the
+ *                                          group's BQ, in their order
  *     any_near(x)                          whether any of these items says so
  *     LANES, ballot(x)                     how many they are; a bit from each
  *     weight(x)                            2^x for x <= 8; above 16 it may be infinite
  *     any_special(tile, n, item)           whether of n keys' values some of an item's share are not finite
  *
- * -D parameters beside those of forward.clh: MATRIX which tile: 0 generic, 1 mma; GROUP, BQ, BK and more as the tile says; ALIGNED 1:
- * rows of q, k, v and o start at multiples of 16 bytes.
- * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the sum of these; its
- * log-sum-exp comes from the weights as they were.  A row's weights are relative to a maximum that is too small by at most the
- * LARGEST_SUM.  A masked pair has weight +0 exactly; where values of a PARTIAL block are not finite, these count in the rows that see
- * them, and 0 takes their place in the product.
+ * -D parameters beside those of forward.clh: MATRIX which tile: 0 generic, 1 mma; GROUP, BQ, BK and more as
+ * the tile says; ALIGNED 1: rows of q, k, v and o start at multiples of 16 bytes.
+ * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the sum
+ * of these; its log-sum-exp comes from the weights as they were.  A row's weights are relative to a maximum
+ * that is too small by at most the LARGEST_SUM.  A masked pair has weight +0 exactly; where values of a
+ * PARTIAL block are not finite, these count in the rows that see them, and 0 takes their place in the
+ * product.
  * Limits: a softmax, scale from 1e-10 to 1e6; q, k and v of one storage.
  */
 #define EDITED_UNIT LOG2E
@@ -81,7 +87,8 @@ struct work {
 };
 
 #if !LISTS_KEYS
-/* Classes of LANES blocks that are taken at a time, a block by each item: a bit each, the first block's the lowest. */
+/* Classes of LANES blocks that are taken at a time, a block by each item: a bit each, the first block's the
+ * lowest. */
 struct classes {
     struct span span, own_span; /* of the group's rows, of those of the items that run as one */
     int has_rows;               /* these have rows */
@@ -102,7 +109,8 @@ static inline struct classes begin_classes(const struct place *at, int pack, int
     return c;
 }
 
-static inline void take_classes(struct classes *c, const struct place *at, const struct rule_env *env, int item COUNT_PARAM)
+static inline void take_classes(struct classes *c, const struct place *at, const struct rule_env *env,
+                                int item COUNT_PARAM)
 {
     const int key = c->key + item % LANES * BK, n = min(BK, at->key1 - key);
     const int class = n > 0 ? class_of(env, &c->span, key, n) : 0;
@@ -118,7 +126,8 @@ static inline void take_classes(struct classes *c, const struct place *at, const
 }
 
 /* The next block that is not EMPTY for the group; own.n 0: there is none. */
-static inline struct work find_work(struct classes *c, const struct place *at, const struct rule_env *env, int item COUNT_PARAM)
+static inline struct work find_work(struct classes *c, const struct place *at, const struct rule_env *env,
+                                    int item COUNT_PARAM)
 {
     struct work w = {{0, 0, 0}, 0};
     while (c->some == 0 && (c->key = skip_unlisted(env, &c->span, c->key, at->key1, BK)) < at->key1)
@@ -139,8 +148,9 @@ static inline struct work find_work(struct classes *c, const struct place *at, c
 #define ASKED_WORK(asked) (asked)
 #define STAGE_BLOCK(to, from, block, width, pitch) stage_rows(to, from, (block)->key, (block)->n, BK, width, pitch, item)
 #else
-/* Where the walk over the group's keys is, and the keys of four blocks: while one is noted, some items may still be at the three before.
- * Arrays, not one struct in local memory: of that LLVM makes several variables, and PoCL 3.1 does not expect them. */
+/* Where the walk over the group's keys is, and the keys of four blocks: while one is noted, some items may
+ * still be at the three before.  Arrays, not one struct in local memory: of that LLVM makes several
+ * variables, and PoCL 3.1 does not expect them. */
 struct notes {
     __local struct look *look; /* one */
     __local int *n, *class;    /* [4] */
@@ -153,8 +163,10 @@ struct notes {
     __local char known_[4 * BK];                                                                              \
     const struct notes notes = {look_, counts_, counts_ + 4, keys_, known_};
 
-/* The next BK keys that the group's rows see are noted by the items that run as one, others for each block. */
-static inline int note_work(const struct notes *notes, const struct place *at, const struct rule_env *env, int pack, int number, int item)
+/* The next BK keys that the group's rows see are noted by the items that run as one, others for each
+ * block. */
+static inline int note_work(const struct notes *notes, const struct place *at, const struct rule_env *env,
+                            int pack, int number, int item)
 {
     const int slot = number % 4;
     if (item / LANES == number % (GROUP / LANES)) {
@@ -163,7 +175,8 @@ static inline int note_work(const struct notes *notes, const struct place *at, c
             l = begin_look(at, env, pack);
         else
             l = *notes->look;
-        const struct noted x = note_keys(&l, env, notes->keys + slot * BK, notes->known + slot * BK, BK, item % LANES);
+        const struct noted x =
+            note_keys(&l, env, notes->keys + slot * BK, notes->known + slot * BK, BK, item % LANES);
         if (item % LANES == 0) {
             *notes->look = l;
             notes->n[slot] = x.n;
@@ -177,7 +190,8 @@ static inline int note_work(const struct notes *notes, const struct place *at, c
 static inline struct work noted_work(const struct notes *notes, int slot, int has_rows, int item COUNT_PARAM)
 {
     const int n = notes->n[slot], class = notes->class[slot];
-    const struct work w = {{0, n, has_rows ? class : 0, notes->keys + slot * BK, notes->known + slot * BK}, class};
+    const struct work w = {{0, n, has_rows ? class : 0, notes->keys + slot * BK, notes->known + slot * BK},
+                           class};
     if (item == 0 && n > 0) {
         COUNT_TILE(class);
     }
@@ -201,10 +215,12 @@ static inline struct block piece_of(const struct block *b, int j)
 }
 
 #if MASK_RULE
-/* Values of a PARTIAL block that are not finite count in the rows that see them, and become 0 for the product.  live: p has weights. */
-static inline void take_out(float *o, const packed p[PIECES][PACKED_WEIGHTS], int live, __local STORED(T_V) *values,
-                            __global const STORED(T_V) *source, long stride, __local int *found, const struct rows *rows,
-                            const struct rule_env *env, const struct block *b, int item)
+/* Values of a PARTIAL block that are not finite count in the rows that see them, and become 0 for the
+ * product.  live: p has weights. */
+static inline void take_out(float *o, const packed p[PIECES][PACKED_WEIGHTS], int live,
+                            __local STORED(T_V) *values, __global const STORED(T_V) *source, long stride,
+                            __local int *found, const struct rows *rows, const struct rule_env *env,
+                            const struct block *b, int item)
 {
     if (any_special(values, b->n, item))
         *found = 1;
@@ -225,10 +241,13 @@ static inline void take_out(float *o, const packed p[PIECES][PACKED_WEIGHTS], in
 }
 #endif
 
-/* Values of the block of weights p, while scores of the next one become its weights, all of which are seen. */
-static inline struct sums pass_block(float *o, packed p[PIECES][PACKED_WEIGHTS], __local const STORED(T_V) *values,
-                                     const struct queries *queries, __local const STORED(T_K) *keys, const struct rows *rows,
-                                     const struct rule_env *env, const struct block *next, float scale, float unit, int item)
+/* Values of the block of weights p, while scores of the next one become its weights, all of which are
+ * seen. */
+static inline struct sums pass_block(float *o, packed p[PIECES][PACKED_WEIGHTS],
+                                     __local const STORED(T_V) *values, const struct queries *queries,
+                                     __local const STORED(T_K) *keys, const struct rows *rows,
+                                     const struct rule_env *env, const struct block *next, float scale,
+                                     float unit, int item)
 {
     struct sums all = {{0}, {0}};
     ROLLED for (int j = 0; j < PIECES; j++) {
@@ -253,8 +272,9 @@ static inline struct sums pass_block(float *o, packed p[PIECES][PACKED_WEIGHTS],
 }
 
 /* Weights of a block by its true maxima. */
-static inline void begin_block(float *o, packed p[PIECES][PACKED_WEIGHTS], struct sums *totals, const struct queries *queries,
-                               __local const STORED(T_K) *keys, struct rows *rows, const struct rule_env *env, const struct block *b,
+static inline void begin_block(float *o, packed p[PIECES][PACKED_WEIGHTS], struct sums *totals,
+                               const struct queries *queries, __local const STORED(T_K) *keys,
+                               struct rows *rows, const struct rule_env *env, const struct block *b,
                                float scale, float unit, int item)
 {
     float s[PIECES][FRAG_ROWS * FRAG_KEYS], top[FRAG_ROWS];
@@ -297,7 +317,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
     const float unit = EDITED ? EDITED_UNIT : a.scale;
 #if LISTS_KEYS
-    const int has_rows = item / LANES * OWN_ROWS % BQ < at.rows - at.row0; /* those that run as one with this item */
+    /* those that run as one with this item */
+    const int has_rows = item / LANES * OWN_ROWS % BQ < at.rows - at.row0;
 #else
     struct classes classes = begin_classes(&at, a.pack, item);
 #endif
@@ -314,7 +335,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     UNROLL for (int i = 0; i < FRAG_ROWS * FRAG_COLUMNS; i++)
         o_sums[i] = 0.0f;
 
-    stage(keys + QUERIES_AT, q + at.q0, a.q_at, a.pack, at.row0, min(BQ, at.rows - at.row0), BQ, DIM, KEY_PITCH, item);
+    stage(keys + QUERIES_AT, q + at.q0, a.q_at, a.pack, at.row0, min(BQ, at.rows - at.row0), BQ, DIM,
+          KEY_PITCH, item);
     const ASKED first = ASK_WORK(0);
 #if LISTS_KEYS
     barrier(CLK_LOCAL_MEM_FENCE); /* its keys are noted */
@@ -330,7 +352,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         __local STORED(T_V) *const values_now = values + (turn ^ 1) * VALUE_BLOCK;
         const ASKED asked = ASK_WORK(number);
         STAGED;
-        barrier(CLK_LOCAL_MEM_FENCE); /* keys of the next block and values of this one are there; the others have been read */
+        barrier(CLK_LOCAL_MEM_FENCE); /* keys of the next block and values of this one are there; the others
+                                         have been read */
         const struct work later = ASKED_WORK(asked);
         if (later.own.n > 0)
             STAGE_BLOCK(keys + (turn ^ 1) * KEY_BLOCK, &from_k, &later.own, DIM, KEY_PITCH);
@@ -342,7 +365,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
 #endif
         int passed = live && next.own.class == 2 && next.own.n == BK;
         if (passed) {
-            const struct sums sums = pass_block(o_sums, p, values_now, &queries, keys_next, &rows, &env, &next.own, a.scale, unit, item);
+            const struct sums sums = pass_block(o_sums, p, values_now, &queries, keys_next, &rows, &env,
+                                                &next.own, a.scale, unit, item);
             passed = !are_too_large(sums.rounded);
             if (passed)
                 add_sums(&totals, &sums);

@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: MIT
- * forward_portable.cl - fused attention for any OpenCL 1.2 device: work-groups, local memory, barriers, scalar code.
+ * forward_portable.cl - fused attention for any OpenCL 1.2 device: work-groups, local memory, barriers,
+ * scalar code.
  *
  *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
  *
- * A work-group of GROUP items owns BQ rows.  Scores: an item computes tiles of RQ rows x RK keys in registers; Q and K pass
- * through local memory in chunks of CHUNK columns, transposed, so that an item's rows lie side by side.  Output: item i owns
- * columns i, i + GROUP, ... of every row and keeps them in private memory, BQ x COLUMNS of them.
+ * A work-group of GROUP items owns BQ rows.  Scores: an item computes tiles of RQ rows x RK keys in
+ * registers; Q and K pass through local memory in chunks of CHUNK columns, transposed, so that an item's rows
+ * lie side by side.  Output: item i owns columns i, i + GROUP, ... of every row and keeps them in private
+ * memory, BQ x COLUMNS of them.
  *
- *     local:  q_tile [CHUNK][QS]   k_tile [CHUNK][BK + 1]   p [BK][QS]   m, l, alpha [BQ];   QS = BQ rounded up to 4, and 4 more
- *     bytes:  4 * (CHUNK * (QS + BK + 1) + BK * QS + 3 * BQ)
+ *     local:  q_tile [CHUNK][QS]   k_tile [CHUNK][BK + 1]   p [BK][QS]   m, l, alpha [BQ];   QS = BQ rounded
+ *     up to 4, and 4 more bytes:  4 * (CHUNK * (QS + BK + 1) + BK * QS + 3 * BQ)
  *
  * -D parameters beside those of forward.clh: GROUP items, 1 or more; BQ, BK any; CHUNK is 32.
- * Numerics: f32, fma, keys of a block in rising order from 0, then blocks in rising order, so that one large weight does not
- * swallow the many small ones after it.  A masked pair is marked by the weight HIDDEN and left out of every sum, so what its key
- * and value hold never matters.  Barriers stand in control flow that is the same for the whole group: the class of a block and
- * the bounds of its loops depend on the group alone.  Rows and keys past the end are computed from zeros and never stored.
+ * Numerics: f32, fma, keys of a block in rising order from 0, then blocks in rising order, so that one large
+ * weight does not swallow the many small ones after it.  A masked pair is marked by the weight HIDDEN and
+ * left out of every sum, so what its key and value hold never matters.  Barriers stand in control flow that
+ * is the same for the whole group: the class of a block and the bounds of its loops depend on the group
+ * alone.  Rows and keys past the end are computed from zeros and never stored.
  */
 #include "forward.clh"
 
@@ -50,13 +53,15 @@ static inline void stage_q(__local float *q_tile, __global const STORED(T_Q) *q,
 {
     for (int i = item; i < BQ * CHUNK; i += GROUP) {
         int r = i / CHUNK, d = i % CHUNK;
-        q_tile[d * QS + r] =
-            r < count && d < width ? LOAD1(T_Q, q, at->q0 + row_offset(a->q_at, a->pack, at->row0 + r) + d0 + d) : 0.0f;
+        q_tile[d * QS + r] = r < count && d < width
+                                 ? LOAD1(T_Q, q, at->q0 + row_offset(a->q_at, a->pack, at->row0 + r) + d0 + d)
+                                 : 0.0f;
     }
 }
 
 /* The same for the block's n keys; k points to the first key's column d0. */
-static inline void stage_k(__local float *k_tile, __global const STORED(T_K) *k, long stride, int n, int width, int item)
+static inline void stage_k(__local float *k_tile, __global const STORED(T_K) *k, long stride, int n,
+                           int width, int item)
 {
     for (int i = item; i < BK * CHUNK; i += GROUP) {
         int c = i / CHUNK, d = i % CHUNK;
@@ -65,7 +70,8 @@ static inline void stage_k(__local float *k_tile, __global const STORED(T_K) *k,
 }
 
 /* Add the products of `width` staged columns to an item's scores. */
-static inline void add_scores(float *s, __local const float *q_tile, __local const float *k_tile, int width, int item)
+static inline void add_scores(float *s, __local const float *q_tile, __local const float *k_tile, int width,
+                              int item)
 {
     for (int i = 0; i < TILES; i++) {
         int t = item + i * GROUP;
@@ -85,8 +91,8 @@ static inline void add_scores(float *s, __local const float *q_tile, __local con
 }
 
 /* Scale, edit and mask an item's scores, and show them to the group in p. */
-static inline void share_scores(float *s, __local float *p, const struct rule_env *env, const struct place *at, int pack,
-                                int key, int partial, float scale, int item)
+static inline void share_scores(float *s, __local float *p, const struct rule_env *env,
+                                const struct place *at, int pack, int key, int partial, float scale, int item)
 {
     for (int i = 0; i < TILES; i++) {
         int t = item + i * GROUP;
@@ -106,7 +112,8 @@ static inline void share_scores(float *s, __local float *p, const struct rule_en
 }
 
 /* Weights of an item's scores into p. */
-static inline void share_weights(const float *s, __local float *p, __local const float *m, int partial, int item)
+static inline void share_weights(const float *s, __local float *p, __local const float *m, int partial,
+                                 int item)
 {
     for (int i = 0; i < TILES; i++) {
         int t = item + i * GROUP;
@@ -115,7 +122,8 @@ static inline void share_weights(const float *s, __local float *p, __local const
         for (int r = 0; r < RQ; r++)
             for (int c = 0; c < RK; c++) {
                 float x = s[(i * RQ + r) * RK + c], w = SOFTMAX ? exp2_neg(x - m[tile_row(t) + r]) : x;
-                p[(tile_key(t) + c * TILES_K) * QS + tile_row(t) + r] = partial && x == MASKED_SCORE ? HIDDEN : w;
+                p[(tile_key(t) + c * TILES_K) *QS + tile_row(t) + r] =
+                    partial && x == MASKED_SCORE ? HIDDEN : w;
             }
     }
 }
@@ -131,7 +139,8 @@ static inline void raise_max(__local const float *p, __local float *m, __local f
 }
 
 /* Running sum of row r. */
-static inline void add_weights(__local const float *p, __local const float *alpha, __local float *l, int n, int r)
+static inline void add_weights(__local const float *p, __local const float *alpha, __local float *l, int n,
+                               int r)
 {
     float sum = 0.0f;
     for (int c = 0; c < n; c++) {
@@ -141,7 +150,8 @@ static inline void add_weights(__local const float *p, __local const float *alph
     l[r] = MULTIPLY_ADD(l[r], alpha[r], sum);
 }
 
-/* acc = alpha acc + P V over the block's n keys, an item's columns; v points to the first key's column `item`. */
+/* acc = alpha acc + P V over the block's n keys, an item's columns; v points to the first key's column
+ * `item`. */
 static inline void add_values(float *acc, __local const float *p, __local const float *alpha,
                               __global const STORED(T_V) *v, long stride, int n, int partial, int item)
 {
@@ -221,7 +231,9 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     for (int r = 0; r < BQ; r++)
         for (int j = 0; j < COLUMNS; j++) {
             const int d = item + j * GROUP;
-            const float x = l[r] == 0.0f ? 0.0f : NORMALISER == 3 ? acc[r * COLUMNS + j] : acc[r * COLUMNS + j] / l[r];
+            const float x = l[r] == 0.0f      ? 0.0f
+                            : NORMALISER == 3 ? acc[r * COLUMNS + j]
+                                              : acc[r * COLUMNS + j] / l[r];
             if (r < count && d < DIM_V)
                 STORE1(T_O, x, o, at.o0 + row_offset(a.o_at, a.pack, at.row0 + r) + d);
         }

@@ -1,33 +1,38 @@
 /* SPDX-License-Identifier: MIT
- * forward_stream.cl - fused attention for matrix units that work by themselves: a producer streams blocks of keys and values into local
- * memory, the other items multiply, and take weights of a block while the products of the one before it run.
+ * forward_stream.cl - fused attention for matrix units that work by themselves: a producer streams blocks of
+ * keys and values into local memory, the other items multiply, and take weights of a block while the products
+ * of the one before it run.
  *
  *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
  *
- * A work-group of GROUP = 128 + 2 BQ items works on tiles of BQ rows: on one of the first n, one of the next n, and so on, n groups in all.
- * Of the first 128 items PRODUCERS are the producer; every further 128 are a consumer of 64 rows.  NT blocks of keys and as many of
- * values are in local memory, and the producer goes on to the next tile while consumers store this one.  A consumer's loop, where S
- * and O are its fragments:
+ * A work-group of GROUP = 128 + 2 BQ items works on tiles of BQ rows: on one of the first n, one of the next
+ * n, and so on, n groups in all.  Of the first 128 items PRODUCERS are the producer; every further 128 are a
+ * consumer of 64 rows.  NT blocks of keys and as many of values are in local memory, and the producer goes on
+ * to the next tile while consumers store this one.  A consumer's loop, where S and O are its fragments:
  *
- *     start S = Q K^T of the next block;  sum P;  start O += P V of this one;  wait for S;  weights;  wait for O;  P = weights
+ *     start S = Q K^T of the next block;  sum P;  start O += P V of this one;  wait for S;  weights;  wait
+ *     for O;  P = weights
  *
- * Weights are taken relative to the maximum of the blocks before; only where their sum shows that it was too small, S is made again,
- * the maximum follows, and O is rescaled.
+ * Weights are taken relative to the maximum of the blocks before; only where their sum shows that it was too
+ * small, S is made again, the maximum follows, and O is rescaled.
  *
- *     local:  memory  [BQ rows] queries, NT x [BK rows] keys, NT x [BK rows] values, as the tile lays rows; its ONES_BYTES
- *             barriers  queries there, queries read; for each place: keys there, keys read, values there, values read
+ *     local:  memory  [BQ rows] queries, NT x [BK rows] keys, NT x [BK rows] values, as the tile lays rows;
+ *                     its ONES_BYTES
+ *             barriers  queries there, queries read; for each place: keys there, keys read, values there,
+ *                       values read
  *             blocks  which block of keys is in which place, as the producer found it
  *     scratch: [group][3] maps of q, k and v, which the producer makes
  *
- * The products are a tile's; beside what fragments.clh wants it has load_queries, start_keys, start_values, waits, pack_weights,
- * sum_packed or SUM_COLUMNS, make_ones, any_special, VALUE_AT, QUERIES_STAY (they stay in local memory until the tile is done), and what
- * stream.clh and produce.clh want.
+ * The products are a tile's; beside what fragments.clh wants it has load_queries, start_keys, start_values,
+ * waits, pack_weights, sum_packed or SUM_COLUMNS, make_ones, any_special, VALUE_AT, QUERIES_STAY (they stay
+ * in local memory until the tile is done), and what stream.clh and produce.clh want.
  *
- * -D parameters beside those of forward.clh: MATRIX 2; NT places for blocks; GROUP, BQ, BK and more as the tile says; ALIGNED 1: rows
- * start at multiples of 16 bytes.
- * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the sum of these.
- * A row's weights are relative to a maximum that is too small by at most the LARGEST_SUM; masked pairs and values that are not finite
- * as in forward_matrix.cl.
+ * -D parameters beside those of forward.clh: MATRIX 2; NT places for blocks; GROUP, BQ, BK and more as the
+ * tile says; ALIGNED 1: rows start at multiples of 16 bytes.
+ * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the sum
+ * of these.
+ * A row's weights are relative to a maximum that is too small by at most the LARGEST_SUM; masked pairs and
+ * values that are not finite as in forward_matrix.cl.
  * Limits: a softmax, scale from 1e-10 to 1e6; q, k and v of one storage.
  */
 #define SCRATCH_PARAM , __global uint *scratch
@@ -39,9 +44,9 @@
 #include "produce.clh"
 
 #if MASK_RULE
-/* Values of a PARTIAL block that are not finite become 0 for the product; add_special counts them in the rows that see them once the
- * tile is done.  Each consumer looks for itself: another may have made them 0 already, and has said so before.  Returns whether there
- * were any. */
+/* Values of a PARTIAL block that are not finite become 0 for the product; add_special counts them in the rows
+ * that see them once the tile is done.  Each consumer looks for itself: another may have made them 0 already,
+ * and has said so before.  Returns whether there were any. */
 static inline int take_out(const struct shared *shared, uint place, int n, int item)
 {
     __local STORED(T_V) *values = (__local STORED(T_V) *)(shared->bytes + VALUES_AT + place * VALUE_BYTES);
@@ -83,7 +88,8 @@ static inline struct taken look_at(const struct shared *shared, const struct tur
 {
     wait_phase(shared->barriers.keys + 8 * t->place, t->phase);
     const struct found b = shared->blocks[t->place];
-    const struct taken taken = {{b.key, b.n, MASK_RULE ? of_warp(b.own >> item / 128 * 2 & 3) : 2}, b.class, b.last};
+    const struct taken taken = {
+        {b.key, b.n, MASK_RULE ? of_warp(b.own >> item / 128 * 2 & 3) : 2}, b.class, b.last};
     return taken;
 }
 
@@ -95,8 +101,9 @@ static inline void give_back_unread(const struct shared *shared, struct turn *t,
     advance(t);
 }
 
-/* The next block, t's then, that some of a consumer's rows see; own.n is 0 if there is none.  While the consumer holds the values of place
- * `held` the producer cannot fill it again: so the block before that is taken, all masked, where none of the rows see it. */
+/* The next block, t's then, that some of a consumer's rows see; own.n is 0 if there is none.  While the
+ * consumer holds the values of place `held` the producer cannot fill it again: so the block before that is
+ * taken, all masked, where none of the rows see it. */
 static inline struct taken find_seen(const struct shared *shared, struct turn *t, uint held, int item)
 {
     struct taken b = look_at(shared, t, item);
@@ -224,7 +231,8 @@ static inline void weigh_beside_output(struct consumer *c, const struct block *o
     struct growth g = {0};
     start_keys(c->s, &c->queries, keys_of(c), c->item);
     await_values(c);
-    add_packed(&c->totals, c->p); /* here, behind a branch, so that it is not moved before the first product: now it costs nothing */
+    add_packed(&c->totals, c->p); /* here, behind a branch, so that it is not moved before the first product:
+                                     now it costs nothing */
     start_output(c);
     wait_keys(c->s);
     edit_block(c->s, &c->rows, c->env, own, c->a->scale, c->item);
@@ -288,9 +296,10 @@ static inline int consume_blocks(struct consumer *c, struct taken b)
     return any_taken;
 }
 
-static inline void consume(const struct shared *shared, struct progress *t, const struct forward_args *a, const struct place *at,
-                           const struct rule_env *env, __global const STORED(T_Q) *q, __global const STORED(T_K) *k,
-                           __global const STORED(T_V) *v, __global STORED(T_O) *out LSE_PARAM, int item)
+static inline void consume(const struct shared *shared, struct progress *t, const struct forward_args *a,
+                           const struct place *at, const struct rule_env *env, __global const STORED(T_Q) *q,
+                           __global const STORED(T_K) *k, __global const STORED(T_V) *v,
+                           __global STORED(T_O) *out LSE_PARAM, int item)
 {
     struct consumer c;
     int any_taken = 0;
@@ -322,8 +331,8 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
 #endif
 }
 
-/* The tiles of this work-group, `base + mine` of each n: to and fro, so that those who have the heavier one of n have the lighter one of
- * the next n. */
+/* The tiles of this work-group, `base + mine` of each n: to and fro, so that those who have the heavier one
+ * of n have the lighter one of the next n. */
 #define FOR_EACH_TILE                                                                                             \
     for (uint base = 0, mine = (uint)get_group_id(0), n = (uint)get_num_groups(0), all = (uint)a.tiles; base < all;        \
          base += n, mine = n - 1 - mine)                                                                          \
@@ -336,7 +345,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     __local struct found blocks[NT] __attribute__((aligned(16)));
     __local int special[NT];
     const int item = (int)get_local_id(0);
-    const struct shared shared = {shared_address(memory), memory, blocks, special, name_barriers(shared_address((__local uchar *)barriers))};
+    const struct shared shared = {shared_address(memory), memory, blocks, special,
+                                  name_barriers(shared_address((__local uchar *)barriers))};
     make_ones(memory + ONES_AT, item);
     if (item == 0)
         make_barriers(&shared.barriers);

@@ -1,36 +1,44 @@
 /* SPDX-License-Identifier: MIT
- * forward_vector.cl - fused attention for CPUs: one work-item computes the transposed scores of NT tiles of 16 * NQ rows.
+ * forward_vector.cl - fused attention for CPUs: one work-item computes the transposed scores of NT tiles of
+ * 16 * NQ rows.
  *
- *     S^T[key][row] = sum_d K[key][d] Q^T[d][row],   P = exp2(S - max),   O^T[d][row] += sum_key V[key][d] P[key][row]
+ *     S^T[key][row] = sum_d K[key][d] Q^T[d][row],   P = exp2(S - max),   O^T[d][row] += sum_key V[key][d]
+ *     P[key][row]
  *
- * Rows lie in the lanes of float16 vectors, so keys and values are read in their natural layout by scalar broadcast:
- * nothing is packed, the maximum, the sum and the rescaling are vertical, there is no barrier and no horizontal step, and any
- * head size comes from one source.
+ * Rows lie in the lanes of float16 vectors, so keys and values are read in their natural layout by scalar
+ * broadcast:
+ * nothing is packed, the maximum, the sum and the rescaling are vertical, there is no barrier and no
+ * horizontal step, and any head size comes from one source.
  *
  *     qt [NT][STEPS][NQ]  the queries, transposed, in vectors of DOT columns; STEPS = ceil(DIM / DOT)
  *     p  [BK][NQ]         scores, then weights of one block of keys
  *     ot [NT][DIM_V][NQ]  the unnormalised output, transposed
  *
- * This file is the loop nest: rows, masks, maxima, sums.  The products are a tile's, a file of cl/engine that says how queries,
- * keys, values and weights lie: tile_fma.clh (DOT 1: f32), tile_dot.clh (DOT 2: pairs of bf16).  A tile gives
+ * This file is the loop nest: rows, masks, maxima, sums.  The products are a tile's, a file of cl/engine that
+ * says how queries, keys, values and weights lie: tile_fma.clh (DOT 1: f32), tile_dot.clh (DOT 2: pairs of
+ * bf16).  A tile gives
  *     QUERY1, QUERY16                                a step of a row's query, and sixteen of them
  *     pack_query(row, i, scale), pack_queries        step i of a row; the sixteen steps from it on
  *     SCORE_UNIT(args)                               what its scores lack: they are times this
  *     KEY_ROW, KEY_STRIDE, VALUE_ROW, VALUE_STRIDE   a block's keys and values, as pointers to its first
- *     WIDENS_KEYS, WIDENS_VALUES, widen_keys, widen_values   whether they are copied, once a block, into 32 bits an element; if GATHERS
+ *     WIDENS_KEYS, WIDENS_VALUES, widen_keys, widen_values   whether they are copied, once a block, into 32
+ *                                                            bits an element; if GATHERS
  *                                                    they are, run by run, each behind the one before
- *     key_at(row, i), multiply(sum, x, y)            step i of a key's row; sum + x y: sixteen steps times one
+ *     key_at(row, i), multiply(sum, x, y)            step i of a key's row; sum + x y: sixteen steps times
+ *                                                    one
  *     weigh                                          scores to weights and their sums
  *     weight_of, value_of, values_finite             single ones, for blocks where a value is not finite
  *
- * -D parameters beside those of forward.clh: DOT; NQ 1 to 6; MK, MD with MK * NQ and MD * NQ up to 24, MD <= DIM_V, MK even if DOT
- * is 2; NT 1 or more: tiles that share each block of keys and values while it lies in the nearest cache, for keys that outgrow the
- * second; BQ = 16 * NQ * NT; BK a multiple of MK; GROUP = 1; AHEAD 0 or 1: ask for the next block while working on this one.
- * Register tiles: MK keys x NQ vectors for S^T, MD columns x NQ vectors for O^T; the last column tile overlaps the one
- * before it and stores its new columns alone.
- * Numerics: f32 sums in rising order of columns, of a block's keys, and of blocks, hence the same bits whatever the number
- * of threads; a block is summed from 0, so that one large weight does not swallow the many small ones of later blocks.  A masked
- * pair has weight +0 exactly; where values are not finite, masked pairs are left out of the sum, since 0 * NaN is NaN.
+ * -D parameters beside those of forward.clh: DOT; NQ 1 to 6; MK, MD with MK * NQ and MD * NQ up to 24, MD <=
+ * DIM_V, MK even if DOT is 2; NT 1 or more: tiles that share each block of keys and values while it lies in
+ * the nearest cache, for keys that outgrow the second; BQ = 16 * NQ * NT; BK a multiple of MK; GROUP = 1;
+ * AHEAD 0 or 1: ask for the next block while working on this one.
+ * Register tiles: MK keys x NQ vectors for S^T, MD columns x NQ vectors for O^T; the last column tile
+ * overlaps the one before it and stores its new columns alone.
+ * Numerics: f32 sums in rising order of columns, of a block's keys, and of blocks, hence the same bits
+ * whatever the number of threads; a block is summed from 0, so that one large weight does not swallow the
+ * many small ones of later blocks.  A masked pair has weight +0 exactly; where values are not finite, masked
+ * pairs are left out of the sum, since 0 * NaN is NaN.
  * Tried and dropped (see doc/performance.md): copying f32 blocks (-8 %), prefetching the next tile in one go
  * (-1 to -3 %), unrolling over d (-2 %).
  */
@@ -72,7 +80,8 @@ struct rows {
     struct span span;
 };
 
-static inline void find_rows(struct rows *rows, const struct place *at, const struct rule_env *env, int pack, int tile)
+static inline void find_rows(struct rows *rows, const struct place *at, const struct rule_env *env, int pack,
+                             int tile)
 {
     rows->row0 = at->row0 + tile * TILE;
     rows->count = min(TILE, at->rows - rows->row0);
@@ -103,7 +112,8 @@ static inline void find_rows(struct rows *rows, const struct place *at, const st
 #define WHOLE_STEPS (DIM / DOT)
 #define FIRST_SINGLE (WHOLE_STEPS >= 16 ? WHOLE_STEPS : 0) /* steps from here on are taken one by one */
 
-/* qt: sixteen rows and steps at a time, the last sixteen steps overlapping; what is left of small or odd heads one by one. */
+/* qt: sixteen rows and steps at a time, the last sixteen steps overlapping; what is left of small or odd
+ * heads one by one. */
 static inline void load_queries(QUERY16 *qt, __global const STORED(T_Q) *first, const struct place *at,
                                 const struct forward_args *a, int row0)
 {
@@ -127,7 +137,8 @@ static inline void load_queries(QUERY16 *qt, __global const STORED(T_Q) *first, 
 }
 
 /* One register tile of S^T: MK keys, the last of n repeated where fewer are left. */
-static inline void score_tile(float16 s[MK][NQ], const QUERY16 *qt, KEY_ROW keys, long stride, int n, struct ahead *ahead)
+static inline void score_tile(float16 s[MK][NQ], const QUERY16 *qt, KEY_ROW keys, long stride, int n,
+                              struct ahead *ahead)
 {
     KEY_ROW row[MK];
     UNROLL for (int r = 0; r < MK; r++) {
@@ -155,10 +166,10 @@ static inline void score_tile(float16 s[MK][NQ], const QUERY16 *qt, KEY_ROW keys
 #endif
 
 #if !EDITED
-/* Raw scores of MK keys into p, masked where partial, and into the running maxima; a repeated last key is hidden where it is,
- * or it would count in the maximum. */
-static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_env *env, struct rows *rows, float unit,
-                               int partial, KEYS keys, int first, int n)
+/* Raw scores of MK keys into p, masked where partial, and into the running maxima; a repeated last key is
+ * hidden where it is, or it would count in the maximum. */
+static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_env *env, struct rows *rows,
+                               float unit, int partial, KEYS keys, int first, int n)
 {
     (void)unit; /* weigh multiplies */
     if (partial)
@@ -192,9 +203,10 @@ static inline float16 edit_scores(const struct rule_env *env, struct rows *rows,
     return s;
 }
 
-/* The same with edits: for the softmax the new scores go into p and the maxima, else the weights, into p and the sums. */
-static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_env *env, struct rows *rows, float unit,
-                               int partial, KEYS keys, int first, int n)
+/* The same with edits: for the softmax the new scores go into p and the maxima, else the weights, into p and
+ * the sums. */
+static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_env *env, struct rows *rows,
+                               float unit, int partial, KEYS keys, int first, int n)
 {
     UNROLL for (int r = 0; r < MK; r++)
         UNROLL for (int j = 0; j < NQ; j++)
@@ -218,9 +230,11 @@ static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_
 #endif
 
 /* Scores of a block's n keys into p, running maxima into rows->m; without a softmax weights, and their sums
- * into rows->l.  used: the keys between the first and the last tile that is not EMPTY; returns 0 if there is none. */
-static inline int score_block(float16 *p, int used[2], struct rows *rows, const struct rule_env *env, float unit, int partial,
-                              const QUERY16 *qt, KEY_ROW key_rows, long stride, KEYS keys, int n, struct ahead *ahead)
+ * into rows->l.  used: the keys between the first and the last tile that is not EMPTY; returns 0 if there is
+ * none. */
+static inline int score_block(float16 *p, int used[2], struct rows *rows, const struct rule_env *env,
+                              float unit, int partial, const QUERY16 *qt, KEY_ROW key_rows, long stride,
+                              KEYS keys, int n, struct ahead *ahead)
 {
     used[0] = n;
     used[1] = 0;
@@ -247,7 +261,8 @@ static inline int score_block(float16 *p, int used[2], struct rows *rows, const 
 }
 
 #if SOFTMAX
-/* A block's scores to weights; alpha: the maxima before, then what the sums so far are multiplied by since they rose. */
+/* A block's scores to weights; alpha: the maxima before, then what the sums so far are multiplied by since
+ * they rose. */
 static inline void weigh_block(float16 *p, const int used[2], struct rows *rows, float unit, float16 *alpha)
 {
     float16 m[NQ], l[NQ], whole_l[NQ];
@@ -265,8 +280,8 @@ static inline void weigh_block(float16 *p, const int used[2], struct rows *rows,
 #endif
 
 /* O^T = alpha O^T + V^T P over keys used[0] <= k < used[1]. */
-static inline void add_values(float16 *ot, const float16 *p, const int used[2], const float16 *alpha, VALUE_ROW values,
-                              long stride, struct ahead *ahead)
+static inline void add_values(float16 *ot, const float16 *p, const int used[2], const float16 *alpha,
+                              VALUE_ROW values, long stride, struct ahead *ahead)
 {
     for (int d = 0; d < DIM_V; d += MD) {
         int first = min(d, DIM_V - MD); /* the last tile overlaps; its columns before d are not stored */
@@ -296,9 +311,9 @@ static inline void add_values(float16 *ot, const float16 *p, const int used[2], 
 
 #if MASK_RULE
 /* The same sum with masked pairs left out, for blocks where a masked value may be NaN or infinite. */
-static inline void add_values_carefully(float16 *ot, const float16 *p, const int used[2], const float16 *alpha,
-                                        VALUE_ROW values, long stride, const struct rule_env *env,
-                                        struct rows *rows, KEYS keys)
+static inline void add_values_carefully(float16 *ot, const float16 *p, const int used[2],
+                                        const float16 *alpha, VALUE_ROW values, long stride,
+                                        const struct rule_env *env, struct rows *rows, KEYS keys)
 {
     for (int j = 0; j < NQ; j++) {
         float16 sum[DIM_V];
@@ -308,7 +323,8 @@ static inline void add_values_carefully(float16 *ot, const float16 *p, const int
             int16 visible = VISIBLE(env, rows, j, KEY_AT(keys, k));
             float16 w = weight_of(p, k, j);
             for (int d = 0; d < DIM_V; d++)
-                sum[d] = select(sum[d], MULTIPLY_ADD((float16)(value_of(values, stride, k, d)), w, sum[d]), visible);
+                sum[d] = select(sum[d], MULTIPLY_ADD((float16)(value_of(values, stride, k, d)), w, sum[d]),
+                                visible);
         }
         for (int d = 0; d < DIM_V; d++)
             ot[d * NQ + j] = MULTIPLY_ADD(ot[d * NQ + j], alpha[j], sum[d]);
@@ -316,9 +332,10 @@ static inline void add_values_carefully(float16 *ot, const float16 *p, const int
 }
 #endif
 
-/* Divide by the sum of weights and store, sixteen rows and columns at a time; a row without weight gives 0. */
-static inline void store_rows(__global STORED(T_O) *first, const float16 *ot, const struct rows *rows, const struct place *at,
-                              const struct forward_args *a)
+/* Divide by the sum of weights and store, sixteen rows and columns at a time; a row without weight gives
+ * 0. */
+static inline void store_rows(__global STORED(T_O) *first, const float16 *ot, const struct rows *rows,
+                              const struct place *at, const struct forward_args *a)
 {
     int row0 = rows->row0;
     for (int j = 0; j < NQ; j++, row0 += 16) {
@@ -355,10 +372,11 @@ static inline void store_lse(__global float *lse, const struct rows *rows, const
 }
 #endif
 
-/* One tile against one block of n keys: key_rows and values point at the block.  next: the keys and the values of the
- * block after it, to be fetched. */
-static inline void attend(struct rows *rows, float16 *ot, float16 *p, const QUERY16 *qt, const struct rule_env *env, float unit,
-                          int class, KEY_ROW key_rows, long key_stride, VALUE_ROW values, long value_stride, KEYS keys, int n,
+/* One tile against one block of n keys: key_rows and values point at the block.  next: the keys and the
+ * values of the block after it, to be fetched. */
+static inline void attend(struct rows *rows, float16 *ot, float16 *p, const QUERY16 *qt,
+                          const struct rule_env *env, float unit, int class, KEY_ROW key_rows,
+                          long key_stride, VALUE_ROW values, long value_stride, KEYS keys, int n,
                           struct ahead next[2])
 {
     int used[2];
@@ -380,10 +398,12 @@ static inline void attend(struct rows *rows, float16 *ot, float16 *p, const QUER
 }
 
 #if GATHERS
-/* The next keys that a tile sees, BK at most, their rows and their values' rows one after the other.  Returns how many. */
-static inline int gather(struct keys *keys, struct walk *walk, const struct rule_env *env, const struct span *span,
-                         const struct forward_args *a, const struct place *at, __global const STORED(T_K) *k,
-                         __global const STORED(T_V) *v, void *key_rows, void *values)
+/* The next keys that a tile sees, BK at most, their rows and their values' rows one after the other.  Returns
+ * how many. */
+static inline int gather(struct keys *keys, struct walk *walk, const struct rule_env *env,
+                         const struct span *span, const struct forward_args *a, const struct place *at,
+                         __global const STORED(T_K) *k, __global const STORED(T_V) *v, void *key_rows,
+                         void *values)
 {
     int n = 0;
     while (n < BK) {
@@ -399,8 +419,9 @@ static inline int gather(struct keys *keys, struct walk *walk, const struct rule
 }
 
 /* One tile against all that it sees. */
-static inline void attend_gathered(struct rows *rows, float16 *ot, float16 *p, const QUERY16 *qt, const struct rule_env *env,
-                                   const struct forward_args *a, const struct place *at, __global const STORED(T_K) *k,
+static inline void attend_gathered(struct rows *rows, float16 *ot, float16 *p, const QUERY16 *qt,
+                                   const struct rule_env *env, const struct forward_args *a,
+                                   const struct place *at, __global const STORED(T_K) *k,
                                    __global const STORED(T_V) *v, void *key_rows, void *values COUNT_PARAM)
 {
     struct walk walk = begin_walk(at, env, &rows->span);
@@ -410,12 +431,14 @@ static inline void attend_gathered(struct rows *rows, float16 *ot, float16 *p, c
     while ((n = gather(&keys, &walk, env, &rows->span, a, at, k, v, key_rows, values)) > 0) {
         const int class = keys.partial ? 1 : 2;
         COUNT_TILE(class);
-        attend(rows, ot, p, qt, env, SCORE_UNIT(*a), class, key_rows, KEY_STRIDE(0), values, VALUE_STRIDE(0), &keys, n, none);
+        attend(rows, ot, p, qt, env, SCORE_UNIT(*a), class, key_rows, KEY_STRIDE(0), values, VALUE_STRIDE(0),
+               &keys, n, none);
     }
 }
 #else
 /* The class of a block for each tile that has rows; returns whether any of them is not EMPTY. */
-static inline int classify(int class[NT], const struct rows *rows, const struct rule_env *env, int key, int n COUNT_PARAM)
+static inline int classify(int class[NT], const struct rows *rows, const struct rule_env *env, int key,
+                           int n COUNT_PARAM)
 {
     int any_visible = 0;
     for (int t = 0; t < NT; t++) {
@@ -458,8 +481,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PAR
 #if GATHERS
     for (int t = 0; t < NT; t++)
         if (rows[t].count > 0)
-            attend_gathered(&rows[t], ot + t * DIM_V * NQ, p, qt + t * STEPS * NQ, &env, &a, &at, k, v, (void *)widened_keys,
-                            (void *)widened_values COUNT_ARG);
+            attend_gathered(&rows[t], ot + t * DIM_V * NQ, p, qt + t * STEPS * NQ, &env, &a, &at, k, v,
+                            (void *)widened_keys, (void *)widened_values COUNT_ARG);
 #else
     for (int key = at.key0; key < at.key1; key += BK) {
         int n = min(BK, at.key1 - key), class[NT];
@@ -490,8 +513,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void forward(FORWARD_PAR
         };
         for (int t = 0; t < NT; t++)
             if (class[t] != 0)
-                attend(&rows[t], ot + t * DIM_V * NQ, p, qt + t * STEPS * NQ, &env, SCORE_UNIT(a), class[t], key_rows,
-                       KEY_STRIDE(a.k_at[3]), values, VALUE_STRIDE(a.v_at[3]), key, n, next);
+                attend(&rows[t], ot + t * DIM_V * NQ, p, qt + t * STEPS * NQ, &env, SCORE_UNIT(a), class[t],
+                       key_rows, KEY_STRIDE(a.k_at[3]), values, VALUE_STRIDE(a.v_at[3]), key, n, next);
     }
 #endif
     for (int t = 0; t < NT; t++) {

@@ -3,13 +3,16 @@
  *
  *     lse[r] = log sum_p exp(lse_p[r]),   o[r,:] = sum_p exp(lse_p[r] - lse[r]) o_p[r,:]
  *
- * One work-group of GROUP items for WIDTH * COLUMNS columns of a row: LANES lanes of WIDTH items, each of COLUMNS columns.  A lane merges
- * every LANES-th part, and then the lanes are merged by halves.  Layouts: merge_args.clh.
- * With SUM the parts are sums that nothing was divided by: o[r,:] = sum_p o_p[r,:], lse[r] = 0, or -inf where no part saw a key.
+ * One work-group of GROUP items for WIDTH * COLUMNS columns of a row: LANES lanes of WIDTH items, each of
+ * COLUMNS columns.  A lane merges every LANES-th part, and then the lanes are merged by halves.  Layouts:
+ * merge_args.clh.
+ * With SUM the parts are sums that nothing was divided by: o[r,:] = sum_p o_p[r,:], lse[r] = 0, or -inf where
+ * no part saw a key.
  * -D parameters: T_P storage of the parts, T_O of the result; DIM_V; LSE, PACKED, SUM 0 or 1; GROUP items;
  * LANES, a power of 2 that divides GROUP; COLUMNS.
- * Numerics: f32, in an order that parts and LANES fix; a part with lse = -inf counts nothing, whatever its o holds; all parts -inf gives
- * o = 0 and lse = -inf; a NaN in a part's lse makes the row NaN.  Source: Dao et al. 2022; Rabe and Staats 2021.
+ * Numerics: f32, in an order that parts and LANES fix; a part with lse = -inf counts nothing, whatever its o
+ * holds; all parts -inf gives o = 0 and lse = -inf; a NaN in a part's lse makes the row NaN.  Source: Dao et
+ * al. 2022; Rabe and Staats 2021.
  */
 #if !defined(T_P) || !defined(T_O) || !defined(DIM_V) || !defined(LSE) || !defined(PACKED) || !defined(SUM) || !defined(GROUP) || \
     !defined(LANES) || !defined(COLUMNS)
@@ -80,16 +83,16 @@ static inline void join_lanes(struct merged *m, __local float *box, int lane, in
 }
 #endif
 
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void merge(const struct merge_args a,
-                                                                      __global const STORED(T_P) *part_o,
-                                                                      __global const float *part_lse,
-                                                                      __global STORED(T_O) *o LSE_PARAM OFFSET_PARAM)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+merge(const struct merge_args a, __global const STORED(T_P) *part_o, __global const float *part_lse,
+      __global STORED(T_O) *o LSE_PARAM OFFSET_PARAM)
 {
 #if LANES > 1
     __local float box[(2 + COLUMNS) * GROUP];
 #endif
     const int item = (int)get_local_id(0), lane = item / WIDTH;
-    const int column = (int)(get_group_id(0) % SLICES) * (WIDTH * COLUMNS) + item % WIDTH; /* the first; others WIDTH apart */
+    /* the first; others WIDTH apart */
+    const int column = (int)(get_group_id(0) % SLICES) * (WIDTH * COLUMNS) + item % WIDTH;
     const uint row = (uint)(get_group_id(0) / SLICES), q_len = (uint)a.q_len, heads = (uint)a.heads;
     const long token = row % q_len, head = row / q_len % heads;
     long batch = row / q_len / heads, first = 0;
@@ -119,7 +122,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void merge(const str
             STORE1(T_O, m.o[c] * inverse, o, to + column + c * WIDTH);
 #if LSE
     if (column == 0) {
-        const long at = a.lse_at[0] + batch * a.lse_at[1] + head * a.lse_at[2] + (first + token) * a.lse_at[3];
+        const long at =
+            a.lse_at[0] + batch * a.lse_at[1] + head * a.lse_at[2] + (first + token) *a.lse_at[3];
         lse[at] = m.sum == 0.0f ? -INFINITY : SUM ? 0.0f : m.largest + log(m.sum);
     }
 #endif

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * tables.cl - the table of an array's minima and maxima, from which masks tell that a tile is EMPTY or FULL:
  *
- *     table[a][b][r][c][0 and 1] = least and most of array[a][b][i][j] over the rows i and columns j of block r, c
+ *     table[a][b][r][c][0 and 1] = least and most of array[a][b][i][j] over the rows i and columns j of block
+ *     r, c
  *
- * One work-item a block, blocks in the table's order: dims[0] * dims[1] * ceil(dims[2] / rows) * ceil(dims[3] / columns).
- * Floats are kept as their bits; a block that holds a NaN is -inf .. inf.  Readers: xi_itable and others in rule_interval.clh.
- * -D parameters: ELEMENT clattn_type of the array (0 f32, 1 f16, 2 bf16, 3 i32, 4 i8, 5 bits: 32 a word from the lowest bit
- * on, rows begin with a word); LANES 16, or 1 where wide vectors are slow.
+ * One work-item a block, blocks in the table's order: dims[0] * dims[1] * ceil(dims[2] / rows) * ceil(dims[3]
+ * / columns).  Floats are kept as their bits; a block that holds a NaN is -inf .. inf.  Readers: xi_itable
+ * and others in rule_interval.clh.
+ * -D parameters: ELEMENT clattn_type of the array (0 f32, 1 f16, 2 bf16, 3 i32, 4 i8, 5 bits: 32 a word from
+ * the lowest bit on, rows begin with a word); LANES 16, or 1 where wide vectors are slow.
  */
 #if !defined(ELEMENT) || !defined(LANES)
 #error "tables.cl: ELEMENT, LANES must be defined"

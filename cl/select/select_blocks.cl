@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * select_blocks.cl - a score for every candidate, from what is kept of its block as a whole, or from given ones.
+ * select_blocks.cl - a score for every candidate, from what is kept of its block as a whole, or from given
+ * ones.
  *
  *     METHOD 2   sum_d max(q_d min_d, q_d max_d)    minima and maxima, as select_bounds.cl leaves them
  *     METHOD 3   the product with the mean key      means, likewise
@@ -23,8 +24,9 @@
 #include "budget.clh"
 
 #if METHOD == 4
-static inline void score_candidates(const struct select_args *a, const struct list_place *p, const struct candidates *c,
-                                    __global const float *scores, int i, __global uint *keys)
+static inline void score_candidates(const struct select_args *a, const struct list_place *p,
+                                    const struct candidates *c, __global const float *scores, int i,
+                                    __global uint *keys)
 {
     keys[i] = key_of(scores[list_in_all(a, p) * a->k_blocks + block_of(c, i)]);
 }
@@ -41,8 +43,9 @@ static inline void score_candidates(const struct select_args *a, const struct li
 #include "scores.clh"
 
 /* Candidates i to i + KEYS - 1, those past the last repeating it, for one set. */
-static inline void score_set(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
-                             const struct rule_env *env, __global const float *rows, __global const DATA *data, int i,
+static inline void score_set(const struct select_args *a, const struct list_place *p, int set,
+                             const struct candidates *c, const struct rule_env *env,
+                             __global const float *rows, __global const DATA *data, int i,
                              __global uint *keys)
 {
     struct unit units[KEYS];
@@ -65,8 +68,10 @@ static inline void score_set(const struct select_args *a, const struct list_plac
 
 KERNEL blocks(SELECT_PARAMS)
 {
-    const int lists = a.count * a.scopes, number = (int)get_group_id(0) % lists, strip = (int)get_group_id(0) / lists;
-    const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
+    const int lists = a.count * a.scopes, number = (int)get_group_id(0) % lists,
+              strip = (int)get_group_id(0) / lists;
+    const struct list_place p =
+        find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
     const struct candidates c = find_candidates(&a, &p, kept);
     __global uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
     const int begin = strip * STRIP + (int)get_local_id(0) * KEYS, end = min(c.n, (strip + 1) * STRIP);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * select_bounds.cl - what is kept of key blocks as a whole, made again when keys are new.
  *
- *     METHOD 2   [batch][kv_heads][k_blocks][2][DIM]   minima, then maxima, of k's storage: exact; NaN is passed over
- *                                                      unless all are
- *     METHOD 3   [batch][kv_heads][k_blocks][DIM]      f32 means: sums in the keys' order times 1 / how many, rounded
+ *     METHOD 2   [batch][kv_heads][k_blocks][2][DIM]   minima, then maxima, of k's storage: exact; NaN is
+ *                                                      passed over unless all are
+ *     METHOD 3   [batch][kv_heads][k_blocks][DIM]      f32 means: sums in the keys' order times 1 / how many,
+ *                                                      rounded
  *
  * A group a block of a kv head, an item a column.
  */
@@ -52,7 +53,8 @@ KERNEL bounds(SELECT_PARAMS)
     k_len = clamp_int(key_lengths[batch], 0, a.kv_len);
 #endif
     const int first = block * a.block_k, n = min(a.block_k, k_len - first);
-    __global const STORED(T_K) *from = k + a.k_at[0] + batch * a.k_at[1] + kv_head * a.k_at[2] + (k_first + first) * a.k_at[3];
+    __global const STORED(T_K) *from =
+        k + a.k_at[0] + batch * a.k_at[1] + kv_head * a.k_at[2] + (k_first + first) *a.k_at[3];
     __global DATA *to = data + ((long)head * a.k_blocks + block) * (METHOD == 2 ? 2 * DIM : DIM);
     for (int d = (int)get_local_id(0); d < DIM && n > 0; d += GROUP)
         summarise(from + d, a.k_at[3], n, to + d);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * select_candidates.cl - the key blocks that matter to each query block: those with a key that some row sees.
  *
- * The pattern is the problem's and not near, so that nothing here speaks of sinks and windows.  A group a pair and
- * scope of candidates; an item looks at WORDS words of 32 blocks at once, then at each, then at each block and at each
- * pair, as far as classes leave it open.  What it writes: candidates.clh.
+ * The pattern is the problem's and not near, so that nothing here speaks of sinks and windows.  A group a
+ * pair and scope of candidates; an item looks at WORDS words of 32 blocks at once, then at each, then at each
+ * block and at each pair, as far as classes leave it open.  What it writes: candidates.clh.
  */
 #if !defined(WORDS) || !defined(NEEDS_END)
 #error "select_candidates.cl: WORDS, NEEDS_END must be defined"
@@ -71,9 +71,10 @@ static inline uint2 look_at_word(const struct rule_env *env, const struct asker 
     return class == 2 ? (uint2)(0xffffffffu >> (32 - n)) : (uint2)(0u);
 }
 
-/* Words begin, begin + WORDS ... of a group: what matters to one kv head is added, what is FULL is FULL for all. */
-static inline void mark_words(const struct rule_env *env, const struct asker *s, int first_head, __global uint *bits,
-                              __global uint *full)
+/* Words begin, begin + WORDS ... of a group: what matters to one kv head is added, what is FULL is FULL for
+ * all. */
+static inline void mark_words(const struct rule_env *env, const struct asker *s, int first_head,
+                              __global uint *bits, __global uint *full)
 {
     const int words = (s->p.k_blocks + 31) / 32;
     for (int begin = (int)get_local_id(0) * WORDS; begin < words; begin += GROUP * WORDS) {
@@ -88,7 +89,8 @@ static inline void mark_words(const struct rule_env *env, const struct asker *s,
 }
 
 /* The last key of a block that matters to these heads, into found. */
-static inline void find_last_key(const struct rule_env *env, const struct asker *s, int block, __local int *found)
+static inline void find_last_key(const struct rule_env *env, const struct asker *s, int block,
+                                 __local int *found)
 {
     const int first = block * s->block_k;
     int k = min(s->p.k_len, first + s->block_k) - 1 - (int)get_local_id(0);
@@ -145,16 +147,20 @@ static inline int count_before(const struct list_place *p, __global const uint *
     return (int)total;
 }
 
-static inline void write_head(const struct select_args *a, const struct list_place *p, int n, __local const int *found,
-                              __global int *head)
+static inline void write_head(const struct select_args *a, const struct list_place *p, int n,
+                              __local const int *found, __global int *head)
 {
     const int holes = n > 0 && found[LAST] - found[FIRST] + 1 != n;
     head[0] = n;
     head[1] = n == 0 ? 0 : holes ? -1 : found[FIRST];
-    head[2] = n == 0 ? 0 : (n - 1) * a->block_k + (NEEDS_END ? found[LAST_KEY] - found[LAST] * a->block_k + 1 : a->block_k);
+    head[2] = n == 0 ? 0
+                     : (n - 1) *a->block_k +
+                           (NEEDS_END ? found[LAST_KEY] - found[LAST] * a->block_k + 1 : a->block_k);
     head[3] = found[FULL0] == INT_MAX ? 0 : found[FULL0] * a->block_k;
     head[5] = (p->k_blocks + 31) / 32;
-    head[4] = found[FULL0] == INT_MAX ? 0 : (int)min((long)p->k_len, (long)min(found[FULL_END], p->k_blocks) * a->block_k);
+    head[4] = found[FULL0] == INT_MAX
+                  ? 0
+                  : (int)min((long)p->k_len, (long)min(found[FULL_END], p->k_blocks) *a->block_k);
 }
 
 KERNEL candidates(SELECT_PARAMS)

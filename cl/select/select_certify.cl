@@ -4,9 +4,9 @@
  *     largest product of the block - largest bound of a candidate that is not listed > slack
  *     slack = 4 (DIM + 2) 2^-24 max_r (sum_d |q_rd| largest_d + 2^-100), largest_d of all keys of the kv head
  *
- * Products and bounds are sums of DIM terms in f32, each off by at most DIM 2^-24 / (1 - DIM 2^-24) of that sum of
- * magnitudes: together half of the slack, whose other half is for its own rounding; 2^-100 is for products that are too
- * small for f32.  Where a sum overflows, the slack is infinite and nothing is proved.
+ * Products and bounds are sums of DIM terms in f32, each off by at most DIM 2^-24 / (1 - DIM 2^-24) of that
+ * sum of magnitudes: together half of the slack, whose other half is for its own rounding; 2^-100 is for
+ * products that are too small for f32.  Where a sum overflows, the slack is infinite and nothing is proved.
  *
  * A group a list.  Reads the list and the keys that select_top.cl chose from.
  */
@@ -26,9 +26,11 @@
 #define TINY 0x1p-100f
 
 /* The largest bound of an item's part of the candidates that are not listed. */
-static inline uint best_left(const struct candidates *c, __global const uint *keys, __global const int *ids, int count)
+static inline uint best_left(const struct candidates *c, __global const uint *keys, __global const int *ids,
+                             int count)
 {
-    const int begin = part_begin(c->n, (int)get_local_id(0)), end = part_begin(c->n, (int)get_local_id(0) + 1);
+    const int begin = part_begin(c->n, (int)get_local_id(0)),
+              end = part_begin(c->n, (int)get_local_id(0) + 1);
     uint best = 0u;
     int j = 0;
     if (begin < end)
@@ -46,10 +48,12 @@ static inline uint best_left(const struct candidates *c, __global const uint *ke
 }
 
 /* The key of the largest product of a block's keys with the rows of a set that see them. */
-static inline uint largest_product(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
-                                   const struct rule_env *env, __global const float *rows, __global const STORED(T_K) *k, int block)
+static inline uint largest_product(const struct select_args *a, const struct list_place *p, int set,
+                                   const struct candidates *c, const struct rule_env *env,
+                                   __global const float *rows, __global const STORED(T_K) *k, int block)
 {
-    const int first = block * a->block_k, last = min(p->k_len, first + a->block_k) - 1, h0 = set_head(a, p, set);
+    const int first = block * a->block_k, last = min(p->k_len, first + a->block_k) - 1,
+              h0 = set_head(a, p, set);
     const int full = first >= c->full0 && last < c->full1;
     uint best = 0u;
     for (int from = first; from <= last; from += KEYS) {
@@ -81,7 +85,8 @@ static inline void find_largest(__global const STORED(T_K) *data, int blocks, __
         }
 }
 
-/* The largest sum of magnitudes of an item's rows; a row with NaN has no products.  Infinite where a key is. */
+/* The largest sum of magnitudes of an item's rows; a row with NaN has no products.  Infinite where a key
+ * is. */
 static inline float largest_sum(__global const float *rows, __local const float *largest)
 {
     float most = 0.0f;
@@ -97,13 +102,15 @@ static inline float largest_sum(__global const float *rows, __local const float 
 }
 
 /* The slack of an item's rows: of all sets, in turn. */
-static inline float find_slack(const struct select_args *a, const struct list_place *p, int blocks, __global const float *rows,
-                               __global const STORED(T_K) *data, __local float *largest)
+static inline float find_slack(const struct select_args *a, const struct list_place *p, int blocks,
+                               __global const float *rows, __global const STORED(T_K) *data,
+                               __local float *largest)
 {
     float most = 0.0f;
     for (int set = 0; set < a->sets; set++) {
         const int kv_head = set_head(a, p, set) / (a->heads / a->kv_heads);
-        find_largest(data + ((long)p->batch * a->kv_heads + kv_head) * a->k_blocks * 2 * DIM, blocks, largest);
+        find_largest(data + ((long)p->batch * a->kv_heads + kv_head) *a->k_blocks * 2 * DIM, blocks,
+                     largest);
         BARRIER(CLK_LOCAL_MEM_FENCE);
         if (blocks > 0)
             most = fmax(most, largest_sum(rows + rows_place(a, p, set), largest));
@@ -114,10 +121,12 @@ static inline float find_slack(const struct select_args *a, const struct list_pl
 
 KERNEL certify(SELECT_PARAMS)
 {
-    __local uint shared[3]; /* the best bound that is left, the slack, both as numbers that order; how many are proved */
+    __local uint shared[3]; /* the best bound that is left, the slack, both as numbers that order; how many
+                               are proved */
     __local float largest[DIM];
     const int number = (int)get_group_id(0), item = (int)get_local_id(0);
-    const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
+    const struct list_place p =
+        find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
     const struct candidates c = find_candidates(&a, &p, kept);
     const long at = list_in_all(&a, &p);
     __global const float *rows = (__global const float *)workspace;
@@ -132,7 +141,8 @@ KERNEL certify(SELECT_PARAMS)
 #endif
     BARRIER(CLK_LOCAL_MEM_FENCE);
     const float own = find_slack(&a, &p, asked > 0 ? p.k_blocks : 0, rows, data, largest);
-    atomic_max(shared, asked > 0 ? best_left(&c, workspace + a.keys_at + (long)number * a.max_keys, ids, count) : 0u);
+    atomic_max(shared,
+               asked > 0 ? best_left(&c, workspace + a.keys_at + (long)number * a.max_keys, ids, count) : 0u);
     atomic_max(shared + 1, as_uint(own));
     BARRIER(CLK_LOCAL_MEM_FENCE);
     const float left = score_of(shared[0]), slack = as_float(shared[1]);
@@ -142,8 +152,10 @@ KERNEL certify(SELECT_PARAMS)
         for (int set = 0; set < a.sets; set++) {
             const int kv_head = set_head(&a, &p, set) / (a.heads / a.kv_heads);
             RULE_ENV(env, p.batch, kv_head, p.q_len, p.k_len)
-            __global const STORED(T_K) *from = k + a.k_at[0] + p.batch * a.k_at[1] + kv_head * a.k_at[2] + p.k_first * a.k_at[3];
-            best = max(best, largest_product(&a, &p, set, &c, &env, rows + rows_place(&a, &p, set), from, block));
+            __global const STORED(T_K) *from =
+                k + a.k_at[0] + p.batch * a.k_at[1] + kv_head * a.k_at[2] + p.k_first * a.k_at[3];
+            best = max(best,
+                       largest_product(&a, &p, set, &c, &env, rows + rows_place(&a, &p, set), from, block));
         }
         if (score_of(best) - left > slack)
             atomic_inc(shared + 2);

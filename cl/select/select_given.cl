@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * select_given.cl - given lists, of which blocks are left that are candidates and rise.  An item a list; it may be in place. */
+ * select_given.cl - given lists, of which blocks are left that are candidates and rise.  An item a list; it
+ * may be in place. */
 #define SPACE __global
 #define OWN_PARAMS , __global const int *from, __global int *list
 #include "select.clh"
@@ -10,7 +11,8 @@ KERNEL given(SELECT_PARAMS)
     const int number = (int)get_global_id(0);
     if (number >= a.count * a.scopes)
         return;
-    const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
+    const struct list_place p =
+        find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
     if (is_idle(&a, &p))
         return;
     const struct candidates c = find_candidates(&a, &p, kept);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * select_rows.cl - the sampled rows of q, widened and transposed: rows.clh.  A group a list and set, an item a row.
+ * select_rows.cl - the sampled rows of q, widened and transposed: rows.clh.  A group a list and set, an item
+ * a row.
  *
- * -D parameter MEAN_ROWS 1: a row is the mean of its stride, of which it is the last: the sum in rising order times the reciprocal of
- * how many.
+ * -D parameter MEAN_ROWS 1: a row is the mean of its stride, of which it is the last: the sum in rising order
+ * times the reciprocal of how many.
  */
 #ifndef MEAN_ROWS
 #error "select_rows.cl: MEAN_ROWS must be defined"
@@ -38,10 +39,13 @@ static inline float column(__global const STORED(T_Q) *from, long token, int n, 
 
 #if ROPE
 /* The position by which a row turns; chunks are of the stage at work, or the most halves of a round. */
-static inline int row_position(const struct select_args *a, const struct list_place *p, int token, __global uint *kept)
+static inline int row_position(const struct select_args *a, const struct list_place *p, int token,
+                               __global uint *kept)
 {
     const struct candidates c = find_candidates(a, p, kept);
-    const int n = ROPE != 2 ? 0 : a->chunk > 0 ? chunk_count(a, &c, chunk_list(a, p, a->chunks_at, a->chunk_words, kept)) : 2 * most_kept(a, p, c.n);
+    const int n = ROPE != 2      ? 0
+                  : a->chunk > 0 ? chunk_count(a, &c, chunk_list(a, p, a->chunks_at, a->chunk_words, kept))
+                                 : 2 * most_kept(a, p, c.n);
     return ROPE == 1 ? a->window + 1 : ROPE == 3 ? a->window : min(token + p->q_shift, n + a->window);
 }
 #endif
@@ -65,7 +69,8 @@ KERNEL rows(SELECT_PARAMS)
             float x = column(from, a.q_at[3], n, d);
 #if ROPE
             const int second = d >= DIM / 2, pair = d % (DIM / 2);
-            x = turned_1(x, column(from, a.q_at[3], n, second ? pair : d + DIM / 2), rope_cos[turn + pair], rope_sin[turn + pair], second);
+            x = turned_1(x, column(from, a.q_at[3], n, second ? pair : d + DIM / 2), rope_cos[turn + pair],
+                         rope_sin[turn + pair], second);
 #endif
             to[d * ROWS + r] = a.negative ? -x : x;
         }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * select_scan.cl - a stage of STAGED: in every chunk a search for one good key, whose best score is the chunk's.
+ * select_scan.cl - a stage of STAGED: in every chunk a search for one good key, whose best score is the
+ * chunk's.
  *
- * The half whose middle scores better is cut again, the left one if they are equal.  A group STRIP chunks of a list, an item
- * KEYS / 2 of them at once, or with PRODUCTS a team BQ / 2, in step; every head searches for itself, so that a set is a head.
+ * The half whose middle scores better is cut again, the left one if they are equal.  A group STRIP chunks of
+ * a list, an item KEYS / 2 of them at once, or with PRODUCTS a team BQ / 2, in step; every head searches for
+ * itself, so that a set is a head.
  *
- * -D parameters: PRODUCTS 1: scores are products of a tile (products.clh), else of rows that select_rows.cl left (scores.clh).
+ * -D parameters: PRODUCTS 1: scores are products of a tile (products.clh), else of rows that select_rows.cl
+ * left (scores.clh).
  */
 #if !defined(STRIP) || !defined(PRODUCTS)
 #error "select_scan.cl: STRIP, PRODUCTS must be defined"
@@ -32,22 +35,26 @@
 #define CHUNKS (KEYS / 2)
 #endif
 
-/* The key with a number among the candidates' keys, one that there is, and its class; 0 of one that there is not. */
+/* The key with a number among the candidates' keys, one that there is, and its class; 0 of one that there is
+ * not. */
 struct asked {
     int key, class;
 };
 
-static inline struct asked ask_key(const struct select_args *a, const struct list_place *p, const struct candidates *c,
-                                   const struct rule_env *env, int head, int number)
+static inline struct asked ask_key(const struct select_args *a, const struct list_place *p,
+                                   const struct candidates *c, const struct rule_env *env, int head,
+                                   int number)
 {
     const int key = key_of_number(c, a->block_k, number);
-    const int class = key >= p->k_len ? 0 : key >= c->full0 && key < c->full1 ? 2 : class_of_keys(env, p, head, head, key, key);
+    const int class = key >= p->k_len                     ? 0
+                      : key >= c->full0 && key < c->full1 ? 2
+                                                          : class_of_keys(env, p, head, head, key, key);
     const struct asked found = {min(key, p->k_len - 1), class};
     return found;
 }
 
-/* A step of a search from what the middles of both halves scored.  A chunk of one key asks for it twice, in its first step, which counts
- * once.  Returns how many keys were asked for. */
+/* A step of a search from what the middles of both halves scored.  A chunk of one key asks for it twice, in
+ * its first step, which counts once.  Returns how many keys were asked for. */
 static inline uint take_half(int *left, int *right, uint *best, uint on_left, uint on_right, int first)
 {
     const int middle = (*left + *right) / 2, one = *right - *left == 1, goes_right = on_right > on_left;
@@ -60,7 +67,8 @@ static inline uint take_half(int *left, int *right, uint *best, uint on_left, ui
 }
 
 #if PRODUCTS
-/* The searches of each team on their way, in local memory: what is left of each, the best key met; scores of the noted keys. */
+/* The searches of each team on their way, in local memory: what is left of each, the best key met; scores of
+ * the noted keys. */
 #define SEARCH_WORDS (3 * CHUNKS + BQ)
 struct searches {
     __local int *left, *right;
@@ -77,8 +85,8 @@ static inline struct searches find_searches(__local int *words, const struct tea
     return s;
 }
 
-static inline void begin_searches(const struct searches *s, const struct team *t, const struct select_args *a, const struct candidates *c,
-                                  __global const int *chunks, int first, int n)
+static inline void begin_searches(const struct searches *s, const struct team *t, const struct select_args *a,
+                                  const struct candidates *c, __global const int *chunks, int first, int n)
 {
     for (int i = t->item; i < CHUNKS; i += TEAM) {
         s->left[i] = chunk_begin(a, c, chunks, min(first + i, n - 1));
@@ -87,12 +95,14 @@ static inline void begin_searches(const struct searches *s, const struct team *t
     }
 }
 
-static inline void note_middles(const struct searches *s, const struct team *t, const struct select_args *a, const struct list_place *p,
-                                const struct candidates *c, const struct rule_env *env, int head)
+static inline void note_middles(const struct searches *s, const struct team *t, const struct select_args *a,
+                                const struct list_place *p, const struct candidates *c,
+                                const struct rule_env *env, int head)
 {
     for (int i = t->item; i < BQ; i += TEAM) {
         const int left = s->left[i / 2], right = s->right[i / 2], middle = (left + right) / 2;
-        const struct asked asked = ask_key(a, p, c, env, head, i % 2 == 0 ? (left + middle) / 2 : (middle + right) / 2);
+        const struct asked asked =
+            ask_key(a, p, c, env, head, i % 2 == 0 ? (left + middle) / 2 : (middle + right) / 2);
         t->keys[i] = asked.key;
         t->classes[i] = asked.class;
     }
@@ -114,10 +124,11 @@ static inline uint take_halves(const struct searches *s, const struct team *t, i
     return asked;
 }
 
-/* Chunks first to first + CHUNKS - 1, those past the last repeating it, for one head: their keys in the workspace rise to it.
- * Returns how many keys an item asked for. */
-static inline uint search_chunks(const struct searches *s, const struct team *t, const struct source *from, const struct select_args *a,
-                                 const struct list_place *p, int set, const struct candidates *c, const struct rule_env *env,
+/* Chunks first to first + CHUNKS - 1, those past the last repeating it, for one head: their keys in the
+ * workspace rise to it.  Returns how many keys an item asked for. */
+static inline uint search_chunks(const struct searches *s, const struct team *t, const struct source *from,
+                                 const struct select_args *a, const struct list_place *p, int set,
+                                 const struct candidates *c, const struct rule_env *env,
                                  __global const int *chunks, int first, int n, __global uint *keys)
 {
     uint asked = 0u;
@@ -150,8 +161,9 @@ struct search {
 };
 
 /* The key with a number among the candidates' keys, as something to score. */
-static inline struct unit unit_of(const struct select_args *a, const struct list_place *p, const struct candidates *c,
-                                  const struct rule_env *env, int head, int number)
+static inline struct unit unit_of(const struct select_args *a, const struct list_place *p,
+                                  const struct candidates *c, const struct rule_env *env, int head,
+                                  int number)
 {
     struct unit u;
     const struct asked asked = ask_key(a, p, c, env, head, number);
@@ -162,9 +174,10 @@ static inline struct unit unit_of(const struct select_args *a, const struct list
 }
 
 /* One step of all: the middles of both halves; returns how many keys were asked for. */
-static inline uint step_search(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
-                               const struct rule_env *env, __global const float *rows, __global const STORED(T_K) *k,
-                               struct search *s, int first KEY_ROPE_PARAMS)
+static inline uint step_search(const struct select_args *a, const struct list_place *p, int set,
+                               const struct candidates *c, const struct rule_env *env,
+                               __global const float *rows, __global const STORED(T_K) *k, struct search *s,
+                               int first KEY_ROPE_PARAMS)
 {
     struct unit units[KEYS];
     uint keys[KEYS], asked = 0u;
@@ -177,7 +190,8 @@ static inline uint step_search(const struct select_args *a, const struct list_pl
     }
     score_units(a, p, set, env, rows, k, units, keys KEY_ROPE_ARGS);
     for (int i = 0; i < CHUNKS; i++) {
-        const uint count = take_half(s->left + i, s->right + i, s->best + i, keys[2 * i], keys[2 * i + 1], first);
+        const uint count =
+            take_half(s->left + i, s->right + i, s->best + i, keys[2 * i], keys[2 * i + 1], first);
         asked += i < s->n ? count : 0u;
     }
     return asked;
@@ -191,11 +205,12 @@ static inline int longest(const struct search *s)
     return size;
 }
 
-/* Chunks i to i + CHUNKS - 1, those past the last repeating it, for one head: their keys in the workspace rise to it.  Returns how many
- * keys were asked for. */
-static inline uint search_chunks(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
-                                 const struct rule_env *env, __global const float *rows,
-                                 __global const STORED(T_K) *k, __global const int *chunks, int i, int n,
+/* Chunks i to i + CHUNKS - 1, those past the last repeating it, for one head: their keys in the workspace
+ * rise to it.  Returns how many keys were asked for. */
+static inline uint search_chunks(const struct select_args *a, const struct list_place *p, int set,
+                                 const struct candidates *c, const struct rule_env *env,
+                                 __global const float *rows, __global const STORED(T_K) *k,
+                                 __global const int *chunks, int i, int n,
                                  __global uint *keys KEY_ROPE_PARAMS)
 {
     struct search s;
@@ -227,8 +242,10 @@ KERNEL scan_chunks(SELECT_PARAMS)
     const struct searches searches = find_searches(words, &team);
     int held = -1;
 #endif
-    const int lists = a.count * a.scopes, number = (int)get_group_id(0) % lists, strip = (int)get_group_id(0) / lists;
-    const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
+    const int lists = a.count * a.scopes, number = (int)get_group_id(0) % lists,
+              strip = (int)get_group_id(0) / lists;
+    const struct list_place p =
+        find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
     const struct candidates c = find_candidates(&a, &p, kept);
     __global const int *chunks = chunk_list(&a, &p, a.chunks_at, a.chunk_words, kept);
     __global uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
@@ -243,7 +260,8 @@ KERNEL scan_chunks(SELECT_PARAMS)
     for (int set = 0; set < a.sets; set++) {
         const int kv_head = set_head(&a, &p, set) / (a.heads / a.kv_heads);
         RULE_ENV(env, p.batch, kv_head, p.q_len, p.k_len)
-        __global const STORED(T_K) *from = k + a.k_at[0] + p.batch * a.k_at[1] + kv_head * a.k_at[2] + p.k_first * a.k_at[3];
+        __global const STORED(T_K) *from =
+            k + a.k_at[0] + p.batch * a.k_at[1] + kv_head * a.k_at[2] + p.k_first * a.k_at[3];
 #if PRODUCTS
         struct source source;
         open_source(&source, from, a.k_at, KEY_PITCH, team.item);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * select_top.cl - the best of a list's keys, in order: blocks of the list, or chunks to be cut for the next stage.
+ * select_top.cl - the best of a list's keys, in order: blocks of the list, or chunks to be cut for the next
+ * stage.
  *
  *     OUT 0   places are candidates, and the best are the list
  *     OUT 1   places are chunks, and the best are cut into smaller ones
@@ -44,8 +45,10 @@ static inline void put(const struct target *t, int i, int place)
 #endif
 }
 
-/* Of n places the best `keep'; all of them if there are no more, whatever their keys are: those have not been computed then. */
-static inline void keep_best(const struct target *t, __global const uint *keys, int n, int keep, __local uint *shared)
+/* Of n places the best `keep'; all of them if there are no more, whatever their keys are: those have not been
+ * computed then. */
+static inline void keep_best(const struct target *t, __global const uint *keys, int n, int keep,
+                             __local uint *shared)
 {
     struct keeper k = find_keeper(keys, n, keep, shared);
     for (int i = k.begin; i < k.end; i++)
@@ -60,14 +63,16 @@ KERNEL top(SELECT_PARAMS)
     __local ulong wide[GROUP];
 #endif
     const int number = (int)get_group_id(0);
-    const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
+    const struct list_place p =
+        find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
     const struct candidates c = find_candidates(&a, &p, kept);
     __global const uint *keys = workspace + a.keys_at + (long)number * a.max_keys;
 #if OUT == 0
     const struct target t = {&a, &c, 0, list_ids(&a, &p, list)};
     const int n = c.n;
 #if BUDGET == 1
-    const int keep = count_measured(&a, &p, keys, workspace + a.weights_at + (long)number * a.max_keys, n, shared, wide);
+    const int keep =
+        count_measured(&a, &p, keys, workspace + a.weights_at + (long)number * a.max_keys, n, shared, wide);
 #elif BUDGET == 2
     const int keep = count_measured(&a, &p, keys, n, shared);
 #else
@@ -75,7 +80,8 @@ KERNEL top(SELECT_PARAMS)
 #endif
 #else
     __global const int *chunks = chunk_list(&a, &p, a.chunks_at, a.chunk_words, kept);
-    const struct target t = {&a, &c, chunks, OUT == 1 ? chunk_list(&a, &p, a.cut_at, a.cut_words, kept) : list_ids(&a, &p, list)};
+    const struct target t = {
+        &a, &c, chunks, OUT == 1 ? chunk_list(&a, &p, a.cut_at, a.cut_words, kept) : list_ids(&a, &p, list)};
     const int n = chunk_count(&a, &c, chunks), keep = chunks_kept(&a, &p, c.n);
 #endif
 #if OUT == 1

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * select_tree.cl - TREE: halve nodes of candidates, score each half by one block, keep the best, until nodes are blocks.
+ * select_tree.cl - TREE: halve nodes of candidates, score each half by one block, keep the best, until nodes
+ * are blocks.
  *
- * A group a list, lists in turn.  Nodes are disjoint and in order at all times, and so is what is kept of their halves:
+ * A group a list, lists in turn.  Nodes are disjoint and in order at all times, and so is what is kept of
+ * their halves:
  * nothing is sorted.  The number of rounds comes from the candidates alone, the same for all items.
  *
  *     scratch   start, size of keep nodes; start, size, key of 2 keep halves
  *
- * -D parameters: NODES_GLOBAL 1: scratch is a part of the workspace, else local memory; PRODUCTS 1: scores are products of a tile
- * (products.clh), else of rows that select_rows.cl left (scores.clh).
+ * -D parameters: NODES_GLOBAL 1: scratch is a part of the workspace, else local memory; PRODUCTS 1: scores
+ * are products of a tile (products.clh), else of rows that select_rows.cl left (scores.clh).
  */
 #if !defined(NODES_GLOBAL) || !defined(PRODUCTS)
 #error "select_tree.cl: NODES_GLOBAL, PRODUCTS must be defined"
@@ -53,7 +55,8 @@ struct nodes {
 
 static inline struct nodes find_nodes(SPACE uint *scratch, int keep)
 {
-    const struct nodes n = {scratch, scratch + keep, scratch + 2 * keep, scratch + 4 * keep, scratch + 6 * keep};
+    const struct nodes n = {scratch, scratch + keep, scratch + 2 * keep, scratch + 4 * keep,
+                            scratch + 6 * keep};
     return n;
 }
 
@@ -102,7 +105,8 @@ static inline void keep_halves(const struct nodes *nodes, int halves, int keep, 
 }
 
 /* The block that stands for a half. */
-static inline int representative(const struct select_args *a, const struct candidates *c, uint start, uint size)
+static inline int representative(const struct select_args *a, const struct candidates *c, uint start,
+                                 uint size)
 {
     const uint offset = a->representative == 0 ? size / 2u : a->representative == 1 ? 0u : size - 1u;
     return block_of(c, (int)(start + offset));
@@ -115,8 +119,8 @@ static inline int sampled_keys(const struct select_args *a, const struct list_pl
 }
 
 /* The class of a block for a set's rows; without a look where all of it is known to be seen. */
-static inline int class_of_block(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
-                                 const struct rule_env *env, int block)
+static inline int class_of_block(const struct select_args *a, const struct list_place *p, int set,
+                                 const struct candidates *c, const struct rule_env *env, int block)
 {
     const int k0 = block * a->block_k, k1 = min(p->k_len, k0 + a->block_k) - 1, h0 = set_head(a, p, set);
     return k0 >= c->full0 && k1 < c->full1 ? 2 : class_of_keys(env, p, h0, h0 + a->set_heads - 1, k0, k1);
@@ -133,27 +137,31 @@ static inline void raise_key(SPACE uint *key, uint x)
 }
 
 #if PRODUCTS
-/* Note units from number `from' on, `each' of a half: its sampled keys; those past the last repeat it.  Returns how many keys an item
- * is to look at. */
-static inline uint note_units(const struct team *t, const struct select_args *a, const struct list_place *p, int set,
-                              const struct candidates *c, const struct rule_env *env, const struct nodes *nodes, int halves, int each,
-                              int from)
+/* Note units from number `from' on, `each' of a half: its sampled keys; those past the last repeat it.
+ * Returns how many keys an item is to look at. */
+static inline uint note_units(const struct team *t, const struct select_args *a, const struct list_place *p,
+                              int set, const struct candidates *c, const struct rule_env *env,
+                              const struct nodes *nodes, int halves, int each, int from)
 {
     uint looked = 0u;
     for (int i = t->item; i < BQ; i += TEAM) {
         const int unit = min(from + i, halves * each - 1), j = unit / each, number = unit % each;
-        const int block = representative(a, c, nodes->half_start[j], nodes->half_size[j]), n = sampled_keys(a, p, block);
+        const int block = representative(a, c, nodes->half_start[j], nodes->half_size[j]),
+                  n = sampled_keys(a, p, block);
         const int has = from + i == unit && number < n;
         t->keys[i] = block * a->block_k + (has ? (number + 1) * a->stride_k - 1 : 0);
-        t->classes[i] = has ? class_of_block(a, p, set, c, env, block) : from + i == unit && number == 0 ? 0 : NOT_ASKED;
+        t->classes[i] = has                               ? class_of_block(a, p, set, c, env, block)
+                        : from + i == unit && number == 0 ? 0
+                                                          : NOT_ASKED;
         looked += has ? 1u : 0u;
     }
     return looked;
 }
 
 /* What one set says of all halves: their keys rise to it.  Returns how many keys an item looked at. */
-static inline uint score_halves(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
-                                const struct rule_env *env, const struct nodes *nodes, int halves, const struct team *t,
+static inline uint score_halves(const struct select_args *a, const struct list_place *p, int set,
+                                const struct candidates *c, const struct rule_env *env,
+                                const struct nodes *nodes, int halves, const struct team *t,
                                 __global const STORED(T_K) *k)
 {
     const int each = a->block_k / a->stride_k;
@@ -171,8 +179,8 @@ static inline uint score_halves(const struct select_args *a, const struct list_p
     return looked;
 }
 #else
-/* How the sampled keys of halves are dealt out: `at_once' halves, or a part of one, whose keys fill the units that an item scores
- * together. */
+/* How the sampled keys of halves are dealt out: `at_once' halves, or a part of one, whose keys fill the units
+ * that an item scores together. */
 struct deal {
     int each, at_once, parts; /* sampled keys of a whole block */
 };
@@ -186,11 +194,12 @@ static inline struct deal deal_halves(const struct select_args *a)
     return d;
 }
 
-/* What one set says of the halves from j on, `n' of them, of sampled keys number `from' on: their keys rise to it.  A block without
- * any counts as one key that no row sees.  Returns how many keys were looked at. */
-static inline uint score_some(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
-                              const struct rule_env *env, const struct nodes *nodes, const struct deal *deal, int j, int n,
-                              int from, __global const float *rows, __global const STORED(T_K) *k KEY_ROPE_PARAMS)
+/* What one set says of the halves from j on, `n' of them, of sampled keys number `from' on: their keys rise
+ * to it.  A block without any counts as one key that no row sees.  Returns how many keys were looked at. */
+static inline uint score_some(const struct select_args *a, const struct list_place *p, int set,
+                              const struct candidates *c, const struct rule_env *env,
+                              const struct nodes *nodes, const struct deal *deal, int j, int n, int from,
+                              __global const float *rows, __global const STORED(T_K) *k KEY_ROPE_PARAMS)
 {
     int block[KEYS], class[KEYS], count[KEYS];
     struct unit units[KEYS];
@@ -201,7 +210,8 @@ static inline uint score_some(const struct select_args *a, const struct list_pla
         count[i] = sampled_keys(a, p, block[i]);
     }
     for (int i = 0; i < KEYS; i++) {
-        const int which = min(i / deal->each, n - 1), number = from + i - which * deal->each, has = number < count[which];
+        const int which = min(i / deal->each, n - 1), number = from + i - which * deal->each,
+                  has = number < count[which];
         units[i].k0 = units[i].k1 = block[which] * a->block_k + (has ? (number + 1) * a->stride_k - 1 : 0);
         units[i].class = has ? class[which] : 0;
         units[i].at = units[i].k0 * a->k_at[3];
@@ -218,8 +228,9 @@ static inline uint score_some(const struct select_args *a, const struct list_pla
 }
 
 /* What one set says of all halves, as far as an item is to look.  Returns how many keys it looked at. */
-static inline uint score_halves(const struct select_args *a, const struct list_place *p, int set, const struct candidates *c,
-                                const struct rule_env *env, const struct nodes *nodes, int halves, __global const float *rows,
+static inline uint score_halves(const struct select_args *a, const struct list_place *p, int set,
+                                const struct candidates *c, const struct rule_env *env,
+                                const struct nodes *nodes, int halves, __global const float *rows,
                                 __global const STORED(T_K) *k KEY_ROPE_PARAMS)
 {
     const struct deal deal = deal_halves(a);
@@ -227,8 +238,8 @@ static inline uint score_halves(const struct select_args *a, const struct list_p
     uint looked = 0u;
     for (int i = (int)get_local_id(0); i < deals; i += GROUP) {
         const int j = i / deal.parts * deal.at_once;
-        looked += score_some(a, p, set, c, env, nodes, &deal, j, min(deal.at_once, halves - j), i % deal.parts * KEYS, rows,
-                             k KEY_ROPE_ARGS);
+        looked += score_some(a, p, set, c, env, nodes, &deal, j, min(deal.at_once, halves - j),
+                             i % deal.parts * KEYS, rows, k KEY_ROPE_ARGS);
     }
     return looked;
 }
@@ -246,7 +257,8 @@ KERNEL tree(SELECT_PARAMS)
     const struct team team = find_team_place(memory, notes);
 #endif
     for (int number = (int)get_group_id(0); number < a.count * a.scopes; number += (int)get_num_groups(0)) {
-        const struct list_place p = find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
+        const struct list_place p =
+            find_list_place(&a, number / a.scopes, number % a.scopes, a.scopes LENGTH_ARGS);
         const struct candidates c = find_candidates(&a, &p, kept);
         const int most = most_kept(&a, &p, c.n), keep = min(c.n, most);
         uint dots = 0u;
@@ -270,7 +282,8 @@ KERNEL tree(SELECT_PARAMS)
                 hold_rows(&team, &a, &p, set, q, &held);
                 dots += score_halves(&a, &p, set, &c, &env, &nodes, halves, &team, keys);
 #else
-                dots += score_halves(&a, &p, set, &c, &env, &nodes, halves, (__global const float *)workspace + rows_place(&a, &p, set),
+                dots += score_halves(&a, &p, set, &c, &env, &nodes, halves,
+                                     (__global const float *)workspace + rows_place(&a, &p, set),
                                      keys KEY_ROPE_ARGS);
 #endif
             }

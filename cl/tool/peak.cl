@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * peak.cl - a device's own peaks, measured: multiply-add rate and read bandwidth.
  *
- * fma_rate: CHAINS independent accumulators of WIDTH lanes an item, x = x * a + b; CHAINS * WIDTH * 2 operations a round.
- * dot_rate, where DOT is 2: the same with products of bf16 pairs, CHAINS * 16 * 4 operations a round.
- * nothing: what a launch costs by itself.
+ * fma_rate: CHAINS independent accumulators of WIDTH lanes an item, x = x * a + b; CHAINS * WIDTH * 2
+ * operations a round.  dot_rate, where DOT is 2: the same with products of bf16 pairs, CHAINS * 16 * 4
+ * operations a round.  nothing: what a launch costs by itself.
  * read_rate: a group sums `count` rounds of its own stretch, GROUP * WIDTH floats a round, side by side.
- * -D GROUP: items of a group (1 on CPUs); WIDTH: of the registers of CPUs, 4 where items are lanes themselves;
- * CHAINS; READS loads on their way at once, of which `count` is a multiple; DOT 1, or 2 if kernels may use such products.
- * Results are stored, so that nothing is left out by the compiler.
+ * -D GROUP: items of a group (1 on CPUs); WIDTH: of the registers of CPUs, 4 where items are lanes
+ * themselves;
+ * CHAINS; READS loads on their way at once, of which `count` is a multiple; DOT 1, or 2 if kernels may use
+ * such products.  Results are stored, so that nothing is left out by the compiler.
  */
 #include "multiply_add.clh"
 #define PASTE_(a, b) a##b

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * causal_gqa.c - grouped heads in half precision: 8 query heads share 2 key/value heads, each token sees the last 32.
+ * causal_gqa.c - grouped heads in half precision: 8 query heads share 2 key/value heads, each token sees the
+ * last 32.
  *
- * Shows a pattern made of two, the log-sum-exp, and what a plan says about itself.  The values are 1 everywhere, so
- * every row of o must be 1; the keys are 0, so lse is the logarithm of how many keys a row sees. */
+ * Shows a pattern made of two, the log-sum-exp, and what a plan says about itself.  The values are 1
+ * everywhere, so every row of o must be 1; the keys are 0, so lse is the logarithm of how many keys a row
+ * sees. */
 #include <clattn.h>
 #include <math.h>
 #include <stdio.h>
@@ -39,7 +41,8 @@ static clattn_status attend(clattn_context *ctx)
     a.dim = a.dim_v = DIM;
     a.type_q = a.type_k = a.type_v = a.type_o = CLATTN_F16;
     a.flags = CLATTN_WANT_LSE;
-    a.pattern = clattn_both(clattn_causal(CLATTN_BOTTOM_RIGHT), clattn_window(WINDOW, 0, CLATTN_BOTTOM_RIGHT));
+    a.pattern =
+        clattn_both(clattn_causal(CLATTN_BOTTOM_RIGHT), clattn_window(WINDOW, 0, CLATTN_BOTTOM_RIGHT));
     status = clattn_plan_create(&plan, ctx, &a);
     if (status != CLATTN_OK)
         return failed(ctx, status);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * own_context.c - a program that has OpenCL already: clattn works in its context, on its queue and buffers, between its
- * events, and allocates nothing on the device.
+ * own_context.c - a program that has OpenCL already: clattn works in its context, on its queue and buffers,
+ * between its events, and allocates nothing on the device.
  *
  *     write k, v --copied--> attention --attended--> read o
  *
- * One token of generation: a single query against KEYS cached keys, of which key_lengths says how many are filled. */
+ * One token of generation: a single query against KEYS cached keys, of which key_lengths says how many are
+ * filled. */
 #include <clattn.h>
 #include <math.h>
 #include <stdio.h>
@@ -68,7 +69,8 @@ static clattn_plan *make_plan(clattn_context *ctx, uint64_t *workspace_bytes)
     a.flags = CLATTN_KEY_LENGTHS | CLATTN_CALLER_WORKSPACE;
     check(ctx, clattn_plan_create(&plan, ctx, &a));
     check(ctx, clattn_workspace_size(plan, workspace_bytes));
-    printf("own_context: engine %s, %lu bytes of workspace\n", clattn_plan_engine(plan), (unsigned long)*workspace_bytes);
+    printf("own_context: engine %s, %lu bytes of workspace\n", clattn_plan_engine(plan),
+           (unsigned long)*workspace_bytes);
     return plan;
 }
 
@@ -87,10 +89,13 @@ static void run(cl_context cl, cl_command_queue queue, clattn_context *ctx)
     io.key_lengths = make_buffer(cl, CL_MEM_READ_ONLY, sizeof filled, &filled);
     io.workspace = bytes ? make_buffer(cl, CL_MEM_READ_WRITE, (size_t)bytes, NULL) : NULL;
 
-    check_cl(clEnqueueWriteBuffer(queue, io.k, CL_FALSE, 0, sizeof k, k, 0, NULL, &copied[0]), "clEnqueueWriteBuffer");
-    check_cl(clEnqueueWriteBuffer(queue, io.v, CL_FALSE, 0, sizeof v, v, 0, NULL, &copied[1]), "clEnqueueWriteBuffer");
+    check_cl(clEnqueueWriteBuffer(queue, io.k, CL_FALSE, 0, sizeof k, k, 0, NULL, &copied[0]),
+             "clEnqueueWriteBuffer");
+    check_cl(clEnqueueWriteBuffer(queue, io.v, CL_FALSE, 0, sizeof v, v, 0, NULL, &copied[1]),
+             "clEnqueueWriteBuffer");
     check(ctx, clattn_enqueue_forward(plan, queue, &io, 2, copied, &attended));
-    check_cl(clEnqueueReadBuffer(queue, io.o, CL_TRUE, 0, sizeof o, o, 1, &attended, NULL), "clEnqueueReadBuffer");
+    check_cl(clEnqueueReadBuffer(queue, io.o, CL_TRUE, 0, sizeof o, o, 1, &attended, NULL),
+             "clEnqueueReadBuffer");
 
     clReleaseEvent(copied[0]);
     clReleaseEvent(copied[1]);

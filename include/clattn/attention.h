@@ -3,7 +3,8 @@
  *
  *     s_ij       = score(scale * q[b,h,i,:] . k[b,g,j,:])     score: a rule, by default the score itself
  *     o[b,h,i,:] = sum_j w_ij v[b,g,j,:] / n_i                over the keys j that pattern lets row i see
- *     lse[b,h,i] = log n_i                                    with CLATTN_NO_NORMALISER 0 (nothing is divided by)
+ *     lse[b,h,i] = log n_i                                    with CLATTN_NO_NORMALISER 0 (nothing is divided
+ *                                                             by)
  *
  *     normaliser              w_ij             n_i
  *     CLATTN_SOFTMAX          exp(s_ij)        sum_j w_ij
@@ -12,8 +13,8 @@
  *     CLATTN_NO_NORMALISER    weight(s_ij)     1
  *
  * with g = h / (heads / kv_heads).  Sums are kept in f32 whatever the storage.  A row that sees no key, or
- * whose n_i is 0, gives o = 0, and lse = -inf.  NaN in a row of q stays in that row; what a masked key or value
- * holds never matters.
+ * whose n_i is 0, gives o = 0, and lse = -inf.  NaN in a row of q stays in that row; what a masked key or
+ * value holds never matters.
  * Sources: Vaswani et al. 2017 (the operator), Milakov and Gimelshein 2018 (online softmax),
  * Dao et al. 2022 (tiling).
  */
@@ -31,7 +32,8 @@ typedef enum clattn_type {
     CLATTN_BF16 = 2,
     CLATTN_I32 = 3,
     CLATTN_I8 = 4,
-    CLATTN_BITS = 5 /* conditions, 32 a word from the lowest bit on; every row of the last index begins with a word */
+    CLATTN_BITS = 5 /* conditions, 32 a word from the lowest bit on; every row of the last index begins with a
+                       word */
 } clattn_type;
 
 /* Where element [b][head][token][d] of a tensor lies, in elements of its type:
@@ -44,8 +46,8 @@ typedef struct clattn_layout {
 } clattn_layout;
 #define CLATTN_LAYOUT_DENSE {0, CLATTN_DENSE, CLATTN_DENSE, CLATTN_DENSE}
 
-/* A number with a name, for expressions; the value is part of the plan, not of the program.  type is CLATTN_I32 (the value
- * is then a whole number that fits) or CLATTN_F32. */
+/* A number with a name, for expressions; the value is part of the plan, not of the program.  type is
+ * CLATTN_I32 (the value is then a whole number that fits) or CLATTN_F32. */
 typedef struct clattn_scalar {
     char name[CLATTN_NAME_SIZE];
     int32_t type;
@@ -53,8 +55,9 @@ typedef struct clattn_scalar {
     double value;
 } clattn_scalar;
 
-/* An array with a name, for expressions; its buffer comes with each enqueue.  Element [i0][i1]... of a dense array, the last
- * index fastest; expressions clamp every index to its dimension, so a dimension of 1 serves for all. */
+/* An array with a name, for expressions; its buffer comes with each enqueue.  Element [i0][i1]... of a dense
+ * array, the last index fastest; expressions clamp every index to its dimension, so a dimension of 1 serves
+ * for all. */
 #define CLATTN_MAX_DIMS 4
 typedef struct clattn_array {
     char name[CLATTN_NAME_SIZE];
@@ -93,12 +96,14 @@ typedef struct clattn_attention {
     int32_t n_scalars;
     int32_t n_arrays;
     clattn_array arrays[CLATTN_MAX_ARRAYS];
-    char engine[CLATTN_NAME_SIZE]; /* "" lets the library choose; a name forces that engine, "matrix" the best "matrix-..." */
+    char engine[CLATTN_NAME_SIZE]; /* "" lets the library choose; a name forces that engine, "matrix" the best
+                                      "matrix-..." */
     clattn_rule score;             /* edits a score before the softmax; "" leaves it as it is */
     clattn_rule weight;            /* a score's weight under another normaliser than the softmax */
     int32_t normaliser;            /* clattn_normaliser */
     int32_t reserved2;             /* 0 */
-    int64_t splits;                /* 0 lets the library choose; n cuts the keys into n parts, merged in a fixed order */
+    int64_t splits;                /* 0 lets the library choose; n cuts the keys into n parts, merged in a
+                                      fixed order */
     clattn_list list;              /* what the word `listed' of rules reads; size 0: none */
 } clattn_attention;
 
@@ -155,15 +160,19 @@ CLATTN_API clattn_status clattn_attention_check(const clattn_attention *problem,
 
 /* Return in *elements how many elements of its type tensor 'q', 'k', 'v', 'o' or 'l' (lse) spans, offset
  * included: the least size of its buffer. */
-CLATTN_API clattn_status clattn_attention_extent(const clattn_attention *problem, char tensor, int64_t *elements);
+CLATTN_API clattn_status clattn_attention_extent(const clattn_attention *problem, char tensor,
+                                                 int64_t *elements);
 
 /* Make a plan: choose an engine, build its kernels (seconds, unless cached), launch them once on a tiny
- * problem and compare with the host.  Immutable afterwards; the caller destroys it.  On failure *plan is NULL. */
-CLATTN_API clattn_status clattn_plan_create(clattn_plan **plan, clattn_context *ctx, const clattn_attention *problem);
+ * problem and compare with the host.  Immutable afterwards; the caller destroys it.  On failure *plan is
+ * NULL. */
+CLATTN_API clattn_status clattn_plan_create(clattn_plan **plan, clattn_context *ctx,
+                                            const clattn_attention *problem);
 /* Destroy a plan; NULL is allowed.  Work already enqueued is finished by OpenCL. */
 CLATTN_API void clattn_plan_destroy(clattn_plan *plan);
 
-/* Say in a few lines what the plan will do: engine, tile, kernels, workspace, and each refused engine's reason. */
+/* Say in a few lines what the plan will do: engine, tile, kernels, workspace, and each refused engine's
+ * reason. */
 CLATTN_API clattn_status clattn_plan_explain(const clattn_plan *plan, char *text, size_t size);
 /* Return the name of the plan's engine; static; NULL for a NULL plan. */
 CLATTN_API const char *clattn_plan_engine(const clattn_plan *plan);
@@ -171,11 +180,12 @@ CLATTN_API const char *clattn_plan_engine(const clattn_plan *plan);
 CLATTN_API clattn_status clattn_workspace_size(const clattn_plan *plan, uint64_t *bytes);
 
 /* Enqueue the operator.  Never compiles, blocks or allocates device memory; every argument is checked
- * before anything is enqueued.  The buffers may be reused once *event (may be NULL; the caller releases it) is
- * complete.  wait may be NULL when n_wait is 0.  Any number of threads may call it with one plan; a plan
+ * before anything is enqueued.  The buffers may be reused once *event (may be NULL; the caller releases it)
+ * is complete.  wait may be NULL when n_wait is 0.  Any number of threads may call it with one plan; a plan
  * that owns its workspace runs their work one after the other. */
-CLATTN_API clattn_status clattn_enqueue_forward(clattn_plan *plan, cl_command_queue queue, const clattn_io *io,
-                                                cl_uint n_wait, const cl_event *wait, cl_event *event);
+CLATTN_API clattn_status clattn_enqueue_forward(clattn_plan *plan, cl_command_queue queue,
+                                                const clattn_io *io, cl_uint n_wait, const cl_event *wait,
+                                                cl_event *event);
 
 /* Run the operator on host memory: copies in, runs, waits, copies out.  For small programs and tests. */
 CLATTN_API clattn_status clattn_run_forward(clattn_plan *plan, clattn_host_io *io);

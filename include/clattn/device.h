@@ -32,7 +32,8 @@ typedef struct clattn_device_facts {
     uint64_t global_bytes;
     uint64_t largest_buffer_bytes;
     uint64_t local_bytes;      /* of a work-group, as OpenCL grants */
-    uint64_t unit_local_bytes; /* of a compute unit, for all groups on it: kernels may have more than OpenCL grants; 0: no more */
+    uint64_t unit_local_bytes; /* of a compute unit, for all groups on it: kernels may have more than OpenCL
+                                  grants; 0: no more */
     uint64_t cache_bytes; /* of the global memory cache, 0 unknown */
     uint64_t largest_group;
     int32_t local_is_dedicated; /* 1: local memory is its own memory, 0: it is global memory */
@@ -61,14 +62,14 @@ typedef struct clattn_engine_fit {
 
 #define CLATTN_ENGINE_FIT_INIT {sizeof(clattn_engine_fit), NULL, 0, ""}
 
-/* A kernel that failed on a device (of an engine that may fail, of a line of tuning, in a build helper), remembered in the folder of
- * compiled programs so that no later plan tries it again there, with this driver and this version of clattn; other kernels of the
- * engine are not concerned. */
+/* A kernel that failed on a device (of an engine that may fail, of a line of tuning, in a build helper),
+ * remembered in the folder of compiled programs so that no later plan tries it again there, with this driver
+ * and this version of clattn; other kernels of the engine are not concerned. */
 typedef struct clattn_quarantine {
     size_t size; /* sizeof(clattn_quarantine), set by CLATTN_QUARANTINE_INIT */
     char engine[32];
-    char fault[48];    /* "its kernel did not build", "its numbers were wrong", "its first launch failed", "its compiler ended the
-                          process", "its compiler hung" */
+    char fault[48];    /* "its kernel did not build", "its numbers were wrong", "its first launch failed",
+                          "its compiler ended the process", "its compiler hung" */
     char details[256]; /* what the failed call said */
     char problem[512]; /* of the plan, as clattn_problem_print writes it: without rules */
     char date[16];     /* 2026-11-26, UTC */
@@ -87,20 +88,22 @@ CLATTN_API clattn_status clattn_list_devices(cl_device_id *devices, size_t capac
 CLATTN_API clattn_status clattn_device_describe(cl_device_id device, clattn_device_facts *facts);
 
 /* Ask engine number index (0, 1, ...) whether it fits a device; pure.  BAD_COUNT past the last engine. */
-CLATTN_API clattn_status clattn_engine_describe(const clattn_device_facts *facts, size_t index, clattn_engine_fit *fit);
+CLATTN_API clattn_status clattn_engine_describe(const clattn_device_facts *facts, size_t index,
+                                                clattn_engine_fit *fit);
 
-/* Return sentence number index about a known trap of this device's driver, or NULL past the last, and of facts whose size is not this
- * library's.  Static. */
+/* Return sentence number index about a known trap of this device's driver, or NULL past the last, and of
+ * facts whose size is not this library's.  Static. */
 CLATTN_API const char *clattn_device_trap(const clattn_device_facts *facts, size_t index);
 
-/* Read entry number index (0, 1, ...) of a device's quarantine.  directory as for clattn_context_set_cache.  BAD_COUNT past the
- * last entry, and where there is no folder.  NULL_ARGUMENT, BAD_STRUCT_SIZE. */
-CLATTN_API clattn_status clattn_quarantine_describe(const clattn_device_facts *facts, const char *directory, size_t index,
-                                                    clattn_quarantine *entry);
+/* Read entry number index (0, 1, ...) of a device's quarantine.  directory as for clattn_context_set_cache.
+ * BAD_COUNT past the last entry, and where there is no folder.  NULL_ARGUMENT, BAD_STRUCT_SIZE. */
+CLATTN_API clattn_status clattn_quarantine_describe(const clattn_device_facts *facts, const char *directory,
+                                                    size_t index, clattn_quarantine *entry);
 
-/* Forget a device's quarantine, so that its engines are tried again; facts NULL: every entry, those of other drivers and versions
- * too.  *count (may be NULL) is how many there were.  BAD_STRUCT_SIZE. */
-CLATTN_API clattn_status clattn_quarantine_forget(const clattn_device_facts *facts, const char *directory, size_t *count);
+/* Forget a device's quarantine, so that its engines are tried again; facts NULL: every entry, those of other
+ * drivers and versions too.  *count (may be NULL) is how many there were.  BAD_STRUCT_SIZE. */
+CLATTN_API clattn_status clattn_quarantine_forget(const clattn_device_facts *facts, const char *directory,
+                                                  size_t *count);
 CLATTN_END
 
 #endif

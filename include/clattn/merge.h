@@ -17,7 +17,8 @@ typedef struct clattn_merge {
     int64_t parts;      /* 1 or more */
     int64_t rows;       /* 0 or more: batch * heads * q_len of the partial results */
     int64_t dim_v;      /* 1 to 576 */
-    int32_t type_parts; /* clattn_type of the parts' o: [parts][rows][dim_v], dense; their lse: f32 [parts][rows] */
+    int32_t type_parts; /* clattn_type of the parts' o: [parts][rows][dim_v], dense; their lse: f32
+                           [parts][rows] */
     int32_t type_o;     /* clattn_type of the result: [rows][dim_v], dense */
 } clattn_merge;
 #define CLATTN_MERGE_INIT                                                                                 \
@@ -33,7 +34,8 @@ CLATTN_API clattn_status clattn_merge_plan_create(clattn_merge_plan **plan, clat
                                                   const clattn_merge *problem);
 CLATTN_API void clattn_merge_plan_destroy(clattn_merge_plan *plan);
 
-/* Enqueue the merge of part_o and part_lse into o and, if not NULL, lse (f32 [rows]).  As clattn_enqueue_forward. */
+/* Enqueue the merge of part_o and part_lse into o and, if not NULL, lse (f32 [rows]).  As
+ * clattn_enqueue_forward. */
 CLATTN_API clattn_status clattn_enqueue_merge(clattn_merge_plan *plan, cl_command_queue queue, cl_mem part_o,
                                               cl_mem part_lse, cl_mem o, cl_mem lse, cl_uint n_wait,
                                               const cl_event *wait, cl_event *event);

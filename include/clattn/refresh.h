@@ -4,11 +4,13 @@
  * What a step selects serves the next ones too.  Of STAGED each stage has an interval, for the first stages
  * cost most and change least; other methods have one stage.  Step s of a sequence begins
  *
- *     at stage 0 where s is 0, else at the first stage i with s % intervals[i] == 0, else nowhere: CLATTN_REUSE
+ *     at stage 0 where s is 0, else at the first stage i with s % intervals[i] == 0, else nowhere:
+ *     CLATTN_REUSE
  *
- * and makes that stage and all after it again.  Candidates are found at stage 0 and end where the window began
- * then; a key that leaves the window later is in neither, until stage 0 is made again.  So let the window grow
- * by the age, the tokens since then: CLATTN_GROW_WINDOW of clattn_select, whose pattern reads the array `age'.
+ * and makes that stage and all after it again.  Candidates are found at stage 0 and end where the window
+ * began then; a key that leaves the window later is in neither, until stage 0 is made again.  So let the
+ * window grow by the age, the tokens since then: CLATTN_GROW_WINDOW of clattn_select, whose pattern reads the
+ * array `age'.
  *
  *     clattn_refresh refresh = CLATTN_REFRESH_INIT;       one for all layers, or each its own
  *     clattn_refresh_state states[BATCH] = {{0}};         of a layer, one a sequence
@@ -22,14 +24,15 @@
  * A state is the caller's and nothing but numbers: {0} begins a sequence, a copy moves it to another place of
  * the batch (its list and kept stages move along).  A step allocates nothing and takes no lock.
  *
- * Query history: a step's list may be made of the last n queries, so that it serves the next ones too.  They are a buffer
- * of the caller's, the newest last; the selection's problem has it as q, with q_len n, and its block_q is n.  Attention, of
- * q_len 1, reads the list as it is, which has one query block for both, and may read its q there, from the last row on
- * (offset (n - 1) dim of clattn_layout).  Rows of a sequence that has fewer stand before its first key and see none.
+ * Query history: a step's list may be made of the last n queries, so that it serves the next ones too.  They
+ * are a buffer of the caller's, the newest last; the selection's problem has it as q, with q_len n, and its
+ * block_q is n.  Attention, of q_len 1, reads the list as it is, which has one query block for both, and may
+ * read its q there, from the last row on (offset (n - 1) dim of clattn_layout).  Rows of a sequence that has
+ * fewer stand before its first key and see none.
  *
- * Late lists (off by default): a step that selects lets attention go on with the list of the refresh before, so
- * that the new one may be made beside, in another queue, until the next refresh.  Then there are two lists: the
- * selector writes `made', attention reads `used', and takes says who takes over, when:
+ * Late lists (off by default): a step that selects lets attention go on with the list of the refresh before,
+ * so that the new one may be made beside, in another queue, until the next refresh.  Then there are two
+ * lists: the selector writes `made', attention reads `used', and takes says who takes over, when:
  *
  *     clattn_enqueue_list_copy(.., made, used, takes, CLATTN_TAKE_BEFORE, ..);
  *     clattn_enqueue_select(..);                                                  io.list = made
@@ -45,8 +48,8 @@
 /* flag of a schedule */
 #define CLATTN_LATE_LISTS 0x1u
 
-/* A schedule.  Start from CLATTN_REFRESH_INIT: InfiniteHiP's for three stages, whose faster ones are {32, 16, 8}
- * and {96, 24, 8}; HiP's is {8}. */
+/* A schedule.  Start from CLATTN_REFRESH_INIT: InfiniteHiP's for three stages, whose faster ones are {32, 16,
+ * 8} and {96, 24, 8}; HiP's is {8}. */
 typedef struct clattn_refresh {
     size_t size;
     uint32_t flags;   /* 0 or CLATTN_LATE_LISTS */
@@ -86,14 +89,15 @@ typedef struct clattn_refresh_report {
 
 CLATTN_BEGIN
 /* Check a schedule for a selection.  On failure the sentence goes to text (size bytes; may be NULL, 0).
- * NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_FLAGS, BAD_COUNT (intervals; stages or dense_below that the selection has not). */
+ * NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_FLAGS, BAD_COUNT (intervals; stages or dense_below that the selection
+ * has not). */
 CLATTN_API clattn_status clattn_refresh_check(const clattn_refresh *refresh, const clattn_select *select,
                                               char *text, size_t size);
 
-/* Take one step with each of n sequences.  lengths: keys that each one has now.  Written are, of each sequence:
- * where the step begins (starts), the age of the list it uses (ages), and with CLATTN_LATE_LISTS what it takes
- * over, 0 for nothing (takes; else it may be NULL).  On failure all is as before.  NULL_ARGUMENT,
- * BAD_STRUCT_SIZE, BAD_FLAGS, BAD_COUNT. */
+/* Take one step with each of n sequences.  lengths: keys that each one has now.  Written are, of each
+ * sequence: where the step begins (starts), the age of the list it uses (ages), and with CLATTN_LATE_LISTS
+ * what it takes over, 0 for nothing (takes; else it may be NULL).  On failure all is as before.
+ * NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_FLAGS, BAD_COUNT. */
 CLATTN_API clattn_status clattn_refresh_step(const clattn_refresh *refresh, clattn_refresh_state *states,
                                              int64_t n, const int32_t *lengths, int32_t *starts,
                                              int32_t *ages, int32_t *takes);

@@ -17,7 +17,8 @@
 #undef I64
 #undef I32
 #undef F32
-_Static_assert(offsetof(struct forward_args, by_entry) + sizeof(cl_int) == sizeof(struct forward_args), "rusticl knows no padding at a struct's end");
+_Static_assert(offsetof(struct forward_args, by_entry) + sizeof(cl_int) == sizeof(struct forward_args),
+               "rusticl knows no padding at a struct's end");
 
 enum clattn__tensor { CLATTN__Q, CLATTN__K, CLATTN__V, CLATTN__O, CLATTN__LSE, CLATTN__TENSORS };
 
@@ -34,7 +35,8 @@ struct clattn__problem {
     int32_t numbers[CLATTN__EXPR_MAX_NUMBERS];
 };
 /* On failure the details (not the status's own sentence) go to message. */
-clattn_status clattn__problem_resolve(struct clattn__problem *problem, const clattn_attention *a, char *message, size_t size);
+clattn_status clattn__problem_resolve(struct clattn__problem *problem, const clattn_attention *a,
+                                      char *message, size_t size);
 /* Whether the scalars and arrays that a problem declares are ones that rules may name. */
 clattn_status clattn__declared_check(const clattn_attention *a, char *message, size_t size);
 /* Fill numbers again, after a change of array dimensions; list_args, after one of the list or the heads. */
@@ -85,8 +87,9 @@ struct clattn__forward_run {
     cl_mem scratch; /* of args->scratch_at */
 };
 struct clattn_plan;
-cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue queue, const struct clattn__forward_run *run,
-                              struct clattn__wait wait, cl_event *event);
+cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue queue,
+                              const struct clattn__forward_run *run, struct clattn__wait wait,
+                              cl_event *event);
 
 /* ---- chain.c: kernels one after the other ---- */
 struct clattn__chain {
@@ -97,11 +100,11 @@ struct clattn__chain {
 /* The event of the next kernel, or NULL, takes the place of the latest one's. */
 void clattn__chain_follow(struct clattn__chain *c, cl_event next);
 struct clattn__wait clattn__chain_wait(const struct clattn__chain *c); /* of the next kernel */
-/* Enqueue what body puts into a chain.  busy: of a plan's own workspace, the event of the last work that uses it, which is
- * waited for and replaced; NULL: the workspace is the caller's. */
+/* Enqueue what body puts into a chain.  busy: of a plan's own workspace, the event of the last work that uses
+ * it, which is waited for and replaced; NULL: the workspace is the caller's. */
 typedef cl_int clattn__chain_body(struct clattn__chain *c, void *cookie);
-cl_int clattn__chain_enqueue(cl_event *busy, cl_command_queue queue, struct clattn__wait wait, cl_event *event,
-                             clattn__chain_body *body, void *cookie);
+cl_int clattn__chain_enqueue(cl_event *busy, cl_command_queue queue, struct clattn__wait wait,
+                             cl_event *event, clattn__chain_body *body, void *cookie);
 
 /* ---- merge.c ---- */
 struct clattn__merge_spec {
@@ -113,9 +116,11 @@ struct clattn__merge_run {
     const struct merge_args *args;
     cl_mem part_o, part_lse, o, lse, q_offsets;
 };
-clattn_status clattn__merge_build(clattn_context *ctx, const struct clattn__merge_spec *spec, struct clattn__kernel *kernel);
-cl_int clattn__launch_merge(const clattn_device_facts *facts, cl_kernel kernel, const struct clattn__merge_spec *spec,
-                            cl_command_queue queue, const struct clattn__merge_run *run, struct clattn__wait wait, cl_event *event);
+clattn_status clattn__merge_build(clattn_context *ctx, const struct clattn__merge_spec *spec,
+                                  struct clattn__kernel *kernel);
+cl_int clattn__launch_merge(const clattn_device_facts *facts, cl_kernel kernel,
+                            const struct clattn__merge_spec *spec, cl_command_queue queue,
+                            const struct clattn__merge_run *run, struct clattn__wait wait, cl_event *event);
 
 /* ---- tables.c: minima and maxima of arrays, for the classes of tiles ---- */
 struct clattn__tables {
@@ -124,16 +129,20 @@ struct clattn__tables {
     struct tables_args args[CLATTN_MAX_ARRAYS];
     size_t blocks[CLATTN_MAX_ARRAYS];       /* work-items of each */
     struct clattn__kernel kernel[CLATTN_MAX_ARRAYS];
-    int64_t first, ints;                    /* where they begin in the workspace, and how many ints they take */
+    int64_t first, ints;                    /* where they begin in the workspace, and how many ints they
+                                               take */
 };
 /* Lay out the tables of a problem from int `first` of the workspace on, and tell the forward kernel. */
 void clattn__tables_fill(struct clattn__tables *tables, const struct clattn__problem *problem, int64_t first,
                          struct forward_args *args);
-clattn_status clattn__tables_build(clattn_context *ctx, const struct clattn__problem *problem, struct clattn__tables *tables);
+clattn_status clattn__tables_build(clattn_context *ctx, const struct clattn__problem *problem,
+                                   struct clattn__tables *tables);
 void clattn__tables_free(struct clattn__tables *tables);
-/* Enqueue them all after `wait`; shift: ints that the workspace begins later.  *last is the event of the last one. */
-cl_int clattn__launch_tables(const clattn_context *ctx, const struct clattn__tables *tables, cl_command_queue queue,
-                             const cl_mem *arrays, cl_mem workspace, int64_t shift, struct clattn__wait wait, cl_event *last);
+/* Enqueue them all after `wait`; shift: ints that the workspace begins later.  *last is the event of the last
+ * one. */
+cl_int clattn__launch_tables(const clattn_context *ctx, const struct clattn__tables *tables,
+                             cl_command_queue queue, const cl_mem *arrays, cl_mem workspace, int64_t shift,
+                             struct clattn__wait wait, cl_event *last);
 
 /* ---- buffers.c: checks of what an enqueue is given ---- */
 struct clattn__buffer_rule {
@@ -144,7 +153,8 @@ struct clattn__buffer_rule {
     bool output;
 };
 clattn_status clattn__check_buffer(clattn_context *ctx, const struct clattn__buffer_rule *rule);
-clattn_status clattn__check_aliases(clattn_context *ctx, const struct clattn__buffer_rule *rules, size_t count);
+clattn_status clattn__check_aliases(clattn_context *ctx, const struct clattn__buffer_rule *rules,
+                                    size_t count);
 /* Where an enqueue goes and what it waits for. */
 clattn_status clattn__check_order(clattn_context *ctx, cl_command_queue queue, struct clattn__wait wait);
 
@@ -161,7 +171,8 @@ struct clattn_plan {
     struct clattn__kernel forward, merge; /* merge: when launch.splits > 1 */
     struct clattn__merge_spec merge_spec;
     struct clattn__tables tables;
-    int64_t workspace_bytes; /* the parts' o, the parts' lse, the tables, the groups' scratch; all of 4-byte words */
+    int64_t workspace_bytes; /* the parts' o, the parts' lse, the tables, the groups' scratch; all of 4-byte
+                                words */
     char why[CLATTN__WHY_SIZE];
     struct clattn__cache_key key; /* of the forward kernel's program, where its engine may fail */
     const char *fault;            /* what it did wrong: words of quarantine; NULL: nothing */
@@ -179,9 +190,11 @@ clattn_status clattn__plan_check(const clattn_plan *plan);
 /* Arguments of a launch for a resolved problem. */
 void clattn__forward_args_fill(struct forward_args *args, const struct clattn__problem *problem,
                                const struct clattn__launch *launch);
-/* Lay out a launch's workspace, and tell all who use it: parts, tables, the groups' scratch.  Returns how many bytes that is. */
-int64_t clattn__workspace_fill(struct forward_args *args, struct merge_args *merge, struct clattn__tables *tables,
-                               const struct clattn__problem *problem, const struct clattn__launch *launch);
+/* Lay out a launch's workspace, and tell all who use it: parts, tables, the groups' scratch.  Returns how
+ * many bytes that is. */
+int64_t clattn__workspace_fill(struct forward_args *args, struct merge_args *merge,
+                               struct clattn__tables *tables, const struct clattn__problem *problem,
+                               const struct clattn__launch *launch);
 /* Move a run's place in the workspace by words. */
 void clattn__shift_workspace(struct forward_args *args, struct merge_args *merge, int64_t words);
 
@@ -192,19 +205,22 @@ struct clattn__attempt {
     int tuned_from;  /* lines of tuning before this one */
 };
 void clattn__task_fill(struct clattn__task *task, const struct clattn__problem *problem); /* plan.c */
-/* Choose a plan's engine and launch: by the best line of its class from number `from` on that engine and device take, else as
- * clattn__engine_choose does.  Engines and shapes that a line blocks are passed over, unless the problem names the engine. */
-clattn_status clattn__tuned_choose(clattn_plan *plan, const struct clattn__task *task, int from, struct clattn__text *why);
+/* Choose a plan's engine and launch: by the best line of its class from number `from` on that engine and
+ * device take, else as clattn__engine_choose does.  Engines and shapes that a line blocks are passed over,
+ * unless the problem names the engine. */
+clattn_status clattn__tuned_choose(clattn_plan *plan, const struct clattn__task *task, int from,
+                                   struct clattn__text *why);
 
 /* ---- helper.c ---- */
-/* Where the context has a build helper and the plan's program is new here, have it make the plan first.  BUILD_FAILED, with plan->fault
- * and plan->died, if that ended it. */
+/* Where the context has a build helper and the plan's program is new here, have it make the plan first.
+ * BUILD_FAILED, with plan->fault and plan->died, if that ended it. */
 clattn_status clattn__build_elsewhere(clattn_plan *plan);
 
 /* ---- selftest.c ---- */
 /* Whether a plan's first launch is compared: where tuning made the choice, whatever the flags. */
 bool clattn__is_compared(const clattn_plan *plan);
-/* Launch a plan's kernels on a tiny problem and compare with a scalar computation on the host.  Sets plan->fault if they are to blame. */
+/* Launch a plan's kernels on a tiny problem and compare with a scalar computation on the host.  Sets
+ * plan->fault if they are to blame. */
 clattn_status clattn__self_test(clattn_plan *plan);
 
 /* ---- problem.c: fractions in texts, the same in every locale ---- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * buffers.c - what an enqueue is given, checked before anything is enqueued.
  *
- * Drivers do not do this for us: a buffer that is too small or of another context is a crash on a CPU device. */
+ * Drivers do not do this for us: a buffer that is too small or of another context is a crash on a CPU
+ * device. */
 #include "attention/attention.h"
 
 static clattn_status check_kind(clattn_context *ctx, const struct clattn__buffer_rule *rule)
@@ -38,8 +39,8 @@ clattn_status clattn__check_buffer(clattn_context *ctx, const struct clattn__buf
     if (code != CL_SUCCESS)
         return clattn__fail_cl(ctx, "clGetMemObjectInfo", code);
     if ((uint64_t)bytes < (uint64_t)rule->last)
-        return clattn__fail(ctx, rule->too_small, CL_SUCCESS, "%s has %zu bytes and needs %lld", rule->name, bytes,
-                            (long long)rule->last);
+        return clattn__fail(ctx, rule->too_small, CL_SUCCESS, "%s has %zu bytes and needs %lld", rule->name,
+                            bytes, (long long)rule->last);
     if (rule->output && flags & CL_MEM_READ_ONLY)
         return clattn__fail(ctx, CLATTN_BUFFER_READ_ONLY, CL_SUCCESS, "%s", rule->name);
     return CLATTN_OK;
@@ -67,13 +68,14 @@ static bool share_memory(const struct clattn__buffer_rule *a, const struct clatt
     return a0 + (size_t)a->first < b0 + (size_t)b->last && b0 + (size_t)b->first < a0 + (size_t)a->last;
 }
 
-clattn_status clattn__check_aliases(clattn_context *ctx, const struct clattn__buffer_rule *rules, size_t count)
+clattn_status clattn__check_aliases(clattn_context *ctx, const struct clattn__buffer_rule *rules,
+                                    size_t count)
 {
     for (size_t i = 0; i < count; i++)
         for (size_t j = 0; rules[i].output && j < count; j++)
             if (i != j && share_memory(&rules[i], &rules[j]))
-                return clattn__fail(ctx, CLATTN_OUTPUT_ALIASES_INPUT, CL_SUCCESS, "%s and %s share bytes", rules[i].name,
-                                    rules[j].name);
+                return clattn__fail(ctx, CLATTN_OUTPUT_ALIASES_INPUT, CL_SUCCESS, "%s and %s share bytes",
+                                    rules[i].name, rules[j].name);
     return CLATTN_OK;
 }
 
@@ -97,8 +99,8 @@ static clattn_status check_queue(clattn_context *ctx, cl_command_queue queue)
 static clattn_status check_wait(clattn_context *ctx, struct clattn__wait wait)
 {
     if ((wait.count > 0) != (wait.events != NULL))
-        return clattn__fail(ctx, CLATTN_BAD_WAIT_LIST, CL_SUCCESS, "n_wait is %u and wait is %s", (unsigned)wait.count,
-                            wait.events ? "not NULL" : "NULL");
+        return clattn__fail(ctx, CLATTN_BAD_WAIT_LIST, CL_SUCCESS, "n_wait is %u and wait is %s",
+                            (unsigned)wait.count, wait.events ? "not NULL" : "NULL");
     for (cl_uint i = 0; i < wait.count; i++) {
         cl_context context = NULL;
         cl_int state = 0;
@@ -106,13 +108,15 @@ static clattn_status check_wait(clattn_context *ctx, struct clattn__wait wait)
             return clattn__fail(ctx, CLATTN_BAD_WAIT_LIST, CL_SUCCESS, "wait[%u] is NULL", (unsigned)i);
         cl_int code = clGetEventInfo(wait.events[i], CL_EVENT_CONTEXT, sizeof context, &context, NULL);
         if (code == CL_SUCCESS)
-            code = clGetEventInfo(wait.events[i], CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
+            code =
+                clGetEventInfo(wait.events[i], CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
         if (code != CL_SUCCESS)
             return clattn__fail_cl(ctx, "clGetEventInfo", code);
         if (context != ctx->cl)
             return clattn__fail(ctx, CLATTN_WRONG_CONTEXT, CL_SUCCESS, "wait[%u]", (unsigned)i);
         if (state < 0)
-            return clattn__fail(ctx, CLATTN_DEPENDENCY_FAILED, state, "wait[%u] ended with %d", (unsigned)i, (int)state);
+            return clattn__fail(ctx, CLATTN_DEPENDENCY_FAILED, state, "wait[%u] ended with %d", (unsigned)i,
+                                (int)state);
     }
     return CLATTN_OK;
 }

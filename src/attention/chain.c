@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * chain.c - kernels one after the other in a queue, of which a workspace may be shared by all enqueues of a plan. */
+ * chain.c - kernels one after the other in a queue, of which a workspace may be shared by all enqueues of a
+ * plan. */
 #include "attention/attention.h"
 
 void clattn__chain_follow(struct clattn__chain *c, cl_event next)
@@ -16,8 +17,10 @@ struct clattn__wait clattn__chain_wait(const struct clattn__chain *c)
     return c->last ? (struct clattn__wait){1, &c->last} : c->first;
 }
 
-/* Wait for the caller's events and for the last user of the plan's own workspace, as one list of two at most. */
-static cl_int wait_with_busy(cl_event *busy, cl_command_queue queue, struct clattn__wait *wait, cl_event joined[2])
+/* Wait for the caller's events and for the last user of the plan's own workspace, as one list of two at
+ * most. */
+static cl_int wait_with_busy(cl_event *busy, cl_command_queue queue, struct clattn__wait *wait,
+                             cl_event joined[2])
 {
     if (!*busy)
         return CL_SUCCESS;
@@ -49,11 +52,12 @@ static void keep_busy(cl_event *busy, cl_command_queue queue, cl_event last)
     if (*busy)
         clReleaseEvent(*busy);
     *busy = last;
-    clFlush(queue); /* work in other queues may wait for it, and OpenCL promises progress only after a flush */
+    clFlush(queue); /* work in other queues may wait for it, and OpenCL promises progress only after a
+                       flush */
 }
 
-cl_int clattn__chain_enqueue(cl_event *busy, cl_command_queue queue, struct clattn__wait wait, cl_event *event,
-                             clattn__chain_body *body, void *cookie)
+cl_int clattn__chain_enqueue(cl_event *busy, cl_command_queue queue, struct clattn__wait wait,
+                             cl_event *event, clattn__chain_body *body, void *cookie)
 {
     cl_event joined[2] = {NULL, NULL};
     cl_int code = busy ? wait_with_busy(busy, queue, &wait, joined) : CL_SUCCESS;

@@ -67,10 +67,11 @@ static clattn_status check_sizes(const clattn_attention *a, struct details d)
     if (a->heads < 1 || a->heads > 65536)
         return refuse(d, CLATTN_BAD_HEADS, "heads is %lld, and 65536 are the most", (long long)a->heads);
     if (a->kv_heads < 1 || a->kv_heads > 65536)
-        return refuse(d, CLATTN_BAD_KV_HEADS, "kv_heads is %lld, and 65536 are the most", (long long)a->kv_heads);
-    if (a->heads % a->kv_heads)
-        return refuse(d, CLATTN_HEADS_NOT_DIVISIBLE, "heads is %lld and kv_heads is %lld", (long long)a->heads,
+        return refuse(d, CLATTN_BAD_KV_HEADS, "kv_heads is %lld, and 65536 are the most",
                       (long long)a->kv_heads);
+    if (a->heads % a->kv_heads)
+        return refuse(d, CLATTN_HEADS_NOT_DIVISIBLE, "heads is %lld and kv_heads is %lld",
+                      (long long)a->heads, (long long)a->kv_heads);
     if (a->q_len < 0 || a->q_len > MAX_LENGTH)
         return refuse(d, CLATTN_BAD_Q_LEN, "q_len is %lld", (long long)a->q_len);
     if (a->kv_len < 0 || a->kv_len > MAX_LENGTH)
@@ -88,12 +89,14 @@ static clattn_status check_sizes(const clattn_attention *a, struct details d)
 static clattn_status check_flags(const clattn_attention *a, struct details d)
 {
     if (a->flags & ~KNOWN_FLAGS || a->reserved)
-        return refuse(d, CLATTN_BAD_FLAGS, "flags is 0x%x, reserved is %d", (unsigned)a->flags, (int)a->reserved);
+        return refuse(d, CLATTN_BAD_FLAGS, "flags is 0x%x, reserved is %d", (unsigned)a->flags,
+                      (int)a->reserved);
     if (!isfinite(a->scale))
         return refuse(d, CLATTN_BAD_SCALE, "scale is not finite; CLATTN_DEFAULT_SCALE means 1 / sqrt(dim)");
     for (int t = CLATTN__Q; t < CLATTN__LSE; t++)
         if (!clattn__type_bytes(clattn__tensor_type(a, t)))
-            return refuse(d, CLATTN_BAD_TYPE, "type_%s is %d", tensor_names[t], (int)clattn__tensor_type(a, t));
+            return refuse(d, CLATTN_BAD_TYPE, "type_%s is %d", tensor_names[t],
+                          (int)clattn__tensor_type(a, t));
     if (!(a->flags & CLATTN_PACKED))
         return CLATTN_OK;
     if (a->flags & CLATTN_KEY_LENGTHS)
@@ -116,13 +119,16 @@ static clattn_status check_layout(struct clattn__problem *p, enum clattn__tensor
     const char *const stride_names[] = {"batch", "head", "token"};
     for (int i = 0; i < 3; i++)
         if (strides[i] < CLATTN_DENSE)
-            return refuse(d, CLATTN_BAD_STRIDE, "%s.%s is %lld", name, stride_names[i], (long long)strides[i]);
+            return refuse(d, CLATTN_BAD_STRIDE, "%s.%s is %lld", name, stride_names[i],
+                          (long long)strides[i]);
     if (!clattn__layout_resolve(layout, &shape) ||
-        !clattn__layout_extent(layout, &shape, clattn__type_bytes(clattn__tensor_type(a, tensor)), &p->extents[tensor]))
+        !clattn__layout_extent(layout, &shape, clattn__type_bytes(clattn__tensor_type(a, tensor)),
+                               &p->extents[tensor]))
         return refuse(d, CLATTN_SIZE_OVERFLOW, "%s", name);
     if (tensor >= CLATTN__O && !clattn__layout_disjoint(layout, &shape))
-        return refuse(d, CLATTN_OVERLAPPING_OUTPUT, "%s has strides batch %lld, head %lld, token %lld for rows of %lld",
-                      name, (long long)layout->batch, (long long)layout->head, (long long)layout->token,
+        return refuse(d, CLATTN_OVERLAPPING_OUTPUT,
+                      "%s has strides batch %lld, head %lld, token %lld for rows of %lld", name,
+                      (long long)layout->batch, (long long)layout->head, (long long)layout->token,
                       (long long)shape.width);
     return CLATTN_OK;
 }
@@ -147,7 +153,8 @@ static bool terminated(const char *text, size_t size)
 /* Names are C strings inside their fields, legal, and all different. */
 static clattn_status check_names(const clattn_attention *a, struct details d)
 {
-    if (a->n_scalars < 0 || a->n_scalars > CLATTN_MAX_SCALARS || a->n_arrays < 0 || a->n_arrays > CLATTN_MAX_ARRAYS)
+    if (a->n_scalars < 0 || a->n_scalars > CLATTN_MAX_SCALARS || a->n_arrays < 0 ||
+        a->n_arrays > CLATTN_MAX_ARRAYS)
         return refuse(d, CLATTN_BAD_COUNT, "n_scalars is %d (at most %d) and n_arrays is %d (at most %d)",
                       (int)a->n_scalars, CLATTN_MAX_SCALARS, (int)a->n_arrays, CLATTN_MAX_ARRAYS);
     const char *all[CLATTN_MAX_SCALARS + CLATTN_MAX_ARRAYS];
@@ -174,7 +181,8 @@ static clattn_status check_scalars(const clattn_attention *a, struct details d)
     for (int i = 0; i < a->n_scalars; i++) {
         const clattn_scalar *s = &a->scalars[i];
         if ((s->type != CLATTN_I32 && s->type != CLATTN_F32) || s->reserved)
-            return refuse(d, CLATTN_BAD_SCALAR, "'%s' has type %d; CLATTN_I32 or CLATTN_F32", s->name, (int)s->type);
+            return refuse(d, CLATTN_BAD_SCALAR, "'%s' has type %d; CLATTN_I32 or CLATTN_F32", s->name,
+                          (int)s->type);
         bool whole = s->value >= INT32_MIN && s->value <= INT32_MAX && s->value == floor(s->value);
         if (s->type == CLATTN_I32 ? !whole : !(fabs(s->value) <= FLT_MAX))
             return refuse(d, CLATTN_BAD_SCALAR, "'%s' is %g, which is no %s", s->name, s->value,
@@ -190,12 +198,12 @@ static clattn_status check_arrays(const clattn_attention *a, struct details d)
         if (array->type < CLATTN_F32 || array->type > CLATTN_BITS)
             return refuse(d, CLATTN_BAD_ARRAY, "array '%s' has type %d", array->name, (int)array->type);
         if (array->n_dims < 1 || array->n_dims > CLATTN_MAX_DIMS)
-            return refuse(d, CLATTN_BAD_ARRAY, "array '%s' has %d dimensions; from 1 to %d", array->name, (int)array->n_dims,
-                          CLATTN_MAX_DIMS);
+            return refuse(d, CLATTN_BAD_ARRAY, "array '%s' has %d dimensions; from 1 to %d", array->name,
+                          (int)array->n_dims, CLATTN_MAX_DIMS);
         for (int j = 0; j < array->n_dims; j++)
             if (array->dims[j] < 1 || array->dims[j] > INT32_MAX)
-                return refuse(d, CLATTN_BAD_ARRAY, "dims[%d] of array '%s' is %lld; from 1 to 2^31 - 1", j, array->name,
-                              (long long)array->dims[j]);
+                return refuse(d, CLATTN_BAD_ARRAY, "dims[%d] of array '%s' is %lld; from 1 to 2^31 - 1", j,
+                              array->name, (long long)array->dims[j]);
         if (clattn__array_bytes(array) < 0)
             return refuse(d, CLATTN_SIZE_OVERFLOW, "array '%s'", array->name);
     }
@@ -215,9 +223,11 @@ static clattn_status check_normaliser(const clattn_attention *a, struct details 
 {
     bool weighted = a->weight.text[0] != 0;
     if (a->normaliser < CLATTN_SOFTMAX || a->normaliser > CLATTN_NO_NORMALISER || a->reserved2)
-        return refuse(d, CLATTN_BAD_NORMALISER, "normaliser is %d, reserved2 is %d", (int)a->normaliser, (int)a->reserved2);
+        return refuse(d, CLATTN_BAD_NORMALISER, "normaliser is %d, reserved2 is %d", (int)a->normaliser,
+                      (int)a->reserved2);
     if (a->normaliser == CLATTN_SOFTMAX && weighted)
-        return refuse(d, CLATTN_BAD_NORMALISER, "a weight rule needs CLATTN_L1, CLATTN_COUNT or CLATTN_NO_NORMALISER");
+        return refuse(d, CLATTN_BAD_NORMALISER,
+                      "a weight rule needs CLATTN_L1, CLATTN_COUNT or CLATTN_NO_NORMALISER");
     if (a->normaliser == CLATTN_L1 && !weighted)
         return refuse(d, CLATTN_BAD_NORMALISER, "CLATTN_L1 needs a weight rule, such as softplus(score)");
     return CLATTN_OK;
@@ -258,17 +268,21 @@ static clattn_status check_list(struct clattn__problem *p, struct details d)
     uint64_t bytes;
     p->reads_list = clattn__expr_uses_list(p->rules);
     if (l->size == 0)
-        return p->reads_list ? refuse(d, CLATTN_BAD_LIST, "a rule says 'listed', and the problem has no list") : CLATTN_OK;
+        return p->reads_list ? refuse(d, CLATTN_BAD_LIST, "a rule says 'listed', and the problem has no list")
+                             : CLATTN_OK;
     clattn_status status = clattn_list_bytes(l, &bytes);
     if (status)
         return refuse(d, status, "list, of %zu bytes", l->size);
     if (l->batch != a->batch || (l->scopes != a->heads && l->scopes != a->kv_heads && l->scopes != 1) ||
-        l->q_blocks != clattn__ceil_div(a->q_len, l->block_q) || l->k_blocks != clattn__ceil_div(a->kv_len, l->block_k))
-        return refuse(d, CLATTN_BAD_LIST, "list.batch is %lld, scopes %lld, q_blocks %lld of %d, k_blocks %lld of %d",
+        l->q_blocks != clattn__ceil_div(a->q_len, l->block_q) ||
+        l->k_blocks != clattn__ceil_div(a->kv_len, l->block_k))
+        return refuse(d, CLATTN_BAD_LIST,
+                      "list.batch is %lld, scopes %lld, q_blocks %lld of %d, k_blocks %lld of %d",
                       (long long)l->batch, (long long)l->scopes, (long long)l->q_blocks, (int)l->block_q,
                       (long long)l->k_blocks, (int)l->block_k);
     if (l->scopes * l->q_blocks > INT32_MAX) /* kernels number them */
-        return refuse(d, CLATTN_SIZE_OVERFLOW, "the lists of a batch entry are %lld", (long long)(l->scopes * l->q_blocks));
+        return refuse(d, CLATTN_SIZE_OVERFLOW, "the lists of a batch entry are %lld",
+                      (long long)(l->scopes * l->q_blocks));
     return CLATTN_OK;
 }
 
@@ -287,7 +301,8 @@ static clattn_status check_rules(struct clattn__problem *p, struct details d)
     if (status)
         return status;
     bool square = a->q_len == a->kv_len && !(a->flags & (CLATTN_PACKED | CLATTN_KEY_LENGTHS));
-    if (clattn__expr_uses_index(p->rules, CLATTN__INDEX_Q) && a->pattern.corner == CLATTN_NO_CORNER && !square)
+    if (clattn__expr_uses_index(p->rules, CLATTN__INDEX_Q) && a->pattern.corner == CLATTN_NO_CORNER &&
+        !square)
         return refuse(d, CLATTN_BAD_CORNER, "a rule speaks of q, and queries and keys may differ in number; "
                                             "a pattern in text ends in -tl or -br, as causal-br");
     p->bottom_right = a->pattern.corner == CLATTN_BOTTOM_RIGHT;
@@ -297,7 +312,8 @@ static clattn_status check_rules(struct clattn__problem *p, struct details d)
 /* -1 if it overflows. */
 int64_t clattn__array_bytes(const clattn_array *array)
 {
-    int64_t width = array->dims[array->n_dims - 1], elements = array->type == CLATTN_BITS ? (width + 31) / 32 : width;
+    int64_t width = array->dims[array->n_dims - 1],
+            elements = array->type == CLATTN_BITS ? (width + 31) / 32 : width;
     static const int bytes[] = {4, 2, 2, 4, 1, 4};
     for (int d = 0; d < array->n_dims - 1; d++)
         if (!clattn__mul(elements, array->dims[d], &elements))
@@ -315,8 +331,9 @@ void clattn__problem_list(struct clattn__problem *p)
     const clattn_list *l = &p->a.list;
     if (p->reads_list)
         p->list_args = (struct list_args){
-            .counts_at = l->counts_at / 4, .ids_at = l->ids_at / 4, .scopes = (cl_int)l->scopes, .q_blocks = (cl_int)l->q_blocks,
-            .capacity = (cl_int)l->capacity, .heads = (cl_int)(p->a.heads / l->scopes), .block_q = l->block_q, .block_k = l->block_k,
+            .counts_at = l->counts_at / 4, .ids_at = l->ids_at / 4, .scopes = (cl_int)l->scopes,
+            .q_blocks = (cl_int)l->q_blocks, .capacity = (cl_int)l->capacity,
+            .heads = (cl_int)(p->a.heads / l->scopes), .block_q = l->block_q, .block_k = l->block_k,
         };
 }
 
@@ -331,7 +348,8 @@ struct clattn__lists clattn__problem_lists(const struct clattn__problem *p, cons
     return (struct clattn__lists){&p->a.list, data, p->list_args.heads, p->bottom_right};
 }
 
-clattn_status clattn__problem_resolve(struct clattn__problem *problem, const clattn_attention *a, char *message, size_t size)
+clattn_status clattn__problem_resolve(struct clattn__problem *problem, const clattn_attention *a,
+                                      char *message, size_t size)
 {
     struct details d = {message, size};
     if (message && size)
@@ -340,7 +358,8 @@ clattn_status clattn__problem_resolve(struct clattn__problem *problem, const cla
     if (!a)
         return refuse(d, CLATTN_NULL_ARGUMENT, "problem");
     if (a->size != sizeof *a)
-        return refuse(d, CLATTN_BAD_STRUCT_SIZE, "clattn_attention.size is %zu, this library's is %zu", a->size, sizeof *a);
+        return refuse(d, CLATTN_BAD_STRUCT_SIZE, "clattn_attention.size is %zu, this library's is %zu",
+                      a->size, sizeof *a);
     problem->a = *a;
     clattn_status status = check_sizes(a, d);
     if (!status)
@@ -376,8 +395,8 @@ clattn_status clattn_attention_check(const clattn_attention *problem, char *text
     if (!status)
         clattn__problem_free(&resolved);
     if (text && size)
-        snprintf(text, size, "%s%s%s", status ? clattn_status_text(status) : "", status && details[0] ? ": " : "",
-                 status ? details : "");
+        snprintf(text, size, "%s%s%s", status ? clattn_status_text(status) : "",
+                 status && details[0] ? ": " : "", status ? details : "");
     return status;
 }
 

@@ -20,7 +20,8 @@ static double count_pairs(struct counter *c)
         return all;
     for (int32_t q = c->box.q0; q <= c->box.q1; q++)
         for (int32_t k = c->box.k0; k <= c->box.k1; k++) {
-            struct clattn__expr_point at = {q, k, c->box.b, c->box.h0, c->box.g, c->box.q_len, c->box.k_len, 0};
+            struct clattn__expr_point at = {q, k, c->box.b, c->box.h0, c->box.g, c->box.q_len, c->box.k_len,
+                                            0};
             pairs += clattn__expr_eval(c->rules, CLATTN__MASK, &at, &c->values, false);
         }
     return pairs;
@@ -60,15 +61,19 @@ static bool mask_reads_arrays(const struct clattn__problem *p)
     return clattn__expr_rule_uses_list(p->rules, CLATTN__MASK);
 }
 
-/* Visible pairs of all heads and batch entries at their full lengths; what is alike for all is counted once. */
+/* Visible pairs of all heads and batch entries at their full lengths; what is alike for all is counted
+ * once. */
 static double visible_pairs(const struct clattn__problem *p, const void *const *arrays)
 {
     const clattn_attention *a = &p->a;
     const int32_t shift = (int32_t)(p->bottom_right ? a->kv_len - a->q_len : 0);
-    const struct clattn__lists lists = clattn__problem_lists(p, p->reads_list && arrays ? arrays[a->n_arrays] : NULL);
+    const struct clattn__lists lists =
+        clattn__problem_lists(p, p->reads_list && arrays ? arrays[a->n_arrays] : NULL);
     struct counter c = {.rules = p->rules, .values = {a->scalars, a->arrays, arrays, &lists}};
     bool by_entry = p->reads_list || clattn__expr_uses_index(p->rules, CLATTN__INDEX_B);
-    bool by_head = (p->reads_list && a->list.scopes > 1) || clattn__expr_uses_index(p->rules, CLATTN__INDEX_H) || clattn__expr_uses_index(p->rules, CLATTN__INDEX_G);
+    bool by_head = (p->reads_list && a->list.scopes > 1) ||
+                   clattn__expr_uses_index(p->rules, CLATTN__INDEX_H) ||
+                   clattn__expr_uses_index(p->rules, CLATTN__INDEX_G);
     int64_t entries = by_entry ? a->batch : 1, heads = by_head ? a->heads : 1;
     double pairs = 0, copies = (double)(a->batch / entries) * (double)(a->heads / heads);
     if (a->q_len == 0 || a->kv_len == 0)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * enqueue.c - checks one call's buffers and puts the kernels into the queue; compiles, blocks and allocates nothing.
+ * enqueue.c - checks one call's buffers and puts the kernels into the queue; compiles, blocks and allocates
+ * nothing.
  *
- * The kernels' arguments are the plan's only mutable state: a lock is held while they are set and enqueued, a few
- * microseconds.  A plan that owns its workspace also keeps the event of the last work that uses it, and the next waits. */
+ * The kernels' arguments are the plan's only mutable state: a lock is held while they are set and enqueued, a
+ * few microseconds.  A plan that owns its workspace also keeps the event of the last work that uses it, and
+ * the next waits. */
 #include "attention/attention.h"
 
 #include <string.h>
@@ -20,13 +22,13 @@ static void add_rule(struct rules *rules, const char *name, cl_mem mem, int64_t 
     rules->list[rules->count++] = (struct clattn__buffer_rule){name, mem, first, last, too_small, output};
 }
 
-static void add_tensor(struct rules *rules, const struct clattn__problem *p, enum clattn__tensor tensor, const char *name,
-                       cl_mem mem, clattn_status too_small)
+static void add_tensor(struct rules *rules, const struct clattn__problem *p, enum clattn__tensor tensor,
+                       const char *name, cl_mem mem, clattn_status too_small)
 {
     clattn_attention a = p->a;
     int64_t bytes = clattn__type_bytes(clattn__tensor_type(&a, tensor));
-    add_rule(rules, name, mem, clattn__tensor_layout(&a, tensor)->offset * bytes, p->extents[tensor] * bytes, too_small,
-             tensor >= CLATTN__O);
+    add_rule(rules, name, mem, clattn__tensor_layout(&a, tensor)->offset * bytes, p->extents[tensor] * bytes,
+             too_small, tensor >= CLATTN__O);
 }
 
 static void collect_rules(const clattn_plan *plan, const clattn_io *io, struct rules *rules)
@@ -41,14 +43,17 @@ static void collect_rules(const clattn_plan *plan, const clattn_io *io, struct r
     if (a->flags & CLATTN_WANT_LSE)
         add_tensor(rules, p, CLATTN__LSE, "lse", io->lse, CLATTN_LSE_TOO_SMALL);
     if (a->flags & CLATTN_PACKED) {
-        add_rule(rules, "q_offsets", io->q_offsets, 0, (a->batch + 1) * word, CLATTN_LENGTHS_TOO_SMALL, false);
-        add_rule(rules, "k_offsets", io->k_offsets, 0, (a->batch + 1) * word, CLATTN_LENGTHS_TOO_SMALL, false);
+        add_rule(rules, "q_offsets", io->q_offsets, 0, (a->batch + 1) * word, CLATTN_LENGTHS_TOO_SMALL,
+                 false);
+        add_rule(rules, "k_offsets", io->k_offsets, 0, (a->batch + 1) * word, CLATTN_LENGTHS_TOO_SMALL,
+                 false);
     }
     if (a->flags & CLATTN_KEY_LENGTHS)
         add_rule(rules, "key_lengths", io->key_lengths, 0, a->batch * word, CLATTN_LENGTHS_TOO_SMALL, false);
     for (int i = 0; i < a->n_arrays; i++)
         if (clattn__expr_uses_array(p->rules, i))
-            add_rule(rules, a->arrays[i].name, io->arrays[i], 0, clattn__array_bytes(&a->arrays[i]), CLATTN_ARRAY_TOO_SMALL, false);
+            add_rule(rules, a->arrays[i].name, io->arrays[i], 0, clattn__array_bytes(&a->arrays[i]),
+                     CLATTN_ARRAY_TOO_SMALL, false);
     if (p->reads_list)
         add_rule(rules, "list", io->list, 0, clattn__list_bytes(a), CLATTN_LIST_TOO_SMALL, false);
     if (a->flags & CLATTN_COUNT_TILES)
@@ -114,8 +119,9 @@ static clattn_status check_io(const clattn_plan *plan, const clattn_io *io)
 static struct clattn__forward_run make_run(const clattn_plan *plan, const clattn_io *io)
 {
     struct clattn__forward_run run = {
-        .problem = &plan->problem, .args = &plan->args, .groups = plan->launch.groups, .q = io->q, .k = io->k, .v = io->v, .o = io->o, .lse = io->lse,
-        .q_offsets = io->q_offsets, .k_offsets = io->k_offsets, .key_lengths = io->key_lengths, .counters = io->counters,
+        .problem = &plan->problem, .args = &plan->args, .groups = plan->launch.groups, .q = io->q,
+        .k = io->k, .v = io->v, .o = io->o, .lse = io->lse, .q_offsets = io->q_offsets,
+        .k_offsets = io->k_offsets, .key_lengths = io->key_lengths, .counters = io->counters,
         .list = io->list,
     };
     memcpy(run.arrays, io->arrays, sizeof run.arrays);
@@ -142,7 +148,8 @@ static cl_int enqueue_kernels(struct clattn__chain *c, void *cookie)
     struct clattn__forward_run run = make_run(plan, k->io);
     cl_int code = CL_SUCCESS;
     if (plan->tables.count) {
-        code = clattn__launch_tables(plan->ctx, &plan->tables, c->queue, k->io->arrays, k->workspace, k->shift, c->first, &next);
+        code = clattn__launch_tables(plan->ctx, &plan->tables, c->queue, k->io->arrays, k->workspace,
+                                     k->shift, c->first, &next);
         clattn__chain_follow(c, next);
         run.tables = k->workspace;
         for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
@@ -163,14 +170,15 @@ static cl_int enqueue_kernels(struct clattn__chain *c, void *cookie)
         return code;
     struct clattn__merge_run merge = {&merge_args, run.o, run.o, k->io->o, k->io->lse, k->io->q_offsets};
     next = NULL;
-    code = clattn__launch_merge(&plan->ctx->facts, plan->merge.kernel, &plan->merge_spec, c->queue, &merge, clattn__chain_wait(c), &next);
+    code = clattn__launch_merge(&plan->ctx->facts, plan->merge.kernel, &plan->merge_spec, c->queue, &merge,
+                                clattn__chain_wait(c), &next);
     clattn__chain_follow(c, next);
     return code;
 }
 
 /* The lock is held. */
-static cl_int enqueue_with_workspace(clattn_plan *plan, cl_command_queue queue, const clattn_io *io, struct clattn__wait wait,
-                                     cl_event *event)
+static cl_int enqueue_with_workspace(clattn_plan *plan, cl_command_queue queue, const clattn_io *io,
+                                     struct clattn__wait wait, cl_event *event)
 {
     bool own = plan->workspace != NULL;
     struct kernels k = {plan, io, own ? plan->workspace : io->workspace,
@@ -178,8 +186,8 @@ static cl_int enqueue_with_workspace(clattn_plan *plan, cl_command_queue queue, 
     return clattn__chain_enqueue(own ? &plan->busy : NULL, queue, wait, event, enqueue_kernels, &k);
 }
 
-static cl_int enqueue_locked(clattn_plan *plan, cl_command_queue queue, const clattn_io *io, struct clattn__wait wait,
-                             cl_event *event)
+static cl_int enqueue_locked(clattn_plan *plan, cl_command_queue queue, const clattn_io *io,
+                             struct clattn__wait wait, cl_event *event)
 {
     if (plan->launch.groups == 0) /* no rows: nothing to do but to be an event */
         return event ? clEnqueueMarkerWithWaitList(queue, wait.count, wait.events, event) : CL_SUCCESS;
@@ -189,8 +197,8 @@ static cl_int enqueue_locked(clattn_plan *plan, cl_command_queue queue, const cl
     return clattn__launch_forward(plan, queue, &run, wait, event);
 }
 
-clattn_status clattn_enqueue_forward(clattn_plan *plan, cl_command_queue queue, const clattn_io *io, cl_uint n_wait,
-                                     const cl_event *wait, cl_event *event)
+clattn_status clattn_enqueue_forward(clattn_plan *plan, cl_command_queue queue, const clattn_io *io,
+                                     cl_uint n_wait, const cl_event *wait, cl_event *event)
 {
     struct clattn__wait waits = {n_wait, wait};
     clattn_status status = clattn__plan_check(plan);
@@ -200,8 +208,8 @@ clattn_status clattn_enqueue_forward(clattn_plan *plan, cl_command_queue queue, 
     if (!io)
         return clattn__fail(ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "io");
     if (io->size != sizeof *io)
-        return clattn__fail(ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS, "clattn_io.size is %zu, this library's is %zu",
-                            io->size, sizeof *io);
+        return clattn__fail(ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS,
+                            "clattn_io.size is %zu, this library's is %zu", io->size, sizeof *io);
     status = clattn__check_order(ctx, queue, waits);
     if (!status)
         status = check_io(plan, io);

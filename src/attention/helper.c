@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * helper.c - a plan made first in a process of its own, so that a compiler that crashes or hangs costs that process.
+ * helper.c - a plan made first in a process of its own, so that a compiler that crashes or hangs costs that
+ * process.
  *
  * Compilers work when a program is built, or at its first launch, or both; so the helper does all that
- * clattn_plan_create does, the first launch and its comparison too.  It is asked once for each program that has not
- * been built well on this machine: what went well is marked in the folder of compiled programs, what did not is
- * quarantined there.
+ * clattn_plan_create does, the first launch and its comparison too.  It is asked once for each program that
+ * has not been built well on this machine: what went well is marked in the folder of compiled programs, what
+ * did not is quarantined there.
  *
- * It is begun by posix_spawn and never by a fork, which a process with threads, locks and a driver's memory does not
- * survive whole. Request and answer go through a socket, whose write brings no SIGPIPE, and the answer is a byte: a
- * host that waits for all its children, or ignores SIGCHLD, may take the helper's exit status before us. */
+ * It is begun by posix_spawn and never by a fork, which a process with threads, locks and a driver's memory
+ * does not survive whole. Request and answer go through a socket, whose write brings no SIGPIPE, and the
+ * answer is a byte: a host that waits for all its children, or ignores SIGCHLD, may take the helper's exit
+ * status before us. */
 #include "attention/attention.h"
 
 #include <errno.h>
@@ -126,7 +128,9 @@ static const char *hear(int fd, uint32_t seconds, char *answer)
         if (ready == 0 && milliseconds() >= end)
             return "its compiler hung";
         if (ready > 0)
-            return read(fd, answer, 1) == 1 && (*answer == GOOD || *answer == FAILED) ? NULL : "its compiler ended the process";
+            return read(fd, answer, 1) == 1 && (*answer == GOOD || *answer == FAILED)
+                       ? NULL
+                       : "its compiler ended the process";
     }
 }
 
@@ -140,7 +144,8 @@ static bool goes(pid_t pid)
     return i < 100;
 }
 
-/* One that hung has to be ended; a process that a driver holds may not go even then, and is left to the system. */
+/* One that hung has to be ended; a process that a driver holds may not go even then, and is left to the
+ * system. */
 static void end_helper(pid_t pid, bool hung)
 {
     if (!hung && goes(pid))
@@ -224,7 +229,8 @@ clattn_status clattn_context_set_build_helper(clattn_context *ctx, const char *p
     if (status)
         return status;
     if (program && (program[0] != '/' || strlen(program) >= CLATTN__PATH_SIZE || access(program, X_OK)))
-        return clattn__fail(ctx, CLATTN_BAD_HELPER, CL_SUCCESS, "'%.200s' is no absolute path of a program", program);
+        return clattn__fail(ctx, CLATTN_BAD_HELPER, CL_SUCCESS, "'%.200s' is no absolute path of a program",
+                            program);
     if (program && seconds == 0)
         return clattn__fail(ctx, CLATTN_BAD_COUNT, CL_SUCCESS, "%s", "seconds is 0");
     char *copy = program ? strdup(program) : NULL;
@@ -252,8 +258,8 @@ static bool receive(int fd, struct request *r)
     }
     r->directory[sizeof r->directory - 1] = r->line[sizeof r->line - 1] = 0;
     r->problem.engine[sizeof r->problem.engine - 1] = 0;
-    return !memcmp(r->magic, MAGIC, sizeof MAGIC) && !strncmp(r->version, CLATTN_VERSION, sizeof r->version) &&
-           r->bytes == sizeof *r;
+    return !memcmp(r->magic, MAGIC, sizeof MAGIC) &&
+           !strncmp(r->version, CLATTN_VERSION, sizeof r->version) && r->bytes == sizeof *r;
 }
 
 /* A device like the host's; of several alike any will do, since they have one compiler. */
@@ -264,8 +270,10 @@ static cl_device_id find_device(const clattn_device_facts *wanted)
     clattn_list_devices(devices, MOST_DEVICES, &count);
     for (size_t i = 0; i < count && i < MOST_DEVICES; i++) {
         clattn_device_facts f = CLATTN_DEVICE_FACTS_INIT;
-        if (clattn_device_describe(devices[i], &f) == CLATTN_OK && !memcmp(f.name, wanted->name, sizeof f.name) &&
-            !memcmp(f.driver, wanted->driver, sizeof f.driver) && !memcmp(f.platform, wanted->platform, sizeof f.platform))
+        if (clattn_device_describe(devices[i], &f) == CLATTN_OK &&
+            !memcmp(f.name, wanted->name, sizeof f.name) &&
+            !memcmp(f.driver, wanted->driver, sizeof f.driver) &&
+            !memcmp(f.platform, wanted->platform, sizeof f.platform))
             return devices[i];
     }
     return NULL;
@@ -282,7 +290,8 @@ static clattn_status serve(const struct request *r)
     if (cl)
         clReleaseContext(cl);
     if (!status)
-        status = clattn_context_set_cache(ctx, (clattn_cache_mode)r->cache_mode, r->directory[0] ? r->directory : NULL);
+        status = clattn_context_set_cache(ctx, (clattn_cache_mode)r->cache_mode,
+                                          r->directory[0] ? r->directory : NULL);
     if (!status)
         status = clattn_context_set_tuning(ctx, r->line[0] ? CLATTN_TUNING_ADDED : 0);
     if (!status && r->line[0])

@@ -20,13 +20,15 @@ struct copies {
     size_t count;
 };
 
-static void add_copy(struct copies *copies, const char *name, const void *host, int64_t bytes, bool out, cl_mem *mem)
+static void add_copy(struct copies *copies, const char *name, const void *host, int64_t bytes, bool out,
+                     cl_mem *mem)
 {
     if (bytes > 0)
         copies->list[copies->count++] = (struct copy){name, (void *)(uintptr_t)host, (size_t)bytes, out, mem};
 }
 
-static void collect(const struct clattn__problem *p, const clattn_host_io *host, clattn_io *io, struct copies *copies)
+static void collect(const struct clattn__problem *p, const clattn_host_io *host, clattn_io *io,
+                    struct copies *copies)
 {
     const clattn_attention *a = &p->a;
     const int64_t word = sizeof(cl_int);
@@ -45,7 +47,8 @@ static void collect(const struct clattn__problem *p, const clattn_host_io *host,
         add_copy(copies, "key_lengths", host->key_lengths, a->batch * word, false, &io->key_lengths);
     for (int i = 0; i < a->n_arrays; i++)
         if (clattn__expr_uses_array(p->rules, i))
-            add_copy(copies, a->arrays[i].name, host->arrays[i], clattn__array_bytes(&a->arrays[i]), false, &io->arrays[i]);
+            add_copy(copies, a->arrays[i].name, host->arrays[i], clattn__array_bytes(&a->arrays[i]), false,
+                     &io->arrays[i]);
     if (p->reads_list)
         add_copy(copies, "list", host->list, clattn__list_bytes(a), false, &io->list);
     if (a->flags & CLATTN_COUNT_TILES)
@@ -59,7 +62,8 @@ static clattn_status make_buffers(clattn_context *ctx, struct copies *copies)
         cl_int code;
         if (!copy->host)
             return clattn__fail(ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "io.%s", copy->name);
-        cl_mem mem = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, copy->bytes, copy->host, &code);
+        cl_mem mem =
+            clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, copy->bytes, copy->host, &code);
         if (code != CL_SUCCESS)
             return clattn__fail_cl(ctx, "clCreateBuffer", code);
         *copy->mem = mem;
@@ -88,9 +92,10 @@ static cl_int event_seconds(cl_event begin, cl_event end, double *seconds)
     return code;
 }
 
-/* Marker, kernels, wait, read: the time between the marker's end and the last kernel's end is the kernels'. */
-static clattn_status run_on_queue(clattn_plan *plan, cl_command_queue queue, const clattn_io *io, clattn_host_io *host,
-                                  const struct copies *copies)
+/* Marker, kernels, wait, read: the time between the marker's end and the last kernel's end is the
+ * kernels'. */
+static clattn_status run_on_queue(clattn_plan *plan, cl_command_queue queue, const clattn_io *io,
+                                  clattn_host_io *host, const struct copies *copies)
 {
     clattn_context *ctx = plan->ctx;
     cl_event begin = NULL, end = NULL;
@@ -122,8 +127,8 @@ clattn_status clattn_run_forward(clattn_plan *plan, clattn_host_io *host)
     if (!host)
         return clattn__fail(ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "io");
     if (host->size != sizeof *host)
-        return clattn__fail(ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS, "clattn_host_io.size is %zu, this library's is %zu",
-                            host->size, sizeof *host);
+        return clattn__fail(ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS,
+                            "clattn_host_io.size is %zu, this library's is %zu", host->size, sizeof *host);
     clattn_io io = CLATTN_IO_INIT;
     struct copies copies = {.count = 0};
     cl_int code = CL_SUCCESS;

@@ -27,8 +27,9 @@ void clattn__kernel_free(struct clattn__kernel *kernel)
     kernel->program = NULL;
 }
 
-cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue queue, const struct clattn__forward_run *run,
-                              struct clattn__wait wait, cl_event *event)
+cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue queue,
+                              const struct clattn__forward_run *run, struct clattn__wait wait,
+                              cl_event *event)
 {
     const struct clattn__problem *problem = run->problem;
     const struct clattn__spec *spec = &plan->launch.spec;
@@ -64,6 +65,6 @@ cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue q
     if (s.code != CL_SUCCESS)
         return s.code;
     size_t local = (size_t)spec->GROUP, global = run->groups * local;
-    return clEnqueueNDRangeKernel(queue, s.kernel, 1, NULL, &global, &local, wait.count, wait.count ? wait.events : NULL,
-                                  event);
+    return clEnqueueNDRangeKernel(queue, s.kernel, 1, NULL, &global, &local, wait.count,
+                                  wait.count ? wait.events : NULL, event);
 }

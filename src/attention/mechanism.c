@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * mechanism.c - attention as papers name it: one table, one row a mechanism, and what writes a row into a problem. */
+ * mechanism.c - attention as papers name it: one table, one row a mechanism, and what writes a row into a
+ * problem. */
 #include "attention/attention.h"
 
 #include <math.h>
@@ -20,11 +21,11 @@ static const clattn_mechanism mechanisms[] = {
      .mask = "prefix_each(n)", .arrays = "n=i32[b]", .corner = CLATTN_BOTTOM_RIGHT,
      .note = "Keys of the prefix depend on all of it: a cache of a shorter prefix cannot be reused."},
     {.name = "sliding_window", .title = "causal sliding window", .paper = "2310.06825",
-     .mask = "causal & window(width)", .scalars = {WHOLE("width", 4096)}, .n_scalars = 1, .corner = CLATTN_BOTTOM_RIGHT,
-     .note = "The width counts the query's own key."},
+     .mask = "causal & window(width)", .scalars = {WHOLE("width", 4096)}, .n_scalars = 1,
+     .corner = CLATTN_BOTTOM_RIGHT, .note = "The width counts the query's own key."},
     {.name = "dilated_window", .title = "causal dilated window", .paper = "2004.05150",
-     .mask = "causal & dilated(width, step)", .scalars = {WHOLE("width", 64), WHOLE("step", 2)}, .n_scalars = 2,
-     .corner = CLATTN_BOTTOM_RIGHT,
+     .mask = "causal & dilated(width, step)", .scalars = {WHOLE("width", 64), WHOLE("step", 2)},
+     .n_scalars = 2, .corner = CLATTN_BOTTOM_RIGHT,
      .note = "The width counts keys seen, so the window spans width * step positions; the defaults are of no paper."},
     {.name = "documents", .title = "several causal texts in one sequence", .paper = "2107.02027",
      .mask = "causal & documents(doc)", .arrays = "doc=i32[b,k]", .corner = CLATTN_BOTTOM_RIGHT,
@@ -33,7 +34,8 @@ static const clattn_mechanism mechanisms[] = {
      .mask = "image_spans(span)", .arrays = "span=i32[b,k]", .corner = CLATTN_BOTTOM_RIGHT,
      .note = "Two images side by side need different numbers; text has one below 0."},
     {.name = "soft_cap", .title = "scores bounded by a cap", .paper = "2408.00118", .score = "soft_cap(cap)",
-     .scalars = {REAL("cap", 50)}, .n_scalars = 1, .note = "The cap comes before the mask and after the scale."},
+     .scalars = {REAL("cap", 50)}, .n_scalars = 1,
+     .note = "The cap comes before the mask and after the scale."},
     {.name = "alibi", .title = "a penalty by distance", .paper = "2108.12409", .mask = "causal",
      .score = "alibi(slope)", .arrays = "slope=f32[h]", .corner = CLATTN_BOTTOM_RIGHT,
      .note = "clattn_alibi_slopes; for heads that are no power of two they are not a geometric series."},
@@ -83,7 +85,8 @@ static const clattn_mechanism mechanisms[] = {
      .paper = "2407.06723", .mask = "spans(caption) & causal", .arrays = "caption=i32[b,k]",
      .corner = CLATTN_BOTTOM_RIGHT, .note = "For text models that are causal, as CLIP's."},
     {.name = "gbc_cross", .title = "graph-based captioning: tokens to a child caption", .paper = "2407.06723",
-     .mask = "covered[b, q] & keep[b, k]", .arrays = "covered=bits[b,q] keep=bits[b,k]", .corner = CLATTN_TOP_LEFT,
+     .mask = "covered[b, q] & keep[b, k]", .arrays = "covered=bits[b,q] keep=bits[b,k]",
+     .corner = CLATTN_TOP_LEFT,
      .note = "A batch entry is an edge, once; a token's results are summed and divided by max(1, edges that cover "
              "it), not min."},
     {.name = "pyramid_ernie", .title = "Pyramid-ERNIE: two texts apart in the lower layers", .paper = "2105.11108",
@@ -201,8 +204,8 @@ static clattn_status declare_array(clattn_attention *a, const clattn_array *arra
     return CLATTN_OK;
 }
 
-/* A letter or a number of the table's text.  Queries stand at positions 0 to kv_len - 1 when the last has the last
- * key's. */
+/* A letter or a number of the table's text.  Queries stand at positions 0 to kv_len - 1 when the last has the
+ * last key's. */
 static int64_t read_dimension(const clattn_attention *a, const char **at)
 {
     static const char letters[] = "bhgqk";
@@ -296,8 +299,8 @@ clattn_status clattn_mechanism_apply(clattn_attention *problem, const char *name
     const clattn_mechanism *m = find_mechanism(name);
     clattn_attention a = *problem;
     clattn_status status = m ? write_rules(&a, m) : CLATTN_UNKNOWN_MECHANISM;
-    if (!status &&
-        (a.n_scalars < 0 || a.n_scalars > CLATTN_MAX_SCALARS || a.n_arrays < 0 || a.n_arrays > CLATTN_MAX_ARRAYS))
+    if (!status && (a.n_scalars < 0 || a.n_scalars > CLATTN_MAX_SCALARS || a.n_arrays < 0 ||
+                    a.n_arrays > CLATTN_MAX_ARRAYS))
         status = CLATTN_BAD_COUNT;
     if (!status)
         status = declare_names(&a, m);
@@ -309,8 +312,8 @@ clattn_status clattn_mechanism_apply(clattn_attention *problem, const char *name
 }
 
 /* ---- what fills their arrays ---- */
-/* Half of the buckets hold one distance each; these are the first distances of the others.  Thresholds, because
- * logarithms round differently on different machines. */
+/* Half of the buckets hold one distance each; these are the first distances of the others.  Thresholds,
+ * because logarithms round differently on different machines. */
 static const int32_t far_both_ways[] = {8, 12, 16, 23, 32, 46, 64, 91};
 static const int32_t far_back[] = {16, 19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 99, 113};
 
@@ -330,7 +333,8 @@ clattn_status clattn_t5_buckets(int32_t *table, int64_t n, int bidirectional)
         return CLATTN_BAD_COUNT;
     for (int64_t r = -n; r <= n; r++)
         if (bidirectional)
-            table[r + n] = bucket_of(r < 0 ? -r : r, far_both_ways, CLATTN__LEN(far_both_ways)) + (r > 0 ? 16 : 0);
+            table[r + n] =
+                bucket_of(r < 0 ? -r : r, far_both_ways, CLATTN__LEN(far_both_ways)) + (r > 0 ? 16 : 0);
         else
             table[r + n] = bucket_of(r < 0 ? -r : 0, far_back, CLATTN__LEN(far_back));
     return CLATTN_OK;

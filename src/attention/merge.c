@@ -15,7 +15,8 @@ struct shape {
     size_t slices;
 };
 
-/* CPUs take one work-item a row; others items that share its columns and parts, as far as groups may be as large. */
+/* CPUs take one work-item a row; others items that share its columns and parts, as far as groups may be as
+ * large. */
 static struct shape choose_shape(const clattn_device_facts *facts, const struct clattn__merge_spec *spec)
 {
     struct shape s = {1, 1, spec->dim_v, 1};
@@ -35,21 +36,24 @@ static struct shape choose_shape(const clattn_device_facts *facts, const struct 
     return s;
 }
 
-clattn_status clattn__merge_build(clattn_context *ctx, const struct clattn__merge_spec *spec, struct clattn__kernel *kernel)
+clattn_status clattn__merge_build(clattn_context *ctx, const struct clattn__merge_spec *spec,
+                                  struct clattn__kernel *kernel)
 {
     char options[160];
     const struct shape shape = choose_shape(&ctx->facts, spec);
     struct clattn__text text = clattn__text_into(options, sizeof options);
-    clattn__text_add(&text, "-DT_P=%d -DT_O=%d -DDIM_V=%d -DLSE=%d -DPACKED=%d -DSUM=%d -DGROUP=%d -DLANES=%d -DCOLUMNS=%d",
-                     (int)spec->type_parts, (int)spec->type_o, (int)spec->dim_v, spec->lse, spec->packed, spec->sum, (int)shape.items,
-                     (int)shape.lanes, (int)shape.columns);
+    clattn__text_add(
+        &text,
+        "-DT_P=%d -DT_O=%d -DDIM_V=%d -DLSE=%d -DPACKED=%d -DSUM=%d -DGROUP=%d -DLANES=%d -DCOLUMNS=%d",
+        (int)spec->type_parts, (int)spec->type_o, (int)spec->dim_v, spec->lse, spec->packed, spec->sum,
+        (int)shape.items, (int)shape.lanes, (int)shape.columns);
     struct clattn__program_request request = {.name = "merge", .options = options, .kernel = "merge"};
     return clattn__kernel_build(ctx, &request, kernel);
 }
 
-cl_int clattn__launch_merge(const clattn_device_facts *facts, cl_kernel kernel, const struct clattn__merge_spec *spec,
-                            cl_command_queue queue, const struct clattn__merge_run *run, struct clattn__wait wait,
-                            cl_event *event)
+cl_int clattn__launch_merge(const clattn_device_facts *facts, cl_kernel kernel,
+                            const struct clattn__merge_spec *spec, cl_command_queue queue,
+                            const struct clattn__merge_run *run, struct clattn__wait wait, cl_event *event)
 {
     struct clattn__setter s = {kernel, 0, CL_SUCCESS};
     clattn__set(&s, sizeof *run->args, run->args);
@@ -63,7 +67,8 @@ cl_int clattn__launch_merge(const clattn_device_facts *facts, cl_kernel kernel, 
     size_t rows = (size_t)run->args->batch * (size_t)run->args->heads * (size_t)run->args->q_len;
     const struct shape shape = choose_shape(facts, spec);
     size_t group = (size_t)shape.items, global = rows * shape.slices * group;
-    return clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &global, &group, wait.count, wait.count ? wait.events : NULL, event);
+    return clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &global, &group, wait.count,
+                                  wait.count ? wait.events : NULL, event);
 }
 
 /* ---- the public operator ---- */
@@ -83,17 +88,19 @@ static clattn_status check_problem(clattn_context *ctx, const clattn_merge *p)
     if (!p)
         return clattn__fail(ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "problem");
     if (p->size != sizeof *p)
-        return clattn__fail(ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS, "clattn_merge.size is %zu, this library's is %zu",
-                            p->size, sizeof *p);
+        return clattn__fail(ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS,
+                            "clattn_merge.size is %zu, this library's is %zu", p->size, sizeof *p);
     if (p->parts < 1 || p->parts > 65536)
-        return clattn__fail(ctx, CLATTN_BAD_COUNT, CL_SUCCESS, "parts is %lld; from 1 to 65536", (long long)p->parts);
+        return clattn__fail(ctx, CLATTN_BAD_COUNT, CL_SUCCESS, "parts is %lld; from 1 to 65536",
+                            (long long)p->parts);
     if (p->rows < 0 || p->rows > INT32_MAX)
-        return clattn__fail(ctx, CLATTN_BAD_COUNT, CL_SUCCESS, "rows is %lld; from 0 to 2^31 - 1", (long long)p->rows);
+        return clattn__fail(ctx, CLATTN_BAD_COUNT, CL_SUCCESS, "rows is %lld; from 0 to 2^31 - 1",
+                            (long long)p->rows);
     if (p->dim_v < 1 || p->dim_v > 576)
         return clattn__fail(ctx, CLATTN_BAD_DIM_V, CL_SUCCESS, "dim_v is %lld", (long long)p->dim_v);
     if (!clattn__type_bytes(p->type_parts) || !clattn__type_bytes(p->type_o))
-        return clattn__fail(ctx, CLATTN_BAD_TYPE, CL_SUCCESS, "type_parts is %d and type_o is %d", (int)p->type_parts,
-                            (int)p->type_o);
+        return clattn__fail(ctx, CLATTN_BAD_TYPE, CL_SUCCESS, "type_parts is %d and type_o is %d",
+                            (int)p->type_parts, (int)p->type_o);
     if (!clattn__mul(p->rows * p->dim_v, p->parts, &elements))
         return clattn__fail(ctx, CLATTN_SIZE_OVERFLOW, CL_SUCCESS, "parts");
     return CLATTN_OK;
@@ -121,7 +128,8 @@ static clattn_status prepare(clattn_merge_plan *plan)
     fill_args(&plan->args, p);
     for (int i = 0; i < 2; i++) {
         plan->specs[i] = (struct clattn__merge_spec){
-            .type_parts = p->type_parts, .type_o = p->type_o, .dim_v = (int32_t)p->dim_v, .parts = p->parts, .lse = i == 1,
+            .type_parts = p->type_parts, .type_o = p->type_o, .dim_v = (int32_t)p->dim_v, .parts = p->parts,
+            .lse = i == 1,
         };
         clattn_status status = clattn__merge_build(plan->ctx, &plan->specs[i], &plan->kernels[i]);
         if (status)
@@ -130,7 +138,8 @@ static clattn_status prepare(clattn_merge_plan *plan)
     return merge_self_test(plan);
 }
 
-clattn_status clattn_merge_plan_create(clattn_merge_plan **plan, clattn_context *ctx, const clattn_merge *problem)
+clattn_status clattn_merge_plan_create(clattn_merge_plan **plan, clattn_context *ctx,
+                                       const clattn_merge *problem)
 {
     if (!plan)
         return CLATTN_NULL_ARGUMENT;
@@ -169,14 +178,15 @@ void clattn_merge_plan_destroy(clattn_merge_plan *plan)
     free(plan);
 }
 
-static cl_int launch_plan(clattn_merge_plan *plan, const struct merge_args *args, cl_command_queue queue, cl_mem part_o,
-                          cl_mem part_lse, cl_mem o, cl_mem lse, struct clattn__wait wait, cl_event *event)
+static cl_int launch_plan(clattn_merge_plan *plan, const struct merge_args *args, cl_command_queue queue,
+                          cl_mem part_o, cl_mem part_lse, cl_mem o, cl_mem lse, struct clattn__wait wait,
+                          cl_event *event)
 {
     int with_lse = lse != NULL;
     struct clattn__merge_run run = {args, part_o, part_lse, o, lse, NULL};
     pthread_mutex_lock(&plan->lock);
-    cl_int code = clattn__launch_merge(&plan->ctx->facts, plan->kernels[with_lse].kernel, &plan->specs[with_lse], queue,
-                                       &run, wait, event);
+    cl_int code = clattn__launch_merge(&plan->ctx->facts, plan->kernels[with_lse].kernel,
+                                       &plan->specs[with_lse], queue, &run, wait, event);
     pthread_mutex_unlock(&plan->lock);
     return code;
 }
@@ -194,8 +204,9 @@ static clattn_status merge_self_test(clattn_merge_plan *plan)
     tiny.parts = TEST_PARTS;
     tiny.rows = 1;
     fill_args(&args, &tiny);
-    size_t bytes[4] = {(size_t)(TEST_PARTS * tiny.dim_v * clattn__type_bytes(tiny.type_parts)), TEST_PARTS * sizeof(float),
-                       (size_t)(tiny.dim_v * clattn__type_bytes(tiny.type_o)), sizeof(float)};
+    size_t bytes[4] = {(size_t)(TEST_PARTS * tiny.dim_v * clattn__type_bytes(tiny.type_parts)),
+                       TEST_PARTS * sizeof(float), (size_t)(tiny.dim_v * clattn__type_bytes(tiny.type_o)),
+                       sizeof(float)};
     void *zeros = calloc(1, bytes[0] + bytes[2] + 64);
     if (!zeros)
         return clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "merge self-test");
@@ -210,9 +221,11 @@ static clattn_status merge_self_test(clattn_merge_plan *plan)
     }
     if (code == CL_SUCCESS)
         code = clEnqueueReadBuffer(queue, mem[3], CL_TRUE, 0, sizeof got, &got, 0, NULL, NULL);
-    clattn_status status = code == CL_SUCCESS ? CLATTN_OK : clattn__fail_cl(ctx, "the first launch of merge", code);
+    clattn_status status =
+        code == CL_SUCCESS ? CLATTN_OK : clattn__fail_cl(ctx, "the first launch of merge", code);
     if (!status && !(got > 0.6931f && got < 0.6932f))
-        status = clattn__fail(ctx, CLATTN_SELF_TEST_FAILED, CL_SUCCESS, "merge gave lse %g where log(2) is right", (double)got);
+        status = clattn__fail(ctx, CLATTN_SELF_TEST_FAILED, CL_SUCCESS,
+                              "merge gave lse %g where log(2) is right", (double)got);
     for (int i = 0; i < 4; i++)
         if (mem[i])
             clReleaseMemObject(mem[i]);
@@ -222,7 +235,8 @@ static clattn_status merge_self_test(clattn_merge_plan *plan)
     return status;
 }
 
-static clattn_status check_buffers(const clattn_merge_plan *plan, cl_mem part_o, cl_mem part_lse, cl_mem o, cl_mem lse)
+static clattn_status check_buffers(const clattn_merge_plan *plan, cl_mem part_o, cl_mem part_lse, cl_mem o,
+                                   cl_mem lse)
 {
     const clattn_merge *p = &plan->problem;
     int64_t elements = p->rows * p->dim_v;
@@ -240,8 +254,9 @@ static clattn_status check_buffers(const clattn_merge_plan *plan, cl_mem part_o,
     return clattn__check_aliases(plan->ctx, rules, CLATTN__LEN(rules));
 }
 
-clattn_status clattn_enqueue_merge(clattn_merge_plan *plan, cl_command_queue queue, cl_mem part_o, cl_mem part_lse,
-                                   cl_mem o, cl_mem lse, cl_uint n_wait, const cl_event *wait, cl_event *event)
+clattn_status clattn_enqueue_merge(clattn_merge_plan *plan, cl_command_queue queue, cl_mem part_o,
+                                   cl_mem part_lse, cl_mem o, cl_mem lse, cl_uint n_wait,
+                                   const cl_event *wait, cl_event *event)
 {
     struct clattn__wait waits = {n_wait, wait};
     if (!plan)

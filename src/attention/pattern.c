@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * pattern.c - rules as values: the named patterns, each of which writes its condition in the expression language, and free texts.
+ * pattern.c - rules as values: the named patterns, each of which writes its condition in the expression
+ * language, and free texts.
  *
  * An empty text is the condition that always holds: clattn_both leaves it out, clattn_either gives it back.
  */
@@ -101,7 +102,8 @@ clattn_pattern clattn_mask(const char *condition, clattn_corner corner)
 static clattn_rule rule_of(const char *expression)
 {
     clattn_rule rule;
-    clattn_pattern text = clattn_mask(expression, CLATTN_NO_CORNER); /* the same trimming and the same limit */
+    /* the same trimming and the same limit */
+    clattn_pattern text = clattn_mask(expression, CLATTN_NO_CORNER);
     memset(&rule, 0, sizeof rule);
     rule.error = text.error;
     memcpy(rule.text, text.text, sizeof rule.text);

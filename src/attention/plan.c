@@ -56,10 +56,10 @@ void clattn__forward_args_fill(struct forward_args *args, const struct clattn__p
     args->scale = (cl_float)(a->scale * (base_2 ? 1.44269504088896340736 : 1.0));
 }
 
-/* With splits the parts go to a workspace of [part][batch][head][token][dim_v] f32, then [part][batch][head][token] lse.
- * Returns how many words that is. */
-static int64_t fill_split_args(struct forward_args *args, struct merge_args *merge, const struct clattn__problem *problem,
-                               const struct clattn__launch *launch)
+/* With splits the parts go to a workspace of [part][batch][head][token][dim_v] f32, then
+ * [part][batch][head][token] lse.  Returns how many words that is. */
+static int64_t fill_split_args(struct forward_args *args, struct merge_args *merge,
+                               const struct clattn__problem *problem, const struct clattn__launch *launch)
 {
     const clattn_attention *a = &problem->a;
     int64_t rows = a->batch * a->heads * a->q_len, width = a->dim_v;
@@ -86,16 +86,17 @@ static int64_t fill_split_args(struct forward_args *args, struct merge_args *mer
     return rows * (width + 1) * launch->splits;
 }
 
-/* What the groups need for themselves, from word `first` of the workspace on; kernels move it to the next multiple of 128 bytes.
- * Returns how many words that is. */
+/* What the groups need for themselves, from word `first` of the workspace on; kernels move it to the next
+ * multiple of 128 bytes.  Returns how many words that is. */
 static int64_t fill_scratch(struct forward_args *args, const struct clattn__launch *launch, int64_t first)
 {
     args->scratch_at = first;
     return launch->scratch ? launch->scratch * (int64_t)launch->groups + 128 / (int64_t)sizeof(cl_int) : 0;
 }
 
-int64_t clattn__workspace_fill(struct forward_args *args, struct merge_args *merge, struct clattn__tables *tables,
-                               const struct clattn__problem *problem, const struct clattn__launch *launch)
+int64_t clattn__workspace_fill(struct forward_args *args, struct merge_args *merge,
+                               struct clattn__tables *tables, const struct clattn__problem *problem,
+                               const struct clattn__launch *launch)
 {
     int64_t words = launch->splits > 1 ? fill_split_args(args, merge, problem, launch) : 0;
     clattn__tables_fill(tables, problem, words, args);
@@ -118,7 +119,8 @@ static bool is_aligned(clattn_attention a)
     for (enum clattn__tensor t = CLATTN__Q; t <= CLATTN__O; t++) {
         const clattn_layout *layout = clattn__tensor_layout(&a, t);
         int64_t elements = 16 / clattn__type_bytes(clattn__tensor_type(&a, t));
-        if (layout->offset % elements || layout->batch % elements || layout->head % elements || layout->token % elements)
+        if (layout->offset % elements || layout->batch % elements || layout->head % elements ||
+            layout->token % elements)
             return false;
     }
     return true;
@@ -129,12 +131,15 @@ void clattn__task_fill(struct clattn__task *task, const struct clattn__problem *
     const clattn_attention *a = &problem->a;
     *task = (struct clattn__task){
         .batch = a->batch, .heads = a->heads, .kv_heads = a->kv_heads, .q_len = a->q_len, .kv_len = a->kv_len,
-        .dim = (int32_t)a->dim, .dim_v = (int32_t)a->dim_v, .type_q = a->type_q, .type_k = a->type_k, .type_v = a->type_v,
-        .type_o = a->type_o, .scale = a->scale, .softmax = a->normaliser == CLATTN_SOFTMAX, .aligned = is_aligned(*a),
+        .dim = (int32_t)a->dim, .dim_v = (int32_t)a->dim_v, .type_q = a->type_q, .type_k = a->type_k,
+        .type_v = a->type_v, .type_o = a->type_o, .scale = a->scale,
+        .softmax = a->normaliser == CLATTN_SOFTMAX, .aligned = is_aligned(*a),
         .masked = clattn__expr_has(problem->rules, CLATTN__MASK),
         .ragged = a->flags & (CLATTN_PACKED | CLATTN_KEY_LENGTHS),
         .splits = a->splits,
-        .packed_tokens = !(a->flags & CLATTN_PACKED) ? 0 : a->q_total > a->kv_total ? a->q_total : a->kv_total,
+        .packed_tokens = !(a->flags & CLATTN_PACKED) ? 0
+                         : a->q_total > a->kv_total  ? a->q_total
+                                                     : a->kv_total,
     };
     if (clattn__expr_rule_uses_list(problem->rules, CLATTN__MASK)) {
         task->list_rows = a->list.block_q;
@@ -143,7 +148,8 @@ void clattn__task_fill(struct clattn__task *task, const struct clattn__problem *
     }
 }
 
-static clattn_status choose(clattn_plan *plan, const struct clattn__attempt *attempt, struct clattn__text *why)
+static clattn_status choose(clattn_plan *plan, const struct clattn__attempt *attempt,
+                            struct clattn__text *why)
 {
     const clattn_attention *a = &plan->problem.a;
     struct clattn__task task;
@@ -172,15 +178,15 @@ static clattn_status choose(clattn_plan *plan, const struct clattn__attempt *att
     return CLATTN_OK;
 }
 
-/* Whether another engine may serve: where tuning made the choice, the next line, or the library's own choice.  Then what failed before
- * is not tried again. */
+/* Whether another engine may serve: where tuning made the choice, the next line, or the library's own choice.
+ * Then what failed before is not tried again. */
 static bool has_substitute(const clattn_plan *plan)
 {
     return plan->is_tuned || !(plan->problem.a.engine[0] || plan->problem.a.flags & CLATTN_STRICT);
 }
 
-/* Whether what its kernel does wrong is remembered, and another engine serves.  That vector or portable do not build or are wrong is an
- * error; that they end a process is not waited for twice. */
+/* Whether what its kernel does wrong is remembered, and another engine serves.  That vector or portable do
+ * not build or are wrong is an error; that they end a process is not waited for twice. */
 static bool may_fail(const clattn_plan *plan)
 {
     return plan->engine->may_fail || plan->is_tuned || plan->died;
@@ -195,8 +201,9 @@ static clattn_status try_forward(clattn_plan *plan, const struct clattn__program
         return status;
     plan->quarantined = has_substitute(plan) && clattn__quarantine_find(plan->ctx, &plan->key, &entry);
     if (plan->quarantined)
-        return clattn__fail(plan->ctx, CLATTN_ENGINE_REFUSED, CL_SUCCESS, "engine %s is quarantined: %s on %s", plan->engine->name,
-                            entry.fault, entry.date);
+        return clattn__fail(plan->ctx, CLATTN_ENGINE_REFUSED, CL_SUCCESS,
+                            "engine %s is quarantined: %s on %s", plan->engine->name, entry.fault,
+                            entry.date);
     status = clattn__build_elsewhere(plan);
     if (status)
         return status;
@@ -216,10 +223,13 @@ static clattn_status build_forward(clattn_plan *plan)
     clattn__spec_options(&plan->launch.spec, &text);
     clattn_status status = clattn__expr_kernel_text(plan->problem.rules, prelude, PRELUDE_SIZE);
     if (status || text.cut) {
-        status = clattn__fail(plan->ctx, status ? status : CLATTN_INTERNAL, CL_SUCCESS, "%s", "the rules' kernel text");
+        status = clattn__fail(plan->ctx, status ? status : CLATTN_INTERNAL, CL_SUCCESS, "%s",
+                              "the rules' kernel text");
     } else {
-        struct clattn__program_request request = {.name = plan->launch.kernel_text, .options = options, .prelude = prelude, .kernel = "forward",
-                                                  .rewrite = plan->launch.rewrite, .wish = &plan->launch.wish};
+        struct clattn__program_request request = {.name = plan->launch.kernel_text, .options = options,
+                                                  .prelude = prelude, .kernel = "forward",
+                                                  .rewrite = plan->launch.rewrite,
+                                                  .wish = &plan->launch.wish};
         status = try_forward(plan, &request);
     }
     free(prelude);
@@ -230,8 +240,9 @@ static clattn_status build_merge(clattn_plan *plan)
 {
     const clattn_attention *a = &plan->problem.a;
     plan->merge_spec = (struct clattn__merge_spec){
-        .type_parts = CLATTN_F32, .type_o = a->type_o, .dim_v = (int32_t)a->dim_v, .parts = plan->launch.splits, .lse = a->flags & CLATTN_WANT_LSE,
-        .packed = a->flags & CLATTN_PACKED, .sum = a->normaliser == CLATTN_NO_NORMALISER,
+        .type_parts = CLATTN_F32, .type_o = a->type_o, .dim_v = (int32_t)a->dim_v,
+        .parts = plan->launch.splits, .lse = a->flags & CLATTN_WANT_LSE, .packed = a->flags & CLATTN_PACKED,
+        .sum = a->normaliser == CLATTN_NO_NORMALISER,
     };
     return clattn__merge_build(plan->ctx, &plan->merge_spec, &plan->merge);
 }
@@ -239,11 +250,13 @@ static clattn_status build_merge(clattn_plan *plan)
 /* Lay out the workspace, and make it unless every enqueue brings one. */
 static clattn_status make_workspace(clattn_plan *plan)
 {
-    plan->workspace_bytes = clattn__workspace_fill(&plan->args, &plan->merge_args, &plan->tables, &plan->problem, &plan->launch);
+    plan->workspace_bytes =
+        clattn__workspace_fill(&plan->args, &plan->merge_args, &plan->tables, &plan->problem, &plan->launch);
     if (plan->problem.a.flags & CLATTN_CALLER_WORKSPACE || plan->workspace_bytes == 0)
         return CLATTN_OK;
     cl_int code;
-    plan->workspace = clCreateBuffer(plan->ctx->cl, CL_MEM_READ_WRITE, (size_t)plan->workspace_bytes, NULL, &code);
+    plan->workspace =
+        clCreateBuffer(plan->ctx->cl, CL_MEM_READ_WRITE, (size_t)plan->workspace_bytes, NULL, &code);
     if (code == CL_SUCCESS)
         return CLATTN_OK;
     plan->workspace = NULL;
@@ -290,7 +303,8 @@ static void quarantine(const clattn_plan *plan)
     clattn__quarantine_add(plan->ctx, &plan->key, &entry);
 }
 
-static clattn_status prepare(clattn_plan *plan, const clattn_attention *a, const struct clattn__attempt *attempt)
+static clattn_status prepare(clattn_plan *plan, const clattn_attention *a,
+                             const struct clattn__attempt *attempt)
 {
     char details[CLATTN__MESSAGE_SIZE];
     clattn_status status = clattn__problem_resolve(&plan->problem, a, details, sizeof details);
@@ -320,26 +334,31 @@ static clattn_status prepare(clattn_plan *plan, const clattn_attention *a, const
 /* Whether a failure is of one kernel alone, so that another may serve. */
 static bool is_of_kernel(clattn_status status)
 {
-    return status == CLATTN_BUILD_FAILED || status == CLATTN_SELF_TEST_FAILED || status == CLATTN_ENGINE_REFUSED;
+    return status == CLATTN_BUILD_FAILED || status == CLATTN_SELF_TEST_FAILED ||
+           status == CLATTN_ENGINE_REFUSED;
 }
 
-/* What to try after a plan that failed: the line behind the one that it was of, or without its engine; false: nothing else. */
+/* What to try after a plan that failed: the line behind the one that it was of, or without its engine; false:
+ * nothing else. */
 static bool next_attempt(const clattn_plan *failed, clattn_status status, struct clattn__attempt *attempt)
 {
-    if (!is_of_kernel(status) || !failed->engine || !has_substitute(failed) || !(may_fail(failed) || failed->quarantined))
+    if (!is_of_kernel(status) || !failed->engine || !has_substitute(failed) ||
+        !(may_fail(failed) || failed->quarantined))
         return false;
     if (failed->is_tuned)
         attempt->tuned_from = failed->tuned_number + 1;
     else
         attempt->failed |= 1u << clattn__engine_number(failed->engine);
-    clattn__log(failed->ctx, "%s %s failed: %s; the next one is taken", failed->is_tuned ? "tuned engine" : "engine", failed->engine->name,
+    clattn__log(failed->ctx, "%s %s failed: %s; the next one is taken",
+                failed->is_tuned ? "tuned engine" : "engine", failed->engine->name,
                 clattn_status_text(status));
     return true;
 }
 
-/* A plan by what is best but for what an attempt passes over; NULL with the status, and whether there is a next attempt. */
-static clattn_plan *make_plan(clattn_context *ctx, const clattn_attention *problem, struct clattn__attempt *attempt, bool *go_on,
-                              clattn_status *status)
+/* A plan by what is best but for what an attempt passes over; NULL with the status, and whether there is a
+ * next attempt. */
+static clattn_plan *make_plan(clattn_context *ctx, const clattn_attention *problem,
+                              struct clattn__attempt *attempt, bool *go_on, clattn_status *status)
 {
     clattn_plan *made = calloc(1, sizeof *made);
     *go_on = false;
@@ -395,20 +414,25 @@ void clattn_plan_destroy(clattn_plan *plan)
 static void explain_rules(const clattn_plan *plan, struct clattn__text *out)
 {
     static const char *const labels[] = {"mask       ", "score      ", "weight     "};
-    static const char *const normalisers[] = {"softmax", "sum of the weights", "number of visible keys", "none"};
+    static const char *const normalisers[] = {"softmax", "sum of the weights", "number of visible keys",
+                                              "none"};
     char text[4 * CLATTN_PATTERN_TEXT];
     for (int use = CLATTN__MASK; use < CLATTN__USES; use++) {
         if (use != CLATTN__MASK && !clattn__expr_has(plan->problem.rules, (enum clattn__use)use))
             continue;
         if (clattn__expr_print(plan->problem.rules, (enum clattn__use)use, text, sizeof text))
             text[0] = 0;
-        clattn__text_add(out, "%s%s\n", labels[use], clattn__expr_has(plan->problem.rules, (enum clattn__use)use) ? text : "every key");
+        clattn__text_add(out, "%s%s\n", labels[use],
+                         clattn__expr_has(plan->problem.rules, (enum clattn__use)use) ? text : "every key");
     }
     const clattn_list *l = &plan->problem.a.list;
     if (plan->problem.reads_list)
-        clattn__text_add(out, "listed     %lld list%s of a batch entry: %lld x %lld, blocks of %d queries, up to %lld blocks of %d keys\n",
-                         (long long)(l->scopes * l->q_blocks), l->scopes * l->q_blocks == 1 ? "" : "s", (long long)l->scopes,
-                         (long long)l->q_blocks, (int)l->block_q, (long long)l->capacity, (int)l->block_k);
+        clattn__text_add(out,
+                         "listed     %lld list%s of a batch entry: %lld x %lld, blocks of %d queries, up to "
+                         "%lld blocks of %d keys\n",
+                         (long long)(l->scopes * l->q_blocks), l->scopes * l->q_blocks == 1 ? "" : "s",
+                         (long long)l->scopes, (long long)l->q_blocks, (int)l->block_q,
+                         (long long)l->capacity, (int)l->block_k);
     clattn__text_add(out, "normaliser %s\n", normalisers[plan->problem.a.normaliser]);
 }
 
@@ -427,20 +451,22 @@ clattn_status clattn_plan_explain(const clattn_plan *plan, char *text, size_t si
     clattn__text_add(&out, "problem    %s\n", problem);
     explain_rules(plan, &out);
     clattn__text_add(&out, "device     %s\n", plan->ctx->facts.name);
-    clattn__text_add(&out, "engine     %s: tile of %d rows x %d keys, groups of %d items\n", plan->engine->name,
-                     (int)launch->spec.BQ, (int)launch->spec.BK, (int)launch->spec.GROUP);
-    clattn__text_add(&out, "launch     %zu groups, %zu tiles; %d query heads a tile; keys in %d part%s\n", launch->groups, launch->tiles,
-                     (int)launch->pack, (int)launch->splits, launch->splits > 1 ? "s, merged in a fixed order" : "");
+    clattn__text_add(&out, "engine     %s: tile of %d rows x %d keys, groups of %d items\n",
+                     plan->engine->name, (int)launch->spec.BQ, (int)launch->spec.BK, (int)launch->spec.GROUP);
+    clattn__text_add(&out, "launch     %zu groups, %zu tiles; %d query heads a tile; keys in %d part%s\n",
+                     launch->groups, launch->tiles, (int)launch->pack, (int)launch->splits,
+                     launch->splits > 1 ? "s, merged in a fixed order" : "");
     clattn__text_add(&out, "workspace  %lld bytes", (long long)plan->workspace_bytes);
-    clattn__text_add(&out, plan->tables.count ? ", %d table%s of minima and maxima\n" : "\n", plan->tables.count,
-                     plan->tables.count > 1 ? "s" : "");
-    clattn__text_add(&out, "kernels    %s%s%s, options ", launch->kernel_text, launch->splits > 1 ? ", merge" : "",
-                     plan->tables.count ? ", tables" : "");
+    clattn__text_add(&out, plan->tables.count ? ", %d table%s of minima and maxima\n" : "\n",
+                     plan->tables.count, plan->tables.count > 1 ? "s" : "");
+    clattn__text_add(&out, "kernels    %s%s%s, options ", launch->kernel_text,
+                     launch->splits > 1 ? ", merge" : "", plan->tables.count ? ", tables" : "");
     char options[OPTIONS_SIZE];
     struct clattn__text spec = clattn__text_into(options, sizeof options);
     clattn__spec_options(&launch->spec, &spec);
     clattn__text_add(&out, "%s\n%s", options, plan->why);
-    return out.cut ? clattn__fail(plan->ctx, CLATTN_BUFFER_TOO_SHORT, CL_SUCCESS, "%zu bytes", size) : CLATTN_OK;
+    return out.cut ? clattn__fail(plan->ctx, CLATTN_BUFFER_TOO_SHORT, CL_SUCCESS, "%zu bytes", size)
+                   : CLATTN_OK;
 }
 
 const char *clattn_plan_engine(const clattn_plan *plan)

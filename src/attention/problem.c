@@ -3,9 +3,10 @@
  *
  *     attn : TYPES : bB : hH[/KV] : qN : kN : dD[/DV] : PATTERN : options
  *     TYPES    f32 | f16 | bf16, one; two, inputs-output; or four, q-k-v-o
- *     PATTERN  words joined by '-': full causal prefixN windowN aroundN, and the corner tl or br; all must hold, save that
- *              a prefix is seen beside what causal shows
- *     options  lse  packed  keylens  strict  count  splits=N  engine=NAME  layout=bhtd|bthd  scale=X  qtotal=N  ktotal=N */
+ *     PATTERN  words joined by '-': full causal prefixN windowN aroundN, and the corner tl or br; all must
+ *              hold, save that a prefix is seen beside what causal shows
+ *     options  lse  packed  keylens  strict  count  splits=N  engine=NAME  layout=bhtd|bthd  scale=X
+ *     qtotal=N  ktotal=N */
 #include "attention/attention.h"
 
 #include <math.h>
@@ -161,7 +162,8 @@ static bool read_pattern(const char **at, clattn_attention *a)
         if (!read_pattern_word(&p, &words))
             return false;
     } while (read_word(&p, "-"));
-    if (!at_end(p) || words.prefix_keys > INT32_MAX || words.window_keys > INT32_MAX || words.around_keys > INT32_MAX)
+    if (!at_end(p) || words.prefix_keys > INT32_MAX || words.window_keys > INT32_MAX ||
+        words.around_keys > INT32_MAX)
         return false;
     a->pattern = pattern_of(&words);
     *at = p;
@@ -268,10 +270,13 @@ static clattn_status read_fields(struct reader *r, const char *at, clattn_attent
 {
     while (*at == ':') {
         const char *field = ++at;
-        if (!read_size(&at, a) && !(at = field, read_pattern(&at, a)) && !(at = field, read_option(&at, a, r)))
-            return syntax(r, field, "bN, hN, hN/N, qN, kN, dN, dN/N, a pattern (full causal prefixN windowN aroundN, with "
-                                    "-tl or -br) or an option (lse packed keylens strict count splits= engine= layout= "
-                                    "scale= qtotal= ktotal=)");
+        if (!read_size(&at, a) && !(at = field, read_pattern(&at, a)) &&
+            !(at = field, read_option(&at, a, r)))
+            return syntax(
+                r, field,
+                "bN, hN, hN/N, qN, kN, dN, dN/N, a pattern (full causal prefixN windowN aroundN, with "
+                "-tl or -br) or an option (lse packed keylens strict count splits= engine= layout= "
+                "scale= qtotal= ktotal=)");
         if (!at_end(at))
             return syntax(r, at, "':' or the end");
     }
@@ -301,7 +306,8 @@ clattn_status clattn_problem_parse(clattn_attention *problem, const char *text, 
     if (status)
         return status;
     if (problem->flags & CLATTN_PACKED && problem->q_total == 0 && problem->kv_total == 0) {
-        if (!clattn__mul(problem->batch, problem->q_len, &problem->q_total) || /* what a batch of full length takes */
+        /* what a batch of full length takes */
+        if (!clattn__mul(problem->batch, problem->q_len, &problem->q_total) ||
             !clattn__mul(problem->batch, problem->kv_len, &problem->kv_total))
             problem->q_total = problem->kv_total = INT64_MAX; /* refused by its size */
     }
@@ -369,7 +375,8 @@ static bool is_bthd(const clattn_attention *a)
         if (!clattn__layout_resolve(have, &shape) || !clattn__layout_resolve(&plain, &shape))
             return false;
         same = same && have->batch == want->batch && have->head == want->head && have->token == want->token;
-        same_as_dense = same_as_dense && have->batch == plain.batch && have->head == plain.head && have->token == plain.token;
+        same_as_dense = same_as_dense && have->batch == plain.batch && have->head == plain.head &&
+                        have->token == plain.token;
     }
     return same && !same_as_dense;
 }
@@ -379,7 +386,8 @@ static void print_options(struct clattn__text *out, const clattn_attention *a)
     if (a->flags & CLATTN_WANT_LSE)
         clattn__text_add(out, ":lse");
     if (a->flags & CLATTN_PACKED)
-        clattn__text_add(out, ":packed:qtotal=%lld:ktotal=%lld", (long long)a->q_total, (long long)a->kv_total);
+        clattn__text_add(out, ":packed:qtotal=%lld:ktotal=%lld", (long long)a->q_total,
+                         (long long)a->kv_total);
     if (a->flags & CLATTN_KEY_LENGTHS)
         clattn__text_add(out, ":keylens");
     if (a->flags & CLATTN_STRICT)
@@ -411,7 +419,8 @@ clattn_status clattn_problem_print(const clattn_attention *a, char *text, size_t
     clattn__text_add(&out, ":b%lld:h%lld", (long long)a->batch, (long long)a->heads);
     if (a->kv_heads != a->heads)
         clattn__text_add(&out, "/%lld", (long long)a->kv_heads);
-    clattn__text_add(&out, ":q%lld:k%lld:d%lld", (long long)a->q_len, (long long)a->kv_len, (long long)a->dim);
+    clattn__text_add(&out, ":q%lld:k%lld:d%lld", (long long)a->q_len, (long long)a->kv_len,
+                     (long long)a->dim);
     if (a->dim_v != a->dim)
         clattn__text_add(&out, "/%lld", (long long)a->dim_v);
     print_pattern(&out, &a->pattern);

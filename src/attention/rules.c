@@ -114,8 +114,8 @@ static int32_t last_of(int64_t first, int64_t step, int64_t end)
     return (int32_t)((first + step < end ? first + step : end) - 1);
 }
 
-static void classify(const struct clattn__problem *p, const struct clattn__expr_values *values, struct clattn__expr_box box,
-                     int64_t tile_q, int64_t tile_k, uint8_t *classes)
+static void classify(const struct clattn__problem *p, const struct clattn__expr_values *values,
+                     struct clattn__expr_box box, int64_t tile_q, int64_t tile_k, uint8_t *classes)
 {
     int64_t shift = p->bottom_right ? p->a.kv_len - p->a.q_len : 0;
     for (int64_t i = 0; i < p->a.q_len; i += tile_q)
@@ -128,27 +128,29 @@ static void classify(const struct clattn__problem *p, const struct clattn__expr_
         }
 }
 
-clattn_status clattn_tile_map(const clattn_attention *problem, const void *const *arrays, int64_t batch, int64_t head,
-                              int64_t tile_q, int64_t tile_k, uint8_t *classes, size_t count)
+clattn_status clattn_tile_map(const clattn_attention *problem, const void *const *arrays, int64_t batch,
+                              int64_t head, int64_t tile_q, int64_t tile_k, uint8_t *classes, size_t count)
 {
     struct clattn__problem p;
     clattn_status status = resolve(&p, problem, CLATTN_MASK_RULE);
     if (status)
         return status;
     const clattn_attention *a = &p.a;
-    bool good = tile_q > 0 && tile_k > 0 && tile_q <= INT32_MAX && tile_k <= INT32_MAX && batch >= 0 && batch < a->batch &&
-                head >= 0 && head < a->heads;
+    bool good = tile_q > 0 && tile_k > 0 && tile_q <= INT32_MAX && tile_k <= INT32_MAX && batch >= 0 &&
+                batch < a->batch && head >= 0 && head < a->heads;
     int64_t tiles = good ? clattn__ceil_div(a->q_len, tile_q) * clattn__ceil_div(a->kv_len, tile_k) : 0;
     if (good && tiles > 0 && !classes)
         status = CLATTN_NULL_ARGUMENT;
     else if (!good || count < (uint64_t)tiles)
         status = CLATTN_BAD_COUNT;
     if (!status) {
-        const struct clattn__lists lists = clattn__problem_lists(&p, p.reads_list && arrays ? arrays[a->n_arrays] : NULL);
+        const struct clattn__lists lists =
+            clattn__problem_lists(&p, p.reads_list && arrays ? arrays[a->n_arrays] : NULL);
         const struct clattn__expr_values values = {a->scalars, a->arrays, arrays, &lists};
         const struct clattn__expr_box box = {
-            .b = (int32_t)batch, .h0 = (int32_t)head, .h1 = (int32_t)head, .g = (int32_t)(head / (a->heads / a->kv_heads)),
-            .q_len = (int32_t)a->q_len, .k_len = (int32_t)a->kv_len,
+            .b = (int32_t)batch, .h0 = (int32_t)head, .h1 = (int32_t)head,
+            .g = (int32_t)(head / (a->heads / a->kv_heads)), .q_len = (int32_t)a->q_len,
+            .k_len = (int32_t)a->kv_len,
         };
         classify(&p, &values, box, tile_q, tile_k, classes);
     }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * selftest.c - the first launch of a plan's kernels, on a tiny problem, compared with a scalar computation.
  *
- * Compilers are wrong now and then, and some generate code only at the first launch: both come to light here, inside
- * clattn_plan_create.  The tiny problem has the plan's specialisation (types, head sizes, flags, rules, tile) and
- * lengths one past a tile; engines whose blocks are on their way side by side get more blocks than that, and a key in the middle
- * whose scores are far above those before it, so that sums have to be rescaled.  Its values are multiples of 1/8 from -1 to 1 (of that
- * key from -8 to 8), exact in every storage; its arrays have dimensions of 8 at most, since indices are clamped. */
+ * Compilers are wrong now and then, and some generate code only at the first launch: both come to light here,
+ * inside clattn_plan_create.  The tiny problem has the plan's specialisation (types, head sizes, flags,
+ * rules, tile) and lengths one past a tile; engines whose blocks are on their way side by side get more
+ * blocks than that, and a key in the middle whose scores are far above those before it, so that sums have to
+ * be rescaled.  Its values are multiples of 1/8 from -1 to 1 (of that key from -8 to 8), exact in every
+ * storage; its arrays have dimensions of 8 at most, since indices are clamped. */
 #include "attention/attention.h"
 
 #include <math.h>
@@ -61,7 +62,9 @@ static void store_exact(int32_t type, double value, void *data, int64_t index)
         ((uint16_t *)data)[index] = (uint16_t)(bits >> 16);
     else
         ((uint16_t *)data)[index] =
-            (uint16_t)(value == 0.0 ? 0 : (bits >> 16 & 0x8000u) | (((bits >> 23 & 0xffu) - 112u) << 10) | (bits >> 13 & 0x3ffu));
+            (uint16_t)(value == 0.0 ? 0
+                                    : (bits >> 16 & 0x8000u) | (((bits >> 23 & 0xffu) - 112u) << 10) |
+                                          (bits >> 13 & 0x3ffu));
 }
 
 static double load(int32_t type, const void *data, int64_t index)
@@ -119,11 +122,13 @@ static bool shape_tiny(const clattn_plan *plan, struct tiny *t)
         struct clattn__shape shape = clattn__tensor_shape(a, i);
         *layout = dense;
         if (!clattn__layout_resolve(layout, &shape) ||
-            !clattn__layout_extent(layout, &shape, clattn__type_bytes(clattn__tensor_type(a, i)), &t->problem.extents[i]))
+            !clattn__layout_extent(layout, &shape, clattn__type_bytes(clattn__tensor_type(a, i)),
+                                   &t->problem.extents[i]))
             return false;
     }
     t->launch.splits = plan->launch.splits > 1 ? 2 : 1;
-    t->launch.split_keys = (t->launch.splits > 1 ? blocks / 2 + 1 : blocks + 1) * spec->BK; /* of one block: the parts are it and 3 keys */
+    /* of one block: the parts are it and 3 keys */
+    t->launch.split_keys = (t->launch.splits > 1 ? blocks / 2 + 1 : blocks + 1) * spec->BK;
     t->launch.q_tiles = (int32_t)((a->q_len * plan->launch.pack + spec->BQ - 1) / spec->BQ);
     t->launch.tiles = (size_t)(t->launch.q_tiles * t->launch.splits);
     t->launch.groups = plan->launch.in_turn ? 1 : t->launch.tiles;
@@ -135,7 +140,8 @@ static bool shape_tiny(const clattn_plan *plan, struct tiny *t)
     if (t->problem.reads_list)
         shape_lists(t, &plan->problem.a);
     t->tables = plan->tables;
-    t->workspace_bytes = clattn__workspace_fill(&t->args, &t->merge_args, &t->tables, &t->problem, &t->launch);
+    t->workspace_bytes =
+        clattn__workspace_fill(&t->args, &t->merge_args, &t->tables, &t->problem, &t->launch);
     t->lengths[0] = a->flags & CLATTN_PACKED ? 0 : (cl_int)a->kv_len - 1;
     t->lengths[1] = (cl_int)a->q_len;
     t->k_offsets_values[1] = (cl_int)a->kv_len;
@@ -185,7 +191,8 @@ static bool fill_tiny(struct tiny *t)
         if (!t->tensor[i])
             return false;
         for (int64_t j = 0; i < CLATTN__O && j < t->problem.extents[i]; j++)
-            store_exact(type, i == CLATTN__K ? key_value(t, j / a->dim, j % a->dim) : value_at(i, j), t->tensor[i], j);
+            store_exact(type, i == CLATTN__K ? key_value(t, j / a->dim, j % a->dim) : value_at(i, j),
+                        t->tensor[i], j);
     }
     for (int i = 0; i < a->n_arrays; i++)
         if (!(t->array[i] = make_array(&a->arrays[i], a->kv_len / 2)))
@@ -210,8 +217,9 @@ static cl_int make_buffers(const clattn_plan *plan, struct tiny *t)
     const clattn_attention *a = &t->problem.a;
     cl_int code = CL_SUCCESS, zero[4] = {0, 0, 0, 0};
     for (int i = CLATTN__Q; i < CLATTN__TENSORS; i++)
-        t->mem[i] = buffer(plan, (size_t)(t->problem.extents[i] * clattn__type_bytes(clattn__tensor_type(a, i))),
-                           t->tensor[i], &code);
+        t->mem[i] =
+            buffer(plan, (size_t)(t->problem.extents[i] * clattn__type_bytes(clattn__tensor_type(a, i))),
+                   t->tensor[i], &code);
     if (a->flags & CLATTN_PACKED) {
         t->q_offsets = buffer(plan, sizeof t->lengths, t->lengths, &code);
         t->k_offsets = buffer(plan, sizeof t->k_offsets_values, t->k_offsets_values, &code);
@@ -236,10 +244,10 @@ static cl_int make_buffers(const clattn_plan *plan, struct tiny *t)
 static cl_int launch_tiny(const clattn_plan *plan, struct tiny *t)
 {
     struct clattn__forward_run run = {
-        .problem = &t->problem, .args = &t->args, .groups = t->launch.groups, .q = t->mem[CLATTN__Q], .k = t->mem[CLATTN__K],
-        .v = t->mem[CLATTN__V], .o = t->mem[CLATTN__O], .lse = t->mem[CLATTN__LSE], .q_offsets = t->q_offsets,
-        .k_offsets = t->k_offsets, .key_lengths = t->key_lengths, .counters = t->counters,
-        .list = t->list_mem,
+        .problem = &t->problem, .args = &t->args, .groups = t->launch.groups, .q = t->mem[CLATTN__Q],
+        .k = t->mem[CLATTN__K], .v = t->mem[CLATTN__V], .o = t->mem[CLATTN__O], .lse = t->mem[CLATTN__LSE],
+        .q_offsets = t->q_offsets, .k_offsets = t->k_offsets, .key_lengths = t->key_lengths,
+        .counters = t->counters, .list = t->list_mem,
     };
     memcpy(run.arrays, t->array_mem, sizeof run.arrays);
     bool split = t->launch.splits > 1;
@@ -252,14 +260,15 @@ static cl_int launch_tiny(const clattn_plan *plan, struct tiny *t)
     cl_int code = clattn__launch_tables(plan->ctx, &t->tables, t->queue, run.arrays, t->workspace, 0,
                                         (struct clattn__wait){0, NULL}, &ready);
     if (code == CL_SUCCESS)
-        code = clattn__launch_forward(plan, t->queue, &run, (struct clattn__wait){ready != NULL, &ready}, split ? &parts : NULL);
+        code = clattn__launch_forward(plan, t->queue, &run, (struct clattn__wait){ready != NULL, &ready},
+                                      split ? &parts : NULL);
     if (ready)
         clReleaseEvent(ready);
     if (code == CL_SUCCESS && split) {
         struct clattn__merge_run merge = {&t->merge_args, t->workspace, t->workspace, t->mem[CLATTN__O],
                                           t->mem[CLATTN__LSE], t->q_offsets};
-        code = clattn__launch_merge(&plan->ctx->facts, plan->merge.kernel, &plan->merge_spec, t->queue, &merge,
-                                    (struct clattn__wait){1, &parts}, NULL);
+        code = clattn__launch_merge(&plan->ctx->facts, plan->merge.kernel, &plan->merge_spec, t->queue,
+                                    &merge, (struct clattn__wait){1, &parts}, NULL);
     }
     if (parts)
         clReleaseEvent(parts);
@@ -268,7 +277,8 @@ static cl_int launch_tiny(const clattn_plan *plan, struct tiny *t)
         code = finished;
     size_t bytes = (size_t)(t->problem.extents[CLATTN__O] * clattn__type_bytes(t->problem.a.type_o));
     if (code == CL_SUCCESS)
-        code = clEnqueueReadBuffer(t->queue, t->mem[CLATTN__O], CL_TRUE, 0, bytes, t->tensor[CLATTN__O], 0, NULL, NULL);
+        code = clEnqueueReadBuffer(t->queue, t->mem[CLATTN__O], CL_TRUE, 0, bytes, t->tensor[CLATTN__O], 0,
+                                   NULL, NULL);
     return code;
 }
 
@@ -290,11 +300,13 @@ static double edited(const struct tiny *t, struct clattn__expr_point *at, double
     const struct clattn__expr_values values = values_of(t);
     at->score = score;
     at->score = clattn__expr_eval(t->problem.rules, CLATTN__SCORE, at, &values, true);
-    return t->problem.a.normaliser == CLATTN_SOFTMAX ? at->score
-                                                     : clattn__expr_eval(t->problem.rules, CLATTN__WEIGHT, at, &values, true);
+    return t->problem.a.normaliser == CLATTN_SOFTMAX
+               ? at->score
+               : clattn__expr_eval(t->problem.rules, CLATTN__WEIGHT, at, &values, true);
 }
 
-static void score_pair(const struct tiny *t, int64_t head, int64_t row, int64_t key, int64_t k_len, struct pairs *pairs)
+static void score_pair(const struct tiny *t, int64_t head, int64_t row, int64_t key, int64_t k_len,
+                       struct pairs *pairs)
 {
     const clattn_attention *a = &t->problem.a;
     const struct clattn__expr_values values = values_of(t);
@@ -302,8 +314,8 @@ static void score_pair(const struct tiny *t, int64_t head, int64_t row, int64_t 
     for (int64_t d = 0; d < a->dim; d++)
         dot += value_at(CLATTN__Q, (head * a->q_len + row) * a->dim + d) * key_value(t, key, d);
     struct clattn__expr_point at = {
-        .q = (int32_t)(row + (t->problem.bottom_right ? k_len - a->q_len : 0)), .k = (int32_t)key, .h = (int32_t)head,
-        .q_len = (int32_t)a->q_len, .k_len = (int32_t)k_len,
+        .q = (int32_t)(row + (t->problem.bottom_right ? k_len - a->q_len : 0)), .k = (int32_t)key,
+        .h = (int32_t)head, .q_len = (int32_t)a->q_len, .k_len = (int32_t)k_len,
     };
     pairs->weight[key] = NAN;
     if (clattn__expr_eval(t->problem.rules, CLATTN__MASK, &at, &values, false) == 0)
@@ -333,18 +345,22 @@ static double normalise(const struct tiny *t, double *weights, int64_t k_len)
     return normaliser == CLATTN_NO_NORMALISER && sum > 0 ? 1 : sum;
 }
 
-/* One row in double; weights needs kv_len elements.  Returns the largest difference from what the device gave, as a part of what
- * it may be: with |v| <= 1 a softmax moves by twice what its scores do, sums by what their terms do. */
+/* One row in double; weights needs kv_len elements.  Returns the largest difference from what the device
+ * gave, as a part of what it may be: with |v| <= 1 a softmax moves by twice what its scores do, sums by what
+ * their terms do. */
 static double compare_row(const struct tiny *t, int64_t head, int64_t row, double *weights)
 {
     static const double unit[] = {0x1p-24, 0x1p-11, 0x1p-8};
     const clattn_attention *a = &t->problem.a;
-    int64_t k_len = a->flags & CLATTN_KEY_LENGTHS ? t->lengths[0] : a->kv_len, first = (head * a->q_len + row);
+    int64_t k_len = a->flags & CLATTN_KEY_LENGTHS ? t->lengths[0] : a->kv_len,
+            first = (head * a->q_len + row);
     struct pairs pairs = {weights, 32 * 0x1p-24 * (1 + fabs(a->scale) * (double)a->dim), 0};
     for (int64_t k = 0; k < k_len; k++)
         score_pair(t, head, row, k, k_len, &pairs);
     double sum = normalise(t, weights, k_len), worst = 0;
-    double allowed = a->normaliser == CLATTN_SOFTMAX ? 2 * pairs.moved : sum != 0 ? 2 * pairs.moved / fabs(sum) : 0;
+    double allowed = a->normaliser == CLATTN_SOFTMAX ? 2 * pairs.moved
+                     : sum != 0                      ? 2 * pairs.moved / fabs(sum)
+                                                     : 0;
     for (int64_t d = 0; d < a->dim_v; d++) {
         double o = 0, got = load(a->type_o, t->tensor[CLATTN__O], first * a->dim_v + d);
         for (int64_t k = 0; k < k_len; k++)
@@ -377,8 +393,8 @@ static clattn_status compare(clattn_plan *plan, struct tiny *t)
     if (worst <= 1)
         return CLATTN_OK;
     plan->fault = "its numbers were wrong";
-    return clattn__fail(plan->ctx, CLATTN_SELF_TEST_FAILED, CL_SUCCESS, "engine %s, an error of %g times what is allowed",
-                        plan->engine->name, worst);
+    return clattn__fail(plan->ctx, CLATTN_SELF_TEST_FAILED, CL_SUCCESS,
+                        "engine %s, an error of %g times what is allowed", plan->engine->name, worst);
 }
 
 static void release_tiny(struct tiny *t)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tables.c - the tables of minima and maxima that masks with arrays are classified by: laid out, built, enqueued. */
+ * tables.c - the tables of minima and maxima that masks with arrays are classified by: laid out, built,
+ * enqueued. */
 #include "attention/attention.h"
 
 #include <string.h>
@@ -42,7 +43,8 @@ void clattn__tables_fill(struct clattn__tables *tables, const struct clattn__pro
     }
 }
 
-clattn_status clattn__tables_build(clattn_context *ctx, const struct clattn__problem *problem, struct clattn__tables *tables)
+clattn_status clattn__tables_build(clattn_context *ctx, const struct clattn__problem *problem,
+                                   struct clattn__tables *tables)
 {
     clattn_status status = CLATTN_OK;
     for (int i = 0; !status && i < tables->count; i++) {
@@ -50,7 +52,8 @@ clattn_status clattn__tables_build(clattn_context *ctx, const struct clattn__pro
         struct clattn__text text = clattn__text_into(options, sizeof options);
         clattn__text_add(&text, "-DELEMENT=%d -DLANES=%d", (int)problem->a.arrays[tables->array[i]].type,
                          ctx->facts.slow_wide_vectors ? 1 : 16);
-        const struct clattn__program_request request = {.name = "tables", .options = options, .kernel = "tables"};
+        const struct clattn__program_request request = {.name = "tables", .options = options,
+                                                        .kernel = "tables"};
         status = clattn__kernel_build(ctx, &request, &tables->kernel[i]);
     }
     return status;
@@ -62,8 +65,9 @@ void clattn__tables_free(struct clattn__tables *tables)
         clattn__kernel_free(&tables->kernel[i]);
 }
 
-static cl_int launch_one(const clattn_context *ctx, const struct clattn__tables *tables, int i, cl_command_queue queue,
-                         cl_mem array, cl_mem workspace, int64_t shift, struct clattn__wait wait, cl_event *event)
+static cl_int launch_one(const clattn_context *ctx, const struct clattn__tables *tables, int i,
+                         cl_command_queue queue, cl_mem array, cl_mem workspace, int64_t shift,
+                         struct clattn__wait wait, cl_event *event)
 {
     cl_kernel kernel = tables->kernel[i].kernel;
     struct tables_args args = tables->args[i];
@@ -76,16 +80,20 @@ static cl_int launch_one(const clattn_context *ctx, const struct clattn__tables 
         return s.code;
     size_t most = ctx->facts.largest_group < 64 ? (size_t)ctx->facts.largest_group : 64;
     size_t local = ctx->facts.type & CL_DEVICE_TYPE_CPU ? 1 : most;
-    size_t global = (tables->blocks[i] + local - 1) / local * local; /* items past the last block leave at once */
-    return clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &global, &local, wait.count, wait.count ? wait.events : NULL, event);
+    /* items past the last block leave at once */
+    size_t global = (tables->blocks[i] + local - 1) / local * local;
+    return clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &global, &local, wait.count,
+                                  wait.count ? wait.events : NULL, event);
 }
 
-cl_int clattn__launch_tables(const clattn_context *ctx, const struct clattn__tables *tables, cl_command_queue queue,
-                             const cl_mem *arrays, cl_mem workspace, int64_t shift, struct clattn__wait wait, cl_event *last)
+cl_int clattn__launch_tables(const clattn_context *ctx, const struct clattn__tables *tables,
+                             cl_command_queue queue, const cl_mem *arrays, cl_mem workspace, int64_t shift,
+                             struct clattn__wait wait, cl_event *last)
 {
     cl_event before = NULL;
     cl_int code = CL_SUCCESS;
-    for (int i = 0; code == CL_SUCCESS && i < tables->count; i++) { /* one after the other: the last one's event is all's */
+    /* one after the other: the last one's event is all's */
+    for (int i = 0; code == CL_SUCCESS && i < tables->count; i++) {
         cl_event done = NULL;
         code = launch_one(ctx, tables, i, queue, arrays[tables->array[i]], workspace, shift,
                           before ? (struct clattn__wait){1, &before} : wait, &done);

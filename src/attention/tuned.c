@@ -10,7 +10,8 @@
 
 #define SYSTEM_FILE SYSCONFDIR "/clattn/tuning"
 
-static const char *const layer_names[CLATTN__LAYERS] = {"built in", "the system's file", "the user's file", "the program"};
+static const char *const layer_names[CLATTN__LAYERS] = {"built in", "the system's file", "the user's file",
+                                                        "the program"};
 
 /* ---- layers ---- */
 /* A file's text; NULL if there is none that may be read. */
@@ -37,8 +38,9 @@ static void add_file(clattn_context *ctx, struct clattn__tuning *table, const ch
 static void read_layers(clattn_context *ctx, struct clattn__tuning *table, uint32_t layers)
 {
     char path[CLATTN__PATH_SIZE], message[256];
-    if (layers & CLATTN_TUNING_BUILT_IN && !clattn__tuning_fill(table, &ctx->facts, clattn__tuning_built_in,
-                                                                CLATTN__LAYER_BUILT_IN, message, sizeof message))
+    if (layers & CLATTN_TUNING_BUILT_IN &&
+        !clattn__tuning_fill(table, &ctx->facts, clattn__tuning_built_in, CLATTN__LAYER_BUILT_IN, message,
+                             sizeof message))
         clattn__log(ctx, "tuning: what is built in is not used: %s", message);
     if (layers & CLATTN_TUNING_SYSTEM && clattn__env_wants_tuning())
         add_file(ctx, table, SYSTEM_FILE, CLATTN__LAYER_SYSTEM);
@@ -56,7 +58,8 @@ clattn_status clattn_tuning_path(char *text, size_t size)
     return n >= 0 && (size_t)n < size ? CLATTN_OK : CLATTN_BUFFER_TOO_SHORT;
 }
 
-clattn_status clattn_tuning_block_describe(const clattn_device_facts *facts, size_t index, clattn_tuning_block *block)
+clattn_status clattn_tuning_block_describe(const clattn_device_facts *facts, size_t index,
+                                           clattn_tuning_block *block)
 {
     char user[CLATTN__PATH_SIZE];
     if (!facts || !block)
@@ -110,7 +113,8 @@ clattn_status clattn_context_set_tuning(clattn_context *ctx, uint32_t layers)
     if (status)
         return status;
     if (layers & ~CLATTN_TUNING_ALL)
-        return clattn__fail(ctx, CLATTN_BAD_FLAGS, CL_SUCCESS, "the layers of tuning are 0x%x", (unsigned)layers);
+        return clattn__fail(ctx, CLATTN_BAD_FLAGS, CL_SUCCESS, "the layers of tuning are 0x%x",
+                            (unsigned)layers);
     pthread_mutex_lock(&ctx->lock);
     struct clattn__tuning *old = ctx->tuning;
     ctx->tuning = NULL;
@@ -135,17 +139,20 @@ clattn_status clattn_context_add_tuning(clattn_context *ctx, const char *text)
         there = ctx->tuning_is_read;
         wanted = ctx->tuning_layers & CLATTN_TUNING_ADDED;
         if (there && wanted)
-            good = clattn__tuning_fill(ctx->tuning, &ctx->facts, text, CLATTN__LAYER_ADDED, message, sizeof message);
+            good = clattn__tuning_fill(ctx->tuning, &ctx->facts, text, CLATTN__LAYER_ADDED, message,
+                                       sizeof message);
         pthread_mutex_unlock(&ctx->lock);
     }
     if (!there || !strcmp(message, "out of memory"))
         return clattn__fail(ctx, CLATTN_OUT_OF_HOST_MEMORY, CL_SUCCESS, "%s", "tuning");
     if (!wanted)
-        return clattn__fail(ctx, CLATTN_BAD_FLAGS, CL_SUCCESS, "%s", "added lines are switched off (clattn_context_set_tuning)");
+        return clattn__fail(ctx, CLATTN_BAD_FLAGS, CL_SUCCESS, "%s",
+                            "added lines are switched off (clattn_context_set_tuning)");
     return good ? CLATTN_OK : clattn__fail(ctx, CLATTN_BAD_TUNING, CL_SUCCESS, "%s", message);
 }
 
-static bool find(clattn_context *ctx, const struct clattn__problem_class *class, int index, struct clattn__entry *entry)
+static bool find(clattn_context *ctx, const struct clattn__problem_class *class, int index,
+                 struct clattn__entry *entry)
 {
     pthread_mutex_lock(&ctx->lock);
     bool found = clattn__tuning_find(ctx->tuning, class, index, entry);
@@ -172,14 +179,15 @@ static bool may_serve(const clattn_plan *plan, const struct clattn__task *task, 
     struct clattn__text nowhere = clattn__text_into(NULL, 0);
     if (!a->engine[0] && !(a->flags & CLATTN_STRICT))
         return true;
-    return clattn__engine_choose(&plan->ctx->facts, task, a->engine, a->flags & CLATTN_STRICT, &chosen, &launch,
-                                 &nowhere) == CLATTN_OK &&
+    return clattn__engine_choose(&plan->ctx->facts, task, a->engine, a->flags & CLATTN_STRICT, &chosen,
+                                 &launch, &nowhere) == CLATTN_OK &&
            !strcmp(chosen->name, engine);
 }
 
 /* By line number `number`, if its engine takes it and none blocks it. */
-static bool take_line(clattn_plan *plan, const struct clattn__task *task, const struct clattn__problem_class *class,
-                      const struct clattn__entry *entry, int number, struct clattn__text *why)
+static bool take_line(clattn_plan *plan, const struct clattn__task *task,
+                      const struct clattn__problem_class *class, const struct clattn__entry *entry,
+                      int number, struct clattn__text *why)
 {
     char text[192];
     struct clattn__task set = *task;
@@ -188,7 +196,8 @@ static bool take_line(clattn_plan *plan, const struct clattn__task *task, const 
     if (!may_serve(plan, task, entry->engine))
         return false;
     set.setting = entry->setting;
-    if (clattn__engine_choose(&plan->ctx->facts, &set, entry->engine, false, &plan->engine, &plan->launch, why))
+    if (clattn__engine_choose(&plan->ctx->facts, &set, entry->engine, false, &plan->engine, &plan->launch,
+                              why))
         return false;
     if (blocks(plan->ctx, class, plan->engine->name, &plan->launch.setting)) {
         clattn__text_add(why, "refuses %s: a line of tuning blocks it\n", text);
@@ -209,8 +218,8 @@ static clattn_status choose_untuned(clattn_plan *plan, const struct clattn__task
     const clattn_attention *a = &plan->problem.a;
     struct clattn__task left = *task;
     for (;;) {
-        clattn_status status = clattn__engine_choose(&plan->ctx->facts, &left, a->engine, a->flags & CLATTN_STRICT,
-                                                     &plan->engine, &plan->launch, why);
+        clattn_status status = clattn__engine_choose(
+            &plan->ctx->facts, &left, a->engine, a->flags & CLATTN_STRICT, &plan->engine, &plan->launch, why);
         if (status || a->engine[0] || !blocks(plan->ctx, class, plan->engine->name, &plan->launch.setting))
             return status;
         clattn__text_add(why, "refuses %s: a line of tuning blocks it\n", plan->engine->name);
@@ -220,7 +229,8 @@ static clattn_status choose_untuned(clattn_plan *plan, const struct clattn__task
     }
 }
 
-clattn_status clattn__tuned_choose(clattn_plan *plan, const struct clattn__task *task, int from, struct clattn__text *why)
+clattn_status clattn__tuned_choose(clattn_plan *plan, const struct clattn__task *task, int from,
+                                   struct clattn__text *why)
 {
     struct clattn__problem_class class;
     struct clattn__entry entry;
@@ -236,7 +246,8 @@ clattn_status clattn__tuned_choose(clattn_plan *plan, const struct clattn__task 
 /* ---- without a plan ---- */
 /* The task of a problem; the caller frees the problem, whatever is returned. */
 static clattn_status make_task(const clattn_device_facts *facts, const clattn_attention *a,
-                               struct clattn__problem *problem, struct clattn__task *task, char *text, size_t size)
+                               struct clattn__problem *problem, struct clattn__task *task, char *text,
+                               size_t size)
 {
     memset(problem, 0, sizeof *problem);
     if (!facts || !a || !text || size == 0)
@@ -249,7 +260,8 @@ static clattn_status make_task(const clattn_device_facts *facts, const clattn_at
     return status;
 }
 
-clattn_status clattn_tuning_key(const clattn_device_facts *facts, const clattn_attention *a, char *text, size_t size)
+clattn_status clattn_tuning_key(const clattn_device_facts *facts, const clattn_attention *a, char *text,
+                                size_t size)
 {
     struct clattn__problem problem;
     struct clattn__task task;
@@ -268,29 +280,32 @@ clattn_status clattn_tuning_key(const clattn_device_facts *facts, const clattn_a
 /* A status with a reason: its first line, without the words before a colon. */
 static clattn_status say_reason(clattn_status status, const char *why, char *text, size_t size)
 {
-    const char *colon = strncmp(why, "refuses ", 8) ? NULL : strchr(why, ':'), *reason = colon ? colon + 2 : why;
+    const char *colon = strncmp(why, "refuses ", 8) ? NULL : strchr(why, ':'),
+               *reason = colon ? colon + 2 : why;
     snprintf(text, size, "%s: %.*s", clattn_status_text(status), (int)strcspn(reason, "\n"), reason);
     return status;
 }
 
-static clattn_status resolve(const clattn_device_facts *facts, const clattn_attention *a, struct clattn__task *task,
-                             const char *setting, char *text, size_t size)
+static clattn_status resolve(const clattn_device_facts *facts, const clattn_attention *a,
+                             struct clattn__task *task, const char *setting, char *text, size_t size)
 {
     char engine[CLATTN_NAME_SIZE] = "", reason[160], reasons[CLATTN__WHY_SIZE];
     const struct clattn__engine *chosen;
     struct clattn__launch launch = {0};
     struct clattn__text why = clattn__text_into(reasons, sizeof reasons), out = clattn__text_into(text, size);
-    if (setting && !clattn__setting_parse(setting, strlen(setting), engine, &task->setting, reason, sizeof reason))
+    if (setting &&
+        !clattn__setting_parse(setting, strlen(setting), engine, &task->setting, reason, sizeof reason))
         return say_reason(CLATTN_BAD_TUNING, reason, text, size);
-    clattn_status status = clattn__engine_choose(facts, task, setting ? engine : a->engine, false, &chosen, &launch, &why);
+    clattn_status status =
+        clattn__engine_choose(facts, task, setting ? engine : a->engine, false, &chosen, &launch, &why);
     if (status)
         return say_reason(status, reasons, text, size);
     clattn__setting_print(chosen->name, &launch.setting, &out);
     return out.cut ? CLATTN_BUFFER_TOO_SHORT : CLATTN_OK;
 }
 
-clattn_status clattn_tuning_resolve(const clattn_device_facts *facts, const clattn_attention *a, const char *setting,
-                                    char *text, size_t size)
+clattn_status clattn_tuning_resolve(const clattn_device_facts *facts, const clattn_attention *a,
+                                    const char *setting, char *text, size_t size)
 {
     struct clattn__problem problem;
     struct clattn__task task;

@@ -7,9 +7,9 @@
  *
  *     magic[8]  key[32]  length[8, little endian]  sha256(payload)[32]  payload[length]
  *
- * A note is a short text about the program of a key, KEY.note, of the same form (quarantine.c).  All are written
- * aside and renamed.  While a driver loads an entry, a file KEY.loading lies beside it, held by a shared lock; one
- * that nobody holds means that the load killed its process, and the entry goes.
+ * A note is a short text about the program of a key, KEY.note, of the same form (quarantine.c).  All are
+ * written aside and renamed.  While a driver loads an entry, a file KEY.loading lies beside it, held by a
+ * shared lock; one that nobody holds means that the load killed its process, and the entry goes.
  * Every failure means "no cache". */
 #include "core/core.h"
 
@@ -201,8 +201,8 @@ static bool load_died(const struct clattn__cache *cache, const struct clattn__ca
 }
 
 /* The payload of a file, or NULL; a bad one is taken away. */
-static unsigned char *read_file(const struct clattn__cache *cache, const struct clattn__cache_key *key, const char *suffix,
-                                size_t most, size_t *size)
+static unsigned char *read_file(const struct clattn__cache *cache, const struct clattn__cache_key *key,
+                                const char *suffix, size_t most, size_t *size)
 {
     char name[CLATTN__NAME_SIZE];
     entry_name(key, suffix, name);
@@ -253,8 +253,8 @@ static bool within_file_limit(size_t size)
            (limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur);
 }
 
-static bool write_file(const struct clattn__cache *cache, const struct clattn__cache_key *key, const char *suffix,
-                       const unsigned char *payload, size_t size)
+static bool write_file(const struct clattn__cache *cache, const struct clattn__cache_key *key,
+                       const char *suffix, const unsigned char *payload, size_t size)
 {
     char name[CLATTN__NAME_SIZE], aside[CLATTN__NAME_SIZE];
     unsigned char header[HEADER_BYTES];
@@ -318,7 +318,8 @@ void clattn__cache_clear_loading(struct clattn__cache *cache, const struct clatt
 }
 
 /* ---- notes ---- */
-bool clattn__cache_read_note(struct clattn__cache *cache, const struct clattn__cache_key *key, char text[CLATTN__NOTE_SIZE])
+bool clattn__cache_read_note(struct clattn__cache *cache, const struct clattn__cache_key *key,
+                             char text[CLATTN__NOTE_SIZE])
 {
     size_t size;
     unsigned char *payload = read_file(cache, key, NOTE, CLATTN__NOTE_SIZE - 1, &size);
@@ -330,9 +331,11 @@ bool clattn__cache_read_note(struct clattn__cache *cache, const struct clattn__c
     return strlen(text) == size;
 }
 
-bool clattn__cache_write_note(struct clattn__cache *cache, const struct clattn__cache_key *key, const char *text)
+bool clattn__cache_write_note(struct clattn__cache *cache, const struct clattn__cache_key *key,
+                              const char *text)
 {
-    return strlen(text) < CLATTN__NOTE_SIZE && write_file(cache, key, NOTE, (const unsigned char *)text, strlen(text));
+    return strlen(text) < CLATTN__NOTE_SIZE &&
+           write_file(cache, key, NOTE, (const unsigned char *)text, strlen(text));
 }
 
 void clattn__cache_remove_note(struct clattn__cache *cache, const struct clattn__cache_key *key)
@@ -367,7 +370,8 @@ static bool is_note(const char *name, struct clattn__cache_key *key)
     char again[CLATTN__NAME_SIZE];
     for (int i = 0; i < 32; i++) {
         unsigned byte;
-        if (!isxdigit((unsigned char)name[2 * i]) || !isxdigit((unsigned char)name[2 * i + 1]) || sscanf(name + 2 * i, "%2x", &byte) != 1)
+        if (!isxdigit((unsigned char)name[2 * i]) || !isxdigit((unsigned char)name[2 * i + 1]) ||
+            sscanf(name + 2 * i, "%2x", &byte) != 1)
             return false;
         key->sha256[i] = (unsigned char)byte;
     }

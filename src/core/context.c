@@ -53,7 +53,8 @@ static int rate(const clattn_device_facts *facts, size_t index, const char *sele
     if (type && !(facts->type & type))
         return 0;
     if (!type && selector[0] && !contains(facts->name, selector) && !contains(facts->vendor, selector) &&
-        !contains(facts->platform, selector) && !contains(facts->platform_version, selector)) /* which says "PoCL" */
+        !contains(facts->platform, selector) &&
+        !contains(facts->platform_version, selector)) /* which says "PoCL" */
         return 0;
     int rating = facts->type & CL_DEVICE_TYPE_GPU ? 6 : facts->type & CL_DEVICE_TYPE_ACCELERATOR ? 4 : 2;
     return rating + !facts->slow_wide_vectors; /* among equals the driver without that trap */

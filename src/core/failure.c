@@ -60,7 +60,8 @@ clattn_status clattn__fail(clattn_context *ctx, clattn_status status, cl_int cl_
     memcpy(ctx->message, message, sizeof message);
     ctx->cl_error = cl_error;
     pthread_mutex_unlock(&ctx->lock);
-    clattn__log(ctx, "%s: %.*s", clattn_status_name(status), (int)strcspn(message, "\n"), message); /* a log has lines */
+    /* a log has lines */
+    clattn__log(ctx, "%s: %.*s", clattn_status_name(status), (int)strcspn(message, "\n"), message);
     return status;
 }
 

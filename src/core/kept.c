@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * kept.c - the programs that a context has built and keeps, so that plans of one specialisation build it once. */
+ * kept.c - the programs that a context has built and keeps, so that plans of one specialisation build it
+ * once. */
 #include "core/core.h"
 
 #include <string.h>
@@ -18,7 +19,8 @@ cl_program clattn__kept_find(clattn_context *ctx, const struct clattn__cache_key
     cl_program found = NULL;
     pthread_mutex_lock(&ctx->lock);
     for (int i = 0; i < ctx->n_kept && !found; i++)
-        if (!memcmp(&ctx->kept[i].key, key, sizeof *key) && clRetainProgram(ctx->kept[i].program) == CL_SUCCESS)
+        if (!memcmp(&ctx->kept[i].key, key, sizeof *key) &&
+            clRetainProgram(ctx->kept[i].program) == CL_SUCCESS)
             found = ctx->kept[i].program;
     pthread_mutex_unlock(&ctx->lock);
     return found;

@@ -99,7 +99,8 @@ static unsigned char *read_binary(cl_program program, size_t *size, cl_int *code
         return NULL;
     unsigned char *blob = malloc(*size);
     unsigned char *blobs[] = {blob};
-    *code = blob ? clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof blobs, blobs, NULL) : CL_OUT_OF_HOST_MEMORY;
+    *code = blob ? clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof blobs, blobs, NULL)
+                 : CL_OUT_OF_HOST_MEMORY;
     if (*code == CL_SUCCESS)
         return blob;
     free(blob);
@@ -150,14 +151,15 @@ static void keep_build_log(const struct build *b, cl_program program)
     pthread_mutex_unlock(&b->ctx->lock);
 }
 
-/* What a compiler says of a program that it built, to the log line by line: warnings, for which our kernels give no reason, and its
- * report where it was asked for. */
+/* What a compiler says of a program that it built, to the log line by line: warnings, for which our kernels
+ * give no reason, and its report where it was asked for. */
 static void tell_build_log(const struct build *b, cl_program program, bool edited)
 {
     char *log = read_build_log(b, program), *rest = NULL;
     for (char *line = log ? strtok_r(log, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest))
         if (line[strspn(line, " \t")] && !clattn__driver_says_idly(&b->ctx->facts, line))
-            clattn__log(b->ctx, "program %s%s: compiler: %s", b->request->name, edited ? ", edited" : "", line);
+            clattn__log(b->ctx, "program %s%s: compiler: %s", b->request->name, edited ? ", edited" : "",
+                        line);
     free(log);
 }
 
@@ -180,8 +182,8 @@ static clattn_status compile(const struct build *b, cl_program made, bool edited
     clReleaseProgram(made);
     if (is_shortage(code))
         return clattn__fail_cl(b->ctx, "clBuildProgram", code);
-    return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s%s, OpenCL code %d", b->request->name, edited ? ", its edited binary" : "",
-                        (int)code);
+    return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s%s, OpenCL code %d", b->request->name,
+                        edited ? ", its edited binary" : "", (int)code);
 }
 
 static clattn_status build_edited(const struct build *b, const char *text, size_t size, cl_program *program)
@@ -192,7 +194,8 @@ static clattn_status build_edited(const struct build *b, const char *text, size_
     if (is_shortage(code))
         return clattn__fail_cl(b->ctx, "clCreateProgramWithBinary", code);
     if (code != CL_SUCCESS)
-        return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s: the driver refuses its edited binary", b->request->name);
+        return clattn__fail(b->ctx, CLATTN_BUILD_FAILED, code, "%s: the driver refuses its edited binary",
+                            b->request->name);
     return compile(b, made, true, program);
 }
 
@@ -203,7 +206,9 @@ static clattn_status rewrite(const struct build *b, cl_program *program)
     cl_int code;
     char reason[160] = "the driver gives no binary";
     unsigned char *binary = read_binary(*program, &size, &code);
-    char *text = binary ? b->request->rewrite((const char *)binary, &size, b->request->wish, reason, sizeof reason) : NULL;
+    char *text =
+        binary ? b->request->rewrite((const char *)binary, &size, b->request->wish, reason, sizeof reason)
+               : NULL;
     clReleaseProgram(*program);
     *program = NULL;
     free(binary);
@@ -270,7 +275,8 @@ static void end_build(struct build *b)
     free(b->owned);
 }
 
-static clattn_status begin_build(struct build *b, clattn_context *ctx, const struct clattn__program_request *request)
+static clattn_status begin_build(struct build *b, clattn_context *ctx,
+                                 const struct clattn__program_request *request)
 {
     *b = (struct build){.ctx = ctx, .request = request};
     clattn_status status = clattn__kernel_text(ctx, request->name, &b->text, &b->owned);
@@ -283,7 +289,8 @@ static clattn_status begin_build(struct build *b, clattn_context *ctx, const str
     b->options = malloc(size);
     if (b->options) {
         /* never a fast-math flag: doc/numerics.md */
-        snprintf(b->options, size, DEVICE_OPTIONS, !!ctx->facts.has_fma, !!ctx->facts.wrong_nested_min, report, request->options);
+        snprintf(b->options, size, DEVICE_OPTIONS, !!ctx->facts.has_fma, !!ctx->facts.wrong_nested_min,
+                 report, request->options);
         return CLATTN_OK;
     }
     end_build(b);
@@ -302,7 +309,8 @@ clattn_status clattn__program_build(clattn_context *ctx, const struct clattn__pr
     return status;
 }
 
-clattn_status clattn__program_key(clattn_context *ctx, const struct clattn__program_request *request, struct clattn__cache_key *key)
+clattn_status clattn__program_key(clattn_context *ctx, const struct clattn__program_request *request,
+                                  struct clattn__cache_key *key)
 {
     struct build b;
     clattn_status status = begin_build(&b, ctx, request);

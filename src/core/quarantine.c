@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * quarantine.c - kernels that failed on this machine, remembered beside the program cache so that no later plan tries them again.
+ * quarantine.c - kernels that failed on this machine, remembered beside the program cache so that no later
+ * plan tries them again.
  *
- * An entry is a note (cache.c) under the key of the program that failed.  The key is of kernel text, options, device, driver and
- * version of the library: another of these is another program, which is tried.  The note says the device again, for lists.  Its
- * lines are a word, a blank and a text, all of them, in this order; anything else is no entry. */
+ * An entry is a note (cache.c) under the key of the program that failed.  The key is of kernel text, options,
+ * device, driver and version of the library: another of these is another program, which is tried.  The note
+ * says the device again, for lists.  Its lines are a word, a blank and a text, all of them, in this order;
+ * anything else is no entry. */
 #include "core/core.h"
 
 #include <stdio.h>
@@ -12,7 +14,8 @@
 
 #define FORMAT "quarantine 1"
 
-static const char *const words[] = {"clattn", "library", "platform", "device", "vendor", "driver", "engine", "fault", "details", "problem", "date"};
+static const char *const words[] = {"clattn", "library", "platform", "device",  "vendor", "driver",
+                                    "engine", "fault",   "details",  "problem", "date"};
 enum { FORMAT_LINE, LIBRARY, PLATFORM, DEVICE, VENDOR, DRIVER, ENGINE, FAULT, DETAILS, PROBLEM, DATE, LINES };
 
 /* Drivers and users write what they like: a line holds printable ASCII, and no more than this. */
@@ -53,7 +56,8 @@ static bool same_owner(const struct note *a, const struct note *b)
 static bool read_line(const char **text, const char *word, char line[LINE_SIZE])
 {
     size_t word_length = strlen(word), length = strcspn(*text, "\n");
-    if ((*text)[length] != '\n' || length <= word_length || strncmp(*text, word, word_length) || (*text)[word_length] != ' ')
+    if ((*text)[length] != '\n' || length <= word_length || strncmp(*text, word, word_length) ||
+        (*text)[word_length] != ' ')
         return false;
     const char *from = *text + word_length + 1;
     size_t n = length - word_length - 1;
@@ -77,20 +81,24 @@ static bool read_note(struct clattn__cache *cache, const struct clattn__cache_ke
     for (int i = 0; i < LINES; i++)
         if (!read_line(&at, words[i], note->line[i]))
             return false;
-    return !*at && note->line[ENGINE][0] && note->line[FAULT][0] && strlen(note->line[DATE]) == strlen("2026-11-26");
+    return !*at && note->line[ENGINE][0] && note->line[FAULT][0] &&
+           strlen(note->line[DATE]) == strlen("2026-11-26");
 }
 
 static void fill_entry(const struct note *note, clattn_quarantine *entry)
 {
     snprintf(entry->engine, sizeof entry->engine, "%.*s", (int)sizeof entry->engine - 1, note->line[ENGINE]);
     snprintf(entry->fault, sizeof entry->fault, "%.*s", (int)sizeof entry->fault - 1, note->line[FAULT]);
-    snprintf(entry->details, sizeof entry->details, "%.*s", (int)sizeof entry->details - 1, note->line[DETAILS]);
-    snprintf(entry->problem, sizeof entry->problem, "%.*s", (int)sizeof entry->problem - 1, note->line[PROBLEM]);
+    snprintf(entry->details, sizeof entry->details, "%.*s", (int)sizeof entry->details - 1,
+             note->line[DETAILS]);
+    snprintf(entry->problem, sizeof entry->problem, "%.*s", (int)sizeof entry->problem - 1,
+             note->line[PROBLEM]);
     snprintf(entry->date, sizeof entry->date, "%.*s", (int)sizeof entry->date - 1, note->line[DATE]);
 }
 
 /* ---- of a context ---- */
-void clattn__quarantine_add(clattn_context *ctx, const struct clattn__cache_key *key, const clattn_quarantine *entry)
+void clattn__quarantine_add(clattn_context *ctx, const struct clattn__cache_key *key,
+                            const clattn_quarantine *entry)
 {
     char path[CLATTN__PATH_SIZE], text[CLATTN__NOTE_SIZE], date[sizeof entry->date] = "0000-00-00";
     const char *folder = clattn__context_folder(ctx, path);
@@ -112,11 +120,13 @@ void clattn__quarantine_add(clattn_context *ctx, const struct clattn__cache_key 
     for (int i = 0; i < LINES; i++)
         clattn__text_add(&out, "%s %s\n", words[i], note.line[i]);
     if (!out.cut && clattn__cache_write_note(cache, key, text))
-        clattn__log(ctx, "engine %s: its kernel for %s is quarantined, %s", entry->engine, entry->problem, entry->fault);
+        clattn__log(ctx, "engine %s: its kernel for %s is quarantined, %s", entry->engine, entry->problem,
+                    entry->fault);
     clattn__cache_close(cache);
 }
 
-bool clattn__quarantine_find(clattn_context *ctx, const struct clattn__cache_key *key, clattn_quarantine *entry)
+bool clattn__quarantine_find(clattn_context *ctx, const struct clattn__cache_key *key,
+                             clattn_quarantine *entry)
 {
     char path[CLATTN__PATH_SIZE];
     const char *folder = clattn__context_folder(ctx, path);
@@ -179,8 +189,8 @@ static void look_through(const char *directory, struct search *search)
     clattn__cache_close(cache);
 }
 
-clattn_status clattn_quarantine_describe(const clattn_device_facts *facts, const char *directory, size_t index,
-                                         clattn_quarantine *entry)
+clattn_status clattn_quarantine_describe(const clattn_device_facts *facts, const char *directory,
+                                         size_t index, clattn_quarantine *entry)
 {
     if (!facts || !entry)
         return CLATTN_NULL_ARGUMENT;

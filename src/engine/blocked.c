@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * blocked.c - the engines for GPUs in plain OpenCL C: register tiles fed from local memory.
  *
- * Loads of local memory bound them, and shapes are measured (doc/performance-nvidia.md): an item that makes 8 x 16 numbers at a time needs
- * six 128-bit loads for 128 multiply-adds, one of 8 x 8 four for 64.  The former wants more local memory than OpenCL grants on NVIDIA. */
+ * Loads of local memory bound them, and shapes are measured (doc/performance-nvidia.md): an item that makes 8
+ * x 16 numbers at a time needs six 128-bit loads for 128 multiply-adds, one of 8 x 8 four for 64.  The former
+ * wants more local memory than OpenCL grants on NVIDIA. */
 #include "engine/engine.h"
 #include "door.clh"
 
@@ -11,7 +12,8 @@
 #define ROWS 8        /* of an item */
 #define RESERVED 1024 /* bytes of a unit's local memory that the hardware takes for each group */
 #define SHARED 16     /* bytes of local memory beside the places and the weights */
-#define LARGE_BYTES (4 * (2 * 8 * (128 + 128 + 8) + 128 * (128 + 4)) + SHARED + RESERVED) /* of a group of the large tile */
+/* of a group of the large tile */
+#define LARGE_BYTES (4 * (2 * 8 * (128 + 128 + 8) + 128 * (128 + 4)) + SHARED + RESERVED)
 
 /* Rows of a group, keys of a block, items beside each other, columns of a chunk. */
 struct shape {
@@ -19,7 +21,8 @@ struct shape {
 };
 
 /* Fill in what follows from a shape; the bytes of local memory are as the kernel's head says. */
-static int64_t take_shape(const struct shape *shape, const struct clattn__task *task, struct clattn__spec *spec)
+static int64_t take_shape(const struct shape *shape, const struct clattn__task *task,
+                          struct clattn__spec *spec)
 {
     const int64_t down = shape->rows / ROWS;
     spec->NQ = ROWS;
@@ -29,15 +32,19 @@ static int64_t take_shape(const struct shape *shape, const struct clattn__task *
     spec->BK = shape->keys;
     spec->NT = shape->chunk;
     spec->GROUP = shape->across * (int32_t)down;
-    const int64_t columns = (shape->rows + shape->keys + 8) * shape->chunk, values = down * shape->across * spec->MD;
+    const int64_t columns = (shape->rows + shape->keys + 8) * shape->chunk,
+                  values = down * shape->across * spec->MD;
     return 4 * (2 * (columns > values ? columns : values) + shape->keys * (shape->rows + 4));
 }
 
 static const char *refuse_device(const clattn_device_facts *facts)
 {
-    return !facts->has_compiler ? "the device has no compiler" :
-           (facts->type & CL_DEVICE_TYPE_CPU) && facts->slow_wide_vectors ? "this driver needs too long to compile it for a CPU" :
-           facts->largest_group < 64 || facts->local_bytes < 16384 ? "it needs groups of 64 items and 16 KiB of local memory" : NULL;
+    return !facts->has_compiler ? "the device has no compiler"
+           : (facts->type & CL_DEVICE_TYPE_CPU) && facts->slow_wide_vectors
+               ? "this driver needs too long to compile it for a CPU"
+           : facts->largest_group < 64 || facts->local_bytes < 16384
+               ? "it needs groups of 64 items and 16 KiB of local memory"
+               : NULL;
 }
 
 static const char *refuse_task(const struct clattn__task *task)
@@ -51,11 +58,13 @@ static bool answer(const char *why, char *reason, size_t size)
     return false;
 }
 
-static void finish(const clattn_device_facts *facts, const struct clattn__task *task, int32_t pack, struct clattn__launch *launch)
+static void finish(const clattn_device_facts *facts, const struct clattn__task *task, int32_t pack,
+                   struct clattn__launch *launch)
 {
     struct clattn__spec *spec = &launch->spec;
     launch->kernel_text = "forward_blocked";
-    spec->UNROLLED = (facts->type & CL_DEVICE_TYPE_GPU) != 0; /* elsewhere it would only cost the compiler time */
+    spec->UNROLLED = (facts->type & CL_DEVICE_TYPE_GPU) != 0; /* elsewhere it would only cost the compiler
+                                                                 time */
     spec->ALIGNED = task->aligned && task->dim % 4 == 0 && task->dim_v % 4 == 0;
     clattn__launch_geometry(task, pack, spec->BK, 4 * (int64_t)facts->compute_units, launch);
 }
@@ -76,7 +85,8 @@ static bool fits(const clattn_device_facts *facts, char *reason, size_t size)
 }
 
 /* Whether a shape fits registers and local memory; spec is filled in then. */
-static bool holds(const clattn_device_facts *facts, const struct clattn__task *task, const struct shape *shape, struct clattn__spec *spec)
+static bool holds(const clattn_device_facts *facts, const struct clattn__task *task,
+                  const struct shape *shape, struct clattn__spec *spec)
 {
     const int64_t bytes = take_shape(shape, task, spec);
     const bool many = shape->keys == 128 && (shape->rows < 64 || spec->MD > 8);
@@ -84,7 +94,8 @@ static bool holds(const clattn_device_facts *facts, const struct clattn__task *t
     return !many && spec->MD <= 16 && bytes + SHARED <= (int64_t)facts->local_bytes;
 }
 
-/* What a setting says in the place of the choice; an item keeps its columns of keys where the items are not set. */
+/* What a setting says in the place of the choice; an item keeps its columns of keys where the items are not
+ * set. */
 static struct shape set_shape(const struct clattn__setting *set, struct shape shape)
 {
     if (CLATTN__KNOB(set, rows))
@@ -114,12 +125,13 @@ static void note_setting(const struct clattn__spec *spec, struct clattn__setting
     CLATTN__KNOB(setting, items) = spec->GROUP;
 }
 
-static bool launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
-                   size_t size)
+static bool launch(const clattn_device_facts *facts, const struct clattn__task *task,
+                   struct clattn__launch *launch, char *reason, size_t size)
 {
     const int32_t pack = packed_heads(task), across = task->dim_v <= 64 ? 8 : 16;
     const char *why = refuse_task(task);
-    struct shape shapes[] = {{64, 128, across, 8}, {64, 64, across, 16}, {64, 64, across, 8}, {32, 64, across, 8}, {32, 32, 8, 8}};
+    struct shape shapes[] = {
+        {64, 128, across, 8}, {64, 64, across, 16}, {64, 64, across, 8}, {32, 64, across, 8}, {32, 32, 8, 8}};
     size_t i = 0;
     for (; !why && i < CLATTN__LEN(shapes); i++) {
         if (task->q_len * pack <= 32 || facts->largest_group < 128)
@@ -146,7 +158,8 @@ const struct clattn__engine clattn__engine_blocked = {
 };
 
 /* ---- 8 x 16 scores and outputs of an item ----
- * Two groups share the local memory of a compute unit.  Where OpenCL grants less to one, the editor of assembly takes it. */
+ * Two groups share the local memory of a compute unit.  Where OpenCL grants less to one, the editor of
+ * assembly takes it. */
 static const struct shape large_shape = {128, 128, 8, 8};
 
 static int64_t unit_bytes(const clattn_device_facts *facts)
@@ -166,12 +179,13 @@ static bool large_fits(const clattn_device_facts *facts, char *reason, size_t si
     const char *why = refuse_device(facts);
     if (!why && (facts->largest_group < 128 || unit_bytes(facts) < 2 * LARGE_BYTES))
         why = "it needs groups of 128 items and 168 KiB of local memory in a compute unit";
-    answer(why ? why : "a device with groups of 128 items and 168 KiB of local memory in a compute unit", reason, size);
+    answer(why ? why : "a device with groups of 128 items and 168 KiB of local memory in a compute unit",
+           reason, size);
     return !why;
 }
 
-static bool large_launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
-                         size_t size)
+static bool large_launch(const clattn_device_facts *facts, const struct clattn__task *task,
+                         struct clattn__launch *launch, char *reason, size_t size)
 {
     const int64_t bytes = take_shape(&large_shape, task, &launch->spec);
     const char *why = refuse_task(task);

@@ -47,9 +47,9 @@ size_t clattn__engine_number(const struct clattn__engine *engine)
     return i;
 }
 
-clattn_status clattn__engine_choose(const clattn_device_facts *facts, const struct clattn__task *task, const char *forced,
-                                    bool strict, const struct clattn__engine **engine, struct clattn__launch *launch,
-                                    struct clattn__text *why)
+clattn_status clattn__engine_choose(const clattn_device_facts *facts, const struct clattn__task *task,
+                                    const char *forced, bool strict, const struct clattn__engine **engine,
+                                    struct clattn__launch *launch, struct clattn__text *why)
 {
     bool suits;
     *engine = NULL;
@@ -63,7 +63,9 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
             continue;
         found = true;
         if (task->failed >> i & 1) {
-            clattn__text_add(why, "refuses %s: its kernel does not build or gives wrong numbers with this driver\n", clattn__engines[i]->name);
+            clattn__text_add(
+                why, "refuses %s: its kernel does not build or gives wrong numbers with this driver\n",
+                clattn__engines[i]->name);
             continue;
         }
         if (try_engine(clattn__engines[i], facts, &asked, launch, &suits, why)) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * decode.c - the engines for few rows against many keys (forward_decode.cl): as a row of the table by mma.sync, and with the plain tile,
- * to test the loop. */
+ * decode.c - the engines for few rows against many keys (forward_decode.cl): as a row of the table by
+ * mma.sync, and with the plain tile, to test the loop. */
 #include "engine/engine.h"
 
 #include <stdio.h>
@@ -8,8 +8,10 @@
 #define GAP 8 /* elements between rows in local memory, against conflicts of banks */
 #define MOST_ROWS 32
 #define REGISTERS 255 /* of an item: 12 for sixteen columns of sixteen rows, one for two of their keys */
-#define AT_A_TIME 4            /* groups on a compute unit: so many have the registers, and bytes enough on their way */
-#define HOPPER_FIFTH (45 << 10) /* bytes of which five groups do not fit a multiprocessor of compute capability 9.0 */
+#define AT_A_TIME 4            /* groups on a compute unit: so many have the registers, and bytes enough on
+                                  their way */
+#define HOPPER_FIFTH (45 << 10) /* bytes of which five groups do not fit a multiprocessor of compute
+                                   capability 9.0 */
 
 static int64_t rows_of(const struct clattn__task *task)
 {
@@ -19,23 +21,27 @@ static int64_t rows_of(const struct clattn__task *task)
 /* Local memory of a group, in elements: as forward_decode.cl lays it. */
 static int64_t memory(const struct clattn__spec *spec, int64_t teams, int64_t key_pitch, int64_t value_pitch)
 {
-    const int64_t blocks = 2 * spec->BK * (key_pitch + value_pitch), before = (spec->BK + spec->BQ) * key_pitch;
+    const int64_t blocks = 2 * spec->BK * (key_pitch + value_pitch),
+                  before = (spec->BK + spec->BQ) * key_pitch;
     return teams * (blocks > before ? blocks : before);
 }
 
 /* ---- parts of the keys ---- */
-#define ROUND_GRAINS 2 /* what a round costs beside its keys, in grains: the first are waited for, sums are stored */
+#define ROUND_GRAINS 2 /* what a round costs beside its keys, in grains: the first are waited for, sums are
+                          stored */
 #define MERGE_GRAINS 2 /* and the second kernel */
 
-/* Grains that pass while all groups of `splits` parts run, `most` at a time, times most.  A grain takes as long as memory takes for those
- * of all groups, but idle places make the others only so much faster (H200: twice as fast where half of them, three times where nearly all
- * are idle). */
+/* Grains that pass while all groups of `splits` parts run, `most` at a time, times most.  A grain takes as
+ * long as memory takes for those of all groups, but idle places make the others only so much faster (H200:
+ * twice as fast where half of them, three times where nearly all are idle). */
 static int64_t time_of(int64_t groups, int64_t grains, int64_t splits, int64_t most)
 {
-    const int64_t all = groups * splits, rounds = clattn__ceil_div(all, most), rest = all - (rounds - 1) * most;
+    const int64_t all = groups * splits, rounds = clattn__ceil_div(all, most),
+                  rest = all - (rounds - 1) * most;
     const int64_t shared = rest + (most - rest) / 8, alone = most / 3;
     const int64_t last = shared > alone ? shared : alone;
-    return clattn__ceil_div(grains, splits) * ((rounds - 1) * most + last) + rounds * ROUND_GRAINS * most + (splits > 1 ? MERGE_GRAINS * most : 0);
+    return clattn__ceil_div(grains, splits) * ((rounds - 1) * most + last) + rounds * ROUND_GRAINS * most +
+           (splits > 1 ? MERGE_GRAINS * most : 0);
 }
 
 static int64_t choose_splits(int64_t groups, int64_t grains, int64_t most)
@@ -48,7 +54,8 @@ static int64_t choose_splits(int64_t groups, int64_t grains, int64_t most)
 }
 
 /* teams: of a group */
-static void finish(const clattn_device_facts *facts, const struct clattn__task *task, int32_t teams, struct clattn__launch *launch)
+static void finish(const clattn_device_facts *facts, const struct clattn__task *task, int32_t teams,
+                   struct clattn__launch *launch)
 {
     const int32_t group = (int32_t)(task->heads / task->kv_heads);
     const int32_t grain = teams * launch->spec.BK;
@@ -77,7 +84,8 @@ static bool refuse(const char *why, char *reason, size_t size)
 static bool decode_fits(const clattn_device_facts *facts, char *reason, size_t size)
 {
     bool fits = facts->matrix_unit >= CLATTN_MATRIX_MMA && facts->has_compiler;
-    snprintf(reason, size, "%s", fits ? "a GPU with mma.sync, for few rows" : "no matrix unit that clattn knows");
+    snprintf(reason, size, "%s",
+             fits ? "a GPU with mma.sync, for few rows" : "no matrix unit that clattn knows");
     return fits;
 }
 
@@ -95,11 +103,12 @@ static const char *why_not(const struct clattn__task *task)
     return why;
 }
 
-static bool decode_launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
-                          size_t size)
+static bool decode_launch(const clattn_device_facts *facts, const struct clattn__task *task,
+                          struct clattn__launch *launch, char *reason, size_t size)
 {
     struct clattn__spec *spec = &launch->spec;
-    const int64_t steps = clattn__ceil_div(task->dim, 16), steps_v = clattn__ceil_div(task->dim_v, 16), widest = steps > steps_v ? steps : steps_v;
+    const int64_t steps = clattn__ceil_div(task->dim, 16), steps_v = clattn__ceil_div(task->dim_v, 16),
+                  widest = steps > steps_v ? steps : steps_v;
     const int64_t key_pitch = 16 * steps + GAP, value_pitch = 16 * steps_v + GAP;
     int32_t teams = 2;
     const char *why = why_not(task);
@@ -107,7 +116,8 @@ static bool decode_launch(const clattn_device_facts *facts, const struct clattn_
         return refuse(why, reason, size);
     spec->MATRIX = CLATTN_MATRIX_MMA;
     spec->ALIGNED = 1;
-    if (facts->matrix_unit == CLATTN_MATRIX_WGMMA) { /* beside four groups its cache holds what is on its way; a fifth loses 6 % */
+    if (facts->matrix_unit == CLATTN_MATRIX_WGMMA) { /* beside four groups its cache holds what is on its way;
+                                                        a fifth loses 6 % */
         spec->CACHED = 1;
         spec->LOCAL = HOPPER_FIFTH;
     }
@@ -121,27 +131,30 @@ static bool decode_launch(const clattn_device_facts *facts, const struct clattn_
         return refuse("its registers do not hold so many keys", reason, size);
     if (2 * memory(spec, teams, key_pitch, value_pitch) > (int64_t)facts->local_bytes)
         teams = 1;
-    if (2 * memory(spec, teams, key_pitch, value_pitch) > (int64_t)facts->local_bytes || teams < CLATTN__KNOB(&task->setting, tiles))
+    if (2 * memory(spec, teams, key_pitch, value_pitch) > (int64_t)facts->local_bytes ||
+        teams < CLATTN__KNOB(&task->setting, tiles))
         return refuse("no tile fits its local memory", reason, size);
     finish(facts, task, teams, launch);
     return true;
 }
 
 const struct clattn__engine clattn__engine_decode = {
-    .name = "matrix-decode", .few_rows = true, .may_fail = true, .test_blocks = 15, .fits = decode_fits, .launch = decode_launch,
+    .name = "matrix-decode", .few_rows = true, .may_fail = true, .test_blocks = 15, .fits = decode_fits,
+    .launch = decode_launch,
 };
 
 /* ---- generic: the same loop nest, chosen by name alone; an item is a team ---- */
 static bool generic_fits(const clattn_device_facts *facts, char *reason, size_t size)
 {
     bool fits = facts->has_compiler;
-    snprintf(reason, size, "%s", fits ? "taken by name alone: the decode engine's loop with plain products, to test it" :
-                                        "the device has no compiler");
+    snprintf(reason, size, "%s",
+             fits ? "taken by name alone: the decode engine's loop with plain products, to test it"
+                  : "the device has no compiler");
     return fits;
 }
 
-static bool generic_launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
-                           size_t size)
+static bool generic_launch(const clattn_device_facts *facts, const struct clattn__task *task,
+                           struct clattn__launch *launch, char *reason, size_t size)
 {
     struct clattn__spec *spec = &launch->spec;
     const char *why = clattn__matrix_plain_refusal(task);
@@ -162,5 +175,6 @@ static bool generic_launch(const clattn_device_facts *facts, const struct clattn
 }
 
 const struct clattn__engine clattn__engine_decode_generic = {
-    .name = "decode-generic", .by_name = true, .few_rows = true, .test_blocks = 15, .fits = generic_fits, .launch = generic_launch,
+    .name = "decode-generic", .by_name = true, .few_rows = true, .test_blocks = 15, .fits = generic_fits,
+    .launch = generic_launch,
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * engine.h - the contract of an engine: a pure probe, legal shapes, launch geometry.
  *
- * An engine is a loop nest (cl/attention/forward_NAME.cl) and the arithmetic that fits it to a device.  Nothing
- * here calls OpenCL: choosing is a function of facts and problem, and is tested on recorded devices.
+ * An engine is a loop nest (cl/attention/forward_NAME.cl) and the arithmetic that fits it to a device.
+ * Nothing here calls OpenCL: choosing is a function of facts and problem, and is tested on recorded devices.
  */
 #ifndef CLATTN_ENGINE_H
 #define CLATTN_ENGINE_H
@@ -33,7 +33,8 @@ struct clattn__spec {
     CLATTN__SPEC_LIST(CLATTN__SPEC_FIELD)
 #undef CLATTN__SPEC_FIELD
 };
-void clattn__spec_options(const struct clattn__spec *spec, struct clattn__text *out); /* "-DT_Q=0 -DT_K=0 ..." */
+/* "-DT_Q=0 -DT_K=0 ..." */
+void clattn__spec_options(const struct clattn__spec *spec, struct clattn__text *out);
 
 /* ---- knobs.c: what tuning may set of an engine's shape ----
  * X(name, meaning).  Which engine has which, and the values that it may be given, is the table of knobs.c. */
@@ -60,10 +61,12 @@ struct clattn__setting {
 bool clattn__setting_is_empty(const struct clattn__setting *setting);
 /* The values that an engine's knob may be given, rising; *count is how many, 0 of a knob that it lacks. */
 const int32_t *clattn__knob_values(const char *engine, enum clattn__knob knob, int *count);
-/* "vector rows=32 keys=128": an engine's name and knobs in the order above, each with one of its values.  The first n characters of
- * text, all of them; false, with the reason.  engine is of CLATTN_NAME_SIZE. */
-bool clattn__setting_parse(const char *text, size_t n, char *engine, struct clattn__setting *setting, char *reason, size_t size);
-void clattn__setting_print(const char *engine, const struct clattn__setting *setting, struct clattn__text *out);
+/* "vector rows=32 keys=128": an engine's name and knobs in the order above, each with one of its values.  The
+ * first n characters of text, all of them; false, with the reason.  engine is of CLATTN_NAME_SIZE. */
+bool clattn__setting_parse(const char *text, size_t n, char *engine, struct clattn__setting *setting,
+                           char *reason, size_t size);
+void clattn__setting_print(const char *engine, const struct clattn__setting *setting,
+                           struct clattn__text *out);
 void clattn__knob_words(enum clattn__knob knob, const char **name, const char **meaning); /* static */
 
 /* What an engine needs to know of a problem to choose a shape. */
@@ -77,7 +80,8 @@ struct clattn__task {
     bool ragged;   /* batch entries have lengths of their own */
     bool aligned;  /* rows of q, k, v and o start at multiples of 16 bytes, if their buffers do */
     int64_t packed_tokens; /* of queries or keys, whichever are more; 0: not packed */
-    int32_t list_rows, list_heads, list_keys; /* lists say which keys: of so many queries and heads each, in blocks of so many; 0: none do */
+    int32_t list_rows, list_heads, list_keys; /* lists say which keys: of so many queries and heads each, in
+                                                 blocks of so many; 0: none do */
     int64_t splits; /* asked for; 0: the engine chooses */
     bool named;      /* the engine was named: it refuses only what it cannot do */
     uint32_t failed; /* bit i: engine number i did not build or gave wrong numbers here, and is passed over */
@@ -101,7 +105,8 @@ struct clattn__launch {
     int32_t q_tiles;
     int32_t section;          /* forward_args.clh */
     size_t tiles;             /* in all: of rows, parts, head tiles and batch entries */
-    size_t groups;            /* work-groups of spec.GROUP items each: one a tile, or n of them, which take every n-th */
+    size_t groups;            /* work-groups of spec.GROUP items each: one a tile, or n of them, which take
+                                 every n-th */
     bool in_turn;             /* the kernel can do the latter */
     int64_t scratch;          /* 4-byte words of the workspace that a group needs for itself */
     clattn__rewrite *rewrite; /* of the forward kernel's program, or NULL */
@@ -114,30 +119,35 @@ struct clattn__engine {
     bool by_name; /* never chosen unless it is named */
     bool few_rows; /* for them alone: where it refuses, the next engine is the device's best */
     bool may_fail; /* a driver may refuse it or compile it to something else: then the next engine serves */
-    int32_t test_blocks; /* whole blocks of keys in the self-test: more than are on their way at a time; 0: one */
+    int32_t test_blocks; /* whole blocks of keys in the self-test: more than are on their way at a time; 0:
+                            one */
     bool (*fits)(const clattn_device_facts *facts, char *reason, size_t size);
     /* false, with the reason, if no legal shape exists (local memory, group size). */
-    bool (*launch)(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch,
-                   char *reason, size_t size);
+    bool (*launch)(const clattn_device_facts *facts, const struct clattn__task *task,
+                   struct clattn__launch *launch, char *reason, size_t size);
 };
 
-extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector, clattn__engine_decode, clattn__engine_wgmma,
-    clattn__engine_mma, clattn__engine_mma_small, clattn__engine_blocked_large, clattn__engine_blocked, clattn__engine_generic, clattn__engine_decode_generic;
+extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector, clattn__engine_decode,
+    clattn__engine_wgmma, clattn__engine_mma, clattn__engine_mma_small, clattn__engine_blocked_large,
+    clattn__engine_blocked, clattn__engine_generic, clattn__engine_decode_generic;
 extern const struct clattn__engine *const clattn__engines[]; /* best first; ends with NULL */
 size_t clattn__engine_number(const struct clattn__engine *engine); /* its place there */
 
-/* Choose: the forced engine (or the first of a family: "matrix" is "matrix-decode", "matrix-wgmma" ...), or the first that fits.
- * *why gets a line for each engine looked at.  strict: the engine that fits the device best must also take the task.  Pure. */
-clattn_status clattn__engine_choose(const clattn_device_facts *facts, const struct clattn__task *task, const char *forced,
-                                    bool strict, const struct clattn__engine **engine, struct clattn__launch *launch,
-                                    struct clattn__text *why);
+/* Choose: the forced engine (or the first of a family: "matrix" is "matrix-decode", "matrix-wgmma" ...), or
+ * the first that fits.
+ * *why gets a line for each engine looked at.  strict: the engine that fits the device best must also take
+ * the task.  Pure. */
+clattn_status clattn__engine_choose(const clattn_device_facts *facts, const struct clattn__task *task,
+                                    const char *forced, bool strict, const struct clattn__engine **engine,
+                                    struct clattn__launch *launch, struct clattn__text *why);
 
 #define CLATTN__LEAST_PART 512 /* keys of a part, where queries are many */
 
-/* Fill pack, splits, split_keys, q_tiles and groups from BQ and the task: the same arithmetic for every engine.
- * grain: keys of which a part is a multiple; wanted_groups: with few rows the keys are split until there are about so many. */
-void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int32_t grain, int64_t wanted_groups,
-                             struct clattn__launch *launch);
+/* Fill pack, splits, split_keys, q_tiles and groups from BQ and the task: the same arithmetic for every
+ * engine.  grain: keys of which a part is a multiple; wanted_groups: with few rows the keys are split until
+ * there are about so many. */
+void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int32_t grain,
+                             int64_t wanted_groups, struct clattn__launch *launch);
 
 /* ---- tuning.c: lines of tuning ---- */
 /* A class of problems, or a pattern of classes, where a field is CLATTN__ANY. */
@@ -148,10 +158,12 @@ struct clattn__problem_class {
     int32_t phase; /* of a word of tuning.c */
     int32_t keys;  /* rounded up to a power of two */
 };
-void clattn__problem_class_of(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__problem_class *class);
+void clattn__problem_class_of(const clattn_device_facts *facts, const struct clattn__task *task,
+                              struct clattn__problem_class *class);
 void clattn__problem_class_print(const struct clattn__problem_class *class, struct clattn__text *out);
 /* The fields of a line for a device's problems of a class. */
-void clattn__tuning_key(const clattn_device_facts *facts, const struct clattn__problem_class *class, struct clattn__text *out);
+void clattn__tuning_key(const clattn_device_facts *facts, const struct clattn__problem_class *class,
+                        struct clattn__text *out);
 
 /* A line that holds for a context's device. */
 enum { CLATTN__LAYER_BUILT_IN, CLATTN__LAYER_SYSTEM, CLATTN__LAYER_USER, CLATTN__LAYER_ADDED, CLATTN__LAYERS };
@@ -164,17 +176,20 @@ struct clattn__entry {
     struct clattn__setting setting;
 };
 struct clattn__tuning *clattn__tuning_new(void); /* an empty table, or NULL */
-/* Add what holds for a device of a text; false, with a sentence, and nothing added, if the text is refused. */
-bool clattn__tuning_fill(struct clattn__tuning *table, const clattn_device_facts *facts, const char *text, int layer, char *message,
-                         size_t size);
+/* Add what holds for a device of a text; false, with a sentence, and nothing added, if the text is
+ * refused. */
+bool clattn__tuning_fill(struct clattn__tuning *table, const clattn_device_facts *facts, const char *text,
+                         int layer, char *message, size_t size);
 /* The best line but `index` of a class; table may be NULL. */
-bool clattn__tuning_find(const struct clattn__tuning *table, const struct clattn__problem_class *class, int index, struct clattn__entry *entry);
+bool clattn__tuning_find(const struct clattn__tuning *table, const struct clattn__problem_class *class,
+                         int index, struct clattn__entry *entry);
 /* Whether a line blocks an engine's launch with such knobs. */
-bool clattn__tuning_blocks(const struct clattn__tuning *table, const struct clattn__problem_class *class, const char *engine,
-                           const struct clattn__setting *setting);
-/* Describe line number *index of those of a text that block something on a device, but for layer and file; false past the last one, whose
- * number is taken from *index, and of a text that is refused. */
-bool clattn__tuning_block(const clattn_device_facts *facts, const char *text, size_t *index, clattn_tuning_block *block);
+bool clattn__tuning_blocks(const struct clattn__tuning *table, const struct clattn__problem_class *class,
+                           const char *engine, const struct clattn__setting *setting);
+/* Describe line number *index of those of a text that block something on a device, but for layer and file;
+ * false past the last one, whose number is taken from *index, and of a text that is refused. */
+bool clattn__tuning_block(const clattn_device_facts *facts, const char *text, size_t *index,
+                          clattn_tuning_block *block);
 extern const char clattn__tuning_built_in[]; /* built_in.c */
 
 /* ---- matrix.c: what its tiles take; a refusal is NULL or the reason ---- */
@@ -190,7 +205,8 @@ struct clattn__team {
     const char *name;     /* in names of engines */
     const char *products; /* for people */
 };
-const struct clattn__team *clattn__team_of(int32_t matrix_unit); /* the plain one where there is none; static */
+/* the plain one where there is none; static */
+const struct clattn__team *clattn__team_of(int32_t matrix_unit);
 
 /* ---- traps.c: what is known about drivers; the only place of the library that knows names of vendors ---- */
 bool clattn__driver_hides_fma(const clattn_device_facts *facts); /* of a CPU */

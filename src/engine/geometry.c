@@ -4,9 +4,11 @@
 
 #define FEW_QUERIES 16
 
-/* Parts of the keys: those asked for, or enough to give wanted_groups; each a whole number of grains.  Parts of many queries
- * cost more to write and to merge: they are made only if compute units would have nothing to do, and of many keys. */
-static int64_t choose_splits(const struct clattn__task *task, int32_t grain, int64_t groups, int64_t wanted_groups)
+/* Parts of the keys: those asked for, or enough to give wanted_groups; each a whole number of grains.  Parts
+ * of many queries cost more to write and to merge: they are made only if compute units would have nothing to
+ * do, and of many keys. */
+static int64_t choose_splits(const struct clattn__task *task, int32_t grain, int64_t groups,
+                             int64_t wanted_groups)
 {
     int64_t splits = task->splits, most = clattn__ceil_div(task->kv_len, grain);
     bool few = task->q_len <= FEW_QUERIES;
@@ -22,8 +24,8 @@ static int64_t choose_splits(const struct clattn__task *task, int32_t grain, int
     return splits < 1 ? 1 : splits;
 }
 
-void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int32_t grain, int64_t wanted_groups,
-                             struct clattn__launch *launch)
+void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int32_t grain,
+                             int64_t wanted_groups, struct clattn__launch *launch)
 {
     int64_t q_tiles = clattn__ceil_div(task->q_len * pack, launch->spec.BQ);
     int64_t groups = task->batch * (task->heads / pack) * q_tiles;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * instructions.c - what a CPU can do that OpenCL has no word for, and whether a driver's compiler lets kernels use it. */
+ * instructions.c - what a CPU can do that OpenCL has no word for, and whether a driver's compiler lets
+ * kernels use it. */
 #include "engine/engine.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -33,7 +34,8 @@ bool clattn__has_fma(const clattn_device_facts *facts)
     return hidden ? host_has_fma() : facts->has_fma;
 }
 
-/* Of a CPU, which is this machine's: its driver takes assembly, and compiles for registers of sixteen floats. */
+/* Of a CPU, which is this machine's: its driver takes assembly, and compiles for registers of sixteen
+ * floats. */
 bool clattn__has_bf16_dot(const clattn_device_facts *facts)
 {
     return facts->type == CL_DEVICE_TYPE_CPU && clattn__driver_takes_assembly(facts) &&

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * knobs.c - what tuning may set of an engine's shape: the one table of knobs and their values, and settings as text.
+ * knobs.c - what tuning may set of an engine's shape: the one table of knobs and their values, and settings
+ * as text.
  *
- * The table says what is worth trying.  Whether a value can be, with the others, on a device and for a task, is the
- * engine's answer: clattn__engine_choose with the engine's name and the setting takes it or refuses it with a reason.
+ * The table says what is worth trying.  Whether a value can be, with the others, on a device and for a task,
+ * is the engine's answer: clattn__engine_choose with the engine's name and the setting takes it or refuses it
+ * with a reason.
  */
 #include "engine/engine.h"
 
@@ -30,7 +32,8 @@ static const struct {
     int32_t values[CLATTN_MAX_VALUES]; /* 0 behind the last */
 } knobs[] = {
     {"vector", SET(rows), {16, 32, 48, 64}}, /* whole vectors of sixteen */
-    {"vector", SET(keys), {32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096}}, /* from 512 on of few rows; 256 of both */
+    /* from 512 on of few rows; 256 of both */
+    {"vector", SET(keys), {32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096}},
     {"vector", SET(step), {2, 3, 4, 5, 6, 8, 12, 16}},
     {"vector", SET(tiles), {1, 2, 3, 4, 6, 8, 12, 16}},
     {"vector", SET(depth), {1, 2}},
@@ -100,8 +103,8 @@ static int knob_named(const char *text, size_t n)
 }
 
 /* "NAME=VALUE" of an engine, behind knob number `after`. */
-static bool parse_knob(const char *text, size_t n, const char *engine, int *after, struct clattn__setting *setting,
-                       char *reason, size_t size)
+static bool parse_knob(const char *text, size_t n, const char *engine, int *after,
+                       struct clattn__setting *setting, char *reason, size_t size)
 {
     const char *equals = memchr(text, '=', n);
     const size_t name = equals ? (size_t)(equals - text) : n;
@@ -133,7 +136,8 @@ static bool is_engine(const char *name)
     return false;
 }
 
-bool clattn__setting_parse(const char *text, size_t n, char *engine, struct clattn__setting *setting, char *reason, size_t size)
+bool clattn__setting_parse(const char *text, size_t n, char *engine, struct clattn__setting *setting,
+                           char *reason, size_t size)
 {
     const char *blank = memchr(text, ' ', n);
     size_t at = blank ? (size_t)(blank - text) : n;
@@ -155,7 +159,8 @@ bool clattn__setting_parse(const char *text, size_t n, char *engine, struct clat
     return true;
 }
 
-void clattn__setting_print(const char *engine, const struct clattn__setting *setting, struct clattn__text *out)
+void clattn__setting_print(const char *engine, const struct clattn__setting *setting,
+                           struct clattn__text *out)
 {
     int count;
     clattn__text_add(out, "%s", engine);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * matrix.c - the engines for matrix units, a row of the table of engines for each tile; the plain one is there to test the loops. */
+ * matrix.c - the engines for matrix units, a row of the table of engines for each tile; the plain one is
+ * there to test the loops. */
 #include "engine/engine.h"
 #include "door.clh"
 
@@ -14,8 +15,8 @@ static int64_t shared_bytes(const struct clattn__task *task, const struct clattn
     return 64 + (task->list_rows > 0 ? 192 + 20 * spec->BK : 0);
 }
 
-/* Query heads whose rows a tile holds: all of a key head if they fit one tile, or if they read by the same lists, so that a list's keys are
- * found and copied once for all; a tile is of one list then. */
+/* Query heads whose rows a tile holds: all of a key head if they fit one tile, or if they read by the same
+ * lists, so that a list's keys are found and copied once for all; a tile is of one list then. */
 static int32_t packed_heads(const struct clattn__task *task, int64_t tile)
 {
     const int64_t group = task->heads / task->kv_heads;
@@ -46,7 +47,8 @@ static void finish(const struct clattn__task *task, int64_t wanted, struct clatt
 const char *clattn__matrix_refusal(const struct clattn__task *task)
 {
     int32_t type = task->type_q;
-    if ((type != CLATTN_F16 && type != CLATTN_BF16) || task->type_k != type || task->type_v != type || task->type_o != type)
+    if ((type != CLATTN_F16 && type != CLATTN_BF16) || task->type_k != type || task->type_v != type ||
+        task->type_o != type)
         return "its tile takes f16 or bf16 throughout";
     if (!task->softmax)
         return "its tile takes the weights of a softmax";
@@ -76,18 +78,22 @@ static bool wgmma_fits(const clattn_device_facts *facts, char *reason, size_t si
 
 #define WGMMA_LOCAL_BYTES (226 << 10) /* of 227 KiB that a group may have; barriers want some */
 #define MAP_WORDS 32                  /* of a tensor map: cl/engine/tensor_map.clh */
-#define HELD_BYTES (32 << 20)         /* of keys and values, which the second-level cache holds while their tiles run */
+#define HELD_BYTES (32 << 20)         /* of keys and values, which the second-level cache holds while their
+                                         tiles run */
 #define MOST_GROUPS 512               /* whose work is added up */
 #define MOST_TILES 8192
 #define ENDS 2           /* blocks that a tile's beginning and end cost */
-#define NOT_HELD 1.05    /* times as long, measured, where the cache does not hold the keys and values, but four groups share them */
+#define NOT_HELD 1.05    /* times as long, measured, where the cache does not hold the keys and values, but
+                            four groups share them */
 
-/* By what factor the group with most to do has more than the mean, where a tile sees keys up to its own rows: tile number t of a head
- * then costs t + 1 of its tiles and its ends.  The order is that of find_place (cl/common/forward.clh) and forward_stream.cl. */
+/* By what factor the group with most to do has more than the mean, where a tile sees keys up to its own rows:
+ * tile number t of a head then costs t + 1 of its tiles and its ends.  The order is that of find_place
+ * (cl/common/forward.clh) and forward_stream.cl. */
 static double unevenness(const struct clattn__launch *launch, uint32_t pairs, uint32_t section)
 {
     double load[MOST_GROUPS] = {0}, blocks = (double)launch->spec.BQ / launch->spec.BK, all = 0, most = 0;
-    const uint32_t n = (uint32_t)launch->groups, tiles = (uint32_t)launch->q_tiles, parts = (uint32_t)launch->splits;
+    const uint32_t n = (uint32_t)launch->groups, tiles = (uint32_t)launch->q_tiles,
+                   parts = (uint32_t)launch->splits;
     const uint32_t count = launch->tiles < MOST_TILES ? (uint32_t)launch->tiles : MOST_TILES;
     for (uint32_t number = 0; number < count; number++) {
         uint32_t first = number / (tiles * parts * section) * section, left = pairs - first;
@@ -105,14 +111,17 @@ static double unevenness(const struct clattn__launch *launch, uint32_t pairs, ui
 /* Of how many head tiles a section is: as many as give the groups the most even work. */
 static int32_t choose_section(const struct clattn__task *task, const struct clattn__launch *launch)
 {
-    const int64_t head_bytes = task->kv_len * (task->dim + task->dim_v) * 2, pairs = task->batch * (task->heads / launch->pack);
+    const int64_t head_bytes = task->kv_len * (task->dim + task->dim_v) * 2,
+                  pairs = task->batch * (task->heads / launch->pack);
     const int64_t sharing = task->heads / task->kv_heads / launch->pack;
     int64_t best = 1;
     double least = INFINITY;
     if (launch->groups > MOST_GROUPS || launch->groups == 0)
         return 1;
-    for (int64_t section = 1; section <= pairs; section = 2 * section > pairs && section < pairs ? pairs : 2 * section) {
-        bool held = section * head_bytes <= HELD_BYTES * sharing, shared = 4 * section <= (int64_t)launch->groups * sharing;
+    for (int64_t section = 1; section <= pairs;
+         section = 2 * section > pairs && section < pairs ? pairs : 2 * section) {
+        bool held = section * head_bytes <= HELD_BYTES * sharing,
+             shared = 4 * section <= (int64_t)launch->groups * sharing;
         if (!held && !shared)
             break;
         double factor = unevenness(launch, (uint32_t)pairs, (uint32_t)section) * (held ? 1 : NOT_HELD);
@@ -124,9 +133,10 @@ static int32_t choose_section(const struct clattn__task *task, const struct clat
     return (int32_t)best;
 }
 
-/* As many groups as multiprocessors take all tiles in turn.  Where batch entries' lengths differ, four times as many, the next one as
- * soon as one is done. */
-static void take_turns(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch)
+/* As many groups as multiprocessors take all tiles in turn.  Where batch entries' lengths differ, four times
+ * as many, the next one as soon as one is done. */
+static void take_turns(const clattn_device_facts *facts, const struct clattn__task *task,
+                       struct clattn__launch *launch)
 {
     const size_t most = (size_t)facts->compute_units * (task->ragged ? 4 : 1);
     launch->in_turn = true;
@@ -135,8 +145,8 @@ static void take_turns(const clattn_device_facts *facts, const struct clattn__ta
     launch->scratch = 3 * MAP_WORDS; /* of queries, keys and values */
 }
 
-/* Bytes of local memory: panels of 64 columns of queries, and of NT blocks of keys and values; one of 16 rows of ones beside values
- * that fill one panel. */
+/* Bytes of local memory: panels of 64 columns of queries, and of NT blocks of keys and values; one of 16 rows
+ * of ones beside values that fill one panel. */
 static int64_t wgmma_bytes(const struct clattn__spec *spec, const struct clattn__task *task)
 {
     int64_t panels = clattn__ceil_div(task->dim, 64), panels_v = clattn__ceil_div(task->dim_v, 64);
@@ -145,11 +155,13 @@ static int64_t wgmma_bytes(const struct clattn__spec *spec, const struct clattn_
 }
 
 /* Parts of the keys, where that gives multiprocessors work that would have none. */
-static int64_t wgmma_parts(const clattn_device_facts *facts, const struct clattn__task *task, const struct clattn__spec *spec)
+static int64_t wgmma_parts(const clattn_device_facts *facts, const struct clattn__task *task,
+                           const struct clattn__spec *spec)
 {
     const int64_t head_tiles = task->batch * (task->heads / packed_heads(task, spec->BQ));
     const int64_t tiles = head_tiles * clattn__ceil_div(packed_rows(task, spec->BQ), spec->BQ);
-    const int64_t fill = tiles > 0 ? (int64_t)facts->compute_units / tiles : 1, most = task->kv_len / CLATTN__LEAST_PART;
+    const int64_t fill = tiles > 0 ? (int64_t)facts->compute_units / tiles : 1,
+                  most = task->kv_len / CLATTN__LEAST_PART;
     const int64_t parts = fill < most ? fill : most;
     return task->splits ? task->splits : parts < 1 ? 1 : parts;
 }
@@ -165,8 +177,8 @@ static void choose_wgmma_tile(const struct clattn__task *task, struct clattn__sp
     spec->GROUP = 128 + 2 * spec->BQ;
 }
 
-static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
-                         size_t size)
+static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__task *task,
+                         struct clattn__launch *launch, char *reason, size_t size)
 {
     struct clattn__spec *spec = &launch->spec;
     const char *why = clattn__matrix_refusal(task);
@@ -178,7 +190,8 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
     if (!why && spec->BQ == 192 && widest(task) > 64)
         why = "192 rows are for head sizes to 64";
     if (!why && task->list_rows > 0 && task->list_keys < spec->BK)
-        why = "its tiles would hold keys that nobody lists"; /* 64 of 128: three times as slow as mma.sync, which gathers */
+        why = "its tiles would hold keys that nobody lists"; /* 64 of 128: three times as slow as mma.sync,
+                                                                which gathers */
     if (why)
         return refuse(why, reason, size);
     spec->MATRIX = CLATTN_MATRIX_WGMMA;
@@ -220,27 +233,34 @@ static int32_t sixteens(int32_t dim)
     return (int32_t)clattn__ceil_div(dim, 16);
 }
 
-/* Blocks of keys and values, two of each; queries beside them, or in the values' place if they stay in registers; then the output. */
+/* Blocks of keys and values, two of each; queries beside them, or in the values' place if they stay in
+ * registers; then the output. */
 static int64_t mma_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
 {
     int64_t key_pitch = 16 * sixteens(task->dim) + GAP, value_pitch = 16 * sixteens(task->dim_v) + GAP;
-    int64_t keys = 2 * spec->BK * key_pitch, values = 2 * spec->BK * value_pitch, queries = spec->BQ * key_pitch;
-    int64_t inputs = keys + (spec->NQ < sixteens(task->dim) ? values + queries : values > queries ? values : queries);
+    int64_t keys = 2 * spec->BK * key_pitch, values = 2 * spec->BK * value_pitch,
+            queries = spec->BQ * key_pitch;
+    int64_t inputs = keys + (spec->NQ < sixteens(task->dim) ? values + queries
+                             : values > queries             ? values
+                                                            : queries);
     int64_t output = spec->BQ * value_pitch;
     return 2 * (inputs > output ? inputs : output);
 }
 
 /* Blocks of as many keys as fit bytes, or of those set, if they do; all: with what is beside them. */
-static bool choose_mma_keys(const struct clattn__task *task, struct clattn__spec *spec, int64_t bytes, bool all)
+static bool choose_mma_keys(const struct clattn__task *task, struct clattn__spec *spec, int64_t bytes,
+                            bool all)
 {
     const int32_t set = CLATTN__KNOB(&task->setting, keys);
     for (spec->BK = widest(task) <= 192 ? 64 : 32; spec->BK >= 16; spec->BK /= 2)
-        if ((set == 0 || set == spec->BK) && mma_bytes(task, spec) + (all ? shared_bytes(task, spec) : 0) <= bytes)
+        if ((set == 0 || set == spec->BK) &&
+            mma_bytes(task, spec) + (all ? shared_bytes(task, spec) : 0) <= bytes)
             return true;
     return false;
 }
 
-/* 32 rows a warp where its registers hold their output, queries too where they leave room; with lists, whose keys want some, 16. */
+/* 32 rows a warp where its registers hold their output, queries too where they leave room; with lists, whose
+ * keys want some, 16. */
 static void choose_mma_rows(const struct clattn__task *task, struct clattn__spec *spec, bool many)
 {
     many = many && task->list_rows == 0;
@@ -257,7 +277,8 @@ static const char *refuse_rows(const struct clattn__task *task, const struct cla
     return set && set != spec->BQ ? "tiles of 128 rows are for head sizes to 128" : NULL;
 }
 
-static void finish_mma(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch)
+static void finish_mma(const clattn_device_facts *facts, const struct clattn__task *task,
+                       struct clattn__launch *launch)
 {
     struct clattn__spec *spec = &launch->spec;
     const int32_t queries = spec->NQ;
@@ -278,8 +299,8 @@ static bool mma_fits(const clattn_device_facts *facts, char *reason, size_t size
     return fits;
 }
 
-static bool mma_launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
-                       size_t size)
+static bool mma_launch(const clattn_device_facts *facts, const struct clattn__task *task,
+                       struct clattn__launch *launch, char *reason, size_t size)
 {
     struct clattn__spec *spec = &launch->spec;
     const int64_t bytes = (int64_t)facts->unit_local_bytes - RESERVED;
@@ -306,8 +327,8 @@ const struct clattn__engine clattn__engine_mma = {
     .name = "matrix-mma", .may_fail = true, .test_blocks = 7, .fits = mma_fits, .launch = mma_launch,
 };
 
-static bool mma_small_launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
-                             size_t size)
+static bool mma_small_launch(const clattn_device_facts *facts, const struct clattn__task *task,
+                             struct clattn__launch *launch, char *reason, size_t size)
 {
     const char *why = clattn__matrix_refusal(task);
     choose_mma_rows(task, &launch->spec, task->q_len > 64 && widest(task) <= 64);
@@ -329,16 +350,20 @@ const struct clattn__engine clattn__engine_mma_small = {
 static bool generic_fits(const clattn_device_facts *facts, char *reason, size_t size)
 {
     bool fits = facts->has_compiler;
-    snprintf(reason, size, "%s", fits ? "taken by name alone: the matrix engine's loops with plain products, to test them" :
-                                        "the device has no compiler");
+    snprintf(reason, size, "%s",
+             fits ? "taken by name alone: the matrix engine's loops with plain products, to test them"
+                  : "the device has no compiler");
     return fits;
 }
 
 const char *clattn__matrix_plain_refusal(const struct clattn__task *task)
 {
-    bool alike = task->type_q == task->type_k && task->type_k == task->type_v && (task->type_k == CLATTN_F32 || task->type_o == task->type_k);
+    bool alike = task->type_q == task->type_k && task->type_k == task->type_v &&
+                 (task->type_k == CLATTN_F32 || task->type_o == task->type_k);
     bool usual = task->softmax && task->scale > 1e-10 && task->scale < 1e6;
-    return !alike ? "one storage is wanted, or f32 inputs" : !usual ? "a softmax of usual scale is wanted" : NULL;
+    return !alike   ? "one storage is wanted, or f32 inputs"
+           : !usual ? "a softmax of usual scale is wanted"
+                    : NULL;
 }
 
 static int64_t generic_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
@@ -349,15 +374,16 @@ static int64_t generic_bytes(const struct clattn__task *task, const struct clatt
     return (task->type_k == CLATTN_F32 ? 4 : 2) * (inputs > output ? inputs : output);
 }
 
-static bool generic_launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch, char *reason,
-                           size_t size)
+static bool generic_launch(const clattn_device_facts *facts, const struct clattn__task *task,
+                           struct clattn__launch *launch, char *reason, size_t size)
 {
     struct clattn__spec *spec = &launch->spec;
     const char *why = clattn__matrix_plain_refusal(task);
     spec->MATRIX = CLATTN_MATRIX_NONE;
     spec->GROUP = facts->largest_group < 8 ? 1 : 8;
     spec->BQ = 2 * spec->GROUP;
-    for (spec->BK = 32; spec->BK > 8 && generic_bytes(task, spec) + shared_bytes(task, spec) > (int64_t)facts->local_bytes;)
+    for (spec->BK = 32;
+         spec->BK > 8 && generic_bytes(task, spec) + shared_bytes(task, spec) > (int64_t)facts->local_bytes;)
         spec->BK /= 2;
     if (!why && generic_bytes(task, spec) + shared_bytes(task, spec) > (int64_t)facts->local_bytes)
         why = "no tile fits its local memory";
@@ -368,5 +394,6 @@ static bool generic_launch(const clattn_device_facts *facts, const struct clattn
 }
 
 const struct clattn__engine clattn__engine_generic = {
-    .name = "matrix-generic", .by_name = true, .test_blocks = 7, .fits = generic_fits, .launch = generic_launch,
+    .name = "matrix-generic", .by_name = true, .test_blocks = 7, .fits = generic_fits,
+    .launch = generic_launch,
 };

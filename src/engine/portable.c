@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * portable.c - the engine for every OpenCL 1.2 device: right everywhere, and what the others are tested against. */
+ * portable.c - the engine for every OpenCL 1.2 device: right everywhere, and what the others are tested
+ * against. */
 #include "engine/engine.h"
 
 #include <stdio.h>
@@ -24,8 +25,10 @@ static int64_t local_bytes(int64_t bq, int64_t bk)
     return 4 * (CHUNK * (row_stride + bk + 1) + bk * row_stride + 3 * bq);
 }
 
-/* The tile that a setting asks for, with the choice's numbers where it is silent; false: the device does not hold it. */
-static bool set_tile(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__spec *spec)
+/* The tile that a setting asks for, with the choice's numbers where it is silent; false: the device does not
+ * hold it. */
+static bool set_tile(const clattn_device_facts *facts, const struct clattn__task *task,
+                     struct clattn__spec *spec)
 {
     const struct clattn__setting *set = &task->setting;
     if (CLATTN__KNOB(set, rows))
@@ -34,7 +37,8 @@ static bool set_tile(const clattn_device_facts *facts, const struct clattn__task
         spec->BK = CLATTN__KNOB(set, keys);
     if (CLATTN__KNOB(set, items))
         spec->GROUP = CLATTN__KNOB(set, items);
-    return (uint64_t)spec->GROUP <= facts->largest_group && local_bytes(spec->BQ, spec->BK) <= (int64_t)facts->local_bytes &&
+    return (uint64_t)spec->GROUP <= facts->largest_group &&
+           local_bytes(spec->BQ, spec->BK) <= (int64_t)facts->local_bytes &&
            spec->BQ * clattn__ceil_div(task->dim_v, spec->GROUP) <= MAX_PRIVATE_OUTPUTS;
 }
 
@@ -59,20 +63,22 @@ static bool choose_tile(const clattn_device_facts *facts, int32_t dim_v, struct 
     return local_bytes(bq, bk) <= (int64_t)facts->local_bytes;
 }
 
-static bool launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch,
-                   char *reason, size_t size)
+static bool launch(const clattn_device_facts *facts, const struct clattn__task *task,
+                   struct clattn__launch *launch, char *reason, size_t size)
 {
     struct clattn__spec *spec = &launch->spec;
     launch->kernel_text = "forward_portable";
     if (!choose_tile(facts, task->dim_v, spec)) {
-        snprintf(reason, size, "no tile fits %llu bytes of local memory", (unsigned long long)facts->local_bytes);
+        snprintf(reason, size, "no tile fits %llu bytes of local memory",
+                 (unsigned long long)facts->local_bytes);
         return false;
     }
     if (!clattn__setting_is_empty(&task->setting) && !set_tile(facts, task, spec)) {
         snprintf(reason, size, "the device does not hold that tile");
         return false;
     }
-    int64_t group = task->heads / task->kv_heads; /* query heads that share keys: packed while a tile holds them all */
+    int64_t group = task->heads / task->kv_heads; /* query heads that share keys: packed while a tile holds
+                                                     them all */
     int32_t pack = group > 1 && task->q_len * group <= spec->BQ ? (int32_t)group : 1;
     while (spec->BQ > 1 && spec->BQ / 2 >= task->q_len * pack)
         spec->BQ /= 2; /* no empty rows */

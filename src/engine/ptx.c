@@ -5,7 +5,8 @@
  *
  *     .target sm_90, ...             .target sm_90a, ...               instructions of that chip alone
  *     .shared ... memory[47552];     .shared ... memory[wanted];       local memory beyond what OpenCL grants
- *     .reqntid 384, 1, 1             .maxntid 384, 1, 1  .minnctapersm 1   without which setmaxnreg is ignored
+ *     .reqntid 384, 1, 1             .maxntid 384, 1, 1  .minnctapersm 1   without which setmaxnreg is
+ *     ignored
  *
  * and every mark "//@ " in front of an instruction is taken away.
  */
@@ -65,7 +66,8 @@ static void edit_group(struct edit *e, const char *line)
 {
     int items, y, z, length = 0;
     e->groups++;
-    if (sscanf(line, ".reqntid %d, %d, %d%n", &items, &y, &z, &length) != 3 || line[length] || items != e->wish->group || y != 1 || z != 1)
+    if (sscanf(line, ".reqntid %d, %d, %d%n", &items, &y, &z, &length) != 3 || line[length] ||
+        items != e->wish->group || y != 1 || z != 1)
         e->refusal = "its work-group is not the kernel's";
     else if (e->wish->chip)
         clattn__text_add(&e->out, ".maxntid %d, 1, 1\n.minnctapersm 1\n", items);

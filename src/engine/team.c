@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * team.c - the tiles of cl/engine by which a team of items multiplies what lies in local memory: of decoding, of searches. */
+ * team.c - the tiles of cl/engine by which a team of items multiplies what lies in local memory: of decoding,
+ * of searches. */
 #include "engine/engine.h"
 
 static const struct clattn__team plain = {
-    .matrix = CLATTN_MATRIX_NONE, .items = 1, .columns = 1, .name = "generic", .products = "the matrix engine's loops with plain products",
+    .matrix = CLATTN_MATRIX_NONE, .items = 1, .columns = 1, .name = "generic",
+    .products = "the matrix engine's loops with plain products",
 };
 static const struct clattn__team mma = {
     .matrix = CLATTN_MATRIX_MMA, .items = 32, .columns = 16, .name = "mma", .products = "mma.sync",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * traps.c - what is known about drivers, measured: the facts that no query tells, and the sentences for people. */
+ * traps.c - what is known about drivers, measured: the facts that no query tells, and the sentences for
+ * people. */
 #include "engine/engine.h"
 
 #include <string.h>
@@ -25,15 +26,21 @@ static const struct trap traps[] = {
       "a kernel's fault is a fault of the process: there is no memory protection between them"}},
     {.platform = "rusticl", .slow_wide_vectors = true,
      .sentences = {"takes minutes to compile float16 kernels, so only the portable engine is used",
-      "aborts the process on a program binary that is not its own; clattn authenticates its cache for that reason"}},
-    {.platform = "Oclgrind", .refuses_fetches = true,
+                   "aborts the process on a program binary that is not its own; clattn authenticates its "
+                   "cache for that reason"}},
+    {.platform = "Oclgrind",
+     .refuses_fetches = true,
      .sentences = {"an interpreter that checks kernels: right, and thousands of times slower than a device"}},
     {.platform = "NVIDIA", .caches_programs = true, .takes_ptx = true, .wrong_nested_min = true, .report_option = "-cl-nv-verbose",
      .idle_words = "is a kernel, so overriding noinline attribute",
-     .sentences = {"after an illegal address in any kernel every later call on the same context fails; open a new context",
-      "drops the minus from min(a, min(b, -c)) of integers (driver 580.159.04, compute capability 9.0); rules avoid it"}},
-    {.platform = "Intel(R) OpenCL", .hides_fma = true,
-     .sentences = {"says that CPUs have no fma; clattn asks the CPU", "refuses inline assembly, which clattn does not use on it"}},
+     .sentences = {"after an illegal address in any kernel every later call on the same context fails; open "
+                   "a new context",
+                   "drops the minus from min(a, min(b, -c)) of integers (driver 580.159.04, compute "
+                   "capability 9.0); rules avoid it"}},
+    {.platform = "Intel(R) OpenCL",
+     .hides_fma = true,
+     .sentences = {"says that CPUs have no fma; clattn asks the CPU",
+                   "refuses inline assembly, which clattn does not use on it"}},
 };
 
 static const struct trap *find_trap(const clattn_device_facts *facts)

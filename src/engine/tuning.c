@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * tuning.c - lines of tuning (clattn_tuning(5)): a strict reader, and a context's table of those for its device.
+ * tuning.c - lines of tuning (clattn_tuning(5)): a strict reader, and a context's table of those for its
+ * device.
  *
  *     clattn-tuning 1
  *     tune | DEVICE | DRIVER | CLASS | SETTING | DATE gain=N.NNN ...
  *     block | DEVICE | DRIVER | CLASS | SETTING | DATE why
  *
- * Lines are short, printable ASCII, and their number is bounded; what is not understood refuses the whole text.  A last
- * line without its end is a writer's that was stopped, and passed over. */
+ * Lines are short, printable ASCII, and their number is bounded; what is not understood refuses the whole
+ * text.  A last line without its end is a writer's that was stopped, and passed over. */
 #include "engine/engine.h"
 
 #include <stdio.h>
@@ -40,7 +41,8 @@ static int32_t pack_types(int32_t q, int32_t k, int32_t v, int32_t o)
     return q | k << 2 | v << 4 | o << 6;
 }
 
-/* Rows that share keys and fit a tile of 64 count together.  Narrow: less than eight tiles of 64 rows for each compute unit. */
+/* Rows that share keys and fit a tile of 64 count together.  Narrow: less than eight tiles of 64 rows for
+ * each compute unit. */
 void clattn__problem_class_of(const clattn_device_facts *facts, const struct clattn__task *task,
                               struct clattn__problem_class *class)
 {
@@ -84,7 +86,8 @@ static bool is_text(const char *text, size_t n, const char *word)
 static bool read_number(const char **at, const char *end, int32_t *value)
 {
     const char *p = *at;
-    for (*value = 0; p < end && *p >= '0' && *p <= '9' && *value <= MOST_KEYS && !(*value == 0 && p > *at); p++)
+    for (*value = 0; p < end && *p >= '0' && *p <= '9' && *value <= MOST_KEYS && !(*value == 0 && p > *at);
+         p++)
         *value = 10 * *value + *p - '0';
     const bool good = p > *at && *value > 0 && *value <= MOST_KEYS;
     *at = p;
@@ -113,7 +116,8 @@ static bool read_types(const char *at, const char *end, int32_t *packed)
         if (more && *at++ != '-')
             return false;
     }
-    *packed = n == 4 ? pack_types(type[0], type[1], type[2], type[3]) : pack_types(type[0], type[0], type[0], type[n - 1]);
+    *packed = n == 4 ? pack_types(type[0], type[1], type[2], type[3])
+                     : pack_types(type[0], type[0], type[0], type[n - 1]);
     return n != 3;
 }
 
@@ -123,7 +127,8 @@ static bool read_dims(const char *at, const char *end, struct clattn__problem_cl
     if (*at++ != 'd' || !read_number(&at, end, &class->dim))
         return false;
     class->dim_v = class->dim;
-    return at == end || (*at++ == '/' && read_number(&at, end, &class->dim_v) && at == end && class->dim_v != class->dim);
+    return at == end ||
+           (*at++ == '/' && read_number(&at, end, &class->dim_v) && at == end && class->dim_v != class->dim);
 }
 
 static bool read_phase(const char *at, const char *end, int32_t *phase)
@@ -136,7 +141,8 @@ static bool read_phase(const char *at, const char *end, int32_t *phase)
 
 static bool read_keys(const char *at, const char *end, int32_t *keys)
 {
-    return *at++ == 'k' && read_number(&at, end, keys) && at == end && *keys >= LEAST_KEYS && !(*keys & (*keys - 1));
+    return *at++ == 'k' && read_number(&at, end, keys) && at == end && *keys >= LEAST_KEYS &&
+           !(*keys & (*keys - 1));
 }
 
 /* Four words, each of which may be '*'. */
@@ -145,7 +151,8 @@ static bool read_class(const char *text, size_t n, struct clattn__problem_class 
     const char *at = text, *end = text + n;
     *class = (struct clattn__problem_class){CLATTN__ANY, CLATTN__ANY, CLATTN__ANY, CLATTN__ANY, CLATTN__ANY};
     for (int word = 0; word < 4; word++) {
-        const char *blank = at < end ? memchr(at, ' ', (size_t)(end - at)) : NULL, *stop = word == 3 ? end : blank;
+        const char *blank = at < end ? memchr(at, ' ', (size_t)(end - at)) : NULL,
+                   *stop = word == 3 ? end : blank;
         if (!stop || stop == at || (word == 3 && blank))
             return false;
         const bool any = is_text(at, (size_t)(stop - at), "*");
@@ -202,7 +209,8 @@ static bool split_fields(const char *text, size_t n, struct line *line)
         while (end < n && text[end] != '|')
             end++;
         const bool last = i == FIELDS - 1, bar = end < n;
-        if (last == bar || (bar && (end == at || end + 1 >= n || text[end - 1] != ' ' || text[end + 1] != ' ')))
+        if (last == bar ||
+            (bar && (end == at || end + 1 >= n || text[end - 1] != ' ' || text[end + 1] != ' ')))
             return false;
         line->field[i] = text + at;
         line->length[i] = end - at - bar;
@@ -232,7 +240,8 @@ static bool parse_line(const char *text, size_t n, struct line *line, char *reas
         return refuse(reason, size, "device or driver are longer than such names are");
     if (!read_class(line->field[CLASS], line->length[CLASS], &entry->class))
         return refuse(reason, size, "the fourth field is no class, as 'f16 d64 prefill k2048'");
-    if (!clattn__setting_parse(line->field[SETTING], line->length[SETTING], entry->engine, &entry->setting, reason, size))
+    if (!clattn__setting_parse(line->field[SETTING], line->length[SETTING], entry->engine, &entry->setting,
+                               reason, size))
         return false;
     if (!is_date(line->field[RECORD], line->length[RECORD]))
         return refuse(reason, size, "the last field begins with no date, as 2026-11-26");
@@ -275,7 +284,8 @@ static bool each_line(const char *text, line_visitor *visit, void *cookie, char 
 }
 
 /* ---- a context's table ---- */
-/* A device's name or driver as a line has it: printable, without what lines mean something by, without blanks at the ends. */
+/* A device's name or driver as a line has it: printable, without what lines mean something by, without blanks
+ * at the ends. */
 static void clean_name(const char *name, char *out, size_t size)
 {
     size_t n = 0;
@@ -336,7 +346,8 @@ struct filling {
 static int exactness(const struct line *line)
 {
     const struct clattn__problem_class *c = &line->entry.class;
-    const int words = (c->types != CLATTN__ANY) + (c->dim != CLATTN__ANY) + (c->phase != CLATTN__ANY) + (c->keys != CLATTN__ANY);
+    const int words = (c->types != CLATTN__ANY) + (c->dim != CLATTN__ANY) + (c->phase != CLATTN__ANY) +
+                      (c->keys != CLATTN__ANY);
     return words * 1000 + literals(line->field[DEVICE], line->length[DEVICE]) +
            literals(line->field[DRIVER], line->length[DRIVER]);
 }
@@ -386,8 +397,8 @@ struct clattn__tuning *clattn__tuning_new(void)
     return calloc(1, sizeof(struct clattn__tuning));
 }
 
-bool clattn__tuning_fill(struct clattn__tuning *table, const clattn_device_facts *facts, const char *text, int layer,
-                         char *message, size_t size)
+bool clattn__tuning_fill(struct clattn__tuning *table, const clattn_device_facts *facts, const char *text,
+                         int layer, char *message, size_t size)
 {
     char device[sizeof facts->name], driver[sizeof facts->driver];
     const size_t before = table->n;
@@ -405,7 +416,8 @@ bool clattn__tuning_fill(struct clattn__tuning *table, const clattn_device_facts
     return true;
 }
 
-static bool is_in_class(const struct clattn__problem_class *pattern, const struct clattn__problem_class *class)
+static bool is_in_class(const struct clattn__problem_class *pattern,
+                        const struct clattn__problem_class *class)
 {
     return (pattern->types == CLATTN__ANY || pattern->types == class->types) &&
            (pattern->dim == CLATTN__ANY || (pattern->dim == class->dim && pattern->dim_v == class->dim_v)) &&
@@ -413,8 +425,8 @@ static bool is_in_class(const struct clattn__problem_class *pattern, const struc
            (pattern->keys == CLATTN__ANY || pattern->keys == class->keys);
 }
 
-bool clattn__tuning_find(const struct clattn__tuning *table, const struct clattn__problem_class *class, int index,
-                         struct clattn__entry *entry)
+bool clattn__tuning_find(const struct clattn__tuning *table, const struct clattn__problem_class *class,
+                         int index, struct clattn__entry *entry)
 {
     for (size_t i = 0; table && i < table->n; i++)
         if (!table->entries[i].block && is_in_class(&table->entries[i].class, class) && index-- == 0) {
@@ -424,8 +436,8 @@ bool clattn__tuning_find(const struct clattn__tuning *table, const struct clattn
     return false;
 }
 
-bool clattn__tuning_blocks(const struct clattn__tuning *table, const struct clattn__problem_class *class, const char *engine,
-                           const struct clattn__setting *setting)
+bool clattn__tuning_blocks(const struct clattn__tuning *table, const struct clattn__problem_class *class,
+                           const char *engine, const struct clattn__setting *setting)
 {
     for (size_t i = 0; table && i < table->n; i++) {
         const struct clattn__entry *entry = &table->entries[i];
@@ -460,11 +472,13 @@ static bool look(void *cookie, const struct line *line)
     copy_field(l->block->problems, sizeof l->block->problems, line->field[CLASS], line->length[CLASS]);
     copy_field(l->block->setting, sizeof l->block->setting, line->field[SETTING], line->length[SETTING]);
     copy_field(l->block->date, sizeof l->block->date, line->field[RECORD], date);
-    copy_field(l->block->reason, sizeof l->block->reason, line->field[RECORD] + (n > date ? date + 1 : n), n > date ? n - date - 1 : 0);
+    copy_field(l->block->reason, sizeof l->block->reason, line->field[RECORD] + (n > date ? date + 1 : n),
+               n > date ? n - date - 1 : 0);
     return true;
 }
 
-bool clattn__tuning_block(const clattn_device_facts *facts, const char *text, size_t *index, clattn_tuning_block *block)
+bool clattn__tuning_block(const clattn_device_facts *facts, const char *text, size_t *index,
+                          clattn_tuning_block *block)
 {
     char message[256];
     clattn_tuning_block found = CLATTN_TUNING_BLOCK_INIT;
@@ -481,7 +495,8 @@ bool clattn__tuning_block(const clattn_device_facts *facts, const char *text, si
 }
 
 /* ---- the key of a line, and merging ---- */
-void clattn__tuning_key(const clattn_device_facts *facts, const struct clattn__problem_class *class, struct clattn__text *out)
+void clattn__tuning_key(const clattn_device_facts *facts, const struct clattn__problem_class *class,
+                        struct clattn__text *out)
 {
     char device[sizeof facts->name], driver[sizeof facts->driver];
     clean_name(facts->name, device, sizeof device);
@@ -527,8 +542,8 @@ static int compare_lines(const void *a, const void *b)
     return compare_fields(a, b, FIELDS);
 }
 
-clattn_status clattn_tuning_merge(const char *older, const char *newer, char *merged, size_t size, char *message,
-                                  size_t message_size)
+clattn_status clattn_tuning_merge(const char *older, const char *newer, char *merged, size_t size,
+                                  char *message, size_t message_size)
 {
     char sentence[256];
     if (!older || !merged || size == 0)

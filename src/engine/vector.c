@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * vector.c - the engine for CPUs: one work-item a tile, queries in the lanes of float16 vectors.
  *
- * Shapes are measured (doc/performance.md): a register tile needs enough accumulators to hide the latency of multiply-add units,
- * and must fit the registers with the operands of a step. */
+ * Shapes are measured (doc/performance.md): a register tile needs enough accumulators to hide the latency of
+ * multiply-add units, and must fit the registers with the operands of a step. */
 #include "engine/engine.h"
 
 #include <stdio.h>
@@ -20,7 +20,8 @@ static bool fits(const clattn_device_facts *facts, char *reason, size_t size)
     return !why;
 }
 
-/* A register tile: keys (mk) or value columns (md) x nq vectors of sixteen rows, accumulated; for up to `rows` rows. */
+/* A register tile: keys (mk) or value columns (md) x nq vectors of sixteen rows, accumulated; for up to
+ * `rows` rows. */
 struct shape {
     int64_t rows;
     int32_t nq, mk, md;
@@ -45,7 +46,8 @@ static const struct shape *choose_shape(const clattn_device_facts *facts, int64_
     return shape;
 }
 
-/* Keys of a block: the weights and, for narrow storage and lists, the copied block stay in the first two cache levels. */
+/* Keys of a block: the weights and, for narrow storage and lists, the copied block stay in the first two
+ * cache levels. */
 static int32_t block_keys(const struct clattn__task *task, int32_t mk)
 {
     int32_t width = task->dim > task->dim_v ? task->dim : task->dim_v;
@@ -54,9 +56,10 @@ static int32_t block_keys(const struct clattn__task *task, int32_t mk)
     return keys / mk * mk;
 }
 
-/* Tiles that share a block of keys: more as the keys of a head outgrow the second cache level, as long as every compute
- * unit keeps several groups. */
-static int32_t tiles_of_group(const clattn_device_facts *facts, const struct clattn__task *task, int64_t tiles)
+/* Tiles that share a block of keys: more as the keys of a head outgrow the second cache level, as long as
+ * every compute unit keeps several groups. */
+static int32_t tiles_of_group(const clattn_device_facts *facts, const struct clattn__task *task,
+                              int64_t tiles)
 {
     int64_t bytes = task->kv_len * (task->dim + task->dim_v) * 4;
     int32_t nt = bytes >= 2 << 20 ? 4 : bytes >= 1 << 19 ? 2 : 1;
@@ -67,29 +70,34 @@ static int32_t tiles_of_group(const clattn_device_facts *facts, const struct cla
     return nt;
 }
 
-/* Whether weights may be rounded to bf16, as a computation in that type does, and an instruction multiplies such pairs.  The
- * tile multiplies scores by the scale after it has looked for the largest: it must be a usual, positive one. */
+/* Whether weights may be rounded to bf16, as a computation in that type does, and an instruction multiplies
+ * such pairs.  The tile multiplies scores by the scale after it has looked for the largest: it must be a
+ * usual, positive one. */
 static bool takes_pairs(const clattn_device_facts *facts, const struct clattn__task *task)
 {
     return facts->bf16_dot && task->softmax && task->type_q == CLATTN_BF16 && task->type_k == CLATTN_BF16 &&
-           task->type_v == CLATTN_BF16 && task->type_o == CLATTN_BF16 && task->scale > 1e-10 && task->scale < 1e10;
+           task->type_v == CLATTN_BF16 && task->type_o == CLATTN_BF16 && task->scale > 1e-10 &&
+           task->scale < 1e10;
 }
 
-/* Whether to ask for the next block while working on this one: where few rows share the keys, so that memory limits, and where
- * blocks are large or are read where they lie.  Small blocks that are widened anyway only pay for the asking (2 %). */
+/* Whether to ask for the next block while working on this one: where few rows share the keys, so that memory
+ * limits, and where blocks are large or are read where they lie.  Small blocks that are widened anyway only
+ * pay for the asking (2 %). */
 static bool fetches_ahead(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows)
 {
     bool in_place = task->type_k == CLATTN_F32 && task->type_v == CLATTN_F32;
     return clattn__driver_takes_fetches(facts) && (rows <= 64 || in_place || task->dim + task->dim_v >= 192);
 }
 
-/* Few rows: a tile of them all, and long blocks, since keys and values are read once and memory is what limits. */
-static const char *launch_few(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows, int32_t pack,
-                              struct clattn__launch *launch)
+/* Few rows: a tile of them all, and long blocks, since keys and values are read once and memory is what
+ * limits. */
+static const char *launch_few(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows,
+                              int32_t pack, struct clattn__launch *launch)
 {
     struct clattn__spec *spec = &launch->spec;
     const struct clattn__setting *set = &task->setting;
-    if (CLATTN__KNOB(set, rows) || CLATTN__KNOB(set, step) || CLATTN__KNOB(set, tiles) || CLATTN__KNOB(set, depth))
+    if (CLATTN__KNOB(set, rows) || CLATTN__KNOB(set, step) || CLATTN__KNOB(set, tiles) ||
+        CLATTN__KNOB(set, depth))
         return "few rows are one tile, of which keys and splits alone can be set";
     if (CLATTN__KNOB(set, keys) && CLATTN__KNOB(set, keys) < 256)
         return "few rows take blocks of 256 keys or more";
@@ -102,13 +110,15 @@ static const char *launch_few(const clattn_device_facts *facts, const struct cla
     return NULL;
 }
 
-/* The shape of a tile, and how many make a group: smaller and fewer where a compute unit would have four groups or less and keys
- * are too few to be cut into parts: one group more or less must not matter. */
-static const struct shape *choose_tiles(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows,
-                                        int64_t heads, int32_t *tiles_out)
+/* The shape of a tile, and how many make a group: smaller and fewer where a compute unit would have four
+ * groups or less and keys are too few to be cut into parts: one group more or less must not matter. */
+static const struct shape *choose_tiles(const clattn_device_facts *facts, const struct clattn__task *task,
+                                        int64_t rows, int64_t heads, int32_t *tiles_out)
 {
-    const bool listed = task->list_rows > 0; /* tiles are of one list if that may be, and have no keys to share */
-    const struct shape *shape = choose_shape(facts, listed && rows > task->list_rows ? task->list_rows : rows);
+    const bool listed = task->list_rows > 0; /* tiles are of one list if that may be, and have no keys to
+                                                share */
+    const struct shape *shape =
+        choose_shape(facts, listed && rows > task->list_rows ? task->list_rows : rows);
     int64_t tiles = clattn__ceil_div(rows, 16 * shape->nq);
     if (listed)
         tiles = 1;
@@ -125,7 +135,8 @@ static const struct shape *choose_tiles(const clattn_device_facts *facts, const 
     return shape;
 }
 
-/* What a setting says in the place of that choice.  A tile of other rows has as many sums, and a group as many rows. */
+/* What a setting says in the place of that choice.  A tile of other rows has as many sums, and a group as
+ * many rows. */
 static struct shape set_tiles(const struct clattn__task *task, struct shape shape, int32_t *tiles)
 {
     const struct clattn__setting *set = &task->setting;
@@ -144,10 +155,12 @@ static struct shape set_tiles(const struct clattn__task *task, struct shape shap
 }
 
 #define MOST_SUMS 24              /* vectors of a register tile: cl/attention/forward_vector.cl */
-#define MOST_PRIVATE (640 << 10) /* bytes of a group's tiles, which lie on its thread's stack and should stay in the second cache */
+#define MOST_PRIVATE (640 << 10) /* bytes of a group's tiles, which lie on its thread's stack and should stay
+                                    in the second cache */
 
 /* Why a set shape cannot be, or NULL. */
-static const char *refuse_shape(const clattn_device_facts *facts, const struct clattn__task *task, const struct clattn__spec *spec)
+static const char *refuse_shape(const clattn_device_facts *facts, const struct clattn__task *task,
+                                const struct clattn__spec *spec)
 {
     const int64_t tile = 64 * (int64_t)spec->NQ * spec->NT * (task->dim + task->dim_v);
     if (spec->NQ * spec->MK > MOST_SUMS || spec->NQ * (spec->MK + 1) >= (int32_t)held_vectors(facts))
@@ -170,8 +183,8 @@ static void note_setting(const struct clattn__spec *spec, struct clattn__setting
     CLATTN__KNOB(setting, depth) = 1 + spec->AHEAD;
 }
 
-static const char *launch_many(const clattn_device_facts *facts, const struct clattn__task *task, int64_t rows, int32_t pack,
-                               struct clattn__launch *launch)
+static const char *launch_many(const clattn_device_facts *facts, const struct clattn__task *task,
+                               int64_t rows, int32_t pack, struct clattn__launch *launch)
 {
     struct clattn__spec *spec = &launch->spec;
     const struct clattn__setting *set = &task->setting;
@@ -182,7 +195,8 @@ static const char *launch_many(const clattn_device_facts *facts, const struct cl
     spec->MK = shape.mk;
     spec->MD = shape.md < task->dim_v ? shape.md : task->dim_v;
     spec->BQ = 16 * spec->NQ * spec->NT;
-    spec->BK = CLATTN__KNOB(set, keys) ? CLATTN__KNOB(set, keys) / shape.mk * shape.mk : block_keys(task, shape.mk);
+    spec->BK =
+        CLATTN__KNOB(set, keys) ? CLATTN__KNOB(set, keys) / shape.mk * shape.mk : block_keys(task, shape.mk);
     spec->DOT = takes_pairs(facts, task) ? 2 : 1;
     spec->AHEAD = CLATTN__KNOB(set, depth) ? CLATTN__KNOB(set, depth) > 1 : fetches_ahead(facts, task, rows);
     clattn__launch_geometry(task, pack, spec->BK, 4 * (int64_t)facts->compute_units, launch);
@@ -190,11 +204,12 @@ static const char *launch_many(const clattn_device_facts *facts, const struct cl
     return clattn__setting_is_empty(set) ? NULL : refuse_shape(facts, task, spec);
 }
 
-static bool launch(const clattn_device_facts *facts, const struct clattn__task *task, struct clattn__launch *launch,
-                   char *reason, size_t size)
+static bool launch(const clattn_device_facts *facts, const struct clattn__task *task,
+                   struct clattn__launch *launch, char *reason, size_t size)
 {
     int64_t group = task->heads / task->kv_heads;
-    int64_t rows = task->q_len * group; /* query heads of a group share keys: pack them while a tile holds all */
+    int64_t rows = task->q_len * group; /* query heads of a group share keys: pack them while a tile holds
+                                           all */
     bool apart = task->list_rows > 0 && task->list_heads < group; /* heads read different keys */
     int32_t pack = rows <= 64 && group > 1 && !apart ? (int32_t)group : 1;
     launch->spec.GROUP = 1;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * derive.c - the derivative of a rule with respect to the score, as a graph of its own.
  *
- * The new graph begins as a copy of the rule's nodes, so that what the derivative shares with the rule (the exp of an exp)
- * is the same node, and ends without those of no use.  Factors 0 and 1 are not written: most nodes do not depend on the
- * score, and those above the score itself have the derivative 1. */
+ * The new graph begins as a copy of the rule's nodes, so that what the derivative shares with the rule (the
+ * exp of an exp) is the same node, and ends without those of no use.  Factors 0 and 1 are not written: most
+ * nodes do not depend on the score, and those above the score itself have the derivative 1. */
 #include "expr/tree.h"
 
 #include <stdlib.h>
@@ -56,7 +56,8 @@ static int node_of(struct derivation *d, int x)
 static int join_constants(struct derivation *d, int factor, int *x)
 {
     const struct node *nodes = d->expr->nodes, *product = &nodes[*x];
-    if (nodes[factor].kind != KIND_LITERAL || product->kind != KIND_MUL || nodes[product->args[0]].kind != KIND_LITERAL)
+    if (nodes[factor].kind != KIND_LITERAL || product->kind != KIND_MUL ||
+        nodes[product->args[0]].kind != KIND_LITERAL)
         return factor;
     *x = product->args[1];
     return operator_2(d, KIND_MUL, factor, product->args[0]);
@@ -196,7 +197,8 @@ static int copy(struct derivation *d, const struct node *n, const int *map)
     case KIND_SCALAR:
     case KIND_INDEX:
     case KIND_LISTED:
-    case KIND_ARRAY: return keep(d, clattn__tree_leaf(d->expr, n->kind, n->value, args, n->n_args, &d->error));
+    case KIND_ARRAY:
+        return keep(d, clattn__tree_leaf(d->expr, n->kind, n->value, args, n->n_args, &d->error));
     default: return keep(d, clattn__tree_operator(d->expr, n->kind, args, &d->error));
     }
 }
@@ -224,7 +226,8 @@ static struct clattn__expr *empty_like(const struct clattn__expr *expr)
     return clattn__expr_create(&e, &names, NULL, 0) == CLATTN_OK ? e : NULL;
 }
 
-clattn_status clattn__expr_derivative(const struct clattn__expr *expr, enum clattn__use use, struct clattn__expr **derivative)
+clattn_status clattn__expr_derivative(const struct clattn__expr *expr, enum clattn__use use,
+                                      struct clattn__expr **derivative)
 {
     struct derivation d = {NULL, TREE_OK};
     if (derivative)

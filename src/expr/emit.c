@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * emit.c - the graph as kernel text: what cl/common/rule.clh completes.
  *
- * The text is made of fixed words and small decimal numbers alone: names become their place among the kernel arguments,
- * literals and scalars become n0, n1, ... of struct rule_numbers.  Each node is one statement, in one of three families of
- * functions: x1_ (one pair), x16_ (sixteen queries against a key, or a query against sixteen keys), xi_ (intervals, for the
- * class of a tile).
+ * The text is made of fixed words and small decimal numbers alone: names become their place among the kernel
+ * arguments, literals and scalars become n0, n1, ... of struct rule_numbers.  Each node is one statement, in
+ * one of three families of functions: x1_ (one pair), x16_ (sixteen queries against a key, or a query against
+ * sixteen keys), xi_ (intervals, for the class of a tile).
  *
  *     where a node depends on      it is computed                              and called
  *     neither q, h, k nor score    once a work-group, in RULE_ENV_FILL         e->u7
@@ -12,9 +12,9 @@
  *     k alone                      x16_: once a key, as a scalar               s7
  *     more                         for each pair                               v7
  *
- * With sixteen keys rows and keys change places, and nothing is kept.  The x1_ family computes all but the first kind for each
- * pair.  An array that lies along the keys for each query, as bias[b, h, q, k] or bias[h, k - q + n], is read by x16_ in runs
- * of sixteen keys, which a row keeps (y->r7). */
+ * With sixteen keys rows and keys change places, and nothing is kept.  The x1_ family computes all but the
+ * first kind for each pair.  An array that lies along the keys for each query, as bias[b, h, q, k] or bias[h,
+ * k - q + n], is read by x16_ in runs of sixteen keys, which a row keeps (y->r7). */
 #include "expr/tree.h"
 
 enum family { ONE, QUERIES, KEYS, INTERVAL };
@@ -104,7 +104,8 @@ static bool is_run(const struct clattn__expr *e, const struct node *n)
     return e->arrays[n->value].type != CLATTN_BITS || is_key(&e->nodes[n->args[n->n_args - 1]]);
 }
 
-/* A quotient by what is the same for a group is a product with its reciprocal, save where whole results matter: in masks. */
+/* A quotient by what is the same for a group is a product with its reciprocal, save where whole results
+ * matter: in masks. */
 static bool is_scaled(const struct clattn__expr *e, const struct node *n)
 {
     return n->kind == KIND_DIV && n->depends & DEPENDS_SCORE && is_uniform(&e->nodes[n->args[1]]);
@@ -131,7 +132,10 @@ static void lane_name(const struct emitter *m, int node)
 {
     const struct node *n = &m->e->nodes[node];
     if (is_uniform(n) || is_scalar(m, n)) {
-        clattn__text_add(m->out, "%s(", n->type == TYPE_BOOL ? "x16_bool" : n->type == TYPE_INT ? "x16_int" : "x16_real");
+        clattn__text_add(m->out, "%s(",
+                         n->type == TYPE_BOOL  ? "x16_bool"
+                         : n->type == TYPE_INT ? "x16_int"
+                                               : "x16_real");
         scalar_name(m, node);
         clattn__text_add(m->out, ")");
     } else if (n->kind == KIND_INDEX) {
@@ -202,7 +206,8 @@ static bool is_far(const clattn_array *array)
 
 static void emit_lookup(const struct emitter *m, const struct node *n)
 {
-    static const char *const widest[] = {", -INFINITY, INFINITY", ", INT_MIN, INT_MAX", ", -128, 127", ", 0, 1"};
+    static const char *const widest[] = {", -INFINITY, INFINITY", ", INT_MIN, INT_MAX", ", -128, 127",
+                                         ", 0, 1"};
     const clattn_array *array = &m->e->arrays[n->value];
     const struct clattn__table table = clattn__expr_table(m->e, n->value);
     const char *kind = n->type == TYPE_BOOL ? "xi_btable" : n->type == TYPE_FLOAT ? "xi_ftable" : "xi_itable";
@@ -218,7 +223,8 @@ static void emit_element(const struct emitter *m, const struct node *n)
     const clattn_array *array = &m->e->arrays[n->value];
     bool run = m->family == QUERIES && is_run(m->e, n), line = m->family == KEYS && lies_along_keys(m->e, n);
     const char *how = run ? "run_" : line ? "line_" : m->family != ONE && is_far(array) ? "far_" : "";
-    clattn__text_add(m->out, "%s_%s%s(e->a%d", prefixes[m->family], how, element_words[array->type], (int)n->value);
+    clattn__text_add(m->out, "%s_%s%s(e->a%d", prefixes[m->family], how, element_words[array->type],
+                     (int)n->value);
     emit_dims(m, n->value);
     emit_indices(m, n);
     if (run)
@@ -230,7 +236,8 @@ static void emit_element(const struct emitter *m, const struct node *n)
 /* A tile's class of it is an argument, so that loops can ask what is seen where nothing is listed. */
 static void emit_listed(const struct emitter *m)
 {
-    static const char *const calls[] = {"x1_listed(&e->lists, q, h, k)", "x16_listed(&e->lists, &y->listed, k)",
+    static const char *const calls[] = {"x1_listed(&e->lists, q, h, k)",
+                                        "x16_listed(&e->lists, &y->listed, k)",
                                         "x16_listed_keys(&e->lists, q, h, k)", "xi_l"};
     clattn__text_add(m->out, "%s", calls[m->family]);
 }
@@ -255,7 +262,8 @@ static void emit_value(const struct emitter *m, int node)
         say(m, m->family == ONE ? ", 1.0f / e->u%d)" : ", x16_real(1.0f / e->u%d))", n->args[1]);
         return;
     }
-    bool typed = facts->signature == SIGN_SAME || facts->signature == SIGN_COMPARE || facts->signature == SIGN_CHOICE;
+    bool typed =
+        facts->signature == SIGN_SAME || facts->signature == SIGN_COMPARE || facts->signature == SIGN_CHOICE;
     clattn__text_add(m->out, "%s_", prefixes[m->family]);
     if (typed)
         say(m, "%c", letters[clattn__operand_type(m->e, n)]);
@@ -274,7 +282,9 @@ static void emit_statement(const struct emitter *m, int node)
     as.scalar = is_scalar(m, n);
     if (as.scalar)
         as.family = ONE;
-    const char *const *types = as.family == INTERVAL ? range_types : as.family == ONE ? one_types : lane_types;
+    const char *const *types = as.family == INTERVAL ? range_types
+                               : as.family == ONE    ? one_types
+                                                     : lane_types;
     clattn__text_add(m->out, "    const %s %c%d = ", types[n->type], as.scalar ? 's' : 'v', node);
     emit_value(&as, node);
     clattn__text_add(m->out, "; \\\n");
@@ -287,7 +297,8 @@ static void mark(const struct emitter *m, int root, bool wanted[CLATTN__EXPR_MAX
         wanted[i] = i == root;
     for (int i = root; i >= 0; i--) {
         const struct node *n = &m->e->nodes[i];
-        bool given = is_uniform(n) || n->kind == KIND_INDEX || (m->family == QUERIES && !m->filling_rows && is_row(n));
+        bool given =
+            is_uniform(n) || n->kind == KIND_INDEX || (m->family == QUERIES && !m->filling_rows && is_row(n));
         if (wanted[i] && given)
             wanted[i] = false;
         for (int j = 0; wanted[i] && j < n->n_args; j++)
@@ -376,7 +387,8 @@ static void emit_env_fill(struct clattn__text *out, const struct clattn__expr *e
             clattn__text_add(out, "    e->t%d = rule_tables + a.table_at[%d]; \\\n", i, i);
     }
     if (clattn__expr_uses_list(e))
-        clattn__text_add(out, "    e->lists = find_lists(rule_list, &rule_lists, e->b, a.bottom_right * (e->k_len - e->q_len)); \\\n");
+        clattn__text_add(out, "    e->lists = find_lists(rule_list, &rule_lists, e->b, a.bottom_right * "
+                              "(e->k_len - e->q_len)); \\\n");
     for (int i = 0; i < e->n_nodes; i++)
         if (is_uniform(&e->nodes[i]))
             emit_uniform(&m, i);
@@ -423,13 +435,15 @@ static const char *const heads[] = {
 static void emit_functions(struct clattn__text *out, const struct clattn__expr *e, enum family family)
 {
     struct emitter m = {.out = out, .e = e, .family = family};
-    static const char *const macros[] = {"RULE_FUNCTIONS_1", "RULE_FUNCTIONS_16", "RULE_FUNCTIONS_KEYS", "RULE_FUNCTIONS_CLASS"};
+    static const char *const macros[] = {"RULE_FUNCTIONS_1", "RULE_FUNCTIONS_16", "RULE_FUNCTIONS_KEYS",
+                                         "RULE_FUNCTIONS_CLASS"};
     clattn__text_add(out, "#define %s \\\n", macros[family]);
     for (int u = 0; u < CLATTN__USES; u++) {
         if (e->root[u] < 0 || (family == INTERVAL && u != CLATTN__MASK))
             continue;
         bool lanes = family == QUERIES || family == KEYS;
-        clattn__text_add(out, "static inline %s ", (lanes ? lane_types : one_types)[u == CLATTN__MASK ? TYPE_BOOL : TYPE_FLOAT]);
+        clattn__text_add(out, "static inline %s ",
+                         (lanes ? lane_types : one_types)[u == CLATTN__MASK ? TYPE_BOOL : TYPE_FLOAT]);
         clattn__text_add(out, heads[family], use_names[u]);
         clattn__text_add(out, "%s%s) \\\n{ \\\n", family == INTERVAL && clattn__expr_rule_uses_list(e, CLATTN__MASK) ? ", int xi_l" : "",
                          u == CLATTN__MASK ? "" : lanes ? ", float16 score" : ", float score");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * eval.c - values of a graph on the host, and what kernels need to compute the same.
  *
- * All values are doubles: ints and bools are whole ones.  In f32 semantics every float operation is rounded after it was
- * computed in double, which gives the correctly rounded f32 result of + - * / and sqrt. */
+ * All values are doubles: ints and bools are whole ones.  In f32 semantics every float operation is rounded
+ * after it was computed in double, which gives the correctly rounded f32 result of + - * / and sqrt. */
 #include "expr/tree.h"
 
 #include <math.h>
@@ -141,7 +141,8 @@ double clattn__array_element(const clattn_array *array, const void *data, const 
     case CLATTN_BF16: return bits_float(wrap((uint32_t)((const uint16_t *)data)[at] << 16));
     case CLATTN_I32: return ((const int32_t *)data)[at];
     case CLATTN_I8: return ((const int8_t *)data)[at];
-    case CLATTN_BITS: return ((const uint32_t *)data)[row * ((width + 31) / 32) + last / 32] >> (last % 32) & 1;
+    case CLATTN_BITS:
+        return ((const uint32_t *)data)[row * ((width + 31) / 32) + last / 32] >> (last % 32) & 1;
     default: return ((const float *)data)[at];
     }
 }
@@ -159,7 +160,8 @@ static double element(const struct clattn__expr_values *values, const struct nod
     return clattn__array_element(array, values->data[n->value], index);
 }
 
-static double leaf(const struct node *n, const struct clattn__expr_point *at, const struct clattn__expr_values *values)
+static double leaf(const struct node *n, const struct clattn__expr_point *at,
+                   const struct clattn__expr_values *values)
 {
     if (n->kind == KIND_INDEX)
         return index_value((enum clattn__index)n->value, at);
@@ -184,7 +186,8 @@ bool clattn__expr_is_listed(const struct clattn__expr_point *at, const struct cl
         return false;
     const clattn_list *l = lists->shape;
     const int64_t row = (int64_t)at->q - (lists->bottom_right ? at->k_len - at->q_len : 0);
-    const int64_t list = (at->b * l->scopes + at->h / lists->heads) * l->q_blocks + at_most(row / l->block_q, l->q_blocks - 1);
+    const int64_t list =
+        (at->b * l->scopes + at->h / lists->heads) * l->q_blocks + at_most(row / l->block_q, l->q_blocks - 1);
     const int32_t *ids = lists->data + l->ids_at / 4 + list * l->capacity, block = at->k / l->block_k;
     int64_t first = 0, end = at_most(lists->data[l->counts_at / 4 + list], l->capacity);
     while (first < end) {
@@ -201,7 +204,8 @@ bool clattn__expr_is_listed(const struct clattn__expr_point *at, const struct cl
 
 /* ---- the graph ---- */
 void clattn__expr_values_at(const struct clattn__expr *expr, const struct clattn__expr_point *at,
-                            const struct clattn__expr_values *values, bool exact, double result[CLATTN__EXPR_MAX_NODES])
+                            const struct clattn__expr_values *values, bool exact,
+                            double result[CLATTN__EXPR_MAX_NODES])
 {
     for (int i = 0; i < expr->n_nodes; i++) {
         const struct node *n = &expr->nodes[i];
@@ -218,8 +222,9 @@ void clattn__expr_values_at(const struct clattn__expr *expr, const struct clattn
     }
 }
 
-double clattn__expr_eval(const struct clattn__expr *expr, enum clattn__use use, const struct clattn__expr_point *at,
-                         const struct clattn__expr_values *values, bool exact)
+double clattn__expr_eval(const struct clattn__expr *expr, enum clattn__use use,
+                         const struct clattn__expr_point *at, const struct clattn__expr_values *values,
+                         bool exact)
 {
     double result[CLATTN__EXPR_MAX_NODES];
     if (expr->root[use] < 0)
@@ -252,7 +257,8 @@ bool clattn__expr_uses_array(const struct clattn__expr *expr, int array)
     return has_leaf(expr, KIND_ARRAY, array);
 }
 
-void clattn__expr_reach(const struct clattn__expr *expr, enum clattn__use use, bool reached[CLATTN__EXPR_MAX_NODES])
+void clattn__expr_reach(const struct clattn__expr *expr, enum clattn__use use,
+                        bool reached[CLATTN__EXPR_MAX_NODES])
 {
     memset(reached, 0, CLATTN__EXPR_MAX_NODES * sizeof *reached);
     if (expr->root[use] >= 0)
@@ -262,7 +268,8 @@ void clattn__expr_reach(const struct clattn__expr *expr, enum clattn__use use, b
             reached[expr->nodes[i].args[j]] = true;
 }
 
-static bool rule_has_leaf(const struct clattn__expr *expr, enum clattn__use use, enum kind kind, int32_t value)
+static bool rule_has_leaf(const struct clattn__expr *expr, enum clattn__use use, enum kind kind,
+                          int32_t value)
 {
     bool reached[CLATTN__EXPR_MAX_NODES];
     clattn__expr_reach(expr, use, reached);
@@ -302,8 +309,8 @@ int clattn__expr_cost(const struct clattn__expr *expr, enum clattn__use use)
     return cost;
 }
 
-int clattn__expr_numbers(const struct clattn__expr *expr, const clattn_scalar *scalars, const clattn_array *arrays,
-                         int32_t *numbers)
+int clattn__expr_numbers(const struct clattn__expr *expr, const clattn_scalar *scalars,
+                         const clattn_array *arrays, int32_t *numbers)
 {
     for (int i = 0; i < expr->n_numbers; i++) {
         const struct number *n = &expr->numbers[i];
@@ -317,8 +324,8 @@ int clattn__expr_numbers(const struct clattn__expr *expr, const clattn_scalar *s
     return expr->n_numbers;
 }
 
-/* Blocks of 64 along the last index and of 16 along the one before it, where the mask reads them at places that differ
- * inside a tile; single elements elsewhere. */
+/* Blocks of 64 along the last index and of 16 along the one before it, where the mask reads them at places
+ * that differ inside a tile; single elements elsewhere. */
 struct clattn__table clattn__expr_table(const struct clattn__expr *expr, int array)
 {
     bool reached[CLATTN__EXPR_MAX_NODES];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * interval.c - the class of a tile by interval arithmetic: that of kernels, read from cl/common/rule_interval.clh. */
+ * interval.c - the class of a tile by interval arithmetic: that of kernels, read from
+ * cl/common/rule_interval.clh. */
 #include "expr/tree.h"
 
 #include <float.h>
@@ -63,7 +64,8 @@ struct elements {
 };
 
 /* The elements that the indices, clamped, may mean; their number, or more than SCAN. */
-static int64_t find_elements(struct elements *e, const clattn_array *array, const struct node *n, const union range *ranges)
+static int64_t find_elements(struct elements *e, const clattn_array *array, const struct node *n,
+                             const union range *ranges)
 {
     int64_t total = 1;
     e->n_dims = n->n_args;
@@ -107,7 +109,8 @@ static union range hull(enum type type, double lo, double hi, bool has_nan)
     }
 }
 
-static union range array_range(const struct node *n, const struct clattn__expr_values *values, const union range *ranges)
+static union range array_range(const struct node *n, const struct clattn__expr_values *values,
+                               const union range *ranges)
 {
     const clattn_array *array = values && values->arrays ? &values->arrays[n->value] : NULL;
     const void *data = array && values->data ? values->data[n->value] : NULL;
@@ -136,8 +139,10 @@ static int listed(const struct clattn__expr_box *box, const struct clattn__expr_
     const clattn_list *l = lists->shape;
     const struct list_args args = {l->counts_at / 4, l->ids_at / 4, (int32_t)l->scopes, (int32_t)l->q_blocks,
                                    (int32_t)l->capacity, lists->heads, l->block_q, l->block_k};
-    const struct lists of_entry = find_lists(lists->data, &args, box->b, lists->bottom_right ? box->k_len - box->q_len : 0);
-    return xi_listed(&of_entry, xi_span(box->q0, box->q1), xi_span(box->h0, box->h1), xi_span(box->k0, box->k1));
+    const struct lists of_entry =
+        find_lists(lists->data, &args, box->b, lists->bottom_right ? box->k_len - box->q_len : 0);
+    return xi_listed(&of_entry, xi_span(box->q0, box->q1), xi_span(box->h0, box->h1),
+                     xi_span(box->k0, box->k1));
 }
 
 /* ---- operators ---- */
@@ -203,7 +208,8 @@ static int condition(const struct node *n, enum type operand, union range a, uni
     }
 }
 
-static union range operator_range(const struct clattn__expr *expr, const struct node *n, const union range *ranges)
+static union range operator_range(const struct clattn__expr *expr, const struct node *n,
+                                  const union range *ranges)
 {
     const union range none = {.i = {0, 0}};
     const union range a = ranges[n->args[0]], b = n->n_args > 1 ? ranges[n->args[1]] : none,
@@ -224,7 +230,8 @@ enum clattn__class clattn__expr_classify(const struct clattn__expr *expr, const 
     const int root = expr->root[CLATTN__MASK];
     if (root < 0)
         return CLATTN__FULL;
-    clattn__expr_reach(expr, CLATTN__MASK, needed); /* what other rules look up may be costly, and a score has no range */
+    clattn__expr_reach(expr, CLATTN__MASK, needed); /* what other rules look up may be costly, and a score has
+                                                       no range */
     for (int i = 0; i <= root; i++) {
         const struct node *n = &expr->nodes[i];
         if (!needed[i])

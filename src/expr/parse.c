@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * parse.c - text to graph by recursive descent; see expr.h for the grammar.
  *
- * The first error ends the work: later calls see that the reader has failed and return -1.  A named rule is read from its own
- * text, and at each of its parameters the argument's text is read again: so it means what its text written out means. */
+ * The first error ends the work: later calls see that the reader has failed and return -1.  A named rule is
+ * read from its own text, and at each of its parameters the argument's text is read again: so it means what
+ * its text written out means. */
 #include "expr/tree.h"
 
 #include "expr/reader.h"
@@ -41,23 +42,27 @@ static bool check_operands(struct reader *r, enum kind kind, const int *args, si
     enum signature sign = clattn__expr_kinds[kind].signature;
     for (int i = 0; i < clattn__expr_kinds[kind].operands; i++) {
         enum type type = type_of(r, args[i]);
-        bool good = sign == SIGN_LOGIC ? type == TYPE_BOOL : sign == SIGN_WHOLE ? type == TYPE_INT : type != TYPE_BOOL;
+        bool good = sign == SIGN_LOGIC   ? type == TYPE_BOOL
+                    : sign == SIGN_WHOLE ? type == TYPE_INT
+                                         : type != TYPE_BOOL;
         if (good)
             continue;
         static const char *const given[] = {"a whole number", "a real number", "a condition"};
         clattn__reader_fail(r, CLATTN_EXPR_TYPE, at, "'");
-        clattn__text_add(&r->message, "%s' takes %s, and it was given %s", clattn__expr_kinds[kind].symbol, wanted_by(sign),
-                         given[type]);
+        clattn__text_add(&r->message, "%s' takes %s, and it was given %s", clattn__expr_kinds[kind].symbol,
+                         wanted_by(sign), given[type]);
         return false;
     }
     return true;
 }
 
-/* Named rules inside one another could be read for ages: every operator takes a step, and the steps are counted. */
+/* Named rules inside one another could be read for ages: every operator takes a step, and the steps are
+ * counted. */
 static bool step(struct reader *r)
 {
     if (!r->status && ++*r->steps > MAX_STEPS)
-        clattn__reader_fail(r, CLATTN_EXPR_LIMIT, r->at, "more than 4096 operators after named rules are written out");
+        clattn__reader_fail(r, CLATTN_EXPR_LIMIT, r->at,
+                            "more than 4096 operators after named rules are written out");
     return !r->status;
 }
 
@@ -81,11 +86,13 @@ static int make_literal(struct reader *r, enum type type, int32_t bits)
     return !step(r) ? -1 : added(r, clattn__tree_literal(r->expr, type, bits, &error), &error);
 }
 
-/* A printed operator needs at most a parenthesis of its own and one around it, so every graph's text can be read. */
+/* A printed operator needs at most a parenthesis of its own and one around it, so every graph's text can be
+ * read. */
 static bool enter(struct reader *r)
 {
     if (++r->nesting > 2 * CLATTN__EXPR_MAX_DEPTH)
-        clattn__reader_fail(r, CLATTN_EXPR_LIMIT, r->at, "more than 128 parentheses, brackets and signs inside one another");
+        clattn__reader_fail(r, CLATTN_EXPR_LIMIT, r->at,
+                            "more than 128 parentheses, brackets and signs inside one another");
     return !r->status;
 }
 
@@ -114,8 +121,9 @@ static int parse_function(struct reader *r, enum kind kind)
         args[i] = parse_expression(r);
         if (!r->status)
             clattn__reader_expect(r, i + 1 < n ? "," : ")",
-                                  i + 1 < n ? "',' and the second number" : n == 1 ? "')' after the one number of a function"
-                                                                                  : "')' after two numbers");
+                                  i + 1 < n ? "',' and the second number"
+                                  : n == 1  ? "')' after the one number of a function"
+                                            : "')' after two numbers");
     }
     r->nesting--;
     return make(r, kind, args, at);
@@ -134,9 +142,11 @@ static int parse_array(struct reader *r, int array)
         if (r->status)
             return -1;
         if (type_of(r, args[d]) != TYPE_INT)
-            return clattn__reader_fail(r, CLATTN_EXPR_TYPE, at, "an array is indexed by whole numbers; floor() makes them");
+            return clattn__reader_fail(r, CLATTN_EXPR_TYPE, at,
+                                       "an array is indexed by whole numbers; floor() makes them");
         if (!clattn__reader_expect(r, d + 1 < a->n_dims ? "," : "]",
-                                   d + 1 < a->n_dims ? "',' and the array's next index" : "']' after the array's last index"))
+                                   d + 1 < a->n_dims ? "',' and the array's next index"
+                                                     : "']' after the array's last index"))
             return -1;
     }
     r->nesting--;
@@ -152,7 +162,8 @@ static int declared_array(const struct reader *r)
     return -1;
 }
 
-/* One argument into its binding: an array's name where the parameter has [] behind it, else where an expression stands. */
+/* One argument into its binding: an array's name where the parameter has [] behind it, else where an
+ * expression stands. */
 static void parse_argument(struct reader *r, struct reader_binding *to)
 {
     to->outer = r;
@@ -184,7 +195,8 @@ static int parse_bound(struct reader *r, const struct reader_binding *bound)
     return inner.status ? clattn__reader_fail(r, inner.status, r->at, "an argument of a named rule") : node;
 }
 
-static bool parse_arguments(struct reader *r, const struct clattn__named_rule *rule, struct reader_bindings *bindings)
+static bool parse_arguments(struct reader *r, const struct clattn__named_rule *rule,
+                            struct reader_bindings *bindings)
 {
     clattn__reader_next(r);
     clattn__reader_parameters(rule, bindings);
@@ -196,7 +208,8 @@ static bool parse_arguments(struct reader *r, const struct clattn__named_rule *r
         parse_argument(r, &bindings->list[i]);
         if (!r->status)
             clattn__reader_expect(r, i + 1 < bindings->count ? "," : ")",
-                                  i + 1 < bindings->count ? "',' and the rule's next argument" : "')' after the rule's arguments");
+                                  i + 1 < bindings->count ? "',' and the rule's next argument"
+                                                          : "')' after the rule's arguments");
     }
     r->nesting--;
     return !r->status;
@@ -229,7 +242,8 @@ static int parse_named_rule(struct reader *r, const struct clattn__named_rule *r
 static int parse_index(struct reader *r, int index)
 {
     if (index == CLATTN__INDEX_SCORE && r->use == CLATTN__MASK)
-        return clattn__reader_fail(r, CLATTN_EXPR_NAME, r->at, "a mask cannot read the score: score and weight rules can");
+        return clattn__reader_fail(r, CLATTN_EXPR_NAME, r->at,
+                                   "a mask cannot read the score: score and weight rules can");
     clattn__reader_next(r);
     return make_leaf(r, KIND_INDEX, index, NULL, 0);
 }
@@ -313,7 +327,8 @@ static int parse_unary(struct reader *r)
 static enum kind accept_operator(struct reader *r, enum level level)
 {
     for (enum kind kind = KIND_ADD; kind < KIND_COUNT; kind++)
-        if (clattn__expr_kinds[kind].level == level && clattn__reader_accept(r, clattn__expr_kinds[kind].symbol))
+        if (clattn__expr_kinds[kind].level == level &&
+            clattn__reader_accept(r, clattn__expr_kinds[kind].symbol))
             return kind;
     return KIND_COUNT;
 }
@@ -392,9 +407,11 @@ static int parse_expression(struct reader *r)
     if (r->status)
         return -1;
     if (type_of(r, args[0]) != TYPE_BOOL)
-        return clattn__reader_fail(r, CLATTN_EXPR_TYPE, at, "'?' takes a condition before it, and it was given a number");
+        return clattn__reader_fail(r, CLATTN_EXPR_TYPE, at,
+                                   "'?' takes a condition before it, and it was given a number");
     if ((type_of(r, args[1]) == TYPE_BOOL) != (type_of(r, args[2]) == TYPE_BOOL))
-        return clattn__reader_fail(r, CLATTN_EXPR_TYPE, at, "both sides of ':' are numbers, or both are conditions");
+        return clattn__reader_fail(r, CLATTN_EXPR_TYPE, at,
+                                   "both sides of ':' are numbers, or both are conditions");
     enum tree_error error = TREE_OK;
     return added(r, clattn__tree_operator(r->expr, KIND_SELECT, args, &error), &error);
 }
@@ -417,13 +434,17 @@ static int parse_rule(struct reader *r)
         return -1;
     bool condition = type_of(r, root) == TYPE_BOOL;
     if (r->use == CLATTN__MASK && !condition)
-        return clattn__reader_fail(r, CLATTN_EXPR_TYPE, 0, "a mask is a condition, such as k <= q, and this is a number");
+        return clattn__reader_fail(r, CLATTN_EXPR_TYPE, 0,
+                                   "a mask is a condition, such as k <= q, and this is a number");
     if (r->use != CLATTN__MASK && condition)
-        return clattn__reader_fail(r, CLATTN_EXPR_TYPE, 0, "a rule of this kind is a number, such as 2 * score, and this is a condition");
+        return clattn__reader_fail(
+            r, CLATTN_EXPR_TYPE, 0,
+            "a rule of this kind is a number, such as 2 * score, and this is a condition");
     return condition ? root : to_float(r, root);
 }
 
-static clattn_status keep_names(struct clattn__expr *e, const struct clattn__names *names, struct clattn__text *message)
+static clattn_status keep_names(struct clattn__expr *e, const struct clattn__names *names,
+                                struct clattn__text *message)
 {
     if (names->n_scalars < 0 || names->n_scalars > CLATTN_MAX_SCALARS || names->n_arrays < 0 ||
         names->n_arrays > CLATTN_MAX_ARRAYS)
@@ -453,7 +474,8 @@ static struct clattn__text message_into(char *message, size_t size)
     return message && size ? clattn__text_into(message, size) : clattn__text_into(nowhere, 0);
 }
 
-clattn_status clattn__expr_create(struct clattn__expr **expr, const struct clattn__names *names, char *message, size_t size)
+clattn_status clattn__expr_create(struct clattn__expr **expr, const struct clattn__names *names,
+                                  char *message, size_t size)
 {
     static const struct clattn__names no_names;
     struct clattn__text text = message_into(message, size);
@@ -473,10 +495,12 @@ clattn_status clattn__expr_create(struct clattn__expr **expr, const struct clatt
     return CLATTN_OK;
 }
 
-clattn_status clattn__expr_add(struct clattn__expr *expr, enum clattn__use use, const char *text, char *message, size_t size)
+clattn_status clattn__expr_add(struct clattn__expr *expr, enum clattn__use use, const char *text,
+                               char *message, size_t size)
 {
     int steps = 0;
-    struct reader r = {.text = text, .use = use, .expr = expr, .steps = &steps, .message = message_into(message, size)};
+    struct reader r = {.text = text, .use = use, .expr = expr, .steps = &steps,
+                       .message = message_into(message, size)};
     if (!text)
         return CLATTN_NULL_ARGUMENT;
     if (strnlen(text, CLATTN__EXPR_MAX_TEXT + 1) > CLATTN__EXPR_MAX_TEXT) {
@@ -493,7 +517,8 @@ clattn_status clattn__expr_add(struct clattn__expr *expr, enum clattn__use use, 
     if (!r.status) {
         expr->root[use] = root;
         if (!clattn__tree_seal(expr))
-            clattn__reader_fail(&r, CLATTN_EXPR_LIMIT, 0, "more than 64 numbers, scalars and dimensions of arrays in all");
+            clattn__reader_fail(&r, CLATTN_EXPR_LIMIT, 0,
+                                "more than 64 numbers, scalars and dimensions of arrays in all");
     }
     if (r.status) {
         clattn__reader_explain(&r);

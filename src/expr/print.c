@@ -8,7 +8,8 @@
 
 static void print_node(struct clattn__text *out, const struct clattn__expr *e, int node);
 
-/* The shortest decimal that is read back as the same f32, with a point or an exponent, whatever the locale. */
+/* The shortest decimal that is read back as the same f32, with a point or an exponent, whatever the
+ * locale. */
 static void print_float(struct clattn__text *out, float x)
 {
     char digits[64], text[64];
@@ -45,12 +46,13 @@ static void print_float(struct clattn__text *out, float x)
     } else {
         int whole = exponent + 1, given = (int)count < whole ? (int)count : whole;
         clattn__text_add(out, "%.*s%.*s.", given, all, whole - given, "000000");
-        clattn__text_add(out, "%.*s", (int)count > whole ? (int)count - whole : 1, (int)count > whole ? all + whole : "0");
+        clattn__text_add(out, "%.*s", (int)count > whole ? (int)count - whole : 1,
+                         (int)count > whole ? all + whole : "0");
     }
 }
 
-/* Whether whoever reads the text converts operand i of a node again without being told: under an operator of reals, and beside
- * an operand that is shown as a float. */
+/* Whether whoever reads the text converts operand i of a node again without being told: under an operator of
+ * reals, and beside an operand that is shown as a float. */
 static bool is_implied(const struct clattn__expr *e, const struct node *n, int i)
 {
     enum signature sign = clattn__expr_kinds[n->kind].signature;
@@ -70,7 +72,8 @@ static int shown(const struct clattn__expr *e, const struct node *n, int i)
     return e->nodes[node].kind == KIND_FLOAT && is_implied(e, n, i) ? e->nodes[node].args[0] : node;
 }
 
-static void print_operand(struct clattn__text *out, const struct clattn__expr *e, const struct node *n, int i, enum level least)
+static void print_operand(struct clattn__text *out, const struct clattn__expr *e, const struct node *n, int i,
+                          enum level least)
 {
     int node = shown(e, n, i);
     bool parentheses = clattn__expr_kinds[e->nodes[node].kind].level < least;
@@ -79,8 +82,8 @@ static void print_operand(struct clattn__text *out, const struct clattn__expr *e
     clattn__text_add(out, "%s", parentheses ? ")" : "");
 }
 
-static void print_list(struct clattn__text *out, const struct clattn__expr *e, const struct node *n, const char *open,
-                       const char *close)
+static void print_list(struct clattn__text *out, const struct clattn__expr *e, const struct node *n,
+                       const char *open, const char *close)
 {
     for (int i = 0; i < n->n_args; i++) {
         clattn__text_add(out, "%s", i ? ", " : open);
@@ -135,7 +138,8 @@ static void print_node(struct clattn__text *out, const struct clattn__expr *e, i
     }
 }
 
-clattn_status clattn__expr_print(const struct clattn__expr *expr, enum clattn__use use, char *text, size_t size)
+clattn_status clattn__expr_print(const struct clattn__expr *expr, enum clattn__use use, char *text,
+                                 size_t size)
 {
     if (!expr || !text || size == 0)
         return CLATTN_NULL_ARGUMENT;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * reader.c - tokens, numbers and names of rule texts, and failures that show the place.
  *
- * Nothing here depends on the locale.  What is echoed of a user's text is printable ASCII, a short stretch of it. */
+ * Nothing here depends on the locale.  What is echoed of a user's text is printable ASCII, a short stretch of
+ * it. */
 #include "expr/reader.h"
 
 #include <math.h>
@@ -38,7 +39,8 @@ static size_t symbol_length(const char *p)
 static size_t number_length(const char *p)
 {
     size_t n = 0;
-    while (is_word(p[n]) || p[n] == '.' || ((p[n] == '-' || p[n] == '+') && (p[n - 1] == 'e' || p[n - 1] == 'E')))
+    while (is_word(p[n]) || p[n] == '.' ||
+           ((p[n] == '-' || p[n] == '+') && (p[n - 1] == 'e' || p[n - 1] == 'E')))
         n++;
     return n;
 }
@@ -98,7 +100,8 @@ static bool whole_number(struct reader *r, bool negative, struct reader_number *
     return true;
 }
 
-/* digits [. digits] [e [sign] digits]: mantissa and exponent of 10 of what is written.  false: written otherwise. */
+/* digits [. digits] [e [sign] digits]: mantissa and exponent of 10 of what is written.  false: written
+ * otherwise. */
 static bool decimal_parts(const char *p, size_t length, double *mantissa, int *exponent)
 {
     size_t i = 0, digits = 0;
@@ -137,7 +140,8 @@ static bool real_number(struct reader *r, bool negative, struct reader_number *n
         return false;
     }
     double value = exponent < 0 ? mantissa / pow(10.0, -exponent) : mantissa * pow(10.0, exponent);
-    if (!(value < 0x1.ffffffp127)) { /* what rounds to the largest f32 is that: its shortest text is above it */
+    if (!(value < 0x1.ffffffp127)) { /* what rounds to the largest f32 is that: its shortest text is above
+                                        it */
         clattn__reader_fail(r, CLATTN_EXPR_NUMBER, r->at, "the number does not fit 32-bit floating point");
         return false;
     }
@@ -275,11 +279,16 @@ int clattn__reader_unknown(struct reader *r)
 /* The stretch of the text around the place, unprintable characters as '?', and a caret below. */
 static void show_place(struct reader *r)
 {
-    size_t length = strnlen(r->text, CLATTN__EXPR_MAX_TEXT), at = r->failed_at < length ? r->failed_at : length;
-    size_t first = at > SHOWN * 3 / 4 ? at - SHOWN * 3 / 4 : 0, shown = length - first < SHOWN ? length - first : SHOWN;
+    size_t length = strnlen(r->text, CLATTN__EXPR_MAX_TEXT),
+           at = r->failed_at < length ? r->failed_at : length;
+    size_t first = at > SHOWN * 3 / 4 ? at - SHOWN * 3 / 4 : 0,
+           shown = length - first < SHOWN ? length - first : SHOWN;
     clattn__text_add(&r->message, "\n    ");
     for (size_t i = first; i < first + shown; i++)
-        clattn__text_add(&r->message, "%c", is_printable(r->text[i]) ? r->text[i] : r->text[i] == '\t' ? ' ' : '?');
+        clattn__text_add(&r->message, "%c",
+                         is_printable(r->text[i]) ? r->text[i]
+                         : r->text[i] == '\t'     ? ' '
+                                                  : '?');
     clattn__text_add(&r->message, "\n    %*s^", (int)(at - first), "");
 }
 
@@ -287,12 +296,14 @@ void clattn__reader_explain(struct reader *r)
 {
     const struct clattn__expr *e = r->expr;
     show_place(r);
-    clattn__text_add(&r->message, "\n    names: q k b h g q_len k_len listed%s", r->use == CLATTN__MASK ? "" : " score");
+    clattn__text_add(&r->message, "\n    names: q k b h g q_len k_len listed%s",
+                     r->use == CLATTN__MASK ? "" : " score");
     for (int i = 0; i < e->n_scalars; i++)
         clattn__text_add(&r->message, "%s %s", i ? "," : "; scalars", e->scalars[i].name);
     for (int i = 0; i < e->n_arrays; i++) {
         static const char *const indices[] = {"", "[.]", "[.,.]", "[.,.,.]", "[.,.,.,.]"};
-        clattn__text_add(&r->message, "%s %s%s", i ? "," : "; arrays", e->arrays[i].name, indices[e->arrays[i].n_dims]);
+        clattn__text_add(&r->message, "%s %s%s", i ? "," : "; arrays", e->arrays[i].name,
+                         indices[e->arrays[i].n_dims]);
     }
     clattn__text_add(&r->message, "; functions and named rules: clattn_expr(7)");
 }

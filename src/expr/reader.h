@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * reader.h - what the parser reads with: tokens, numbers, names in scope, and failures that show the place. */
+ * reader.h - what the parser reads with: tokens, numbers, names in scope, and failures that show the
+ * place. */
 #ifndef CLATTN_EXPR_READER_H
 #define CLATTN_EXPR_READER_H
 
@@ -7,7 +8,8 @@
 
 enum token { TOKEN_END, TOKEN_NUMBER, TOKEN_NAME, TOKEN_SYMBOL, TOKEN_BAD };
 
-/* A named rule's parameter and what it stands for: an array, or the text at a place of the reader that calls the rule. */
+/* A named rule's parameter and what it stands for: an array, or the text at a place of the reader that calls
+ * the rule. */
 #define READER_MAX_PARAMETERS 4
 struct reader_binding {
     char name[CLATTN_NAME_SIZE];
@@ -44,12 +46,14 @@ bool clattn__reader_is(const struct reader *r, const char *text); /* the token's
 bool clattn__reader_accept(struct reader *r, const char *symbol);
 /* Accept, or fail with what was wanted. */
 bool clattn__reader_expect(struct reader *r, const char *symbol, const char *what);
-/* Read the number at the token and go on: whole numbers that fit 32 bits, or decimal fractions rounded to f32. */
+/* Read the number at the token and go on: whole numbers that fit 32 bits, or decimal fractions rounded to
+ * f32. */
 bool clattn__reader_number(struct reader *r, bool negative, struct reader_number *number);
 
 /* ---- names ---- */
 int clattn__reader_index(const struct reader *r);                              /* -1: none */
-enum kind clattn__reader_function(const struct reader *r);                     /* or LISTED; KIND_COUNT: none */
+/* or LISTED; KIND_COUNT: none */
+enum kind clattn__reader_function(const struct reader *r);
 const struct reader_binding *clattn__reader_binding(const struct reader *r);   /* NULL: none */
 const struct clattn__named_rule *clattn__reader_named_rule(const struct reader *r); /* NULL: none */
 void clattn__reader_parameters(const struct clattn__named_rule *rule, struct reader_bindings *bindings);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tree.c - nodes of the graph: typed, converted, folded, ordered and shared as they are made, so that texts of one meaning
- * make one graph. */
+ * tree.c - nodes of the graph: typed, converted, folded, ordered and shared as they are made, so that texts
+ * of one meaning make one graph. */
 #include "expr/tree.h"
 
 #include <math.h>
@@ -73,7 +73,8 @@ int clattn__tree_leaf(struct clattn__expr *e, enum kind kind, int32_t value, con
 }
 
 /* ---- folding ---- */
-/* The literal that an operator over literals is, or -1 with *error TREE_OK if it is none; infinities and NaN have no text. */
+/* The literal that an operator over literals is, or -1 with *error TREE_OK if it is none; infinities and NaN
+ * have no text. */
 static int fold(struct clattn__expr *e, const struct node *node, enum tree_error *error)
 {
     double values[CLATTN_MAX_DIMS] = {0};
@@ -117,7 +118,9 @@ static int simplify(const struct clattn__expr *e, const struct node *node)
 /* Literals come last, as in q + 1, save in products, as in 2 * x. */
 static int rank(const struct node *n, bool literal_first)
 {
-    return n->kind == KIND_LITERAL ? (literal_first ? -2 : KIND_COUNT) : n->kind == KIND_INDEX ? -1 : (int)n->kind;
+    return n->kind == KIND_LITERAL ? (literal_first ? -2 : KIND_COUNT)
+           : n->kind == KIND_INDEX ? -1
+                                   : (int)n->kind;
 }
 
 /* By what they are; where `values', literals by their values too. */
@@ -138,7 +141,8 @@ static int compare_nodes(const struct clattn__expr *e, int a, int b, bool litera
     return x->n_args - y->n_args;
 }
 
-/* Values of literals decide last, so that texts which differ in them alone are one kernel, and its numbers in one order. */
+/* Values of literals decide last, so that texts which differ in them alone are one kernel, and its numbers in
+ * one order. */
 static bool are_turned(const struct clattn__expr *e, int a, int b, bool literal_first)
 {
     const int order = compare_nodes(e, a, b, literal_first, false);
@@ -147,8 +151,8 @@ static bool are_turned(const struct clattn__expr *e, int a, int b, bool literal_
 
 static bool commutes(enum kind kind)
 {
-    return kind == KIND_ADD || kind == KIND_MUL || kind == KIND_MIN || kind == KIND_MAX || kind == KIND_EQ || kind == KIND_NE ||
-           kind == KIND_AND || kind == KIND_OR || kind == KIND_XOR;
+    return kind == KIND_ADD || kind == KIND_MUL || kind == KIND_MIN || kind == KIND_MAX || kind == KIND_EQ ||
+           kind == KIND_NE || kind == KIND_AND || kind == KIND_OR || kind == KIND_XOR;
 }
 
 static void order_operands(const struct clattn__expr *e, struct node *node)
@@ -220,7 +224,8 @@ int clattn__tree_operator(struct clattn__expr *e, enum kind kind, const int *arg
 }
 
 /* ---- sealing ---- */
-/* The order in which the rules need their nodes, operands first: it depends on the canonical graph alone, not on the text. */
+/* The order in which the rules need their nodes, operands first: it depends on the canonical graph alone, not
+ * on the text. */
 struct order {
     int to[CLATTN__EXPR_MAX_NODES]; /* a node's place; -1: no rule needs it */
     int from[CLATTN__EXPR_MAX_NODES], n;

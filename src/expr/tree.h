@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * tree.h - the graph of an operator's rules, private to the expr room.
  *
- * Nodes lie in one array, operands before the node that uses them: whoever evaluates walks the array once and needs no
- * recursion.  Equal nodes are one node, except literals: a program must not depend on which numbers happen to be equal.
+ * Nodes lie in one array, operands before the node that uses them: whoever evaluates walks the array once and
+ * needs no recursion.  Equal nodes are one node, except literals: a program must not depend on which numbers
+ * happen to be equal.
  */
 #ifndef CLATTN_EXPR_TREE_H
 #define CLATTN_EXPR_TREE_H
@@ -15,12 +16,13 @@ enum level { LEVEL_SELECT = 1, LEVEL_OR, LEVEL_XOR, LEVEL_AND, LEVEL_NOT, LEVEL_
 
 enum type { TYPE_INT, TYPE_FLOAT, TYPE_BOOL };
 
-/* What an operator takes and gives.  SAME: numbers of one type, which it gives; REAL: floats; WHOLE: ints; FLOOR: float to
- * int; CONVERT: int to float; COMPARE: numbers of one type to a bool; LOGIC: bools; CHOICE: a bool and two of one type. */
+/* What an operator takes and gives.  SAME: numbers of one type, which it gives; REAL: floats; WHOLE: ints;
+ * FLOOR: float to int; CONVERT: int to float; COMPARE: numbers of one type to a bool; LOGIC: bools; CHOICE: a
+ * bool and two of one type. */
 enum signature { SIGN_LEAF, SIGN_SAME, SIGN_REAL, SIGN_WHOLE, SIGN_FLOOR, SIGN_CONVERT, SIGN_COMPARE, SIGN_LOGIC, SIGN_CHOICE };
 
-/* X(kind, word in kernels, symbol in text, level, operands, signature).  Kernel words of SAME, COMPARE and CHOICE are preceded by
- * their type's letter: iadd, flt, bselect. */
+/* X(kind, word in kernels, symbol in text, level, operands, signature).  Kernel words of SAME, COMPARE and
+ * CHOICE are preceded by their type's letter: iadd, flt, bselect. */
 #define EXPR_KINDS(X)                                                                                     \
     X(LITERAL, "", "", LEVEL_PRIMARY, 0, SIGN_LEAF)                                                       \
     X(SCALAR, "", "", LEVEL_PRIMARY, 0, SIGN_LEAF)                                                        \
@@ -111,28 +113,32 @@ struct clattn__expr {
 
 /* ---- tree.c ---- */
 enum tree_error { TREE_OK, TREE_NODES, TREE_DEPTH, TREE_NUMBERS };
-/* Add an operator over nodes whose types its signature takes, ints where floats are needed included; the canonical node for
- * it: converted, folded, ordered, shared.  -1, with *error set, when a cap is reached. */
+/* Add an operator over nodes whose types its signature takes, ints where floats are needed included; the
+ * canonical node for it: converted, folded, ordered, shared.  -1, with *error set, when a cap is reached. */
 int clattn__tree_operator(struct clattn__expr *expr, enum kind kind, const int *args, enum tree_error *error);
 int clattn__tree_literal(struct clattn__expr *expr, enum type type, int32_t bits, enum tree_error *error);
 /* INDEX, SCALAR, LISTED (no args) or ARRAY (its indices). */
 int clattn__tree_leaf(struct clattn__expr *expr, enum kind kind, int32_t value, const int *args, int n_args,
                       enum tree_error *error);
-/* Leave out what no rule uses and number the kernel arguments anew; false: more than CLATTN__EXPR_MAX_NUMBERS. */
+/* Leave out what no rule uses and number the kernel arguments anew; false: more than
+ * CLATTN__EXPR_MAX_NUMBERS. */
 bool clattn__tree_seal(struct clattn__expr *expr);
 
 /* ---- eval.c ---- */
-/* Values of an operator from those of its operands, in the semantics of expr.h.  Ints and bools are whole doubles. */
+/* Values of an operator from those of its operands, in the semantics of expr.h.  Ints and bools are whole
+ * doubles. */
 double clattn__expr_apply(enum kind kind, enum type type, const double *args, bool exact);
 /* Of a node's first operand: floats compare and round otherwise than ints. */
 enum type clattn__operand_type(const struct clattn__expr *expr, const struct node *node);
 /* The value of every node at a point. */
 void clattn__expr_values_at(const struct clattn__expr *expr, const struct clattn__expr_point *at,
-                            const struct clattn__expr_values *values, bool exact, double result[CLATTN__EXPR_MAX_NODES]);
+                            const struct clattn__expr_values *values, bool exact,
+                            double result[CLATTN__EXPR_MAX_NODES]);
 /* Whether a pair's block is in its row's list; false where there are no lists. */
 bool clattn__expr_is_listed(const struct clattn__expr_point *at, const struct clattn__expr_values *values);
 /* Which nodes a rule needs. */
-void clattn__expr_reach(const struct clattn__expr *expr, enum clattn__use use, bool reached[CLATTN__EXPR_MAX_NODES]);
+void clattn__expr_reach(const struct clattn__expr *expr, enum clattn__use use,
+                        bool reached[CLATTN__EXPR_MAX_NODES]);
 /* An array's element at a flat position (of words for CLATTN_BITS: of bits, rows begun with a word). */
 double clattn__array_element(const clattn_array *array, const void *data, const int64_t *index);
 

@@ -9,7 +9,8 @@
 static clattn_status check_choices(const clattn_select *s, char *text, size_t size)
 {
     const uint32_t searches = CLATTN_PLAIN_SEARCH | CLATTN_MATRIX_SEARCH;
-    if (s->flags & ~(CLATTN_COUNT_PROBES | CLATTN_KEEP_STAGES | CLATTN_GROW_WINDOW | CLATTN_CERTIFY | CLATTN_BUDGET_EACH | searches))
+    if (s->flags & ~(CLATTN_COUNT_PROBES | CLATTN_KEEP_STAGES | CLATTN_GROW_WINDOW | CLATTN_CERTIFY |
+                     CLATTN_BUDGET_EACH | searches))
         return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags is 0x%x", (unsigned)s->flags);
     if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING)
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "method is %d", (int)s->method);
@@ -19,21 +20,29 @@ static clattn_status check_choices(const clattn_select *s, char *text, size_t si
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "representative is %d",
                               (int)s->representative);
     if (s->flags & CLATTN_CERTIFY && s->method != CLATTN_MINMAX)
-        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "a certificate needs bounds of all blocks; of the methods MINMAX has them");
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS,
+                              "a certificate needs bounds of all blocks; of the methods MINMAX has them");
     if (s->flags & CLATTN_BUDGET_EACH && s->method >= CLATTN_EXTERNAL_LIST)
-        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "budgets of scopes go with methods that score; a given or empty list is as it is");
+        return clattn__refuse(
+            text, size, CLATTN_BAD_FLAGS,
+            "budgets of scopes go with methods that score; a given or empty list is as it is");
     if (s->rows < CLATTN_ROWS_LAST || s->rows > CLATTN_ROWS_MEAN)
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "rows is %d", (int)s->rows);
     if (s->rows && s->method > CLATTN_POOL_MEAN)
-        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR,
-                              "rows are averaged, and method %d asks none; TREE, STAGED, MINMAX and POOL_MEAN do", (int)s->method);
+        return clattn__refuse(
+            text, size, CLATTN_BAD_SELECTOR,
+            "rows are averaged, and method %d asks none; TREE, STAGED, MINMAX and POOL_MEAN do",
+            (int)s->method);
     if (s->rows && s->flags & CLATTN_CERTIFY)
-        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "a certificate is of rows as they are, and these are averaged");
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS,
+                              "a certificate is of rows as they are, and these are averaged");
     if (s->flags & searches && s->method != CLATTN_TREE && s->method != CLATTN_STAGED)
-        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags say how to search, and method %d does not; TREE and STAGED do",
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS,
+                              "flags say how to search, and method %d does not; TREE and STAGED do",
                               (int)s->method);
     if ((s->flags & searches) == searches)
-        return clattn__refuse(text, size, CLATTN_BAD_FLAGS, "flags ask for the plain search and for the matrix engines'");
+        return clattn__refuse(text, size, CLATTN_BAD_FLAGS,
+                              "flags ask for the plain search and for the matrix engines'");
     return CLATTN_OK;
 }
 
@@ -42,25 +51,32 @@ static clattn_status check_budget(const clattn_select *s, char *text, size_t siz
 {
     static const char *const names[] = {"TOP_K", "MASS", "MARGIN", "RATIO"};
     const int32_t mode = s->budget_mode, method = s->method;
-    const bool each = method == CLATTN_MINMAX || method == CLATTN_POOL_MEAN || method == CLATTN_EXTERNAL_SCORE;
+    const bool each =
+        method == CLATTN_MINMAX || method == CLATTN_POOL_MEAN || method == CLATTN_EXTERNAL_SCORE;
     const double most = mode == CLATTN_TOP_K ? 0 : mode == CLATTN_MARGIN ? DBL_MAX : 1;
     const bool above_0 = mode == CLATTN_MASS || mode == CLATTN_RATIO;
     if (mode < CLATTN_TOP_K || mode > CLATTN_RATIO)
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "budget_mode is %d", (int)mode);
     if ((mode == CLATTN_MASS || mode == CLATTN_MARGIN) && !each)
-        return clattn__refuse(text, size, CLATTN_BAD_COUNT,
-                              "the budget %s asks the score of every candidate: MINMAX, POOL_MEAN and EXTERNAL_SCORE have them", names[mode]);
+        return clattn__refuse(
+            text, size, CLATTN_BAD_COUNT,
+            "the budget %s asks the score of every candidate: MINMAX, POOL_MEAN and EXTERNAL_SCORE have them",
+            names[mode]);
     if (mode == CLATTN_RATIO && method >= CLATTN_EXTERNAL_LIST)
-        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "the budget RATIO goes with methods that score; a given or empty list is as it is");
+        return clattn__refuse(
+            text, size, CLATTN_BAD_COUNT,
+            "the budget RATIO goes with methods that score; a given or empty list is as it is");
     if (!(s->budget_value >= 0 && s->budget_value <= most) || (above_0 && s->budget_value == 0))
-        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "budget_value is %g; with the budget %s %s", s->budget_value, names[mode],
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "budget_value is %g; with the budget %s %s",
+                              s->budget_value, names[mode],
                               mode == CLATTN_TOP_K    ? "it is 0"
                               : mode == CLATTN_MARGIN ? "it is 0 or more, and finite"
                                                       : "it is above 0, and 1 at most");
     if (s->rope < CLATTN_ROPE_NONE || s->rope > CLATTN_ROPE_INFLLM)
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "rope is %d", (int)s->rope);
     if (s->rope && s->method > (s->rope == CLATTN_ROPE_INFLLM ? CLATTN_POOL_MEAN : CLATTN_STAGED))
-        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "rope is %d, which method %d cannot", (int)s->rope, (int)s->method);
+        return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "rope is %d, which method %d cannot",
+                              (int)s->rope, (int)s->method);
     return CLATTN_OK;
 }
 
@@ -128,7 +144,8 @@ static int64_t most_chunks(const clattn_select *s, const clattn_attention *probl
 {
     int64_t most = 2 * clattn__ceil_div(s->budget, s->block_k);
     if (s->n_stages > 0)
-        most = clattn__ceil_div(clattn__ceil_div(problem->kv_len, s->block_k) * s->block_k, s->stages[0].chunk);
+        most =
+            clattn__ceil_div(clattn__ceil_div(problem->kv_len, s->block_k) * s->block_k, s->stages[0].chunk);
     for (int i = 1; i < s->n_stages; i++)
         if (s->stages[i - 1].keep / s->stages[i].chunk > most)
             most = s->stages[i - 1].keep / s->stages[i].chunk;
@@ -150,7 +167,9 @@ int64_t clattn__extended_keys(const clattn_select *s, const clattn_attention *pr
 
 static clattn_status check_extend(const clattn_select *s, char *text, size_t size)
 {
-    const int64_t least = s->extend < CLATTN_EXTEND_SELF ? 0 : s->extend == CLATTN_EXTEND_SELF ? 1 : 4 * (int64_t)s->block_q;
+    const int64_t least = s->extend < CLATTN_EXTEND_SELF    ? 0
+                          : s->extend == CLATTN_EXTEND_SELF ? 1
+                                                            : 4 * (int64_t)s->block_q;
     if (s->extend < CLATTN_EXTEND_NONE || s->extend > CLATTN_EXTEND_DYNAMIC)
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "extend is %d", (int)s->extend);
     if (s->extend_length < least || s->extend_length > (least ? MAX_TOKENS : 0))
@@ -174,24 +193,29 @@ static int64_t searched_positions(const clattn_select *s, const clattn_attention
 /* Positions that attention asks: one more than the longest distance. */
 static int64_t extended_positions(const clattn_select *s, const clattn_attention *problem)
 {
-    const int64_t keys = most(problem->kv_len, 1), near = s->extend_length < keys ? s->extend_length : keys - 1;
+    const int64_t keys = most(problem->kv_len, 1),
+                  near = s->extend_length < keys ? s->extend_length : keys - 1;
     return s->extend == CLATTN_EXTEND_NONE        ? 0
            : s->extend == CLATTN_EXTEND_STREAMING ? most(clattn__extended_keys(s, problem), 1)
-           : s->extend == CLATTN_EXTEND_SELF      ? most(near, clattn__ceil_div(keys, s->extend_share) + s->block_q - 1) + 1
-                                                  : near + 1;
+           : s->extend == CLATTN_EXTEND_SELF
+               ? most(near, clattn__ceil_div(keys, s->extend_share) + s->block_q - 1) + 1
+               : near + 1;
 }
 
 /* Tables have every position that may be asked of them. */
-static clattn_status check_rope(const clattn_select *s, const clattn_attention *problem, char *text, size_t size)
+static clattn_status check_rope(const clattn_select *s, const clattn_attention *problem, char *text,
+                                size_t size)
 {
     const bool turns = s->rope || s->extend;
     const int64_t least = most(searched_positions(s, problem), extended_positions(s, problem));
     if (s->rope_positions < least || s->rope_positions > (turns ? MAX_TOKENS : 0))
-        return clattn__refuse(text, size, CLATTN_BAD_COUNT,
-                              "rope_positions is %lld; with rope %d and extend %d it is %lld or more, without either 0",
-                              (long long)s->rope_positions, (int)s->rope, (int)s->extend, (long long)least);
+        return clattn__refuse(
+            text, size, CLATTN_BAD_COUNT,
+            "rope_positions is %lld; with rope %d and extend %d it is %lld or more, without either 0",
+            (long long)s->rope_positions, (int)s->rope, (int)s->extend, (long long)least);
     if (turns && problem->dim % 2)
-        return clattn__refuse(text, size, CLATTN_BAD_DIM, "dim is %lld; rope turns pairs of columns", (long long)problem->dim);
+        return clattn__refuse(text, size, CLATTN_BAD_DIM, "dim is %lld; rope turns pairs of columns",
+                              (long long)problem->dim);
     return CLATTN_OK;
 }
 
@@ -222,10 +246,11 @@ clattn_status clattn_select_check(const clattn_select *s, const clattn_attention
         status = check_extend(s, text, size);
     if (!status)
         status = check_rope(s, problem, text, size);
-    if (!status && (s->window > 0 || s->rope == CLATTN_ROPE_CHUNKS) && problem->pattern.corner == CLATTN_NO_CORNER &&
-        problem->q_len != problem->kv_len)
-        status = clattn__refuse(text, size, CLATTN_BAD_CORNER,
-                                "a window, and rope by chunks, speak of positions, and the pattern has no corner");
+    if (!status && (s->window > 0 || s->rope == CLATTN_ROPE_CHUNKS) &&
+        problem->pattern.corner == CLATTN_NO_CORNER && problem->q_len != problem->kv_len)
+        status =
+            clattn__refuse(text, size, CLATTN_BAD_CORNER,
+                           "a window, and rope by chunks, speak of positions, and the pattern has no corner");
     return status;
 }
 

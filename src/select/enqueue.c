@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * enqueue.c - checks one call's buffers and puts the kernels of a selection into the queue; compiles, blocks and
- * allocates nothing. */
+ * enqueue.c - checks one call's buffers and puts the kernels of a selection into the queue; compiles, blocks
+ * and allocates nothing. */
 #include "select/select.h"
 
 #define MAX_RULES (15 + CLATTN_MAX_ARRAYS)
@@ -10,8 +10,8 @@ struct rules {
     size_t count;
 };
 
-static void add_rule(struct rules *rules, const char *name, cl_mem mem, int64_t first, int64_t last, clattn_status too_small,
-                     bool output)
+static void add_rule(struct rules *rules, const char *name, cl_mem mem, int64_t first, int64_t last,
+                     clattn_status too_small, bool output)
 {
     rules->list[rules->count++] = (struct clattn__buffer_rule){name, mem, first, last, too_small, output};
 }
@@ -31,38 +31,44 @@ static void add_keys(const clattn_select_plan *plan, const clattn_select_io *io,
 {
     const clattn_attention *a = &plan->problem.a;
     const int64_t bytes = clattn__type_bytes(a->type_k);
-    add_rule(rules, "k", io->k, a->k.offset * bytes, plan->problem.extents[CLATTN__K] * bytes, CLATTN_K_TOO_SMALL, false);
+    add_rule(rules, "k", io->k, a->k.offset * bytes, plan->problem.extents[CLATTN__K] * bytes,
+             CLATTN_K_TOO_SMALL, false);
 }
 
 /* What the method reads: rows and keys, or metadata, or what is given. */
-static void add_inputs(const clattn_select_plan *plan, const clattn_select_io *io, struct rules *rules, int64_t list_bytes)
+static void add_inputs(const clattn_select_plan *plan, const clattn_select_io *io, struct rules *rules,
+                       int64_t list_bytes)
 {
     const clattn_attention *a = &plan->problem.a;
     const clattn_list *list = &plan->list;
     const int32_t method = plan->select.method;
     const int64_t bytes = clattn__type_bytes(a->type_q);
     if (plan->shape.scored)
-        add_rule(rules, "q", io->q, a->q.offset * bytes, plan->problem.extents[CLATTN__Q] * bytes, CLATTN_Q_TOO_SMALL, false);
+        add_rule(rules, "q", io->q, a->q.offset * bytes, plan->problem.extents[CLATTN__Q] * bytes,
+                 CLATTN_Q_TOO_SMALL, false);
     if (method <= CLATTN_STAGED || plan->select.flags & CLATTN_CERTIFY)
         add_keys(plan, io, rules);
     for (int i = 0; plan->select.rope && i < 2; i++)
-        add_rule(rules, i ? "rope_sin" : "rope_cos", i ? io->rope_sin : io->rope_cos, 0, plan->select.rope_positions * a->dim * 2,
-                 CLATTN_ROPE_TOO_SMALL, false);
+        add_rule(rules, i ? "rope_sin" : "rope_cos", i ? io->rope_sin : io->rope_cos, 0,
+                 plan->select.rope_positions * a->dim * 2, CLATTN_ROPE_TOO_SMALL, false);
     if (plan->select.flags & CLATTN_BUDGET_EACH)
         add_rule(rules, "budgets", io->budgets, 0, 4 * list->scopes, CLATTN_BUDGETS_TOO_SMALL, false);
     if (clattn__select_uses(&plan->select, CLATTN__BOUNDS))
         add_rule(rules, "bounds", io->bounds, 0, clattn__bounds_bytes(plan), CLATTN_BOUNDS_TOO_SMALL, false);
     if (method == CLATTN_EXTERNAL_SCORE)
-        add_rule(rules, "scores", io->scores, 0, 4 * list->batch * list->scopes * list->q_blocks * list->k_blocks,
-                 CLATTN_SCORES_TOO_SMALL, false);
+        add_rule(rules, "scores", io->scores, 0,
+                 4 * list->batch * list->scopes * list->q_blocks * list->k_blocks, CLATTN_SCORES_TOO_SMALL,
+                 false);
     if (method == CLATTN_EXTERNAL_LIST && io->given != io->list)
         add_rule(rules, "given", io->given, 0, list_bytes, CLATTN_LIST_TOO_SMALL, false);
     for (int i = 0; i < a->n_arrays; i++)
         if (method != CLATTN_STREAMING && clattn__expr_uses_array(plan->problem.rules, i))
-            add_rule(rules, a->arrays[i].name, io->arrays[i], 0, clattn__array_bytes(&a->arrays[i]), CLATTN_ARRAY_TOO_SMALL, false);
+            add_rule(rules, a->arrays[i].name, io->arrays[i], 0, clattn__array_bytes(&a->arrays[i]),
+                     CLATTN_ARRAY_TOO_SMALL, false);
 }
 
-static clattn_status add_workspace(const clattn_select_plan *plan, const clattn_select_io *io, struct rules *rules)
+static clattn_status add_workspace(const clattn_select_plan *plan, const clattn_select_io *io,
+                                   struct rules *rules)
 {
     int64_t last;
     if (!(plan->problem.a.flags & CLATTN_CALLER_WORKSPACE) || plan->workspace_bytes == 0)
@@ -70,8 +76,10 @@ static clattn_status add_workspace(const clattn_select_plan *plan, const clattn_
     if (!io->workspace)
         return clattn__fail(plan->ctx, CLATTN_WORKSPACE_MISSING, CL_SUCCESS, "io.workspace of %lld bytes",
                             (long long)plan->workspace_bytes);
-    if (io->workspace_offset < 0 || io->workspace_offset % 4 || !clattn__add(io->workspace_offset, plan->workspace_bytes, &last))
-        return clattn__fail(plan->ctx, CLATTN_BAD_OFFSET, CL_SUCCESS, "workspace_offset is %lld; it must be a multiple of 4, 0 or more",
+    if (io->workspace_offset < 0 || io->workspace_offset % 4 ||
+        !clattn__add(io->workspace_offset, plan->workspace_bytes, &last))
+        return clattn__fail(plan->ctx, CLATTN_BAD_OFFSET, CL_SUCCESS,
+                            "workspace_offset is %lld; it must be a multiple of 4, 0 or more",
                             (long long)io->workspace_offset);
     add_rule(rules, "workspace", io->workspace, io->workspace_offset, last, CLATTN_WORKSPACE_TOO_SMALL, true);
     return CLATTN_OK;
@@ -83,7 +91,8 @@ static clattn_status add_kept(const clattn_select_plan *plan, const clattn_selec
     if (plan->kept_bytes == 0)
         return CLATTN_OK;
     if (io->kept_offset < 0 || io->kept_offset % 4 || !clattn__add(io->kept_offset, plan->kept_bytes, &last))
-        return clattn__fail(plan->ctx, CLATTN_BAD_OFFSET, CL_SUCCESS, "kept_offset is %lld; it must be a multiple of 4, 0 or more",
+        return clattn__fail(plan->ctx, CLATTN_BAD_OFFSET, CL_SUCCESS,
+                            "kept_offset is %lld; it must be a multiple of 4, 0 or more",
                             (long long)io->kept_offset);
     add_rule(rules, "kept", io->kept, io->kept_offset, last, CLATTN_KEPT_TOO_SMALL, true);
     return CLATTN_OK;
@@ -92,12 +101,14 @@ static clattn_status add_kept(const clattn_select_plan *plan, const clattn_selec
 /* Where entries begin; *any: whether one does. */
 static clattn_status check_starts(const clattn_select_plan *plan, const int32_t *starts, bool *any)
 {
-    const int32_t last = plan->select.flags & CLATTN_KEEP_STAGES && plan->select.n_stages > 0 ? plan->select.n_stages - 1 : 0;
+    const int32_t last =
+        plan->select.flags & CLATTN_KEEP_STAGES && plan->select.n_stages > 0 ? plan->select.n_stages - 1 : 0;
     *any = !starts;
     for (int64_t b = 0; starts && b < plan->list.batch; b++) {
         if (starts[b] < 0 || (starts[b] > last && starts[b] != CLATTN_REUSE))
-            return clattn__fail(plan->ctx, CLATTN_BAD_COUNT, CL_SUCCESS, "starts[%lld] is %d; 0 to %d and CLATTN_REUSE are possible",
-                                (long long)b, (int)starts[b], (int)last);
+            return clattn__fail(plan->ctx, CLATTN_BAD_COUNT, CL_SUCCESS,
+                                "starts[%lld] is %d; 0 to %d and CLATTN_REUSE are possible", (long long)b,
+                                (int)starts[b], (int)last);
         *any |= starts[b] != CLATTN_REUSE;
     }
     return CLATTN_OK;
@@ -158,8 +169,9 @@ static clattn_status check_select_io(const clattn_select_plan *plan, const clatt
     if (plan->select.flags & CLATTN_COUNT_PROBES)
         add_rule(&rules, "counters", io->counters, 0, 16, CLATTN_COUNTERS_TOO_SMALL, true);
     if (plan->select.flags & CLATTN_CERTIFY)
-        add_rule(&rules, "certified", io->certified, 0, 4 * plan->list.batch * plan->list.scopes * plan->list.q_blocks,
-                 CLATTN_CERTIFIED_TOO_SMALL, true);
+        add_rule(&rules, "certified", io->certified, 0,
+                 4 * plan->list.batch * plan->list.scopes * plan->list.q_blocks, CLATTN_CERTIFIED_TOO_SMALL,
+                 true);
     status = add_workspace(plan, io, &rules);
     if (!status)
         status = add_kept(plan, io, &rules);
@@ -167,8 +179,8 @@ static clattn_status check_select_io(const clattn_select_plan *plan, const clatt
 }
 
 /* What every enqueue is given, before its buffers. */
-static clattn_status check_call(const clattn_select_plan *plan, cl_command_queue queue, const clattn_select_io *io,
-                                struct clattn__wait wait)
+static clattn_status check_call(const clattn_select_plan *plan, cl_command_queue queue,
+                                const clattn_select_io *io, struct clattn__wait wait)
 {
     clattn_status status = clattn__select_plan_check(plan);
     if (status)
@@ -176,8 +188,8 @@ static clattn_status check_call(const clattn_select_plan *plan, cl_command_queue
     if (!io)
         return clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "io");
     if (io->size != sizeof *io)
-        return clattn__fail(plan->ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS, "clattn_select_io.size is %zu, this library's is %zu",
-                            io->size, sizeof *io);
+        return clattn__fail(plan->ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS,
+                            "clattn_select_io.size is %zu, this library's is %zu", io->size, sizeof *io);
     return clattn__check_order(plan->ctx, queue, wait);
 }
 
@@ -197,14 +209,16 @@ static clattn_status enqueue(clattn_select_plan *plan, cl_command_queue queue, c
     return code == CL_SUCCESS ? CLATTN_OK : clattn__fail_cl(plan->ctx, "enqueueing the kernels", code);
 }
 
-static clattn_status enqueue_nothing(clattn_select_plan *plan, cl_command_queue queue, struct clattn__wait wait, cl_event *event)
+static clattn_status enqueue_nothing(clattn_select_plan *plan, cl_command_queue queue,
+                                     struct clattn__wait wait, cl_event *event)
 {
     cl_int code = event ? clEnqueueMarkerWithWaitList(queue, wait.count, wait.events, event) : CL_SUCCESS;
     return code == CL_SUCCESS ? CLATTN_OK : clattn__fail_cl(plan->ctx, "clEnqueueMarkerWithWaitList", code);
 }
 
-clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue queue, const clattn_select_io *io, cl_uint n_wait,
-                                    const cl_event *wait, cl_event *event)
+clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue queue,
+                                    const clattn_select_io *io, cl_uint n_wait, const cl_event *wait,
+                                    cl_event *event)
 {
     const struct clattn__wait waits = {n_wait, wait};
     bool any;
@@ -218,28 +232,33 @@ clattn_status clattn_enqueue_select(clattn_select_plan *plan, cl_command_queue q
     if (plan->pairs == 0 || !any)
         return enqueue_nothing(plan, queue, waits, event);
     const bool own = plan->workspace != NULL;
-    struct clattn__select_run run = {.plan = plan, .io = io, .workspace = own ? plan->workspace : io->workspace,
+    struct clattn__select_run run = {.plan = plan, .io = io,
+                                     .workspace = own ? plan->workspace : io->workspace,
                                      .shift = own ? 0 : io->workspace_offset / 4,
-                                     .kept = plan->kept_bytes > 0 ? io->kept : NULL, .kept_shift = io->kept_offset / 4};
+                                     .kept = plan->kept_bytes > 0 ? io->kept : NULL,
+                                     .kept_shift = io->kept_offset / 4};
     return enqueue(plan, queue, clattn__launch_select, &run, waits, event);
 }
 
 /* The blocks that hold a new token. */
-static clattn_status find_new_blocks(const clattn_select_plan *plan, int64_t first, int64_t count, struct clattn__select_run *run)
+static clattn_status find_new_blocks(const clattn_select_plan *plan, int64_t first, int64_t count,
+                                     struct clattn__select_run *run)
 {
     const int64_t tokens = plan->problem.a.kv_len, block = plan->list.block_k;
     if (!clattn__select_uses(&plan->select, CLATTN__BOUNDS))
         return clattn__fail(plan->ctx, CLATTN_BAD_COUNT, CL_SUCCESS, "the method has no metadata");
     if (first < 0 || count < 0 || first > tokens || count > tokens - first)
-        return clattn__fail(plan->ctx, CLATTN_BAD_COUNT, CL_SUCCESS, "first is %lld and count %lld, and there are %lld tokens",
-                            (long long)first, (long long)count, (long long)tokens);
+        return clattn__fail(plan->ctx, CLATTN_BAD_COUNT, CL_SUCCESS,
+                            "first is %lld and count %lld, and there are %lld tokens", (long long)first,
+                            (long long)count, (long long)tokens);
     run->first = first / block;
     run->count = count > 0 ? (first + count - 1) / block - run->first + 1 : 0;
     return CLATTN_OK;
 }
 
-clattn_status clattn_enqueue_bounds(clattn_select_plan *plan, cl_command_queue queue, const clattn_select_io *io, int64_t first,
-                                    int64_t count, cl_uint n_wait, const cl_event *wait, cl_event *event)
+clattn_status clattn_enqueue_bounds(clattn_select_plan *plan, cl_command_queue queue,
+                                    const clattn_select_io *io, int64_t first, int64_t count, cl_uint n_wait,
+                                    const cl_event *wait, cl_event *event)
 {
     const struct clattn__wait waits = {n_wait, wait};
     struct rules rules = {.count = 0};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * host.c - lists of a tiny problem on the host, for the self-test: small whole numbers, whose sums are exact in every
- * arithmetic (means of rows aside), so that many scores are equal and order is all that counts. */
+ * host.c - lists of a tiny problem on the host, for the self-test: small whole numbers, whose sums are exact
+ * in every arithmetic (means of rows aside), so that many scores are equal and order is all that counts. */
 #include "select/host.h"
 
 #include <math.h>
@@ -39,10 +39,12 @@ static double least(double a, double b)
 static bool matters(const struct view *v, int64_t h, int64_t i, int64_t k)
 {
     const struct clattn__problem *p = &v->t->plan.problem;
-    const struct clattn__expr_values values = {.scalars = p->a.scalars, .arrays = p->a.arrays, .data = v->t->zeros};
+    const struct clattn__expr_values values = {.scalars = p->a.scalars, .arrays = p->a.arrays,
+                                               .data = v->t->zeros};
     const struct clattn__expr_point at = {
         .q = (int32_t)(i + (p->bottom_right ? v->k_len - v->q_len : 0)), .k = (int32_t)k, .h = (int32_t)h,
-        .g = (int32_t)(h / (v->a->heads / v->a->kv_heads)), .q_len = (int32_t)v->q_len, .k_len = (int32_t)v->k_len,
+        .g = (int32_t)(h / (v->a->heads / v->a->kv_heads)), .q_len = (int32_t)v->q_len,
+        .k_len = (int32_t)v->k_len,
     };
     return clattn__expr_eval(p->rules, CLATTN__MASK, &at, &values, false) != 0;
 }
@@ -73,10 +75,13 @@ static void find_candidates(struct view *v)
 }
 
 /* ---- scores; -inf where no row sees ---- */
-/* Column d of row number `row' of q or k; of q it may be the mean of a stride that ends there, as f32 has it. */
+/* Column d of row number `row' of q or k; of q it may be the mean of a stride that ends there, as f32 has
+ * it. */
 static double element(const struct view *v, int of_k, int64_t row, int64_t d)
 {
-    const int64_t n = of_k || v->s->rows == CLATTN_ROWS_LAST ? 1 : v->rows < v->s->stride_q ? v->rows : v->s->stride_q;
+    const int64_t n = of_k || v->s->rows == CLATTN_ROWS_LAST ? 1
+                      : v->rows < v->s->stride_q             ? v->rows
+                                                             : v->s->stride_q;
     const volatile float part = 1 / (float)n;
     volatile float sum = 0;
     for (int64_t i = 0; i < n; i++)
@@ -88,7 +93,8 @@ static double element(const struct view *v, int of_k, int64_t row, int64_t d)
 /* The same turned by a position. */
 static double turned(const struct view *v, int of_k, int64_t row, int64_t d, int64_t position)
 {
-    const int64_t half = v->a->dim / 2, pair = d % (half > 0 ? half : 1), other = d < half ? d + half : d - half;
+    const int64_t half = v->a->dim / 2, pair = d % (half > 0 ? half : 1),
+                  other = d < half ? d + half : d - half;
     const double x = element(v, of_k, row, d);
     if (v->s->rope == CLATTN_ROPE_NONE || (of_k && v->s->rope == CLATTN_ROPE_INFLLM))
         return x;
@@ -99,7 +105,9 @@ static double turned(const struct view *v, int of_k, int64_t row, int64_t d, int
 static double q_value(const struct view *v, int64_t h, int64_t i, int64_t d)
 {
     const int64_t w = v->s->window, p = i + (v->t->plan.problem.bottom_right ? v->k_len - v->q_len : 0);
-    const int64_t position = v->s->rope != CLATTN_ROPE_CHUNKS ? w + (v->s->rope == CLATTN_ROPE_RELATIVE) : p < v->chunks + w ? p : v->chunks + w;
+    const int64_t position = v->s->rope != CLATTN_ROPE_CHUNKS ? w + (v->s->rope == CLATTN_ROPE_RELATIVE)
+                             : p < v->chunks + w              ? p
+                                                              : v->chunks + w;
     const double x = turned(v, 0, h * v->a->q_len + i, d, position);
     return v->a->scale < 0 ? -x : x;
 }
@@ -110,7 +118,8 @@ static double k_value(const struct view *v, int64_t h, int64_t k, int64_t d)
     return turned(v, 1, g * v->a->kv_len + k, d, v->position);
 }
 
-/* What of a column of keys k0 to k1 a row is multiplied by: the key, the bound that makes more of it, or their mean. */
+/* What of a column of keys k0 to k1 a row is multiplied by: the key, the bound that makes more of it, or
+ * their mean. */
 static double column_of(const struct view *v, int64_t h, double q, int64_t k0, int64_t k1, int64_t d)
 {
     const double first = k_value(v, h, k0, d);
@@ -151,13 +160,15 @@ static double head_score(const struct view *v, int64_t h, int64_t k0, int64_t k1
 
 static double candidate_score(const struct view *v, int64_t n)
 {
-    const int64_t first = v->blocks[n] * v->s->block_k, last = first + v->s->block_k < v->k_len ? first + v->s->block_k : v->k_len;
+    const int64_t first = v->blocks[n] * v->s->block_k,
+                  last = first + v->s->block_k < v->k_len ? first + v->s->block_k : v->k_len;
     const bool whole = v->s->method == CLATTN_MINMAX || v->s->method == CLATTN_POOL_MEAN;
     double top = -INFINITY;
     if (v->s->method == CLATTN_EXTERNAL_SCORE)
         return v->t->scores[v->list * v->t->plan.list.k_blocks + v->blocks[n]];
     for (int64_t h = v->scope * heads_of(v); h < (v->scope + 1) * heads_of(v); h++)
-        for (int64_t k = whole ? first : first + v->s->stride_k - 1; k < last; k += whole ? last : v->s->stride_k) {
+        for (int64_t k = whole ? first : first + v->s->stride_k - 1; k < last;
+             k += whole ? last : v->s->stride_k) {
             const double x = head_score(v, h, k, whole ? last - 1 : k);
             top = x > top ? x : top;
         }
@@ -179,7 +190,8 @@ static void mark_best(const double *scores, int64_t n, int64_t keep, bool *kept)
 /* ---- methods: each leaves the numbers of candidates; returns how many ---- */
 static int64_t tree(struct view *v, int64_t keep, int64_t *out)
 {
-    int64_t start[CLATTN__TINY_BLOCKS], size[CLATTN__TINY_BLOCKS], half[2 * CLATTN__TINY_BLOCKS], width[2 * CLATTN__TINY_BLOCKS];
+    int64_t start[CLATTN__TINY_BLOCKS], size[CLATTN__TINY_BLOCKS], half[2 * CLATTN__TINY_BLOCKS],
+        width[2 * CLATTN__TINY_BLOCKS];
     double scores[2 * CLATTN__TINY_BLOCKS] = {0};
     bool kept[2 * CLATTN__TINY_BLOCKS];
     v->chunks = 2 * keep;
@@ -247,7 +259,8 @@ static int64_t staged(struct view *v, int64_t keep, int64_t *out)
         for (int64_t j = 0; j < m; j++) {
             scores[j] = -INFINITY;
             for (int64_t h = v->scope * heads_of(v); h < (v->scope + 1) * heads_of(v); h++)
-                scores[j] = fmax(scores[j], search(v, h, cut[j], cut[j] + smaller < v->end ? cut[j] + smaller : v->end, j));
+                scores[j] = fmax(scores[j], search(v, h, cut[j],
+                                                   cut[j] + smaller < v->end ? cut[j] + smaller : v->end, j));
         }
         mark_best(scores, m, i == v->s->n_stages - 1 ? keep : v->s->stages[i].keep / smaller, kept);
         n = 0;
@@ -290,7 +303,8 @@ static int64_t measured(const struct view *v, const double *scores, int64_t keep
         top = fmax(top, scores[i]);
     for (int64_t i = 0; i < v->n; i++)
         all += mass_of(v, top, scores[i]);
-    const uint64_t part = (all & low) * share, wanted = (all >> 32) * share + (part >> 32) + ((part & low) != 0);
+    const uint64_t part = (all & low) * share,
+                   wanted = (all >> 32) * share + (part >> 32) + ((part & low) != 0);
     for (int64_t n = 0; n < keep && n < v->n; n++) {
         uint64_t mass = 0;
         int64_t within = 0;
@@ -329,7 +343,8 @@ static int64_t given(const struct view *v, int64_t *out)
     int64_t n = 0, last = -1;
     for (int64_t j = 0; j < l->capacity; j++)
         for (int64_t i = 0; i < v->n; i++)
-            if (v->blocks[i] == v->t->given[l->ids_at / 4 + v->list * l->capacity + j] && v->blocks[i] > last) {
+            if (v->blocks[i] == v->t->given[l->ids_at / 4 + v->list * l->capacity + j] &&
+                v->blocks[i] > last) {
                 last = v->blocks[i];
                 out[n++] = i;
             }
@@ -338,7 +353,8 @@ static int64_t given(const struct view *v, int64_t *out)
 
 static int64_t keep_some(struct view *v, int64_t *out)
 {
-    const int64_t share = clattn__ceil_div(v->n * v->t->plan.args.share, (int64_t)1 << 32), all = v->t->plan.list.capacity;
+    const int64_t share = clattn__ceil_div(v->n * v->t->plan.args.share, (int64_t)1 << 32),
+                  all = v->t->plan.list.capacity;
     const int64_t own = clattn__ceil_div(v->t->budgets[v->scope], v->s->block_k);
     const int64_t most = v->s->flags & CLATTN_BUDGET_EACH && own < all ? own : all;
     const int64_t keep = v->s->budget_mode == CLATTN_RATIO && share < most ? share : most;
@@ -359,7 +375,8 @@ static int64_t count_proved(const struct view *v, const int64_t *kept, int64_t n
     double products[CLATTN__TINY_BLOCKS], left = -INFINITY;
     int64_t proved = 0;
     for (int64_t i = 0, j = 0; i < v->n; i++) {
-        const int64_t first = v->blocks[i] * v->s->block_k, last = first + v->s->block_k < v->k_len ? first + v->s->block_k : v->k_len;
+        const int64_t first = v->blocks[i] * v->s->block_k,
+                      last = first + v->s->block_k < v->k_len ? first + v->s->block_k : v->k_len;
         double top = -INFINITY;
         if (j == n || kept[j] != i) {
             left = fmax(left, candidate_score(v, i));
@@ -375,11 +392,13 @@ static int64_t count_proved(const struct view *v, const int64_t *kept, int64_t n
     return proved;
 }
 
-int64_t clattn__tiny_list(const struct clattn__tiny_select *t, int64_t scope, int64_t block, int32_t *ids, int64_t *proved)
+int64_t clattn__tiny_list(const struct clattn__tiny_select *t, int64_t scope, int64_t block, int32_t *ids,
+                          int64_t *proved)
 {
     int64_t kept[CLATTN__TINY_BLOCKS];
     const clattn_attention *a = &t->plan.problem.a;
-    struct view v = {.t = t, .a = a, .s = &t->plan.select, .scope = scope, .block = block, .q_len = a->q_len, .k_len = t->k_len};
+    struct view v = {.t = t, .a = a, .s = &t->plan.select, .scope = scope, .block = block, .q_len = a->q_len,
+                     .k_len = t->k_len};
     v.list = scope * t->plan.list.q_blocks + block;
     v.row0 = block * v.s->block_q;
     v.rows = v.q_len - v.row0 < v.s->block_q ? v.q_len - v.row0 : v.s->block_q;

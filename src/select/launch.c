@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * launch.c - the kernels of a selection, a tile of query blocks after the other, with their arguments; checks nothing. */
+ * launch.c - the kernels of a selection, a tile of query blocks after the other, with their arguments; checks
+ * nothing. */
 #include "select/select.h"
 
 /* Tables for a kernel that turns rows, or keys. */
@@ -12,7 +13,8 @@ static void set_rope(struct clattn__setter *s, const struct clattn__select_run *
 }
 
 /* A kernel's own arguments. */
-static void set_own(struct clattn__setter *s, const struct clattn__select_run *run, enum clattn__select_kernel kernel)
+static void set_own(struct clattn__setter *s, const struct clattn__select_run *run,
+                    enum clattn__select_kernel kernel)
 {
     const clattn_select_io *io = run->io;
     const struct clattn__select_shape *shape = &run->plan->shape;
@@ -21,12 +23,15 @@ static void set_own(struct clattn__setter *s, const struct clattn__select_run *r
         clattn__set_buffer(s, io->q);
     if (kernel == CLATTN__CERTIFY)
         clattn__set_buffer(s, io->bounds);
-    if (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN || kernel == CLATTN__CERTIFY || kernel == CLATTN__BOUNDS)
+    if (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN || kernel == CLATTN__CERTIFY ||
+        kernel == CLATTN__BOUNDS)
         clattn__set_either(s, io->k, io->list);
-    set_rope(s, run, (kernel == CLATTN__ROWS && rope) ||
-                         ((kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN) && rope && rope != CLATTN_ROPE_INFLLM));
+    set_rope(s, run,
+             (kernel == CLATTN__ROWS && rope) || ((kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN) &&
+                                                  rope && rope != CLATTN_ROPE_INFLLM));
     if (kernel == CLATTN__BLOCKS)
-        clattn__set_either(s, run->plan->select.method == CLATTN_EXTERNAL_SCORE ? io->scores : io->bounds, io->list);
+        clattn__set_either(s, run->plan->select.method == CLATTN_EXTERNAL_SCORE ? io->scores : io->bounds,
+                           io->list);
     if (kernel == CLATTN__BOUNDS)
         clattn__set_buffer(s, io->bounds);
     if (kernel == CLATTN__GIVEN)
@@ -40,7 +45,8 @@ static void set_own(struct clattn__setter *s, const struct clattn__select_run *r
 }
 
 /* What every kernel takes after its own. */
-static void set_common(struct clattn__setter *s, const struct clattn__select_run *run, enum clattn__select_kernel kernel)
+static void set_common(struct clattn__setter *s, const struct clattn__select_run *run,
+                       enum clattn__select_kernel kernel)
 {
     const clattn_select_plan *plan = run->plan;
     const struct clattn__problem *problem = &plan->problem;
@@ -66,8 +72,8 @@ static void set_common(struct clattn__setter *s, const struct clattn__select_run
         clattn__set_buffer(s, run->workspace);
 }
 
-static cl_int launch(struct clattn__chain *c, const struct clattn__select_run *run, enum clattn__select_kernel kernel,
-                     const struct select_args *args, size_t groups)
+static cl_int launch(struct clattn__chain *c, const struct clattn__select_run *run,
+                     enum clattn__select_kernel kernel, const struct select_args *args, size_t groups)
 {
     struct clattn__setter s = {run->plan->kernels[kernel].kernel, 0, CL_SUCCESS};
     cl_event next = NULL;
@@ -90,7 +96,8 @@ static cl_int launch(struct clattn__chain *c, const struct clattn__select_run *r
 static bool activate(const struct clattn__select_run *run, struct select_args *args, int stage)
 {
     const int32_t *starts = run->io->starts;
-    const int64_t begin = args->first / args->q_blocks, end = (args->first + args->count - 1) / args->q_blocks + 1;
+    const int64_t begin = args->first / args->q_blocks,
+                  end = (args->first + args->count - 1) / args->q_blocks + 1;
     uint64_t active = starts ? 0 : ~(uint64_t)0;
     for (int64_t b = begin; b < end && starts; b++)
         active |= (uint64_t)(starts[b] <= stage) << b % 64;
@@ -99,7 +106,8 @@ static bool activate(const struct clattn__select_run *run, struct select_args *a
 }
 
 /* A search in every chunk, and what is kept of them, until chunks are blocks. */
-static cl_int launch_stages(struct clattn__chain *c, const struct clattn__select_run *run, struct select_args *args, size_t lists)
+static cl_int launch_stages(struct clattn__chain *c, const struct clattn__select_run *run,
+                            struct select_args *args, size_t lists)
 {
     const clattn_select *select = &run->plan->select;
     cl_int code = CL_SUCCESS;
@@ -115,7 +123,8 @@ static cl_int launch_stages(struct clattn__chain *c, const struct clattn__select
         args->chunk = (cl_int)select->stages[i].chunk;
         args->smaller = last ? args->chunk : (cl_int)select->stages[i + 1].chunk;
         args->keep_chunks = (cl_int)(select->stages[i].keep / select->stages[i].chunk);
-        args->strips = (cl_int)clattn__ceil_div(clattn__stage_chunks(select, &run->plan->list, i), run->plan->shape.strip);
+        args->strips = (cl_int)clattn__ceil_div(clattn__stage_chunks(select, &run->plan->list, i),
+                                                run->plan->shape.strip);
         if (select->rope == CLATTN_ROPE_CHUNKS) /* rows turn by the number of chunks */
             code = launch(c, run, CLATTN__ROWS, args, lists * (size_t)args->sets);
         if (code == CL_SUCCESS)
@@ -127,10 +136,12 @@ static cl_int launch_stages(struct clattn__chain *c, const struct clattn__select
 }
 
 /* The method's kernels, after the candidates are known. */
-static cl_int launch_method(struct clattn__chain *c, const struct clattn__select_run *run, struct select_args *args, size_t lists)
+static cl_int launch_method(struct clattn__chain *c, const struct clattn__select_run *run,
+                            struct select_args *args, size_t lists)
 {
     const clattn_select_plan *plan = run->plan;
-    const size_t items = (size_t)plan->shape.group_strip, groups = lists < plan->tree_groups ? lists : plan->tree_groups;
+    const size_t items = (size_t)plan->shape.group_strip,
+                 groups = lists < plan->tree_groups ? lists : plan->tree_groups;
     cl_int code = CL_SUCCESS;
     const bool rows = plan->shape.scored && plan->shape.tile.items == 0;
     if (rows && !(plan->select.rope == CLATTN_ROPE_CHUNKS && plan->select.method == CLATTN_STAGED))
@@ -147,11 +158,15 @@ static cl_int launch_method(struct clattn__chain *c, const struct clattn__select
     code = launch(c, run, CLATTN__BLOCKS, args, lists * (size_t)args->strips);
     if (code == CL_SUCCESS)
         code = launch(c, run, CLATTN__TOP, args, lists);
-    return code == CL_SUCCESS && plan->select.flags & CLATTN_CERTIFY ? launch(c, run, CLATTN__CERTIFY, args, lists) : code;
+    return code == CL_SUCCESS && plan->select.flags & CLATTN_CERTIFY
+               ? launch(c, run, CLATTN__CERTIFY, args, lists)
+               : code;
 }
 
-/* Pairs from args->first on: candidates for the entries that begin with them, then the rest for those that begin at all. */
-static cl_int launch_tile(struct clattn__chain *c, const struct clattn__select_run *run, struct select_args *args)
+/* Pairs from args->first on: candidates for the entries that begin with them, then the rest for those that
+ * begin at all. */
+static cl_int launch_tile(struct clattn__chain *c, const struct clattn__select_run *run,
+                          struct select_args *args)
 {
     const int last = run->plan->select.n_stages > 0 ? run->plan->select.n_stages - 1 : 0;
     cl_int code = CL_SUCCESS;
@@ -169,7 +184,8 @@ static cl_int launch_tables(struct clattn__chain *c, const struct clattn__select
     cl_event next = NULL;
     if (!plan->tables.count)
         return CL_SUCCESS;
-    cl_int code = clattn__launch_tables(plan->ctx, &plan->tables, c->queue, run->io->arrays, run->workspace, run->shift, c->first, &next);
+    cl_int code = clattn__launch_tables(plan->ctx, &plan->tables, c->queue, run->io->arrays, run->workspace,
+                                        run->shift, c->first, &next);
     clattn__chain_follow(c, next);
     return code;
 }
@@ -181,8 +197,8 @@ static cl_int launch_empty(struct clattn__chain *c, const struct clattn__select_
     const cl_int zero = 0;
     cl_event next = NULL;
     cl_int code = clEnqueueFillBuffer(c->queue, run->io->list, &zero, sizeof zero, (size_t)list->counts_at,
-                                      (size_t)(list->batch * list->scopes * list->q_blocks) * sizeof zero, c->first.count,
-                                      c->first.count ? c->first.events : NULL, &next);
+                                      (size_t)(list->batch * list->scopes * list->q_blocks) * sizeof zero,
+                                      c->first.count, c->first.count ? c->first.events : NULL, &next);
     clattn__chain_follow(c, next);
     return code;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * layout.c - what the kernels of a selection are told, and where each part of the workspace lies.
  *
- * Query blocks are worked on a tile at a time, as many as keep the workspace within TILE_BYTES: nothing grows with their
- * number. */
+ * Query blocks are worked on a tile at a time, as many as keep the workspace within TILE_BYTES: nothing grows
+ * with their number. */
 #include "select/select.h"
 
 #include <float.h>
@@ -23,7 +23,8 @@ static void fill_layout(cl_long at[4], const clattn_layout *layout, bool packed)
 /* What a budget's value is to kernels: clattn/select.h, cl/select/budget.clh. */
 static void fill_budget(struct select_args *args, const clattn_select *s, double scale)
 {
-    const double log2_e = 1.4426950408889634, unit = fabs(scale) * (s->budget_mode == CLATTN_MASS ? log2_e : 1);
+    const double log2_e = 1.4426950408889634,
+                 unit = fabs(scale) * (s->budget_mode == CLATTN_MASS ? log2_e : 1);
     const bool is_share = s->budget_mode == CLATTN_MASS || s->budget_mode == CLATTN_RATIO;
     args->share = is_share ? (cl_long)fmax(1, rint(s->budget_value * 0x1p32)) : 0;
     args->unit = (float)fmin(unit, FLT_MAX);
@@ -85,8 +86,8 @@ static int64_t words_of_rows(const clattn_select_plan *plan)
     return s->scored && s->tile.items == 0 ? plan->list.scopes * s->sets * plan->problem.a.dim * s->rows : 0;
 }
 
-static void list_parts(const clattn_select_plan *plan, struct select_args *args, cl_long stages_at[CLATTN_MAX_STAGES],
-                       struct part parts[MOST_PARTS])
+static void list_parts(const clattn_select_plan *plan, struct select_args *args,
+                       cl_long stages_at[CLATTN_MAX_STAGES], struct part parts[MOST_PARTS])
 {
     const int64_t lists = plan->list.scopes;
     const bool kept = plan->select.flags & CLATTN_KEEP_STAGES && plan->select.method == CLATTN_STAGED;
@@ -147,7 +148,8 @@ bool clattn__select_layout(clattn_select_plan *plan)
     for (int i = 0; i < MOST_PARTS; i++) {
         int64_t *end = parts[i].kept ? &kept_at : &at;
         *parts[i].at = *end;
-        if (!clattn__mul(parts[i].words, parts[i].kept ? plan->pairs : plan->tile, &words) || !clattn__add(*end, words, end))
+        if (!clattn__mul(parts[i].words, parts[i].kept ? plan->pairs : plan->tile, &words) ||
+            !clattn__add(*end, words, end))
             return false;
     }
     plan->args.scratch_at = at;

@@ -295,7 +295,8 @@ static bool has_block(const uint32_t *words, int64_t block)
     return words[block / 32] >> block % 32 & 1;
 }
 
-static clattn_status check_bits(const clattn_list *l, int64_t lists, const uint32_t *bits, char *text, size_t size)
+static clattn_status check_bits(const clattn_list *l, int64_t lists, const uint32_t *bits, char *text,
+                                size_t size)
 {
     const int64_t width = mask_width(l);
     for (int64_t r = 0; r < lists; r++) {
@@ -337,7 +338,8 @@ clattn_status clattn_list_import_bits(const clattn_list *list, int32_t *data, co
     return status;
 }
 
-clattn_status clattn_list_export_bits(const clattn_list *list, const int32_t *data, uint32_t *bits, int64_t *n_words)
+clattn_status clattn_list_export_bits(const clattn_list *list, const int32_t *data, uint32_t *bits,
+                                      int64_t *n_words)
 {
     struct clattn__list_places at;
     int64_t words;

@@ -11,15 +11,16 @@ clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner
         failed.error = select ? CLATTN_BAD_STRUCT_SIZE : CLATTN_NULL_ARGUMENT;
         return failed;
     }
-    if (select->sink < 0 || select->sink > INT32_MAX || select->window < 0 || select->window > INT32_MAX || select->dense_below < 0 ||
-        select->dense_below > INT32_MAX) {
+    if (select->sink < 0 || select->sink > INT32_MAX || select->window < 0 || select->window > INT32_MAX ||
+        select->dense_below < 0 || select->dense_below > INT32_MAX) {
         failed.error = CLATTN_BAD_COUNT;
         return failed;
     }
     clattn__text_add(&out, "listed");
     if (select->sink > 0)
         clattn__text_add(&out, " | k < %d", (int)select->sink);
-    if (select->flags & CLATTN_GROW_WINDOW) /* on the side that it moves away from; there a window of 0 grows too */
+    if (select->flags & CLATTN_GROW_WINDOW) /* on the side that it moves away from; there a window of 0 grows
+                                               too */
         clattn__text_add(&out, " | q - k < %d + age[b] & k - q < %d", (int)select->window,
                          (int)(select->window > 0 ? select->window : 1));
     else if (select->window > 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * plan.c - from a selection to something that can be enqueued: shape, lay out, build, launch once, compare. */
+ * plan.c - from a selection to something that can be enqueued: shape, lay out, build, launch once,
+ * compare. */
 #include "select/select.h"
 
 #include <stdio.h>
@@ -25,27 +26,31 @@ static const struct {
     bool asks;                 /* the pattern */
 } kinds[CLATTN__SELECT_KERNELS] = {
     [CLATTN__CANDIDATES] = {"select_candidates", "candidates", ~METHOD(STREAMING), true},
-    [CLATTN__ROWS] = {"select_rows", "rows", METHOD(TREE) | METHOD(STAGED) | METHOD(MINMAX) | METHOD(POOL_MEAN), false},
+    [CLATTN__ROWS] = {"select_rows", "rows",
+                      METHOD(TREE) | METHOD(STAGED) | METHOD(MINMAX) | METHOD(POOL_MEAN), false},
     [CLATTN__SELECT_TREE] = {"select_tree", "tree", METHOD(TREE), true},
     [CLATTN__SCAN] = {"select_scan", "scan_chunks", METHOD(STAGED), true},
-    [CLATTN__BLOCKS] = {"select_blocks", "blocks", METHOD(MINMAX) | METHOD(POOL_MEAN) | METHOD(EXTERNAL_SCORE), true},
+    [CLATTN__BLOCKS] = {"select_blocks", "blocks",
+                        METHOD(MINMAX) | METHOD(POOL_MEAN) | METHOD(EXTERNAL_SCORE), true},
     [CLATTN__CERTIFY] = {"select_certify", "certify", METHOD(MINMAX), true},
     [CLATTN__CUT] = {"select_top", "top", METHOD(STAGED), false},
-    [CLATTN__TOP] = {"select_top", "top", METHOD(STAGED) | METHOD(MINMAX) | METHOD(POOL_MEAN) | METHOD(EXTERNAL_SCORE), false},
+    [CLATTN__TOP] = {"select_top", "top",
+                     METHOD(STAGED) | METHOD(MINMAX) | METHOD(POOL_MEAN) | METHOD(EXTERNAL_SCORE), false},
     [CLATTN__GIVEN] = {"select_given", "given", METHOD(EXTERNAL_LIST), false},
     [CLATTN__BOUNDS] = {"select_bounds", "bounds", METHOD(MINMAX) | METHOD(POOL_MEAN), false},
 };
 
 bool clattn__select_uses(const clattn_select *select, enum clattn__select_kernel kernel)
 {
-    return kinds[kernel].methods >> select->method & 1u && (kernel != CLATTN__CERTIFY || select->flags & CLATTN_CERTIFY);
+    return kinds[kernel].methods >> select->method & 1u &&
+           (kernel != CLATTN__CERTIFY || select->flags & CLATTN_CERTIFY);
 }
 
 /* A group of these works on a list, of others on a part of one. */
 bool clattn__select_of_list(enum clattn__select_kernel kernel)
 {
-    return kernel == CLATTN__CANDIDATES || kernel == CLATTN__SELECT_TREE || kernel == CLATTN__CERTIFY || kernel == CLATTN__CUT ||
-           kernel == CLATTN__TOP;
+    return kernel == CLATTN__CANDIDATES || kernel == CLATTN__SELECT_TREE || kernel == CLATTN__CERTIFY ||
+           kernel == CLATTN__CUT || kernel == CLATTN__TOP;
 }
 
 bool clattn__select_by_tile(const struct clattn__select_shape *shape, enum clattn__select_kernel kernel)
@@ -71,7 +76,8 @@ bool clattn__select_each(const clattn_select *select, enum clattn__select_kernel
 }
 
 /* ---- the problem: of the caller's what selection reads, and a pattern that leaves out what is near ---- */
-/* One text for all sinks and windows, where there are positions: their numbers are arguments, and programs are few. */
+/* One text for all sinks and windows, where there are positions: their numbers are arguments, and programs
+ * are few. */
 clattn_pattern clattn__select_pattern(const clattn_select *s, const clattn_pattern *pattern)
 {
     char text[128] = "";
@@ -82,7 +88,8 @@ clattn_pattern clattn__select_pattern(const clattn_select *s, const clattn_patte
     if (s->dense_below > 0)
         clattn__text_add(&out, "%sk_len >= %lld", near ? " & " : "", (long long)s->dense_below);
     if (near && (pattern->corner != CLATTN_NO_CORNER || s->window > 0))
-        clattn__text_add(&out, " & (q - k >= %lld | k - q >= %lld)", (long long)s->window, (long long)s->window);
+        clattn__text_add(&out, " & (q - k >= %lld | k - q >= %lld)", (long long)s->window,
+                         (long long)s->window);
     return clattn_both(*pattern, clattn_mask(text, (clattn_corner)pattern->corner));
 }
 
@@ -98,7 +105,8 @@ static void forget_lists(clattn_pattern *pattern)
     }
 }
 
-static clattn_status resolve(clattn_select_plan *plan, const clattn_attention *problem, char *details, size_t size)
+static clattn_status resolve(clattn_select_plan *plan, const clattn_attention *problem, char *details,
+                             size_t size)
 {
     static const clattn_layout dense = CLATTN_LAYOUT_DENSE;
     clattn_attention a = *problem;
@@ -115,44 +123,53 @@ static clattn_status resolve(clattn_select_plan *plan, const clattn_attention *p
 
 /* ---- building ---- */
 /* What products.clh or scores.clh is told. */
-static void write_scores(const struct clattn__select_shape *s, enum clattn__select_kernel kernel, struct clattn__text *out)
+static void write_scores(const struct clattn__select_shape *s, enum clattn__select_kernel kernel,
+                         struct clattn__text *out)
 {
     const struct clattn__select_tile *t = &s->tile;
     if (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN)
         clattn__text_add(out, " -DPRODUCTS=%d", t->items > 0);
     if (clattn__select_by_tile(s, kernel))
-        clattn__text_add(out, " -DMATRIX=%d -DBQ=%d -DNT=%d -DMK=%d -DNQ=%d -DALIGNED=%d", (int)t->matrix, (int)t->keys, (int)t->teams,
-                         (int)t->pieces, (int)t->steps, t->aligned);
+        clattn__text_add(out, " -DMATRIX=%d -DBQ=%d -DNT=%d -DMK=%d -DNQ=%d -DALIGNED=%d", (int)t->matrix,
+                         (int)t->keys, (int)t->teams, (int)t->pieces, (int)t->steps, t->aligned);
     else
-        clattn__text_add(out, " -DLANES=%d -DVECTORS=%d -DKEYS=%d -DALIGNED=%d", (int)s->lanes, (int)s->vectors, (int)s->keys,
-                         s->aligned);
+        clattn__text_add(out, " -DLANES=%d -DVECTORS=%d -DKEYS=%d -DALIGNED=%d", (int)s->lanes,
+                         (int)s->vectors, (int)s->keys, s->aligned);
 }
 
-static void write_options(const clattn_select_plan *plan, enum clattn__select_kernel kernel, struct clattn__text *out)
+static void write_options(const clattn_select_plan *plan, enum clattn__select_kernel kernel,
+                          struct clattn__text *out)
 {
     const clattn_attention *a = &plan->problem.a;
     const struct clattn__select_shape *s = &plan->shape;
     const bool ruled = clattn__select_ruled(&plan->select, kernel);
-    const bool counts = plan->select.flags & CLATTN_COUNT_PROBES && (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN);
-    clattn__text_add(out, "-DPACKED=%d -DKEY_LENGTHS=%d", !!(a->flags & CLATTN_PACKED), !!(a->flags & CLATTN_KEY_LENGTHS));
+    const bool counts =
+        plan->select.flags & CLATTN_COUNT_PROBES && (kernel == CLATTN__SELECT_TREE || kernel == CLATTN__SCAN);
+    clattn__text_add(out, "-DPACKED=%d -DKEY_LENGTHS=%d", !!(a->flags & CLATTN_PACKED),
+                     !!(a->flags & CLATTN_KEY_LENGTHS));
     if (kernel == CLATTN__ROWS)
-        clattn__text_add(out, " -DT_Q=%d -DMEAN_ROWS=%d", (int)a->type_q, plan->select.rows == CLATTN_ROWS_MEAN);
+        clattn__text_add(out, " -DT_Q=%d -DMEAN_ROWS=%d", (int)a->type_q,
+                         plan->select.rows == CLATTN_ROWS_MEAN);
     if (kernel == CLATTN__BOUNDS || (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__CERTIFY))
         clattn__text_add(out, " -DT_K=%d", (int)a->type_k);
     if (kernel == CLATTN__BOUNDS || (kernel >= CLATTN__ROWS && kernel <= CLATTN__CERTIFY))
         clattn__text_add(out, " -DDIM=%d", (int)a->dim);
     clattn__text_add(out, " -DCOUNT_PROBES=%d -DEACH=%d -DMASK_BY_HEAD=%d -DGROUP=%d", counts,
-                     clattn__select_each(&plan->select, kernel), ruled && s->by_head, (int)clattn__select_items(s, kernel));
+                     clattn__select_each(&plan->select, kernel), ruled && s->by_head,
+                     (int)clattn__select_items(s, kernel));
     if (kernel == CLATTN__CANDIDATES)
-        clattn__text_add(out, " -DWORDS=%d -DNEEDS_END=%d", (int)s->words, plan->select.method == CLATTN_STAGED);
+        clattn__text_add(out, " -DWORDS=%d -DNEEDS_END=%d", (int)s->words,
+                         plan->select.method == CLATTN_STAGED);
     if (kernel >= CLATTN__ROWS && kernel <= CLATTN__CERTIFY)
-        clattn__text_add(out, " -DROWS=%d -DROPE=%d", (int)(clattn__select_by_tile(s, kernel) ? s->tile.rows : s->rows),
+        clattn__text_add(out, " -DROWS=%d -DROPE=%d",
+                         (int)(clattn__select_by_tile(s, kernel) ? s->tile.rows : s->rows),
                          (int)plan->select.rope);
     if (kernel >= CLATTN__SELECT_TREE && kernel <= CLATTN__CERTIFY) {
         write_scores(s, kernel, out);
         clattn__text_add(out, " -DSTRIP=%d", (int)s->strip);
     }
-    if (kernel == CLATTN__CUT || kernel == CLATTN__TOP || (kernel >= CLATTN__ROWS && kernel <= CLATTN__BLOCKS))
+    if (kernel == CLATTN__CUT || kernel == CLATTN__TOP ||
+        (kernel >= CLATTN__ROWS && kernel <= CLATTN__BLOCKS))
         clattn__text_add(out, " -DBUDGET=%d", (int)plan->select.budget_mode);
     if (kernel == CLATTN__SELECT_TREE)
         clattn__text_add(out, " -DNODES_GLOBAL=%d", s->nodes_global);
@@ -165,7 +182,8 @@ static void write_options(const clattn_select_plan *plan, enum clattn__select_ke
 /* What a failure of the tile's kernel may be put down to: of another kernel, or of the device, it is none. */
 static bool is_of_kernel(clattn_status status)
 {
-    return status == CLATTN_BUILD_FAILED || status == CLATTN_SELF_TEST_FAILED || status == CLATTN_ENGINE_REFUSED;
+    return status == CLATTN_BUILD_FAILED || status == CLATTN_SELF_TEST_FAILED ||
+           status == CLATTN_ENGINE_REFUSED;
 }
 
 /* Whether the plain search may take the place of the tile's. */
@@ -175,7 +193,8 @@ static bool has_substitute(const clattn_select_plan *plan)
 }
 
 /* Build the tile's kernel, unless it is known to fail. */
-static clattn_status build_by_tile(clattn_select_plan *plan, const struct clattn__program_request *request, struct clattn__kernel *kernel)
+static clattn_status build_by_tile(clattn_select_plan *plan, const struct clattn__program_request *request,
+                                   struct clattn__kernel *kernel)
 {
     clattn_quarantine entry = CLATTN_QUARANTINE_INIT;
     clattn_status status = clattn__program_key(plan->ctx, request, &plan->tile_key);
@@ -183,8 +202,8 @@ static clattn_status build_by_tile(clattn_select_plan *plan, const struct clattn
         return status;
     plan->quarantined = has_substitute(plan) && clattn__quarantine_find(plan->ctx, &plan->tile_key, &entry);
     if (plan->quarantined)
-        return clattn__fail(plan->ctx, CLATTN_ENGINE_REFUSED, CL_SUCCESS, "the search by a tile is quarantined: %s on %s", entry.fault,
-                            entry.date);
+        return clattn__fail(plan->ctx, CLATTN_ENGINE_REFUSED, CL_SUCCESS,
+                            "the search by a tile is quarantined: %s on %s", entry.fault, entry.date);
     status = clattn__kernel_build(plan->ctx, request, kernel);
     if (status == CLATTN_BUILD_FAILED)
         plan->fault = "its kernel did not build";
@@ -226,8 +245,9 @@ static clattn_status build_kernels(clattn_select_plan *plan)
             .name = kinds[i].text, .options = options, .kernel = kinds[i].kernel,
             .prelude = clattn__select_ruled(&plan->select, i) ? prelude : NULL,
         };
-        status = clattn__select_by_tile(&plan->shape, i) ? build_by_tile(plan, &request, &plan->kernels[i])
-                                                         : clattn__kernel_build(plan->ctx, &request, &plan->kernels[i]);
+        status = clattn__select_by_tile(&plan->shape, i)
+                     ? build_by_tile(plan, &request, &plan->kernels[i])
+                     : clattn__kernel_build(plan->ctx, &request, &plan->kernels[i]);
     }
     free(prelude);
     return status ? status : clattn__tables_build(plan->ctx, &plan->problem, &plan->tables);
@@ -238,7 +258,8 @@ static clattn_status make_workspace(clattn_select_plan *plan)
     cl_int code;
     if (plan->problem.a.flags & CLATTN_CALLER_WORKSPACE || plan->workspace_bytes == 0)
         return CLATTN_OK;
-    plan->workspace = clCreateBuffer(plan->ctx->cl, CL_MEM_READ_WRITE, (size_t)plan->workspace_bytes, NULL, &code);
+    plan->workspace =
+        clCreateBuffer(plan->ctx->cl, CL_MEM_READ_WRITE, (size_t)plan->workspace_bytes, NULL, &code);
     if (code == CL_SUCCESS)
         return CLATTN_OK;
     plan->workspace = NULL;
@@ -261,12 +282,14 @@ static void prove(const clattn_select_plan *plan)
             clattn__kept_prove(plan->ctx, plan->kernels[i].program);
 }
 
-static clattn_status prepare(clattn_select_plan *plan, const clattn_select *select, const clattn_attention *problem)
+static clattn_status prepare(clattn_select_plan *plan, const clattn_select *select,
+                             const clattn_attention *problem)
 {
     char details[CLATTN__MESSAGE_SIZE];
     clattn_status status = clattn_select_check(select, problem, details, sizeof details);
     if (status)
-        return clattn__fail(plan->ctx, status, CL_SUCCESS, "%s", strchr(details, ':') ? strchr(details, ':') + 2 : details);
+        return clattn__fail(plan->ctx, status, CL_SUCCESS, "%s",
+                            strchr(details, ':') ? strchr(details, ':') + 2 : details);
     plan->select = *select;
     plan->list = (clattn_list)CLATTN_LIST_INIT;
     status = clattn_select_list(&plan->list, select, problem);
@@ -277,7 +300,8 @@ static clattn_status prepare(clattn_select_plan *plan, const clattn_select *sele
         return clattn__fail(plan->ctx, status, CL_SUCCESS, "%s", details);
     clattn__select_shape(&plan->shape, &plan->ctx->facts, &plan->select, &plan->list, &plan->problem);
     if (plan->shape.no_tile && plan->select.flags & CLATTN_MATRIX_SEARCH)
-        return clattn__fail(plan->ctx, CLATTN_ENGINE_REFUSED, CL_SUCCESS, "search=matrix: %s", plan->shape.no_tile);
+        return clattn__fail(plan->ctx, CLATTN_ENGINE_REFUSED, CL_SUCCESS, "search=matrix: %s",
+                            plan->shape.no_tile);
     if (!clattn__select_layout(plan))
         return clattn__fail(plan->ctx, CLATTN_SIZE_OVERFLOW, CL_SUCCESS, "%s", "the workspace");
     status = build_kernels(plan);
@@ -291,9 +315,11 @@ static clattn_status prepare(clattn_select_plan *plan, const clattn_select *sele
     return status;
 }
 
-/* A plan, whose search has no tile if no_tile says why; NULL with the status, and whether it is to be tried without one. */
-static clattn_select_plan *make_plan(clattn_context *ctx, const clattn_select *select, const clattn_attention *problem,
-                                     const char *no_tile, bool *go_on, clattn_status *status)
+/* A plan, whose search has no tile if no_tile says why; NULL with the status, and whether it is to be tried
+ * without one. */
+static clattn_select_plan *make_plan(clattn_context *ctx, const clattn_select *select,
+                                     const clattn_attention *problem, const char *no_tile, bool *go_on,
+                                     clattn_status *status)
 {
     clattn_select_plan *made = calloc(1, sizeof *made);
     *go_on = false;
@@ -313,13 +339,14 @@ static clattn_select_plan *make_plan(clattn_context *ctx, const clattn_select *s
     if (made->fault && has_substitute(made))
         quarantine(made);
     if (*go_on)
-        clattn__log(ctx, "the search by a tile failed: %s; the plain search is taken", clattn_status_text(*status));
+        clattn__log(ctx, "the search by a tile failed: %s; the plain search is taken",
+                    clattn_status_text(*status));
     clattn_select_plan_destroy(made);
     return NULL;
 }
 
-clattn_status clattn_select_plan_create(clattn_select_plan **plan, clattn_context *ctx, const clattn_select *select,
-                                        const clattn_attention *problem)
+clattn_status clattn_select_plan_create(clattn_select_plan **plan, clattn_context *ctx,
+                                        const clattn_select *select, const clattn_attention *problem)
 {
     if (!plan)
         return CLATTN_NULL_ARGUMENT;
@@ -355,7 +382,8 @@ void clattn_select_plan_destroy(clattn_select_plan *plan)
 static clattn_status check_question(const clattn_select_plan *plan, const uint64_t *bytes)
 {
     clattn_status status = clattn__select_plan_check(plan);
-    return status || bytes ? status : clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "%s", "bytes");
+    return status || bytes ? status
+                           : clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "%s", "bytes");
 }
 
 clattn_status clattn_select_workspace_size(const clattn_select_plan *plan, uint64_t *bytes)

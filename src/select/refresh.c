@@ -30,8 +30,9 @@ clattn_status clattn_refresh_check(const clattn_refresh *refresh, const clattn_s
         return clattn__refuse(text, size, CLATTN_NULL_ARGUMENT, "refresh or select");
     clattn_status status = check_schedule(refresh, text, size);
     if (!status && select->size != sizeof *select)
-        status = clattn__refuse(text, size, CLATTN_BAD_STRUCT_SIZE, "clattn_select.size is %zu, this library's is %zu", select->size,
-                                sizeof *select);
+        status =
+            clattn__refuse(text, size, CLATTN_BAD_STRUCT_SIZE,
+                           "clattn_select.size is %zu, this library's is %zu", select->size, sizeof *select);
     if (status)
         return status;
     const int32_t stages = select->method == CLATTN_STAGED ? select->n_stages : 1;
@@ -39,7 +40,8 @@ clattn_status clattn_refresh_check(const clattn_refresh *refresh, const clattn_s
         return clattn__refuse(text, size, CLATTN_BAD_COUNT, "n_stages is %d, and the selection has %d",
                               (int)refresh->n_stages, (int)stages);
     if (refresh->dense_below != select->dense_below)
-        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "dense_below is %lld, and the selection's is %lld",
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT,
+                              "dense_below is %lld, and the selection's is %lld",
                               (long long)refresh->dense_below, (long long)select->dense_below);
     return CLATTN_OK;
 }

@@ -12,10 +12,12 @@
 #undef I64
 #undef I32
 #undef F32
-_Static_assert(offsetof(struct select_args, pad) + sizeof(cl_int) == sizeof(struct select_args), "no padding at a struct's end");
+_Static_assert(offsetof(struct select_args, pad) + sizeof(cl_int) == sizeof(struct select_args),
+               "no padding at a struct's end");
 
 /* ---- check.c ---- */
-int64_t clattn__extended_keys(const clattn_select *select, const clattn_attention *problem); /* that a list's rows read, at most: extend.c */
+/* that a list's rows read, at most: extend.c */
+int64_t clattn__extended_keys(const clattn_select *select, const clattn_attention *problem);
 
 /* ---- list.c ---- */
 /* Write a status's sentence with details into text, if there is one, and return the status. */
@@ -28,7 +30,8 @@ struct clattn__list_places {
     int64_t counts, ids;
     int64_t end; /* of all */
 };
-clattn_status clattn__list_places(const clattn_list *list, struct clattn__list_places *places, char *text, size_t size);
+clattn_status clattn__list_places(const clattn_list *list, struct clattn__list_places *places, char *text,
+                                  size_t size);
 
 /* ---- shape.c: how the kernels are made for a problem and a device ---- */
 /* A search's tile: cl/select/products.clh. */
@@ -56,19 +59,23 @@ struct clattn__select_shape {
     struct clattn__select_tile tile;
     const char *no_tile;             /* why there is none; said before, none is chosen */
 };
-int64_t clattn__stage_chunks(const clattn_select *select, const clattn_list *list, int stage); /* that it may have to search */
-void clattn__select_shape(struct clattn__select_shape *shape, const clattn_device_facts *facts, const clattn_select *select,
-                          const clattn_list *list, const struct clattn__problem *problem);
+/* that it may have to search */
+int64_t clattn__stage_chunks(const clattn_select *select, const clattn_list *list, int stage);
+void clattn__select_shape(struct clattn__select_shape *shape, const clattn_device_facts *facts,
+                          const clattn_select *select, const clattn_list *list,
+                          const struct clattn__problem *problem);
 /* What of it depends on blocks and budgets, for others. */
-void clattn__select_sizes(struct clattn__select_shape *shape, const clattn_select *select, const clattn_list *list);
+void clattn__select_sizes(struct clattn__select_shape *shape, const clattn_select *select,
+                          const clattn_list *list);
 
 /* ---- tile.c ---- */
 /* Choose a search's tile, after sets and sizes.  Returns why there is none, or NULL. */
-const char *clattn__select_tile(struct clattn__select_shape *shape, const clattn_device_facts *facts, const clattn_select *select,
-                                const clattn_attention *a);
+const char *clattn__select_tile(struct clattn__select_shape *shape, const clattn_device_facts *facts,
+                                const clattn_select *select, const clattn_attention *a);
 
 /* ---- delta.c ---- */
-uint32_t clattn__stored_whole(int32_t type, float x); /* the bits of a whole number from 0 to 7, for self-tests */
+uint32_t clattn__stored_whole(int32_t type, float x); /* the bits of a whole number from 0 to 7, for
+                                                         self-tests */
 
 /* ---- plan.c ---- */
 enum clattn__select_kernel {
@@ -91,7 +98,8 @@ struct clattn_select_plan {
     struct clattn__kernel kernels[CLATTN__SELECT_KERNELS]; /* those that the method needs */
     struct clattn__cache_key tile_key; /* of the program that multiplies by a tile */
     bool quarantined;                  /* that failed before */
-    const char *fault;                 /* what it, or another kernel, did wrong: words of quarantine; NULL: nothing */
+    const char *fault;                 /* what it, or another kernel, did wrong: words of quarantine; NULL:
+                                          nothing */
     int64_t pairs, tile;     /* of a batch entry and a query block: in all, and of a launch */
     int64_t workspace_bytes; /* tables, then what a tile needs, then the groups' scratch */
     int64_t kept_bytes;      /* candidates and chunks of all pairs, or 0: they lie in the workspace */
@@ -104,16 +112,21 @@ struct clattn_select_plan {
 clattn_status clattn__select_plan_check(const clattn_select_plan *plan);
 bool clattn__select_uses(const clattn_select *select, enum clattn__select_kernel kernel);
 bool clattn__select_of_list(enum clattn__select_kernel kernel);
-bool clattn__select_each(const clattn_select *select, enum clattn__select_kernel kernel);  /* its kernel reads the scopes' budgets */
-bool clattn__select_by_tile(const struct clattn__select_shape *shape, enum clattn__select_kernel kernel); /* the kernel multiplies by it */
-int32_t clattn__select_items(const struct clattn__select_shape *shape, enum clattn__select_kernel kernel); /* of a group */
-bool clattn__select_ruled(const clattn_select *select, enum clattn__select_kernel kernel); /* its kernel asks the pattern */
+/* its kernel reads the scopes' budgets */
+bool clattn__select_each(const clattn_select *select, enum clattn__select_kernel kernel);
+/* the kernel multiplies by it */
+bool clattn__select_by_tile(const struct clattn__select_shape *shape, enum clattn__select_kernel kernel);
+/* of a group */
+int32_t clattn__select_items(const struct clattn__select_shape *shape, enum clattn__select_kernel kernel);
+/* its kernel asks the pattern */
+bool clattn__select_ruled(const clattn_select *select, enum clattn__select_kernel kernel);
 
 /* A pattern, and not near: what selection is about. */
 clattn_pattern clattn__select_pattern(const clattn_select *select, const clattn_pattern *pattern);
 
 /* ---- layout.c ---- */
-/* Lay out the workspace of a plan whose shape is known: args, tables, tile, workspace_bytes, kept_bytes.  false: overflow. */
+/* Lay out the workspace of a plan whose shape is known: args, tables, tile, workspace_bytes, kept_bytes.
+ * false: overflow. */
 bool clattn__select_layout(clattn_select_plan *plan);
 int64_t clattn__bounds_bytes(const clattn_select_plan *plan);
 
@@ -126,7 +139,8 @@ struct clattn__select_run {
     int64_t first, count; /* bounds: blocks */
     cl_long stages_at[CLATTN_MAX_STAGES]; /* of the tile at work */
 };
-/* In layout.c: the plan's args, and the run's stages_at, for the places of a run and for pairs from `first' on. */
+/* In layout.c: the plan's args, and the run's stages_at, for the places of a run and for pairs from `first'
+ * on. */
 struct select_args clattn__select_place(struct clattn__select_run *run, int64_t first);
 cl_int clattn__launch_select(struct clattn__chain *c, void *run);
 cl_int clattn__launch_bounds(struct clattn__chain *c, void *run);

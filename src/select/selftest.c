@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * selftest.c - the first launch of a selection's kernels, on a tiny problem with ties, whose lists are compared with the
- * host's, number by number.
+ * selftest.c - the first launch of a selection's kernels, on a tiny problem with ties, whose lists are
+ * compared with the host's, number by number.
  *
- * The tiny problem has the plan's kernels, heads and rules, two blocks of queries, and 40 blocks of 1, 2 or 4 keys, of
- * which 3 or 10 are kept; arrays hold 0. */
+ * The tiny problem has the plan's kernels, heads and rules, two blocks of queries, and 40 blocks of 1, 2 or 4
+ * keys, of which 3 or 10 are kept; arrays hold 0. */
 #include "select/host.h"
 
 #include <stdlib.h>
@@ -66,7 +66,8 @@ static clattn_status shape_tiny(const clattn_select_plan *plan, struct tiny *t)
     const int64_t kept = tiny_kept(plan);
     shrink_select(&tiny->select, kept);
     a.pattern = clattn__select_pattern(&tiny->select, &plan->pattern);
-    if (a.pattern.corner == CLATTN_NO_CORNER) /* rows are positions: there are as many keys, which here there are not */
+    if (a.pattern.corner == CLATTN_NO_CORNER) /* rows are positions: there are as many keys, which here there
+                                                 are not */
         a.pattern.corner = CLATTN_TOP_LEFT;
     a.batch = 1;
     a.q_len = a.q_total = tiny->select.block_q + 3;
@@ -78,12 +79,14 @@ static clattn_status shape_tiny(const clattn_select_plan *plan, struct tiny *t)
     char details[CLATTN__MESSAGE_SIZE];
     clattn_status status = clattn__problem_resolve(&tiny->problem, &a, details, sizeof details);
     if (!status)
-        status = clattn_list_fit(&tiny->list, &tiny->problem.a, tiny->select.scope, tiny->select.block_q, tiny->select.block_k, kept);
+        status = clattn_list_fit(&tiny->list, &tiny->problem.a, tiny->select.scope, tiny->select.block_q,
+                                 tiny->select.block_k, kept);
     if (status)
         return status;
     clattn__select_sizes(&tiny->shape, &tiny->select, &tiny->list);
     t->host.k_len = a.flags & CLATTN_KEY_LENGTHS ? a.kv_len - tiny->select.block_k : a.kv_len;
-    return clattn__select_layout(tiny) ? clattn_list_bytes(&tiny->list, &t->list_bytes) : CLATTN_SIZE_OVERFLOW;
+    return clattn__select_layout(tiny) ? clattn_list_bytes(&tiny->list, &t->list_bytes)
+                                       : CLATTN_SIZE_OVERFLOW;
 }
 
 /* ---- buffers ---- */
@@ -99,8 +102,8 @@ static cl_mem make_buffer(const clattn_select_plan *plan, const void *data, int6
     if (*code == CL_SUCCESS && !data && !zeros)
         *code = CL_OUT_OF_HOST_MEMORY;
     if (*code == CL_SUCCESS)
-        mem = clCreateBuffer(plan->ctx->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, (size_t)(bytes > 4 ? bytes : 4),
-                             (void *)(uintptr_t)(data ? data : zeros), code);
+        mem = clCreateBuffer(plan->ctx->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR,
+                             (size_t)(bytes > 4 ? bytes : 4), (void *)(uintptr_t)(data ? data : zeros), code);
     free(zeros);
     return *code == CL_SUCCESS ? mem : NULL;
 }
@@ -154,7 +157,8 @@ static void make_lengths(const struct tiny *t, clattn_select_io *io, cl_int *cod
     }
 }
 
-/* Scores with ties, or lists of which some blocks are no candidates; budgets of more than there is, of a block, of nothing. */
+/* Scores with ties, or lists of which some blocks are no candidates; budgets of more than there is, of a
+ * block, of nothing. */
 static bool make_given(struct tiny *t)
 {
     const clattn_list *list = &t->host.plan.list;
@@ -209,8 +213,9 @@ static cl_int make_buffers(struct tiny *t)
 
 static void release_tiny(struct tiny *t)
 {
-    cl_mem all[] = {t->io.q, t->io.k, t->io.q_offsets, t->io.k_offsets, t->io.key_lengths, t->io.bounds, t->io.scores, t->io.given,
-                    t->io.list, t->io.counters, t->io.certified, t->io.rope_cos, t->io.rope_sin, t->io.budgets, t->workspace};
+    cl_mem all[] = {t->io.q,         t->io.k,        t->io.q_offsets, t->io.k_offsets, t->io.key_lengths,
+                    t->io.bounds,    t->io.scores,   t->io.given,     t->io.list,      t->io.counters,
+                    t->io.certified, t->io.rope_cos, t->io.rope_sin,  t->io.budgets,   t->workspace};
     for (size_t i = 0; i < CLATTN__LEN(all); i++)
         if (all[i])
             clReleaseMemObject(all[i]);
@@ -231,7 +236,8 @@ static void release_tiny(struct tiny *t)
 static cl_int launch_tiny(struct tiny *t)
 {
     const struct clattn__wait none = {0, NULL};
-    struct clattn__select_run run = {.plan = &t->host.plan, .io = &t->io, .workspace = t->workspace, .count = t->host.plan.list.k_blocks};
+    struct clattn__select_run run = {.plan = &t->host.plan, .io = &t->io, .workspace = t->workspace,
+                                     .count = t->host.plan.list.k_blocks};
     cl_int code = CL_SUCCESS;
     if (clattn__select_uses(&t->host.plan.select, CLATTN__BOUNDS))
         code = clattn__chain_enqueue(NULL, t->queue, none, NULL, clattn__launch_bounds, &run);
@@ -243,7 +249,8 @@ static cl_int launch_tiny(struct tiny *t)
     if (code == CL_SUCCESS)
         code = clEnqueueReadBuffer(t->queue, t->io.list, CL_TRUE, 0, t->list_bytes, t->lists, 0, NULL, NULL);
     if (code == CL_SUCCESS && t->host.plan.select.flags & CLATTN_CERTIFY)
-        code = clEnqueueReadBuffer(t->queue, t->io.certified, CL_TRUE, 0, 4 * (size_t)list_count(&t->host.plan), t->certified, 0, NULL, NULL);
+        code = clEnqueueReadBuffer(t->queue, t->io.certified, CL_TRUE, 0,
+                                   4 * (size_t)list_count(&t->host.plan), t->certified, 0, NULL, NULL);
     return code;
 }
 
@@ -252,7 +259,8 @@ static bool is_same(const struct tiny *t, int64_t scope, int64_t block)
     int32_t ids[CLATTN__TINY_BLOCKS];
     int64_t proved;
     const clattn_list *list = &t->host.plan.list;
-    const int64_t r = scope * list->q_blocks + block, n = clattn__tiny_list(&t->host, scope, block, ids, &proved);
+    const int64_t r = scope * list->q_blocks + block,
+                  n = clattn__tiny_list(&t->host, scope, block, ids, &proved);
     const int32_t *got = t->lists + list->ids_at / 4 + r * list->capacity;
     bool same = t->lists[list->counts_at / 4 + r] == n;
     if (t->host.plan.select.flags & CLATTN_CERTIFY)
@@ -269,7 +277,8 @@ static clattn_status compare(const struct tiny *t)
         for (int64_t block = 0; block < list->q_blocks; block++)
             if (!is_same(t, scope, block))
                 return clattn__fail(t->host.plan.ctx, CLATTN_SELF_TEST_FAILED, CL_SUCCESS,
-                                    "selection, the list of scope %lld, query block %lld", (long long)scope, (long long)block);
+                                    "selection, the list of scope %lld, query block %lld", (long long)scope,
+                                    (long long)block);
     return CLATTN_OK;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * shape.c - how the kernels of a selection are made: items of a group, vectors of rows, where nodes lie.
  *
- * On CPUs an item is a group, and rows are the lanes of vectors; a row of 8 floats and 8 sums on their way keep both
- * multipliers busy whether registers hold 8 or 16.  On other devices lanes are items, and a vector is what an item
- * computes of one key. */
+ * On CPUs an item is a group, and rows are the lanes of vectors; a row of 8 floats and 8 sums on their way
+ * keep both multipliers busy whether registers hold 8 or 16.  On other devices lanes are items, and a vector
+ * is what an item computes of one key. */
 #include "select/select.h"
 
 #define MOST_SUMS 12 /* vectors on their way on a CPU: 16 registers less what is multiplied */
@@ -13,8 +13,8 @@ static int32_t least(int64_t a, int64_t b)
     return (int32_t)(a < b ? a : b);
 }
 
-/* Not one whose compiler takes items for lanes by itself, and ends a loop after 2^16 turns, nor one that has local memory of its own
- * (Oclgrind, which looks for races): there items share the work. */
+/* Not one whose compiler takes items for lanes by itself, and ends a loop after 2^16 turns, nor one that has
+ * local memory of its own (Oclgrind, which looks for races): there items share the work. */
 static bool is_cpu(const clattn_device_facts *facts)
 {
     return facts->type & CL_DEVICE_TYPE_CPU && !facts->slow_wide_vectors && !facts->local_is_dedicated;
@@ -30,7 +30,8 @@ static void choose_sets(struct clattn__select_shape *s, const clattn_select *sel
     s->sets = (int32_t)(heads / s->set_heads);
 }
 
-/* Whether rows of k, and of metadata, begin at multiples of four elements, so that devices load four at once; CPUs do not ask. */
+/* Whether rows of k, and of metadata, begin at multiples of four elements, so that devices load four at once;
+ * CPUs do not ask. */
 static bool is_aligned(const clattn_device_facts *facts, const clattn_attention *a)
 {
     const clattn_layout *k = &a->k;
@@ -38,7 +39,8 @@ static bool is_aligned(const clattn_device_facts *facts, const clattn_attention 
 }
 
 /* Vectors that cover a set's rows with as few as may be over, and no more sums than there are registers. */
-static void choose_vectors(struct clattn__select_shape *s, const clattn_device_facts *facts, const clattn_select *select)
+static void choose_vectors(struct clattn__select_shape *s, const clattn_device_facts *facts,
+                           const clattn_select *select)
 {
     const int64_t rows = (int64_t)s->set_heads * (select->block_q / select->stride_q);
     const bool cpu = is_cpu(facts), two = select->method == CLATTN_STAGED; /* keys of a search */
@@ -54,7 +56,8 @@ static void choose_vectors(struct clattn__select_shape *s, const clattn_device_f
 /* Nodes lie in local memory if it holds them. */
 static void choose_nodes(struct clattn__select_shape *s, const clattn_device_facts *facts)
 {
-    const int64_t bytes = 4 * s->scratch, others = s->tile.items > 0 ? s->tile.bytes : 4 * (s->group_list + 16);
+    const int64_t bytes = 4 * s->scratch,
+                  others = s->tile.items > 0 ? s->tile.bytes : 4 * (s->group_list + 16);
     const int64_t room = (int64_t)facts->local_bytes - others;
     s->nodes_global = bytes > room;
 }
@@ -84,21 +87,26 @@ static int64_t longest_keys(const clattn_select *select, const clattn_list *list
     return most;
 }
 
-void clattn__select_sizes(struct clattn__select_shape *s, const clattn_select *select, const clattn_list *list)
+void clattn__select_sizes(struct clattn__select_shape *s, const clattn_select *select,
+                          const clattn_list *list)
 {
     s->scratch = select->method == CLATTN_TREE ? 8 * list->capacity : 0;
     s->max_keys = longest_keys(select, list);
 }
 
 /* Items that have something to do: with the keys of a round's halves, or with those that are ordered. */
-static int32_t useful_items(const struct clattn__select_shape *s, const clattn_select *select, const clattn_list *list)
+static int32_t useful_items(const struct clattn__select_shape *s, const clattn_select *select,
+                            const clattn_list *list)
 {
-    const int64_t keys = select->method == CLATTN_TREE ? 2 * list->capacity * (select->block_k / select->stride_k) : s->max_keys;
+    const int64_t keys = select->method == CLATTN_TREE
+                             ? 2 * list->capacity * (select->block_k / select->stride_k)
+                             : s->max_keys;
     return keys <= 64 ? 64 : keys <= 128 ? 128 : 256;
 }
 
-void clattn__select_shape(struct clattn__select_shape *s, const clattn_device_facts *facts, const clattn_select *select,
-                          const clattn_list *list, const struct clattn__problem *problem)
+void clattn__select_shape(struct clattn__select_shape *s, const clattn_device_facts *facts,
+                          const clattn_select *select, const clattn_list *list,
+                          const struct clattn__problem *problem)
 {
     const bool cpu = is_cpu(facts);
     const struct clattn__expr *rules = problem->rules;
@@ -110,7 +118,8 @@ void clattn__select_shape(struct clattn__select_shape *s, const clattn_device_fa
     s->group_strip = cpu ? 1 : least((int64_t)facts->largest_group, 64);
     s->strip = 64;
     s->words = s->group_list == 1 ? 32 : 1;
-    s->by_head = clattn__expr_uses_index(rules, CLATTN__INDEX_H) || clattn__expr_uses_index(rules, CLATTN__INDEX_G);
+    s->by_head =
+        clattn__expr_uses_index(rules, CLATTN__INDEX_H) || clattn__expr_uses_index(rules, CLATTN__INDEX_G);
     if (!s->no_tile)
         s->no_tile = clattn__select_tile(s, facts, select, &problem->a);
     choose_nodes(s, facts);

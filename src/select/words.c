@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * words.c - selections as words behind a problem's text, and those that have names.
  *
- *     METHOD   tree=N minmax=N mean=N scores=N given=N, N tokens of a list; staged=CHUNK.KEEP/CHUNK.KEEP...; streaming;
+ *     METHOD   tree=N minmax=N mean=N scores=N given=N, N tokens of a list; staged=CHUNK.KEEP/CHUNK.KEEP...;
+ *              streaming;
  *              or the name of a preset, which the words after it change
  *     mass=X  margin=X  ratio=X: a budget_mode and its value
- *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last  count  keep  grow  certify  each
+ *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last  count  keep
+ *     grow  certify  each
  *     rows=last|mean  search=plain|matrix
- *     rope=relative|chunks|infllm/N  N rows of the tables;  extend=streaming/N|self/N/LENGTH/SHARE|dynamic/N/LENGTH
+ *     rope=relative|chunks|infllm/N  N rows of the tables;
+ *                                    extend=streaming/N|self/N/LENGTH/SHARE|dynamic/N/LENGTH
  *     dense=N, dense=measured */
 #include "select/select.h"
 
@@ -17,7 +20,8 @@
 #define STAGES_3K {{256, 32768}, {32, 8192}, {8, 2048}}, 3
 #define STAGES_5K {{64, 32768}, {32, 16384}, {16, 4096}}, 3
 #define STAGES_16K {{32, 16384}}, 1
-#define USUAL CLATTN_TOP_K, 0, CLATTN_ROPE_NONE, 0, 0, 0, CLATTN_EXTEND_NONE, 0, 0 /* what presets do not speak of */
+/* what presets do not speak of */
+#define USUAL CLATTN_TOP_K, 0, CLATTN_ROPE_NONE, 0, 0, 0, CLATTN_EXTEND_NONE, 0, 0
 static const struct {
     const char *name, *meaning;
     clattn_select select;
@@ -96,7 +100,8 @@ static bool at_end(const char *at)
     return *at == 0 || *at == ':';
 }
 
-static const char *const method_words[] = {"tree=", "staged=", "minmax=", "mean=", "scores=", "given=", "streaming"};
+static const char *const method_words[] = {
+    "tree=", "staged=", "minmax=", "mean=", "scores=", "given=", "streaming"};
 
 static bool read_stages(const char **at, clattn_select *s)
 {
@@ -105,7 +110,8 @@ static bool read_stages(const char **at, clattn_select *s)
         if (s->n_stages == CLATTN_MAX_STAGES)
             return false;
         clattn_stage *stage = &s->stages[s->n_stages++];
-        if (!read_number(at, INT32_MAX, &stage->chunk) || !read_word(at, ".") || !read_number(at, INT32_MAX, &stage->keep))
+        if (!read_number(at, INT32_MAX, &stage->chunk) || !read_word(at, ".") ||
+            !read_number(at, INT32_MAX, &stage->keep))
             return false;
     } while (read_word(at, "/"));
     s->block_k = (int32_t)s->stages[s->n_stages - 1].chunk;
@@ -131,7 +137,8 @@ static bool read_method(const char **at, clattn_select *s)
         s->method = m;
         s->n_stages = 0;
         s->budget = 0;
-        return m == CLATTN_STREAMING || (m == CLATTN_STAGED ? read_stages(at, s) : read_number(at, INT32_MAX, &s->budget));
+        return m == CLATTN_STREAMING ||
+               (m == CLATTN_STAGED ? read_stages(at, s) : read_number(at, INT32_MAX, &s->budget));
     }
     return false;
 }
@@ -158,8 +165,10 @@ static bool read_choice(const char **at, const char *const *words, int32_t n, in
     return false;
 }
 
-static const char *const scope_words[] = {"head", "group", "all"}, *const representative_words[] = {"center", "first", "last"},
-                  *const rows_words[] = {"last", "mean"}, *const rope_words[] = {"relative/", "chunks/", "infllm/"}; /* from CLATTN_ROPE_RELATIVE on */
+static const char *const
+    scope_words[] = {"head", "group", "all"},
+    *const representative_words[] = {"center", "first", "last"}, *const rows_words[] = {"last", "mean"},
+    *const rope_words[] = {"relative/", "chunks/", "infllm/"}; /* from CLATTN_ROPE_RELATIVE on */
 
 static bool read_rope(const char **at, clattn_select *s)
 {
@@ -169,7 +178,8 @@ static bool read_rope(const char **at, clattn_select *s)
     return true;
 }
 
-static const char *const extend_words[] = {"streaming/", "self/", "dynamic/"}; /* from CLATTN_EXTEND_STREAMING on */
+/* from CLATTN_EXTEND_STREAMING on */
+static const char *const extend_words[] = {"streaming/", "self/", "dynamic/"};
 
 /* streaming/N, self/N/LENGTH/SHARE, dynamic/N/LENGTH */
 static bool read_extend(const char **at, clattn_select *s)
@@ -179,7 +189,8 @@ static bool read_extend(const char **at, clattn_select *s)
     if (!read_choice(at, extend_words, 3, &s->extend) || !read_number(at, INT32_MAX, &s->rope_positions))
         return false;
     s->extend += CLATTN_EXTEND_STREAMING;
-    if (s->extend != CLATTN_EXTEND_STREAMING && (!read_word(at, "/") || !read_number(at, INT32_MAX, &s->extend_length)))
+    if (s->extend != CLATTN_EXTEND_STREAMING &&
+        (!read_word(at, "/") || !read_number(at, INT32_MAX, &s->extend_length)))
         return false;
     if (s->extend == CLATTN_EXTEND_SELF && (!read_word(at, "/") || !read_number(at, INT32_MAX, &share)))
         return false;
@@ -190,8 +201,10 @@ static bool read_extend(const char **at, clattn_select *s)
 static const struct {
     const char *word;
     uint32_t flag;
-} flag_words[] = {{"count", CLATTN_COUNT_PROBES}, {"keep", CLATTN_KEEP_STAGES}, {"grow", CLATTN_GROW_WINDOW}, {"certify", CLATTN_CERTIFY},
-                  {"each", CLATTN_BUDGET_EACH}, {"search=plain", CLATTN_PLAIN_SEARCH}, {"search=matrix", CLATTN_MATRIX_SEARCH}};
+} flag_words[] = {{"count", CLATTN_COUNT_PROBES},         {"keep", CLATTN_KEEP_STAGES},
+                  {"grow", CLATTN_GROW_WINDOW},           {"certify", CLATTN_CERTIFY},
+                  {"each", CLATTN_BUDGET_EACH},           {"search=plain", CLATTN_PLAIN_SEARCH},
+                  {"search=matrix", CLATTN_MATRIX_SEARCH}};
 static const char *const budget_words[] = {"", "mass=", "margin=", "ratio="};
 
 #define MEASURED (-1) /* dense_below, until all words are read */
@@ -254,7 +267,8 @@ static const char *find_selection(const char *text)
         const char *field = at + 1;
         if (read_method(&field, &ignored))
             return at;
-        for (int m = 0; m < CLATTN_STREAMING; m++) /* a method whose number does not read is one nevertheless */
+        for (int m = 0; m < CLATTN_STREAMING; m++) /* a method whose number does not read is one
+                                                      nevertheless */
             if (!strncmp(at + 1, method_words[m], strlen(method_words[m])))
                 return at;
         at = strchr(at + 1, ':');
@@ -262,7 +276,8 @@ static const char *find_selection(const char *text)
     return NULL;
 }
 
-clattn_status clattn_select_parse(clattn_select *select, clattn_attention *problem, const char *text, char *message, size_t size)
+clattn_status clattn_select_parse(clattn_select *select, clattn_attention *problem, const char *text,
+                                  char *message, size_t size)
 {
     static const clattn_select init = CLATTN_SELECT_INIT;
     char own[1024];
@@ -279,7 +294,8 @@ clattn_status clattn_select_parse(clattn_select *select, clattn_attention *probl
     }
     const int n = snprintf(own, sizeof own, "%.*s", (int)(at - text), text);
     if (n < 0 || n >= (int)sizeof own)
-        return clattn__refuse(message, size, CLATTN_PROBLEM_SYNTAX, "the problem is longer than %zu characters", sizeof own - 1);
+        return clattn__refuse(message, size, CLATTN_PROBLEM_SYNTAX,
+                              "the problem is longer than %zu characters", sizeof own - 1);
     clattn_status status = clattn_problem_parse(problem, own, message, size);
     *select = init;
     while (!status && *at == ':') {
@@ -299,7 +315,8 @@ static void print_method(struct clattn__text *out, const clattn_select *s)
 {
     clattn__text_add(out, "%s", method_words[s->method]);
     for (int i = 0; i < s->n_stages; i++)
-        clattn__text_add(out, "%s%lld.%lld", i ? "/" : "", (long long)s->stages[i].chunk, (long long)s->stages[i].keep);
+        clattn__text_add(out, "%s%lld.%lld", i ? "/" : "", (long long)s->stages[i].chunk,
+                         (long long)s->stages[i].keep);
     if (s->method != CLATTN_STAGED && s->method != CLATTN_STREAMING)
         clattn__text_add(out, "%lld", (long long)s->budget);
     if (s->budget_mode == CLATTN_TOP_K)
@@ -314,25 +331,29 @@ clattn_status clattn_select_print(const clattn_select *s, char *text, size_t siz
         return CLATTN_NULL_ARGUMENT;
     if (s->size != sizeof *s)
         return CLATTN_BAD_STRUCT_SIZE;
-    if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING || s->scope < 0 || s->scope > CLATTN_SCOPE_ALL ||
-        s->representative < 0 || s->representative > CLATTN_LAST || s->n_stages < 0 || s->n_stages > CLATTN_MAX_STAGES ||
-        s->budget_mode < CLATTN_TOP_K || s->budget_mode > CLATTN_RATIO || s->rope < 0 || s->rope > CLATTN_ROPE_INFLLM ||
-        s->rows < CLATTN_ROWS_LAST || s->rows > CLATTN_ROWS_MEAN || s->extend < CLATTN_EXTEND_NONE || s->extend > CLATTN_EXTEND_DYNAMIC)
+    if (s->method < CLATTN_TREE || s->method > CLATTN_STREAMING || s->scope < 0 ||
+        s->scope > CLATTN_SCOPE_ALL || s->representative < 0 || s->representative > CLATTN_LAST ||
+        s->n_stages < 0 || s->n_stages > CLATTN_MAX_STAGES || s->budget_mode < CLATTN_TOP_K ||
+        s->budget_mode > CLATTN_RATIO || s->rope < 0 || s->rope > CLATTN_ROPE_INFLLM ||
+        s->rows < CLATTN_ROWS_LAST || s->rows > CLATTN_ROWS_MEAN || s->extend < CLATTN_EXTEND_NONE ||
+        s->extend > CLATTN_EXTEND_DYNAMIC)
         return CLATTN_BAD_SELECTOR;
     struct clattn__text out = clattn__text_into(text, size);
     print_method(&out, s);
-    clattn__text_add(&out, ":bq=%d/%d:bk=%d/%d:sink=%lld:near=%lld:scope=%s:rep=%s", (int)s->block_q, (int)s->stride_q, (int)s->block_k,
-                     (int)s->stride_k, (long long)s->sink, (long long)s->window, scope_words[s->scope],
-                     representative_words[s->representative]);
+    clattn__text_add(&out, ":bq=%d/%d:bk=%d/%d:sink=%lld:near=%lld:scope=%s:rep=%s", (int)s->block_q,
+                     (int)s->stride_q, (int)s->block_k, (int)s->stride_k, (long long)s->sink,
+                     (long long)s->window, scope_words[s->scope], representative_words[s->representative]);
     if (s->rows)
         clattn__text_add(&out, ":rows=%s", rows_words[s->rows]);
     for (size_t i = 0; i < CLATTN__LEN(flag_words); i++)
         if (s->flags & flag_words[i].flag)
             clattn__text_add(&out, ":%s", flag_words[i].word);
     if (s->rope)
-        clattn__text_add(&out, ":rope=%s%lld", rope_words[s->rope - CLATTN_ROPE_RELATIVE], (long long)s->rope_positions);
+        clattn__text_add(&out, ":rope=%s%lld", rope_words[s->rope - CLATTN_ROPE_RELATIVE],
+                         (long long)s->rope_positions);
     if (s->extend)
-        clattn__text_add(&out, ":extend=%s%lld", extend_words[s->extend - CLATTN_EXTEND_STREAMING], (long long)s->rope_positions);
+        clattn__text_add(&out, ":extend=%s%lld", extend_words[s->extend - CLATTN_EXTEND_STREAMING],
+                         (long long)s->rope_positions);
     if (s->extend > CLATTN_EXTEND_STREAMING)
         clattn__text_add(&out, "/%lld", (long long)s->extend_length);
     if (s->extend == CLATTN_EXTEND_SELF)

@@ -42,8 +42,8 @@ static void print_quarantine(const clattn_device_facts *f)
 {
     clattn_quarantine entry = CLATTN_QUARANTINE_INIT;
     for (size_t i = 0; clattn_quarantine_describe(f, NULL, i, &entry) == CLATTN_OK; i++)
-        printf("  quarantined  %s: %s (driver %s, %s), in %s\n               %s\n", entry.engine, entry.fault, f->driver, entry.date,
-               entry.problem, entry.file);
+        printf("  quarantined  %s: %s (driver %s, %s), in %s\n               %s\n", entry.engine, entry.fault,
+               f->driver, entry.date, entry.problem, entry.file);
 }
 
 static void print_blocks(const clattn_device_facts *f)
@@ -107,9 +107,10 @@ static json_t *quarantine_json(const clattn_device_facts *f)
     clattn_quarantine entry = CLATTN_QUARANTINE_INIT;
     json_t *list = json_array();
     for (size_t i = 0; clattn_quarantine_describe(f, NULL, i, &entry) == CLATTN_OK; i++)
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "engine", entry.engine, "fault", entry.fault, "details",
-                                              entry.details, "problem", entry.problem, "date", entry.date, "file",
-                                              text_json(entry.file)));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "engine", entry.engine, "fault",
+                                        entry.fault, "details", entry.details, "problem", entry.problem,
+                                        "date", entry.date, "file", text_json(entry.file)));
     return list;
 }
 
@@ -118,8 +119,9 @@ static json_t *blocks_json(const clattn_device_facts *f)
     clattn_tuning_block block = CLATTN_TUNING_BLOCK_INIT;
     json_t *list = json_array();
     for (size_t i = 0; clattn_tuning_block_describe(f, i, &block) == CLATTN_OK; i++)
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:o?}", "setting", block.setting, "problems", block.problems,
-                                              "date", block.date, "reason", block.reason, "layer",
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:o?}", "setting", block.setting,
+                                              "problems", block.problems, "date", block.date, "reason",
+                                              block.reason, "layer",
                                               block.layer == CLATTN_TUNING_USER     ? "user"
                                               : block.layer == CLATTN_TUNING_SYSTEM ? "system"
                                                                                     : "built-in",
@@ -213,12 +215,13 @@ static int forget(void)
     return EXIT_GOOD;
 }
 
-static const char help[] = "usage: clattn devices [--json | --forget]\n\n"
-                           "Lists every OpenCL device: its limits, which engines fit it and why not, which of their kernels are\n"
-                           "quarantined because they failed, which lines of tuning block, and known traps of its driver.\n\n"
-                           "  --json             the same and more as JSON\n"
-                           "  --forget           lists nothing: ends the quarantine of all kernels, so that they are tried again\n" HELP_HELP
-                           "\nExit status: 0, or 2 when there is no device or after a mistake in the call.\n";
+static const char help[] =
+    "usage: clattn devices [--json | --forget]\n\n"
+    "Lists every OpenCL device: its limits, which engines fit it and why not, which of their kernels are\n"
+    "quarantined because they failed, which lines of tuning block, and known traps of its driver.\n\n"
+    "  --json             the same and more as JSON\n"
+    "  --forget           lists nothing: ends the quarantine of all kernels, so that they are tried "
+    "again\n" HELP_HELP "\nExit status: 0, or 2 when there is no device or after a mistake in the call.\n";
 
 int command_devices(int argc, char **argv)
 {

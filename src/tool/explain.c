@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * explain.c - clattn explain: what the library makes of a problem's rules, and which tiles a mask leaves; what a compiler makes of its kernels. */
+ * explain.c - clattn explain: what the library makes of a problem's rules, and which tiles a mask leaves;
+ * what a compiler makes of its kernels. */
 #include "tool/extended.h"
 
 #include <stdlib.h>
@@ -62,9 +63,10 @@ static int classify(const struct explain *e, const struct workload *w, struct ma
     map->rows = (size_t)((a->q_len + e->tile_q - 1) / e->tile_q);
     map->columns = (size_t)((a->kv_len + e->tile_k - 1) / e->tile_k);
     map->class = malloc(map->rows * map->columns + 1);
-    clattn_status status = map->class ? clattn_tile_map(a, (const void *const *)w->arrays, e->batch, e->head, e->tile_q, e->tile_k,
-                                                        map->class, map->rows * map->columns)
-                                      : CLATTN_OUT_OF_HOST_MEMORY;
+    clattn_status status =
+        map->class ? clattn_tile_map(a, (const void *const *)w->arrays, e->batch, e->head, e->tile_q,
+                                     e->tile_k, map->class, map->rows * map->columns)
+                   : CLATTN_OUT_OF_HOST_MEMORY;
     return status == CLATTN_BAD_COUNT ? mistake("--batch or --head is beyond the problem's")
            : status                   ? failed(NULL, status, "tiles")
                                       : 0;
@@ -75,10 +77,13 @@ static void print_shares(const struct explain *e, const struct map *map)
     size_t count[3] = {0, 0, 0}, all = map->rows * map->columns;
     for (size_t i = 0; i < all; i++)
         count[map->class[i]]++;
-    printf("tiles       %zu, each %lld queries x %lld keys; batch entry %lld, head %lld: %zu EMPTY (%.1f %%), %zu PARTIAL (%.1f %%), "
+    printf("tiles       %zu, each %lld queries x %lld keys; batch entry %lld, head %lld: %zu EMPTY (%.1f "
+           "%%), %zu PARTIAL (%.1f %%), "
            "%zu FULL (%.1f %%)\n",
-           all, e->tile_q, e->tile_k, e->batch, e->head, count[0], all ? 100.0 * (double)count[0] / (double)all : 0, count[1],
-           all ? 100.0 * (double)count[1] / (double)all : 0, count[2], all ? 100.0 * (double)count[2] / (double)all : 0);
+           all, e->tile_q, e->tile_k, e->batch, e->head, count[0],
+           all ? 100.0 * (double)count[0] / (double)all : 0, count[1],
+           all ? 100.0 * (double)count[1] / (double)all : 0, count[2],
+           all ? 100.0 * (double)count[2] / (double)all : 0);
 }
 
 /* The class of a cell of the picture: that of all its tiles, or PARTIAL. */
@@ -95,14 +100,16 @@ static uint8_t cell_class(const struct map *map, size_t rows, size_t columns, si
 
 static void print_picture(const struct map *map)
 {
-    size_t rows = map->rows < MAX_ROWS ? map->rows : MAX_ROWS, columns = map->columns < MAX_COLUMNS ? map->columns : MAX_COLUMNS;
+    size_t rows = map->rows < MAX_ROWS ? map->rows : MAX_ROWS,
+           columns = map->columns < MAX_COLUMNS ? map->columns : MAX_COLUMNS;
     for (size_t i = 0; i < rows; i++) {
         printf("    |");
         for (size_t j = 0; j < columns; j++)
             putchar(".+#"[cell_class(map, rows, columns, i, j)]);
         printf("|\n");
     }
-    printf("    queries downwards, keys to the right: . EMPTY (not visited), + PARTIAL (tested), # FULL (no test)\n");
+    printf("    queries downwards, keys to the right: . EMPTY (not visited), + PARTIAL (tested), # FULL (no "
+           "test)\n");
 }
 
 static int write_svg(const struct explain *e, const struct map *map)
@@ -120,8 +127,8 @@ static int write_svg(const struct explain *e, const struct map *map)
             uint8_t class = map->class[i * map->columns + j];
             for (end = j + 1; end < map->columns && map->class[i * map->columns + end] == class; end++)
                 ;
-            fprintf(file, "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"%s\"/>\n", unit * (double)j,
-                    unit * (double)i, unit * (double)(end - j), unit, colours[class]);
+            fprintf(file, "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"%s\"/>\n",
+                    unit * (double)j, unit * (double)i, unit * (double)(end - j), unit, colours[class]);
         }
     fprintf(file, "</svg>\n");
     return close_written(file, e->svg);
@@ -182,7 +189,8 @@ static void print_visited(const struct selection *x)
 {
     const clattn_attention *a = &x->dense.problem;
     const double rows = (double)(a->batch * a->heads * a->q_len), pair = 2.0 * (double)(a->dim + a->dim_v);
-    const double seen = rows > 0 ? clattn_problem_flops(a, (const void *const *)x->dense.arrays) / pair / rows : 0;
+    const double seen =
+        rows > 0 ? clattn_problem_flops(a, (const void *const *)x->dense.arrays) / pair / rows : 0;
     const double part = selection_visited(x);
     printf("%-11s %.1f of %.1f keys a row on average, %.2f %%\n", "visited", part * seen, seen, 100 * part);
 }
@@ -197,7 +205,8 @@ static int print_selection(const struct selection *x, clattn_context *ctx, const
 }
 
 /* Which tiles there are follows from the lists, so they are made first, of random input. */
-static int open_selection(const struct explain *e, struct selection *x, clattn_context **ctx, const clattn_select *s, struct workload *w)
+static int open_selection(const struct explain *e, struct selection *x, clattn_context **ctx,
+                          const clattn_select *s, struct workload *w)
 {
     clattn_status status = clattn_context_open(ctx, e->device);
     if (status)
@@ -209,7 +218,8 @@ static int open_selection(const struct explain *e, struct selection *x, clattn_c
 /* ---- the command ---- */
 static void print_problem(const clattn_attention *problem, const struct selection *x)
 {
-    static const char *const normalisers[] = {"softmax", "sum of the weights", "number of visible keys", "none"};
+    static const char *const normalisers[] = {"softmax", "sum of the weights", "number of visible keys",
+                                              "none"};
     char text[1024];
     clattn_problem_print(x->w ? &x->dense.problem : problem, text, sizeof text);
     printf("%-11s %s", "problem", text);
@@ -230,7 +240,8 @@ static int print_tiles(const struct explain *e, const struct workload *w)
         print_shares(e, &map);
         print_picture(&map);
         if (e->default_tile)
-            printf("    tiles of the size that --tile has by default, of no engine; --build-log says which tile the engine has\n");
+            printf("    tiles of the size that --tile has by default, of no engine; --build-log says which "
+                   "tile the engine has\n");
         code = e->svg ? write_svg(e, &map) : 0;
     }
     free(map.class);

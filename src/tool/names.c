@@ -8,9 +8,9 @@
 static const char *const corners[] = {"", "tl", "br"};
 
 /* ---- rules ---- */
-static const char rules_help[] =
-    "usage: clattn rules\n\n"
-    "Lists the rules that have names, for --mask, --score and --weight; [] stands behind a parameter that is an array.\n\n" HELP_HELP;
+static const char rules_help[] = "usage: clattn rules\n\n"
+                                 "Lists the rules that have names, for --mask, --score and --weight; [] "
+                                 "stands behind a parameter that is an array.\n\n" HELP_HELP;
 
 int command_rules(int argc, char **argv)
 {
@@ -28,7 +28,8 @@ int command_rules(int argc, char **argv)
         return mistake("rules takes no argument");
     for (size_t i = 0; clattn_named_rule_describe(i, &rule) == CLATTN_OK; i++) {
         char call[96];
-        snprintf(call, sizeof call, "%s%s%s%s", rule.name, rule.parameters[0] ? "(" : "", rule.parameters, rule.parameters[0] ? ")" : "");
+        snprintf(call, sizeof call, "%s%s%s%s", rule.name, rule.parameters[0] ? "(" : "", rule.parameters,
+                 rule.parameters[0] ? ")" : "");
         printf("%-7s %-20s %-46s %s\n", uses[rule.use], call, rule.text, rule.meaning);
     }
     return EXIT_GOOD;
@@ -71,10 +72,10 @@ static json_t *mechanism_json(const clattn_mechanism *m)
     json_t *scale = m->scale == CLATTN_LOG_DIM_SCALE   ? json_string("log(dim)")
                     : m->scale == CLATTN_DEFAULT_SCALE ? json_string("1/sqrt(dim)")
                                                        : json_real(m->scale);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "name", m->name, "title", m->title, "arxiv",
-                     m->paper, "mask", m->mask, "score", m->score, "weight", m->weight, "normaliser",
-                     normaliser_words[m->normaliser], "corner", corners[m->corner], "arrays", m->arrays, "note", m->note, "scale",
-                     scale, "scalars", scalars);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "name", m->name, "title",
+                     m->title, "arxiv", m->paper, "mask", m->mask, "score", m->score, "weight", m->weight,
+                     "normaliser", normaliser_words[m->normaliser], "corner", corners[m->corner], "arrays",
+                     m->arrays, "note", m->note, "scale", scale, "scalars", scalars);
 }
 
 /* All of them, or the one called name. */
@@ -100,10 +101,10 @@ static int list_mechanisms(const char *name, bool as_json)
     return found ? EXIT_GOOD : mistake("'%s' is not a mechanism; `clattn mechanisms' lists them", name);
 }
 
-static const char mechanisms_help[] =
-    "usage: clattn mechanisms [--json] [NAME]\n\n"
-    "Lists attention as papers name it, for --mechanism, with the arXiv number of the paper; with NAME, all about one.\n\n"
-    "  --json             the same and more as JSON\n" HELP_HELP;
+static const char mechanisms_help[] = "usage: clattn mechanisms [--json] [NAME]\n\n"
+                                      "Lists attention as papers name it, for --mechanism, with the arXiv "
+                                      "number of the paper; with NAME, all about one.\n\n"
+                                      "  --json             the same and more as JSON\n" HELP_HELP;
 
 int command_mechanisms(int argc, char **argv)
 {

@@ -97,8 +97,9 @@ static int parse_header(struct npy *array, const char *header, struct reason *wh
     while (type < N_TYPES && strcmp(word, type_words[type]))
         type++;
     if (type == N_TYPES)
-        return refuse(why, "its type is %s, not little-endian float32 (<f4), float16 (<f2), int32 (<i4), int8 or bool",
-                      word[0] ? word : "no plain one");
+        return refuse(
+            why, "its type is %s, not little-endian float32 (<f4), float16 (<f2), int32 (<i4), int8 or bool",
+            word[0] ? word : "no plain one");
     array->type = (enum npy_type)type;
     if (strncmp(order, "False", 5))
         return refuse(why, "it is in Fortran order; save it in C order (numpy.ascontiguousarray)");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * npy.h - read and write NumPy's .npy files (format 1.0 and 2.0): C order, little endian f2, f4, i4, and i1, b1. */
+ * npy.h - read and write NumPy's .npy files (format 1.0 and 2.0): C order, little endian f2, f4, i4, and i1,
+ * b1. */
 #ifndef NPY_H
 #define NPY_H
 

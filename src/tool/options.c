@@ -87,7 +87,8 @@ int take_problem_option(struct problem_options *o, int option)
 
 bool options_need_problem(const struct problem_options *o)
 {
-    return o->mechanism || o->mask || o->corner || o->score || o->weight || o->normaliser || o->n_scalars || o->n_arrays;
+    return o->mechanism || o->mask || o->corner || o->score || o->weight || o->normaliser || o->n_scalars ||
+           o->n_arrays;
 }
 
 static void print_quoted(FILE *to, const char *value)
@@ -184,7 +185,8 @@ const char *array_file(const char *option)
 /* A dimension: a number, or b h g q k of the problem. */
 static const char *read_dimension(const clattn_attention *problem, const char *p, int64_t *dimension)
 {
-    const int64_t sizes[] = {problem->batch, problem->heads, problem->kv_heads, problem->q_len, problem->kv_len};
+    const int64_t sizes[] = {problem->batch, problem->heads, problem->kv_heads, problem->q_len,
+                             problem->kv_len};
     const char *letter = *p ? strchr("bhgqk", *p) : NULL;
     char *end;
     if (letter) {
@@ -208,16 +210,19 @@ static int declare_array(const clattn_attention *problem, clattn_array *array, c
         p = read_dimension(problem, p + 1, &array->dims[array->n_dims++]);
     } while (p && *p == ',');
     if (!p || strcmp(p, "]"))
-        return mistake("--array ...=%s: dimensions are numbers or b h g q k between '[' and ']', as in i32[b,k]", rest);
+        return mistake(
+            "--array ...=%s: dimensions are numbers or b h g q k between '[' and ']', as in i32[b,k]", rest);
     return 0;
 }
 
-/* NAME=FILE.npy takes type and dimensions from the file (load_arrays its content); NAME=TYPE[dims] is random. */
+/* NAME=FILE.npy takes type and dimensions from the file (load_arrays its content); NAME=TYPE[dims] is
+ * random. */
 static int read_array(const clattn_attention *problem, clattn_array *array, const char *text)
 {
     const char *rest = split_name(text, array->name), *file = array_file(text);
     if (!rest)
-        return mistake("--array '%s' is not NAME=FILE.npy or NAME=TYPE[dims] with a name of 15 letters at most", text);
+        return mistake(
+            "--array '%s' is not NAME=FILE.npy or NAME=TYPE[dims] with a name of 15 letters at most", text);
     return file ? describe_array(file, array) : declare_array(problem, array, rest[0] ? rest : "i32[b]");
 }
 
@@ -244,8 +249,10 @@ static int read_corner(clattn_corner *corner, const struct problem_options *o)
     else if (o->corner)
         return mistake("--corner takes tl or br, not '%s'", o->corner);
     if (o->corner && !o->mechanism && !o->mask && !o->score && !o->weight)
-        return mistake("--corner goes with --mechanism, --mask, --score or --weight; the problem's own pattern ends in its corner, "
-                       "as causal-%s", o->corner);
+        return mistake("--corner goes with --mechanism, --mask, --score or --weight; the problem's own "
+                       "pattern ends in its corner, "
+                       "as causal-%s",
+                       o->corner);
     return 0;
 }
 
@@ -261,7 +268,8 @@ static int read_mechanism(clattn_attention *problem, const struct problem_option
     if (clattn_mechanism_apply(problem, o->mechanism, message, sizeof message))
         return mistake("--mechanism: %s", message);
     if (own.text[0] && strcmp(own.text, problem->pattern.text))
-        return mistake("--mechanism %s brings a mask, and the problem has the pattern '%s'; write that as --mask to have both",
+        return mistake("--mechanism %s brings a mask, and the problem has the pattern '%s'; write that as "
+                       "--mask to have both",
                        o->mechanism, own.text);
     return 0;
 }
@@ -289,7 +297,8 @@ static int read_rules(clattn_attention *problem, const struct problem_options *o
             problem->normaliser = i;
             return 0;
         }
-    return o->normaliser ? mistake("--normaliser takes softmax, l1, count or none, not '%s'", o->normaliser) : 0;
+    return o->normaliser ? mistake("--normaliser takes softmax, l1, count or none, not '%s'", o->normaliser)
+                         : 0;
 }
 
 /* ---- named rules, written out: the reference reads the language, not the library's names ---- */
@@ -332,7 +341,8 @@ static int write_out(clattn_attention *problem, clattn_use use, char *text)
     if (!has_named_rule(problem, text))
         return 0;
     if (clattn_rule_print(problem, use, whole, sizeof whole))
-        return mistake("'%s' is longer than %d characters when its named rules are written out", text, CLATTN_PATTERN_TEXT - 1);
+        return mistake("'%s' is longer than %d characters when its named rules are written out", text,
+                       CLATTN_PATTERN_TEXT - 1);
     strcpy(text, whole);
     return 0;
 }

@@ -53,7 +53,8 @@ static void print_selection(const struct run_options *o)
 
 static double operations(const struct run_options *o, const struct workload *w)
 {
-    return o->pruned.w ? selection_flops(&o->pruned) : clattn_problem_flops(&w->problem, (const void *const *)w->arrays);
+    return o->pruned.w ? selection_flops(&o->pruned)
+                       : clattn_problem_flops(&w->problem, (const void *const *)w->arrays);
 }
 
 /* Problem, device, engine, time. */
@@ -88,8 +89,10 @@ static int run_delta(const struct run_options *o, clattn_context *ctx, struct wo
     clattn_status status = apply_delta(ctx, w, &o->pruned.dense, o->delta, &d, why);
     if (status)
         return why[0] ? mistake("--delta: %s", why) : failed(ctx, status, "--delta");
-    printf("delta    every %lld rows: %lld dense rows of each head %.3f ms, correction %.3f ms; distance from dense attention %.4f, "
-           "before %.4f\n", o->delta, (long long)d.rows, d.anchor_seconds * 1e3, d.seconds * 1e3, d.after, d.before);
+    printf("delta    every %lld rows: %lld dense rows of each head %.3f ms, correction %.3f ms; distance "
+           "from dense attention %.4f, "
+           "before %.4f\n",
+           o->delta, (long long)d.rows, d.anchor_seconds * 1e3, d.seconds * 1e3, d.after, d.before);
     return 0;
 }
 
@@ -190,9 +193,11 @@ static int run_on(struct run_options *o, clattn_context *ctx, const clattn_selec
 static int check_options(const struct run_options *o, const clattn_select *s)
 {
     if (s->size == 0 && (o->list || o->list_out))
-        return mistake("--list and --list-out go with a selection behind the problem, as tree=256 or the name of a preset");
+        return mistake("--list and --list-out go with a selection behind the problem, as tree=256 or the "
+                       "name of a preset");
     if (s->size == 0 && o->delta)
-        return mistake("--delta corrects pruned attention: it goes with a selection behind the problem, as tree=256 or the name of a preset");
+        return mistake("--delta corrects pruned attention: it goes with a selection behind the problem, as "
+                       "tree=256 or the name of a preset");
     if (o->delta && s->size && s->extend)
         return mistake("--delta adds rows of plain attention, and the word extend turns queries and keys");
     if (o->delta && (o->lse || o->check_lse))
@@ -206,7 +211,8 @@ static int be_careful(clattn_context *ctx, long long seconds)
     char program[4096];
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
     program[n < 0 ? 0 : n] = 0;
-    clattn_status status = clattn_context_set_build_helper(ctx, program, (uint32_t)(seconds < UINT32_MAX ? seconds : UINT32_MAX));
+    clattn_status status = clattn_context_set_build_helper(
+        ctx, program, (uint32_t)(seconds < UINT32_MAX ? seconds : UINT32_MAX));
     return status ? failed(ctx, status, "--careful") : 0;
 }
 
@@ -223,7 +229,8 @@ static int run_problem(struct run_options *o, const char *text)
     clattn_status status = workload_make(&w, &problem, (uint64_t)o->seed, WORKLOAD_NORMAL);
     if (status)
         return failed(NULL, status, text);
-    int code = check_saving(o->o, &w, 'o') || check_saving(o->lse, &w, 'l') ? EXIT_MISTAKE : load_inputs(o, &w);
+    int code =
+        check_saving(o->o, &w, 'o') || check_saving(o->lse, &w, 'l') ? EXIT_MISTAKE : load_inputs(o, &w);
     if (!code && (status = clattn_context_open(&ctx, o->device)))
         code = failed(NULL, status, o->device ? o->device : "devices");
     if (!code) {

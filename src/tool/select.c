@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * select.c - clattn select: the key blocks that a selection lists, on files or random input; to files, or compared with the
- * double reference. */
+ * select.c - clattn select: the key blocks that a selection lists, on files or random input; to files, or
+ * compared with the double reference. */
 #include "tool/select_report.h"
 
 #include <math.h>
@@ -47,15 +47,19 @@ static int check(const struct selection *x)
 {
     if (x->s.method == CLATTN_EXTERNAL_LIST)
         return mistake("--check: given lists are not computed");
-    const long long lists = selection_lists(x), differ = selection_differs(x), wrong = selection_miscertified(x);
-    printf("check      %lld of %lld lists differ from the reference: %s\n", differ, lists, differ ? "FAILED" : "passed");
+    const long long lists = selection_lists(x), differ = selection_differs(x),
+                    wrong = selection_miscertified(x);
+    printf("check      %lld of %lld lists differ from the reference: %s\n", differ, lists,
+           differ ? "FAILED" : "passed");
     if (x->certified)
-        printf("check      %lld of %lld certificates are wrong: %s\n", wrong, lists, wrong ? "FAILED" : "passed");
+        printf("check      %lld of %lld certificates are wrong: %s\n", wrong, lists,
+               wrong ? "FAILED" : "passed");
     return differ || wrong ? EXIT_CHECK_FAILED : EXIT_GOOD;
 }
 
 /* ---- the command ---- */
-static int report(const struct selection *x, const struct select_options *o, const char *text, struct select_report *r)
+static int report(const struct selection *x, const struct select_options *o, const char *text,
+                  struct select_report *r)
 {
     if (o->mass && !(r->heads = malloc((size_t)x->dense.problem.heads * sizeof *r->heads)))
         return failed(x->ctx, CLATTN_OUT_OF_HOST_MEMORY, "--mass");
@@ -73,7 +77,8 @@ static int read_given(struct selection *x, const struct select_options *o)
 {
     if (x->s.method != CLATTN_EXTERNAL_LIST)
         return o->given ? mistake("--given goes with the method given=N") : 0;
-    return o->given ? read_lists(o->given, &x->list, x->given) : mistake("given lists come from files: --given STEM");
+    return o->given ? read_lists(o->given, &x->list, x->given)
+                    : mistake("given lists come from files: --given STEM");
 }
 
 /* N/N...: one of each scope. */
@@ -93,11 +98,13 @@ static int read_budgets(struct selection *x, const char *text)
         x->budgets[n] = (int32_t)value;
     }
     return n == x->list.scopes ? 0
-                               : mistake("--budgets '%s': it must be %lld whole numbers, as 512/0/64, one of each list of a query block",
+                               : mistake("--budgets '%s': it must be %lld whole numbers, as 512/0/64, one of "
+                                         "each list of a query block",
                                          text, (long long)x->list.scopes);
 }
 
-static int select_on(struct selection *x, clattn_context *ctx, const struct select_options *o, const char *text)
+static int select_on(struct selection *x, clattn_context *ctx, const struct select_options *o,
+                     const char *text)
 {
     struct select_report r = {x, INFINITY, {INFINITY, INFINITY, INFINITY, INFINITY}, 0, NULL};
     clattn_status status = selection_open(x, ctx);
@@ -110,7 +117,8 @@ static int select_on(struct selection *x, clattn_context *ctx, const struct sele
 }
 
 /* w: of the problem alone */
-static int select_workload(const struct select_options *o, const clattn_select *s, struct workload *w, const char *text)
+static int select_workload(const struct select_options *o, const clattn_select *s, struct workload *w,
+                           const char *text)
 {
     struct selection x;
     clattn_context *ctx = NULL;
@@ -134,7 +142,8 @@ static int select_problem(const struct select_options *o, const char *text)
     if (read_selected(&problem, &s, text, &o->problem))
         return EXIT_MISTAKE;
     if (s.size == 0)
-        return mistake("problem '%s': it has no selection behind it, as tree=256 or the name of a preset", text);
+        return mistake("problem '%s': it has no selection behind it, as tree=256 or the name of a preset",
+                       text);
     clattn_status status = workload_make(&w, &problem, (uint64_t)o->seed, WORKLOAD_NORMAL);
     if (status)
         return failed(NULL, status, text);
@@ -159,7 +168,8 @@ static int print_presets(void)
 
 static const char help[] =
     "usage: clattn select [OPTIONS] PROBLEM:SELECTION\n\n"
-    "Lists the key blocks worth reading, for example of attn:f32:h6/2:q4096:k4096:d64:causal-br:tree=256:bq=64/8:bk=8\n"
+    "Lists the key blocks worth reading, for example of "
+    "attn:f32:h6/2:q4096:k4096:d64:causal-br:tree=256:bq=64/8:bk=8\n"
     "(clattn_problem(7)).\n\n"
     "  --q F --k F        inputs as .npy (float32 or float16, C order); random where none is given\n"
     "  --given STEM       given lists, for given=N: STEM-starts.npy and STEM-ids.npy\n"
@@ -218,7 +228,9 @@ int command_select(int argc, char **argv)
             return EXIT_MISTAKE;
     }
     if (argc - optind != 1)
-        return mistake("select takes one problem, as attn:f32:h8:q2048:k2048:d64:causal-br:tree=256, and %d are given", argc - optind);
+        return mistake(
+            "select takes one problem, as attn:f32:h8:q2048:k2048:d64:causal-br:tree=256, and %d are given",
+            argc - optind);
     if (o.json && (o.check || o.explain))
         return mistake("--json prints numbers; --check and --explain say what they say in words");
     return select_problem(&o, argv[optind]);

@@ -18,14 +18,17 @@ int read_selected(clattn_attention *problem, clattn_select *select, const char *
         select->size = 0;
         return read_problem(problem, text, options);
     }
-    if (status && !(status == CLATTN_BAD_CORNER && (options->mask || options->mechanism))) /* these bring a corner */
+    /* these bring a corner */
+    if (status && !(status == CLATTN_BAD_CORNER && (options->mask || options->mechanism)))
         return mistake("problem '%s': %s", text, message);
     if (clattn_problem_print(&parsed, own,
                              sizeof own)) /* the problem's own text, to which the options apply */
         return mistake("problem '%s': it is too long", text);
     if (read_problem(problem, own, options))
         return EXIT_MISTAKE;
-    return clattn_select_check(select, problem, message, sizeof message) ? mistake("problem '%s': %s", text, message) : 0;
+    return clattn_select_check(select, problem, message, sizeof message)
+               ? mistake("problem '%s': %s", text, message)
+               : 0;
 }
 
 int read_selector(clattn_attention *problem, clattn_select *select, const char *text,
@@ -105,7 +108,8 @@ static clattn_status make_input(struct selection *x)
     if (x->scores)
         fill_scores(x->scores, score_count(x), x->w->seed);
     return !make_tables(x) || !make_budgets(x) || (x->s.method == CLATTN_EXTERNAL_LIST && !x->given) ||
-                   (x->s.method == CLATTN_EXTERNAL_SCORE && !x->scores) || (x->s.flags & CLATTN_CERTIFY && !x->certified)
+                   (x->s.method == CLATTN_EXTERNAL_SCORE && !x->scores) ||
+                   (x->s.flags & CLATTN_CERTIFY && !x->certified)
                ? CLATTN_OUT_OF_HOST_MEMORY
                : CLATTN_OK;
 }
@@ -305,9 +309,11 @@ const char *selection_text(const struct selection *x, char text[128])
 {
     const int64_t lists = selection_lists(x);
     const struct list_lengths blocks = selection_lengths(x);
-    int n = snprintf(text, 128, "%lld, of %.1f blocks of %d keys on average", (long long)lists, blocks.mean, (int)x->list.block_k);
+    int n = snprintf(text, 128, "%lld, of %.1f blocks of %d keys on average", (long long)lists, blocks.mean,
+                     (int)x->list.block_k);
     if (x->s.budget_mode != CLATTN_TOP_K && lists)
-        n += snprintf(text + n, 128 - (size_t)n, ", %lld to %lld", (long long)blocks.least, (long long)blocks.most);
+        n += snprintf(text + n, 128 - (size_t)n, ", %lld to %lld", (long long)blocks.least,
+                      (long long)blocks.most);
     if (x->certified)
         snprintf(text + n, 128 - (size_t)n, ", %.1f %% of them certified", 100 * selection_certified(x));
     return text;

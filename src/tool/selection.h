@@ -35,7 +35,8 @@ struct selection {
     clattn_select_io io;
 };
 
-/* Shapes the lists of a workload made without, and joins what they let see to its problem; scores and scopes' budgets are random.
+/* Shapes the lists of a workload made without, and joins what they let see to its problem; scores and scopes'
+ * budgets are random.
  */
 clattn_status selection_make(struct selection *x, const clattn_select *select, struct workload *w);
 /* The plan, its buffers, and the metadata of all keys. */
@@ -56,7 +57,8 @@ struct list_lengths {
     int64_t least, most;
 };
 struct list_lengths selection_lengths(const struct selection *x);
-double selection_certified(const struct selection *x);  /* the part of the listed blocks that is proved; below 0: not asked */
+double selection_certified(const struct selection *x);  /* the part of the listed blocks that is proved; below
+                                                           0: not asked */
 /* "128, of 16.0 blocks of 8 keys on average, 1 to 32, 12.0 % of them certified" */
 const char *selection_text(const struct selection *x, char text[128]);
 
@@ -65,8 +67,9 @@ const char *selection_text(const struct selection *x, char text[128]);
 int64_t selection_differs(const struct selection *x);
 /* How many lists have a certificate of more blocks than are above all that is not listed. */
 int64_t selection_miscertified(const struct selection *x);
-/* The mass that lists keep, the best ones and a window (tests/ref_mass.h), of `rows' rows of each head or so, the same ones of all:
- * an eighth of them from each of eight query blocks, or all rows of as many more blocks as have fewer.  heads: out, their means. */
+/* The mass that lists keep, the best ones and a window (tests/ref_mass.h), of `rows' rows of each head or so,
+ * the same ones of all: an eighth of them from each of eight query blocks, or all rows of as many more blocks
+ * as have fewer.  heads: out, their means. */
 void selection_mass(const struct selection *x, int64_t rows, struct ref_mass *heads);
 /* The same of 48 rows in all. */
 struct kept_mass {
@@ -74,7 +77,8 @@ struct kept_mass {
 };
 struct kept_mass selection_kept_mass(const struct selection *x);
 struct kept_mass kept_mass_of(const struct ref_mass *heads, int64_t n);
-/* Pairs that rows visit, as a part of those that they would see without lists: of some rows, if there are many. */
+/* Pairs that rows visit, as a part of those that they would see without lists: of some rows, if there are
+ * many. */
 double selection_visited(const struct selection *x);
 /* Operations of attention over the lists, by that part of the dense ones. */
 double selection_flops(const struct selection *x);

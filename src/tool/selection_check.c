@@ -59,14 +59,15 @@ static struct ref_list device_lists(const struct selection *x)
                              x->w->list + x->list.ids_at / 4};
 }
 
-/* Whether a search may sum as a matrix unit does: then lists are the reference's where its decisions are further apart than that
- * rounds. */
+/* Whether a search may sum as a matrix unit does: then lists are the reference's where its decisions are
+ * further apart than that rounds. */
 static bool may_round(const struct selection *x)
 {
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
     clattn_device_describe(clattn_context_device(x->ctx), &facts);
-    return facts.matrix_unit != CLATTN_MATRIX_NONE && (x->s.method == CLATTN_TREE || x->s.method == CLATTN_STAGED) &&
-           x->s.rope == CLATTN_ROPE_NONE && !(x->s.flags & CLATTN_PLAIN_SEARCH);
+    return facts.matrix_unit != CLATTN_MATRIX_NONE &&
+           (x->s.method == CLATTN_TREE || x->s.method == CLATTN_STAGED) && x->s.rope == CLATTN_ROPE_NONE &&
+           !(x->s.flags & CLATTN_PLAIN_SEARCH);
 }
 
 int64_t selection_differs(const struct selection *x)
@@ -79,8 +80,10 @@ int64_t selection_differs(const struct selection *x)
     const bool rounds = may_round(x);
     int64_t differ = 0;
     for (int64_t r = 0; r < wanted.batch * wanted.scopes * wanted.q_blocks; r++)
-        if (made.counts[r] != wanted.counts[r] || memcmp(made.ids + r * made.capacity, wanted.ids + r * wanted.capacity, bytes))
-            differ += made.counts[r] != wanted.counts[r] || !(rounds && ref_list_is_close(&p, &s, &wanted, r));
+        if (made.counts[r] != wanted.counts[r] ||
+            memcmp(made.ids + r * made.capacity, wanted.ids + r * wanted.capacity, bytes))
+            differ +=
+                made.counts[r] != wanted.counts[r] || !(rounds && ref_list_is_close(&p, &s, &wanted, r));
     ref_list_free(&wanted);
     return differ;
 }
@@ -94,8 +97,9 @@ int64_t selection_miscertified(const struct selection *x)
     int64_t wrong = 0;
     for (int64_t r = 0; x->certified && products && r < selection_lists(x); r++) {
         const int64_t pair = r / made.q_blocks;
-        const struct ref_proof proof = ref_proof_of(&p, &s, pair / made.scopes, pair % made.scopes, r % made.q_blocks,
-                                                    made.ids + r * made.capacity, made.counts[r], products);
+        const struct ref_proof proof =
+            ref_proof_of(&p, &s, pair / made.scopes, pair % made.scopes, r % made.q_blocks,
+                         made.ids + r * made.capacity, made.counts[r], products);
         int64_t above = 0;
         for (int64_t j = 0; j < made.counts[r]; j++)
             above += products[j] > proof.left || proof.left == -INFINITY;
@@ -109,8 +113,9 @@ int64_t selection_miscertified(const struct selection *x)
 static void divide(struct ref_mass *mass)
 {
     const double rows = (double)mass->rows;
-    *mass = mass->rows ? (struct ref_mass){mass->rows, mass->kept / rows, mass->best / rows, mass->window / rows}
-                       : (struct ref_mass){0, 1, 1, 1};
+    *mass = mass->rows
+                ? (struct ref_mass){mass->rows, mass->kept / rows, mass->best / rows, mass->window / rows}
+                : (struct ref_mass){0, 1, 1, 1};
 }
 
 void selection_mass(const struct selection *x, int64_t rows, struct ref_mass *heads)
@@ -119,7 +124,8 @@ void selection_mass(const struct selection *x, int64_t rows, struct ref_mass *he
     const struct ref_select s = reference(x);
     const struct ref_list lists = device_lists(x);
     const int64_t eighth = rows < 8 ? 1 : rows / 8, each = eighth < s.block_q ? eighth : s.block_q;
-    const int64_t all = p.batch * lists.q_blocks, wanted = (rows + each - 1) / each, blocks = wanted < all ? wanted : all;
+    const int64_t all = p.batch * lists.q_blocks, wanted = (rows + each - 1) / each,
+                  blocks = wanted < all ? wanted : all;
     memset(heads, 0, (size_t)p.heads * sizeof *heads);
     for (int64_t n = 0; n < blocks; n++) {
         const int64_t block = (2 * n + 1) * all / (2 * blocks);
@@ -154,9 +160,11 @@ struct kept_mass selection_kept_mass(const struct selection *x)
 }
 
 /* Adds what a row sees without lists and of that what it visits. */
-static void count_row(const struct ref_problem *dense, const struct ref_problem *pruned, int64_t row, double count[2])
+static void count_row(const struct ref_problem *dense, const struct ref_problem *pruned, int64_t row,
+                      double count[2])
 {
-    const int64_t b = row / dense->q_len / dense->heads, h = row / dense->q_len % dense->heads, i = row % dense->q_len;
+    const int64_t b = row / dense->q_len / dense->heads, h = row / dense->q_len % dense->heads,
+                  i = row % dense->q_len;
     if (i >= ref_q_len(dense, b))
         return;
     for (int64_t k = 0; k < ref_k_len(dense, b); k++) {
@@ -175,11 +183,13 @@ double selection_visited(const struct selection *x)
     const bool all = rows <= VISITED_ROWS || (double)rows * (double)dense.kv_len <= MOST_PAIRS;
     double count[2] = {0, 0};
     for (int64_t n = 0; n < (all ? rows : VISITED_ROWS); n++)
-        count_row(&dense, &pruned, all ? n : (int64_t)(fmod(((double)n + 0.5) * GOLDEN, 1) * (double)rows), count);
+        count_row(&dense, &pruned, all ? n : (int64_t)(fmod(((double)n + 0.5) * GOLDEN, 1) * (double)rows),
+                  count);
     return count[0] > 0 ? count[1] / count[0] : 1;
 }
 
 double selection_flops(const struct selection *x)
 {
-    return selection_visited(x) * clattn_problem_flops(&x->dense.problem, (const void *const *)x->dense.arrays);
+    return selection_visited(x) *
+           clattn_problem_flops(&x->dense.problem, (const void *const *)x->dense.arrays);
 }

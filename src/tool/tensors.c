@@ -167,7 +167,8 @@ int load_lengths(const char *path, struct workload *w)
 }
 
 /* ---- arrays that rules name ---- */
-static const int32_t array_types[] = {CLATTN_F32, CLATTN_F16, CLATTN_I32, CLATTN_I8, CLATTN_BITS}; /* by enum npy_type */
+/* by enum npy_type */
+static const int32_t array_types[] = {CLATTN_F32, CLATTN_F16, CLATTN_I32, CLATTN_I8, CLATTN_BITS};
 
 static int check_array(const char *path, const struct npy *file)
 {
@@ -239,7 +240,9 @@ static int may_write(const char *path)
     char folder[4096] = ".";
     if (slash && slash - path < (ptrdiff_t)sizeof folder - 1)
         snprintf(folder, sizeof folder, "%.*s", (int)(slash - path) + 1, path);
-    return access(access(path, F_OK) ? folder : path, W_OK) ? mistake("%s: it cannot be written: %s", path, strerror(errno)) : 0;
+    return access(access(path, F_OK) ? folder : path, W_OK)
+               ? mistake("%s: it cannot be written: %s", path, strerror(errno))
+               : 0;
 }
 
 int check_saving(const char *path, const struct workload *w, char name)

@@ -88,7 +88,8 @@ void print_word(FILE *to, const char *word);
 int read_problem(clattn_attention *problem, const char *text, const struct problem_options *options);
 int read_count(const char *option, const char *text, long long least,
                long long *value);
-int read_seconds(const char *option, const char *text, double *value); /* 0.01 to 1e6 */ /* 0, or EXIT_MISTAKE */
+/* 0, or EXIT_MISTAKE */
+int read_seconds(const char *option, const char *text, double *value); /* 0.01 to 1e6 */
 double now_seconds(void);
 
 /* ---- tensors.c: .npy files and the tensors of a workload ---- */
@@ -97,7 +98,8 @@ int load_tensor(const char *path, struct workload *w, char name); /* 'q', 'k', '
 int load_lengths(const char *path, struct workload *w);
 int load_arrays(const struct problem_options *options, struct workload *w); /* those that name a file */
 int describe_array(const char *path, clattn_array *array); /* type and dimensions of a file */
-int check_saving(const char *path, const struct workload *w, char name); /* before the work: whether save_tensor can */
+/* before the work: whether save_tensor can */
+int check_saving(const char *path, const struct workload *w, char name);
 int save_tensor(const char *path, const struct workload *w, char name); /* 'o', 'l' (lse) */
 
 struct comparison {

@@ -41,7 +41,8 @@ static void report_failure(struct sweep *s, const clattn_attention *problem, uin
         printf("  selection %s", text);
     print_rules(problem);
     printf("\n        %s\n", what);
-    printf("        again: clattn verify --problems 1 --seed %llu%s", (unsigned long long)seed, s->pruned ? " --pruned" : "");
+    printf("        again: clattn verify --problems 1 --seed %llu%s", (unsigned long long)seed,
+           s->pruned ? " --pruned" : "");
     if (s->device)
         printf(" --device '%s'", s->device);
     print_problem_options(stdout, &s->options);
@@ -80,8 +81,8 @@ static void check_workload(struct sweep *s, struct workload *w, clattn_status st
 }
 
 /* Makes the lists of a pruned problem; what is wrong with them goes to text. */
-static bool lists_are_right(struct sweep *s, struct selection *x, const clattn_select *select, struct workload *w,
-                            char *text, size_t size)
+static bool lists_are_right(struct sweep *s, struct selection *x, const clattn_select *select,
+                            struct workload *w, char *text, size_t size)
 {
     clattn_status status = selection_of(x, select, w, s->ctx);
     if (status) {
@@ -93,7 +94,8 @@ static bool lists_are_right(struct sweep *s, struct selection *x, const clattn_s
     const long long differ = selection_differs(x);
     const long long wrong = differ ? 0 : selection_miscertified(x);
     if (differ)
-        snprintf(text, size, "%lld of %lld lists differ from the reference", differ, (long long)selection_lists(x));
+        snprintf(text, size, "%lld of %lld lists differ from the reference", differ,
+                 (long long)selection_lists(x));
     else
         snprintf(text, size, "%lld of %lld certificates are wrong", wrong, (long long)selection_lists(x));
     return differ == 0 && wrong == 0;
@@ -123,7 +125,8 @@ static void check_extended(struct sweep *s, struct selection *x, uint64_t seed, 
 }
 
 /* select: NULL, or the selection whose lists are judged first; then the result is, by those lists. */
-static void verify_one(struct sweep *s, const clattn_attention *problem, const clattn_select *select, uint64_t seed, const char *given)
+static void verify_one(struct sweep *s, const clattn_attention *problem, const clattn_select *select,
+                       uint64_t seed, const char *given)
 {
     static const enum workload_fill fills[] = {WORKLOAD_NORMAL, WORKLOAD_POISON, WORKLOAD_NORMAL,
                                                WORKLOAD_LARGE};
@@ -195,7 +198,8 @@ static int run_sweep(struct sweep *s, int n_texts, char **texts)
         verify_random(s);
     if (s->progress)
         fprintf(stderr, "\033[2K\r");
-    printf("largest error / bound: %.3f (%.2e / %.2e), over %lld rows", s->worst, s->error, s->bound, s->judged);
+    printf("largest error / bound: %.3f (%.2e / %.2e), over %lld rows", s->worst, s->error, s->bound,
+           s->judged);
     if (s->unbounded)
         printf(" (%lld of them beyond any bound)", s->unbounded);
     if (s->selections)
@@ -236,7 +240,8 @@ static int check_options(const struct sweep *s, int n_texts)
     if (n_texts == 0 && options_need_problem(&s->options))
         return mistake("--mechanism, --mask, --scalar and the like go with a problem, and none is given");
     if (n_texts > 0 && s->pruned)
-        return mistake("--pruned goes with random problems; a given one has its selection behind it, as PROBLEM:tree=256");
+        return mistake("--pruned goes with random problems; a given one has its selection behind it, as "
+                       "PROBLEM:tree=256");
     for (int i = 0; i < s->options.n_arrays; i++)
         if (array_file(s->options.arrays[i]))
             return mistake("verify fills arrays with random numbers: --array takes NAME=TYPE[dims], not '%s'",

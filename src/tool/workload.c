@@ -91,7 +91,8 @@ static void fill_constant(void *data, int32_t type, int64_t count, double value)
     if (count > 0)
         ref_narrow(type, value, data, 0);
     for (int64_t done = 1; done < count; done *= 2)
-        memcpy((char *)data + done * bytes, data, (size_t)((done < count - done ? done : count - done) * bytes));
+        memcpy((char *)data + done * bytes, data,
+               (size_t)((done < count - done ? done : count - done) * bytes));
 }
 
 /* ---- lengths and arrays ---- */
@@ -142,7 +143,8 @@ static void store_whole(int32_t type, int64_t value, void *data, int64_t index)
 static void fill_whole(const clattn_attention *a, const clattn_array *array, void *data, uint64_t *state)
 {
     int64_t last = array->dims[array->n_dims - 1], value = 0;
-    bool positions = last > 1 && last >= (a->q_len < a->kv_len ? a->q_len : a->kv_len) && (array->n_dims > 1 || last > a->batch);
+    bool positions = last > 1 && last >= (a->q_len < a->kv_len ? a->q_len : a->kv_len) &&
+                     (array->n_dims > 1 || last > a->batch);
     for (int64_t i = 0; i < element_count(array); i++) {
         if (i % last == 0)
             value = 0;
@@ -185,7 +187,9 @@ static int32_t *random_list(const clattn_list *l, uint64_t *state)
     for (int64_t r = 0; data && r < l->batch * l->scopes * l->q_blocks; r++) {
         int32_t *ids = data + l->ids_at / 4 + r * l->capacity;
         const uint64_t roll = next_random(state);
-        const int64_t n = roll % 8 == 0 ? 0 : roll % 4 == 0 ? l->capacity : (int64_t)(roll / 8 % (uint64_t)(l->capacity + 1));
+        const int64_t n = roll % 8 == 0   ? 0
+                          : roll % 4 == 0 ? l->capacity
+                                          : (int64_t)(roll / 8 % (uint64_t)(l->capacity + 1));
         data[l->counts_at / 4 + r] = (int32_t)n;
         for (int64_t i = 0; i < l->capacity; i++)
             ids[i] = -1;
@@ -223,8 +227,9 @@ static struct ref_rules rules_of(const struct workload *w)
 {
     const clattn_attention *a = &w->problem;
     struct ref_rules rules = {.mask = a->pattern.text, .score = a->score.text, .weight = a->weight.text,
-                              .bottom_right = a->pattern.corner == CLATTN_BOTTOM_RIGHT, .normaliser = a->normaliser,
-                              .n_scalars = a->n_scalars, .n_arrays = a->n_arrays};
+                              .bottom_right = a->pattern.corner == CLATTN_BOTTOM_RIGHT,
+                              .normaliser = a->normaliser, .n_scalars = a->n_scalars,
+                              .n_arrays = a->n_arrays};
     for (int i = 0; i < a->n_scalars; i++)
         rules.scalars[i] = (struct ref_scalar){a->scalars[i].name, a->scalars[i].type, a->scalars[i].value};
     for (int i = 0; i < a->n_arrays; i++) {
@@ -249,7 +254,8 @@ struct ref_problem workload_reference(const struct workload *w)
         .q = {w->q, a->type_q, a->q.offset, a->q.batch, a->q.head, a->q.token},
         .k = {w->k, a->type_k, a->k.offset, a->k.batch, a->k.head, a->k.token},
         .v = {w->v, a->type_v, a->v.offset, a->v.batch, a->v.head, a->v.token},
-        .rules = rules_of(w), .key_lengths = w->key_lengths, .q_offsets = w->q_offsets, .k_offsets = w->k_offsets,
+        .rules = rules_of(w), .key_lengths = w->key_lengths, .q_offsets = w->q_offsets,
+        .k_offsets = w->k_offsets,
     };
     return p;
 }
@@ -267,8 +273,8 @@ static bool key_is_seen(const struct ref_problem *p, int64_t b, int64_t g, int64
     return false;
 }
 
-static void poison_row(const struct ref_problem *p, const struct ref_tensor *t, void *data, int64_t width, int64_t b,
-                       int64_t g, int64_t k, double value)
+static void poison_row(const struct ref_problem *p, const struct ref_tensor *t, void *data, int64_t width,
+                       int64_t b, int64_t g, int64_t k, double value)
 {
     int64_t first = t->offset + g * t->head +
                     (p->k_offsets ? (p->k_offsets[b] + k) * t->token : b * t->batch + k * t->token);
@@ -290,8 +296,9 @@ static void mark_rows(const struct rows *r, unsigned char *owned)
         for (int64_t h = 0; h < r->heads; h++) {
             int64_t first = r->offsets ? r->offsets[b] : 0, end = r->offsets ? r->offsets[b + 1] : r->tokens;
             for (int64_t token = first; token < end; token++)
-                memset(owned + r->at->offset + (r->offsets ? 0 : b * r->at->batch) + h * r->at->head + token * r->at->token, 1,
-                       (size_t)r->width);
+                memset(owned + r->at->offset + (r->offsets ? 0 : b * r->at->batch) + h * r->at->head +
+                           token * r->at->token,
+                       1, (size_t)r->width);
         }
 }
 
@@ -308,15 +315,18 @@ static void poison_gaps(const struct rows *r, void *data, int32_t type, int64_t 
     free(owned);
 }
 
-/* Keys and values that nobody sees become NaN; a value near the causal edge that some rows see becomes NaN too (those rows turn
- * NaN, the others must not), and in every second kv head its key. */
+/* Keys and values that nobody sees become NaN; a value near the causal edge that some rows see becomes NaN
+ * too (those rows turn NaN, the others must not), and in every second kv head its key. */
 static void poison(struct workload *w)
 {
     const clattn_attention *a = &w->problem;
     struct ref_problem p = workload_reference(w);
-    poison_gaps(&(struct rows){&a->q, w->q_offsets, a->batch, a->heads, a->q_len, a->dim}, w->q, a->type_q, w->q_count);
-    poison_gaps(&(struct rows){&a->k, w->k_offsets, a->batch, a->kv_heads, a->kv_len, a->dim}, w->k, a->type_k, w->k_count);
-    poison_gaps(&(struct rows){&a->v, w->k_offsets, a->batch, a->kv_heads, a->kv_len, a->dim_v}, w->v, a->type_v, w->v_count);
+    poison_gaps(&(struct rows){&a->q, w->q_offsets, a->batch, a->heads, a->q_len, a->dim}, w->q, a->type_q,
+                w->q_count);
+    poison_gaps(&(struct rows){&a->k, w->k_offsets, a->batch, a->kv_heads, a->kv_len, a->dim}, w->k,
+                a->type_k, w->k_count);
+    poison_gaps(&(struct rows){&a->v, w->k_offsets, a->batch, a->kv_heads, a->kv_len, a->dim_v}, w->v,
+                a->type_v, w->v_count);
     for (int64_t b = 0; b < p.batch; b++)
         for (int64_t g = 0; g < p.kv_heads; g++) {
             int64_t k_len = ref_k_len(&p, b), longest = w->k_offsets ? k_len : p.kv_len;
@@ -360,7 +370,8 @@ static clattn_status resolve(struct workload *w)
     return CLATTN_OK;
 }
 
-clattn_status workload_make(struct workload *w, const clattn_attention *problem, uint64_t seed, enum workload_fill kind)
+clattn_status workload_make(struct workload *w, const clattn_attention *problem, uint64_t seed,
+                            enum workload_fill kind)
 {
     memset(w, 0, sizeof *w);
     w->problem = *problem;

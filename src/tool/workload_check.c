@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * workload_check.c - compare a result with the double reference; the bounds are derived in doc/numerics.md. */
+ * workload_check.c - compare a result with the double reference; the bounds are derived in
+ * doc/numerics.md. */
 #include "tool/workload.h"
 
 #include "tests/ref.h"
@@ -50,12 +51,15 @@ static double head_bar(const struct checker *c, int64_t b, int64_t h)
 }
 
 /* Index of element 0 of a row of q, or of a key's k or v. */
-static int64_t element_at(const struct ref_tensor *t, const int32_t *offsets, int64_t b, int64_t head, int64_t token)
+static int64_t element_at(const struct ref_tensor *t, const int32_t *offsets, int64_t b, int64_t head,
+                          int64_t token)
 {
-    return t->offset + head * t->head + (offsets ? (offsets[b] + token) * t->token : b * t->batch + token * t->token);
+    return t->offset + head * t->head +
+           (offsets ? (offsets[b] + token) * t->token : b * t->batch + token * t->token);
 }
 
-/* The largest distance of a value from what it is compared with (NULL: 0); columns that are not finite have none. */
+/* The largest distance of a value from what it is compared with (NULL: 0); columns that are not finite have
+ * none. */
 static double value_distance(const struct ref_problem *p, const struct row *r, int64_t j, const double *o)
 {
     int64_t v0 = element_at(&p->v, p->k_offsets, r->b, r->h / (p->heads / p->kv_heads), j);
@@ -69,10 +73,13 @@ static double value_distance(const struct ref_problem *p, const struct row *r, i
 }
 
 /* A pair's edited score, off by the rounding of its products and of the rule. */
-static struct ref_number score_number(const struct ref_problem *p, const struct row *r, const struct ref_pair *pairs, int64_t j)
+static struct ref_number score_number(const struct ref_problem *p, const struct row *r,
+                                      const struct ref_pair *pairs, int64_t j)
 {
     /* an infinite score is one in f32 too */
-    struct ref_number raw = {pairs[j].raw, isfinite(pairs[j].raw) ? ((double)p->dim / 2 + 3) * UNIT * pairs[j].size + pairs[j].turned : 0};
+    struct ref_number raw = {
+        pairs[j].raw,
+        isfinite(pairs[j].raw) ? ((double)p->dim / 2 + 3) * UNIT * pairs[j].size + pairs[j].turned : 0};
     struct ref_point at = ref_point_of(p, r->b, r->h, r->i, j);
     if (!p->rules.score || !p->rules.score[0])
         return raw;
@@ -101,8 +108,8 @@ static bool scores_are_small(const struct ref_problem *p, const struct ref_pair 
 
 /* With delta_j the error of score j (doc/numerics.md):
  *     sum_j p_j (e^delta_j - 1) |v_j - o| / sum_j p_j e^-delta_j        and        log sum_j p_j e^delta_j */
-static void softmax_spread(const struct ref_problem *p, const struct row *r, const struct ref_pair *pairs, const double *o,
-                           double lse, struct spread *spread)
+static void softmax_spread(const struct ref_problem *p, const struct row *r, const struct ref_pair *pairs,
+                           const double *o, double lse, struct spread *spread)
 {
     double moved = 0, least = 0, most = 0;
     int64_t k_len = ref_k_len(p, r->b);
@@ -112,7 +119,8 @@ static void softmax_spread(const struct ref_problem *p, const struct row *r, con
         if (!pairs[j].seen)
             continue;
         struct ref_number s = score_number(p, r, pairs, j);
-        double weight = exp(s.value - lse), rise = weight > 0 ? weight * expm1(s.error) : exp(s.value + s.error - lse);
+        double weight = exp(s.value - lse),
+               rise = weight > 0 ? weight * expm1(s.error) : exp(s.value + s.error - lse);
         if (rise != 0)
             moved += rise * value_distance(p, r, j, o);
         least += weight * exp(-s.error);
@@ -122,10 +130,11 @@ static void softmax_spread(const struct ref_problem *p, const struct row *r, con
     spread->lse = fmax(nan_as_infinity(log(most)), 0);
 }
 
-/* The same for weights w_j with errors E_j.  Divided by their sum W: sum_j E_j |v_j - o| / (W - sum_j E_j) and
- * log(W / (W - sum_j E_j)); by another n: sum_j E_j |v_j| / n and 0, and the bar is that of all weights, sum_j |w_j| / n. */
-static void weight_spread(const struct ref_problem *p, const struct row *r, const struct ref_pair *pairs, const double *o,
-                          struct spread *spread)
+/* The same for weights w_j with errors E_j.  Divided by their sum W: sum_j E_j |v_j - o| / (W - sum_j E_j)
+ * and log(W / (W - sum_j E_j)); by another n: sum_j E_j |v_j| / n and 0, and the bar is that of all weights,
+ * sum_j |w_j| / n. */
+static void weight_spread(const struct ref_problem *p, const struct row *r, const struct ref_pair *pairs,
+                          const double *o, struct spread *spread)
 {
     bool l1 = p->rules.normaliser == REF_L1;
     double moved = 0, sum = 0, error = 0, seen = 0;
@@ -224,8 +233,9 @@ double workload_lse_spread(const struct workload *w, int64_t b, int64_t h, int64
     return spread_alone(w, b, h, i).lse;
 }
 
-/* What a row of f16 or bf16 throughout may be off by where its weights are rounded to that type, and its result: with u_t = 2^-11 or
- * 2^-8 sum_j p_j u_t / (1 - u_t) |v_j - o| + u_t max|o| (doc/numerics.md).  0 for other rows: their weights are f32. */
+/* What a row of f16 or bf16 throughout may be off by where its weights are rounded to that type, and its
+ * result: with u_t = 2^-11 or 2^-8 sum_j p_j u_t / (1 - u_t) |v_j - o| + u_t max|o| (doc/numerics.md).  0 for
+ * other rows: their weights are f32. */
 static double rounded_weights_bound(const struct checker *c, const struct row *r, double lse)
 {
     const clattn_attention *a = &c->w->problem;
@@ -245,8 +255,8 @@ static double rounded_weights_bound(const struct checker *c, const struct row *r
     return unit / (1 - unit) * moved + unit * largest;
 }
 
-/* 2 b + 2 |(o + 0.3 - 0.3) - o| in the output type (the FlashAttention rule), or what rounding weights makes if that is more, on
- * top of the f32 bar. */
+/* 2 b + 2 |(o + 0.3 - 0.3) - o| in the output type (the FlashAttention rule), or what rounding weights makes
+ * if that is more, on top of the f32 bar. */
 static double row_bound(struct checker *c, const struct row *r, double lse)
 {
     const clattn_attention *a = &c->w->problem;
@@ -269,8 +279,8 @@ static double row_bound(struct checker *c, const struct row *r, double lse)
 
 static void note(struct verdict *v, const struct row *r, int64_t d, double got, double expected)
 {
-    snprintf(v->where, sizeof v->where, "o[b=%lld h=%lld i=%lld d=%lld] = %.9g, expected %.9g", (long long)r->b,
-             (long long)r->h, (long long)r->i, (long long)d, got, expected);
+    snprintf(v->where, sizeof v->where, "o[b=%lld h=%lld i=%lld d=%lld] = %.9g, expected %.9g",
+             (long long)r->b, (long long)r->h, (long long)r->i, (long long)d, got, expected);
 }
 
 static void check_lse(struct checker *c, const struct row *r, double expected)
@@ -282,8 +292,8 @@ static void check_lse(struct checker *c, const struct row *r, double expected)
     double error = isfinite(expected) ? fabs(got - expected) : same ? 0 : INFINITY;
     if (!(error <= bound) || !same) {
         if (v->pass)
-            snprintf(v->where, sizeof v->where, "lse[b=%lld h=%lld i=%lld] = %.9g, expected %.9g", (long long)r->b,
-                     (long long)r->h, (long long)r->i, got, expected);
+            snprintf(v->where, sizeof v->where, "lse[b=%lld h=%lld i=%lld] = %.9g, expected %.9g",
+                     (long long)r->b, (long long)r->h, (long long)r->i, got, expected);
         v->pass = false;
     }
     if (!(error <= v->lse_error)) {
@@ -301,7 +311,9 @@ static void check_row(struct checker *c, const struct row *r)
     v->unbounded += isinf(bound);
     for (int64_t d = 0; !isinf(bound) && d < c->p.dim_v; d++) {
         double got = ref_widen(c->w->problem.type_o, c->w->o, first + d), expected = c->exact[d];
-        double error = isfinite(expected) ? fabs(got - expected) : isnan(got) || got == expected ? 0 : INFINITY;
+        double error = isfinite(expected)              ? fabs(got - expected)
+                       : isnan(got) || got == expected ? 0
+                                                       : INFINITY;
         double ratio = error == 0 ? 0 : error / bound;
         if (!(error <= bound) && v->pass) {
             v->pass = false;
@@ -319,7 +331,8 @@ static void check_row(struct checker *c, const struct row *r)
         check_lse(c, r, lse);
 }
 
-/* Rows in order of interest: the last and first of the first and last heads and entries, then spread over the rest. */
+/* Rows in order of interest: the last and first of the first and last heads and entries, then spread over the
+ * rest. */
 static struct row pick_row(const struct ref_problem *p, int64_t n, int64_t total, int64_t wanted)
 {
     int64_t index = wanted >= total ? n : n < 4 ? (n == 0 ? 0 : n == 1 ? total - 1 : n == 2 ? p->q_len - 1 : total - p->q_len)
@@ -334,7 +347,8 @@ void workload_check(const struct workload *w, int64_t max_rows, struct verdict *
     *verdict = (struct verdict){.pass = true};
     open_checker(&c, w);
     c.verdict = verdict;
-    int64_t total = c.p.batch * c.p.heads * c.p.q_len, wanted = max_rows > 0 && max_rows < total ? max_rows : total;
+    int64_t total = c.p.batch * c.p.heads * c.p.q_len,
+            wanted = max_rows > 0 && max_rows < total ? max_rows : total;
     for (int64_t n = 0; n < wanted; n++) {
         struct row r = pick_row(&c.p, n, total, wanted);
         if (r.i < ref_q_len(&c.p, r.b))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * workload_random.c - random problems for a sweep: tile edges, types, rules, layouts and flags from one seed. */
+ * workload_random.c - random problems for a sweep: tile edges, types, rules, layouts and flags from one
+ * seed. */
 #include "tool/workload.h"
 
 #include <stdarg.h>
@@ -23,8 +24,8 @@ static int64_t pick(struct dice *dice, const int16_t *values, size_t count)
     return values[roll(dice, count)];
 }
 
-/* Distinct specialisations of a sweep: each costs a compilation; lengths, numbers in rules and layouts cost none.  Rules are
- * dealt by turn, so that each is there several times, in company that differs. */
+/* Distinct specialisations of a sweep: each costs a compilation; lengths, numbers in rules and layouts cost
+ * none.  Rules are dealt by turn, so that each is there several times, in company that differs. */
 #define SPECIALISATIONS 64
 
 #define PICK(dice, ...) pick(dice, (const int16_t[]){__VA_ARGS__}, sizeof((const int16_t[]){__VA_ARGS__}) / sizeof(int16_t))
@@ -34,13 +35,15 @@ static int64_t random_length(struct dice *dice)
 {
     if (roll(dice, 4) == 0)
         return (int64_t)roll(dice, 300);
-    return PICK(dice, 0, 1, 2, 3, 5, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 95, 96, 97, 127, 128, 129, 130, 191, 255, 256, 257);
+    return PICK(dice, 0, 1, 2, 3, 5, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 95, 96, 97, 127, 128, 129, 130,
+                191, 255, 256, 257);
 }
 
 static void random_types(struct dice *dice, clattn_attention *a)
 {
     static const int8_t rows[][4] = {{0, 0, 0, 0}, {1, 1, 1, 1}, {2, 2, 2, 2}, {1, 1, 1, 0}, {0, 1, 2, 0}};
-    static const int16_t dims[][2] = {{64, 64}, {64, 64}, {128, 128}, {40, 24}, {1, 3}, {7, 65}, {96, 100}, {192, 128}};
+    static const int16_t dims[][2] = {{64, 64}, {64, 64}, {128, 128}, {40, 24},
+                                      {1, 3},   {7, 65},  {96, 100},  {192, 128}};
     size_t t = roll(dice, 5), d = roll(dice, 8);
     a->type_q = rows[t][0];
     a->type_k = rows[t][1];
@@ -144,15 +147,19 @@ static clattn_pattern listed_mask(const struct mask *m, struct dice *dice, clatt
 {
     static const clattn_list init = CLATTN_LIST_INIT;
     const clattn_scope scope = (clattn_scope)roll(dice, 3);
-    const int32_t block_q = (int32_t)PICK(dice, 1, 2, 7, 16, 64, 100), block_k = (int32_t)PICK(dice, 1, 2, 8, 8, 12, 64);
+    const int32_t block_q = (int32_t)PICK(dice, 1, 2, 7, 16, 64, 100),
+                  block_k = (int32_t)PICK(dice, 1, 2, 8, 8, 12, 64);
     a->list = init;
     if (clattn_list_fit(&a->list, a, scope, block_q, block_k, PICK(dice, 0, 1, 2, 5, 9, 40, 300)))
         a->list.size = 0;
-    return clattn_mask(text_of("k <= q & (listed | k < %d | q - k < %d & k - q < %d)", m->n % 5, m->n, m->n).chars, m->corner);
+    return clattn_mask(
+        text_of("k <= q & (listed | k < %d | q - k < %d & k - q < %d)", m->n % 5, m->n, m->n).chars,
+        m->corner);
 }
 
 #define ARRAY_MASKS 10
-static clattn_pattern array_mask(uint64_t number, const struct mask *m, struct dice *dice, clattn_attention *a)
+static clattn_pattern array_mask(uint64_t number, const struct mask *m, struct dice *dice,
+                                 clattn_attention *a)
 {
     int64_t batch = all_or_1(dice, a->batch), heads = all_or_1(dice, a->heads);
     switch (number) {
@@ -169,7 +176,8 @@ static clattn_pattern array_mask(uint64_t number, const struct mask *m, struct d
         NAME_ARRAY(a, "span", CLATTN_I8, batch, longest(a));
         return clattn_mask("k <= q | span[b, q] == span[b, k] & span[b, k] % 2 == 0", m->corner);
     case 4:
-        return clattn_mask(text_of("k <= q & (q - k) %% %d == 0 & q - k < 150", m->n % 7 + 1).chars, m->corner);
+        return clattn_mask(text_of("k <= q & (q - k) %% %d == 0 & q - k < 150", m->n % 7 + 1).chars,
+                           m->corner);
     case 5:
         return clattn_mask(text_of("q // %d == k // %d | (k // 16) %% 4 == 1", m->n, m->n).chars, m->corner);
     case 6:
@@ -178,7 +186,8 @@ static clattn_pattern array_mask(uint64_t number, const struct mask *m, struct d
     case 7:
         return listed_mask(m, dice, a);
     case 8:
-        return clattn_mask(text_of("h %% 2 == 0 ? k <= q : (k < q ^ k %% %d == 2)", m->n % 9 + 3).chars, m->corner);
+        return clattn_mask(text_of("h %% 2 == 0 ? k <= q : (k < q ^ k %% %d == 2)", m->n % 9 + 3).chars,
+                           m->corner);
     default:
         NAME_ARRAY(a, "rank", CLATTN_I8, a->kv_len);
         return clattn_mask("rank[k] <= rank[min(q, k_len // 2)]", m->corner);
@@ -198,8 +207,8 @@ static clattn_rule random_score(uint64_t number, struct dice *dice, struct dice 
         name_scalar(a, "cap", CLATTN_F32, (double)n + 0.3);
         return clattn_score("cap * tanh(score / cap)");
     case 2:
-        NAME_ARRAY(a, "bias", float_type(kind), all_or_1(dice, a->batch), all_or_1(dice, a->heads), all_or_1(dice, a->q_len),
-                   all_or_1(dice, a->kv_len));
+        NAME_ARRAY(a, "bias", float_type(kind), all_or_1(dice, a->batch), all_or_1(dice, a->heads),
+                   all_or_1(dice, a->q_len), all_or_1(dice, a->kv_len));
         return clattn_score("score + bias[b, h, q, k]");
     case 3:
         NAME_ARRAY(a, "table", float_type(kind), all_or_1(dice, a->heads), 2 * n + 1);
@@ -209,7 +218,8 @@ static clattn_rule random_score(uint64_t number, struct dice *dice, struct dice 
     case 5:
         return clattn_score(text_of("q // %d == k // %d ? score : 0.5 * score - 2.0", n, n).chars);
     case 6:
-        return clattn_score(text_of("score * log2(2 + k_len / %d) - 0.125 * floor(log2(1 + abs(q - k)) + 0.01)", n).chars);
+        return clattn_score(
+            text_of("score * log2(2 + k_len / %d) - 0.125 * floor(log2(1 + abs(q - k)) + 0.01)", n).chars);
     default:
         return clattn_score("");
     }
@@ -232,7 +242,8 @@ static void random_rules(uint64_t number, struct dice *dice, struct dice *kind, 
     struct mask mask = {roll(dice, 2) ? CLATTN_TOP_LEFT : CLATTN_BOTTOM_RIGHT,
                         (int32_t)PICK(dice, 1, 2, 16, 33, 64, 100, 128, 200)};
     uint64_t turn = number % (PLAIN_MASKS + ARRAY_MASKS);
-    a->pattern = turn < PLAIN_MASKS ? plain_mask(turn, &mask, a) : array_mask(turn - PLAIN_MASKS, &mask, dice, a);
+    a->pattern =
+        turn < PLAIN_MASKS ? plain_mask(turn, &mask, a) : array_mask(turn - PLAIN_MASKS, &mask, dice, a);
     a->pattern.corner = (int32_t)mask.corner; /* score rules speak of q too */
     a->score = random_score(number % SCORES, dice, kind, a);
     if (number % 4 == 1) {
@@ -241,7 +252,8 @@ static void random_rules(uint64_t number, struct dice *dice, struct dice *kind, 
     }
 }
 
-static void random_layout(struct dice *dice, clattn_layout *layout, int64_t heads, int64_t tokens, int64_t width)
+static void random_layout(struct dice *dice, clattn_layout *layout, int64_t heads, int64_t tokens,
+                          int64_t width)
 {
     int64_t gap = (int64_t)roll(dice, 5);
     switch (roll(dice, 4)) {
@@ -277,10 +289,12 @@ void workload_random_problem(uint64_t seed, clattn_attention *a)
     random_types(&kind, a);
     a->batch = PICK(&dice, 1, 1, 1, 2, 3, 0);
     a->kv_heads = PICK(&dice, 1, 2, 3);
-    /* rows decide the tile's shape, which is compiled: few queries of one number, or any number that fills a tile */
+    /* rows decide the tile's shape, which is compiled: few queries of one number, or any number that fills a
+     * tile */
     int64_t few = PICK(&kind, 0, 0, 0, 1, 1, 2, 3, 5, 8, 9, 16, 17, 31);
     a->heads = a->kv_heads * PICK(&kind, 1, 1, 2, 3, 4);
-    a->q_len = few ? few : PICK(&dice, 65, 66, 79, 80, 81, 95, 96, 97, 127, 128, 129, 130, 191, 255, 256, 257);
+    a->q_len =
+        few ? few : PICK(&dice, 65, 66, 79, 80, 81, 95, 96, 97, 127, 128, 129, 130, 191, 255, 256, 257);
     a->kv_len = random_length(&dice);
     if (roll(&dice, 4) == 0)
         a->kv_len = a->q_len;
@@ -317,8 +331,9 @@ void workload_random_problem(uint64_t seed, clattn_attention *a)
 /* What kernels are compiled for: method, rows, scope, how lists become shorter. */
 static void random_method(uint64_t number, struct dice *kind, clattn_select *s)
 {
-    static const int8_t methods[] = {CLATTN_TREE, CLATTN_STAGED, CLATTN_MINMAX, CLATTN_TREE,
-                                     CLATTN_POOL_MEAN, CLATTN_STAGED, CLATTN_EXTERNAL_SCORE, CLATTN_STREAMING};
+    static const int8_t methods[] = {CLATTN_TREE,           CLATTN_STAGED,    CLATTN_MINMAX,
+                                     CLATTN_TREE,           CLATTN_POOL_MEAN, CLATTN_STAGED,
+                                     CLATTN_EXTERNAL_SCORE, CLATTN_STREAMING};
     s->method = methods[(number / 8 + number % 8) % 8];
     s->scope = (int32_t)roll(kind, 3);
     s->block_q = (int32_t)PICK(kind, 1, 8, 16, 16, 64);
@@ -348,7 +363,8 @@ static void random_budget(struct dice *dice, clattn_select *s)
     if (s->n_stages > 0)
         s->budget = (s->budget + s->block_k - 1) / s->block_k * s->block_k;
     for (int i = 0; i < s->n_stages; i++)
-        s->stages[i] = (clattn_stage){(int64_t)s->block_k << (s->n_stages - 1 - i), s->budget << (s->n_stages - 1 - i)};
+        s->stages[i] =
+            (clattn_stage){(int64_t)s->block_k << (s->n_stages - 1 - i), s->budget << (s->n_stages - 1 - i)};
     s->budget_value = s->budget_mode == CLATTN_TOP_K    ? 0
                       : s->budget_mode == CLATTN_MARGIN ? (double)roll(dice, 100) / 16
                                                         : (double)(1 + roll(dice, 64)) / 64;
@@ -373,7 +389,8 @@ static void random_rope(uint64_t number, const clattn_attention *a, clattn_selec
     s->rope_positions = s->rope ? a->kv_len + 2 * s->budget + s->window + 64 : 0;
 }
 
-/* Pairs that the reference asks the mask about, and columns that it multiplies, several times slower where they turn. */
+/* Pairs that the reference asks the mask about, and columns that it multiplies, several times slower where
+ * they turn. */
 static bool is_slow(const clattn_attention *a, const clattn_select *s)
 {
     const double pairs = (double)a->batch * (double)a->heads * (double)a->q_len * (double)a->kv_len;

@@ -105,7 +105,8 @@ static void describe(clattn_attention *a, int64_t splits)
     a->arrays[0].n_dims = 1;
     a->arrays[0].dims[0] = 1;
     a->pattern = clattn_both(clattn_causal(CLATTN_BOTTOM_RIGHT), clattn_valid_keys("valid"));
-    a->pattern = clattn_both(a->pattern, clattn_mask("valid[k] > 0", CLATTN_NO_CORNER)); /* always: it wants a table */
+    /* always: it wants a table */
+    a->pattern = clattn_both(a->pattern, clattn_mask("valid[k] > 0", CLATTN_NO_CORNER));
 }
 
 static float sample(uint32_t index)
@@ -406,7 +407,8 @@ static clattn_status act_copy_lists(struct fixture *f)
                                     &f->event);
 }
 
-/* Selections of the same q and k, with the pattern whose array wants a table: in stages; by mass, with certificates. */
+/* Selections of the same q and k, with the pattern whose array wants a table: in stages; by mass, with
+ * certificates. */
 static clattn_select selection(int which)
 {
     clattn_select s = CLATTN_SELECT_INIT;
@@ -430,9 +432,13 @@ static bool lists_right(struct fixture *f, int which)
 {
     const size_t lists = (size_t)(f->list.batch * f->list.scopes * f->list.q_blocks) * sizeof *f->host_lists;
     uint64_t bytes;
-    must(!clFinish(f->queue) && !clattn_list_bytes(&f->list, &bytes) && bytes + lists <= sizeof f->host_lists, "lists");
-    must(!clEnqueueReadBuffer(f->queue, f->lists, CL_TRUE, 0, bytes, f->host_lists, 0, NULL, NULL), "reading lists failed");
-    must(!clEnqueueReadBuffer(f->queue, f->certified, CL_TRUE, 0, lists, f->host_lists + bytes / 4, 0, NULL, NULL), "reading certificates failed");
+    must(!clFinish(f->queue) && !clattn_list_bytes(&f->list, &bytes) && bytes + lists <= sizeof f->host_lists,
+         "lists");
+    must(!clEnqueueReadBuffer(f->queue, f->lists, CL_TRUE, 0, bytes, f->host_lists, 0, NULL, NULL),
+         "reading lists failed");
+    must(!clEnqueueReadBuffer(f->queue, f->certified, CL_TRUE, 0, lists, f->host_lists + bytes / 4, 0, NULL,
+                              NULL),
+         "reading certificates failed");
     return !memcmp(f->host_lists, f->expected_lists[which], bytes + (which == CERTIFIED ? lists : 0));
 }
 static clattn_status enqueue_select(struct fixture *f, int which)
@@ -450,9 +456,11 @@ static void before_select(struct fixture *f)
 {
     memset(f->host_lists, 0x5a, sizeof f->host_lists);
     f->event = NULL;
-    must(!clEnqueueWriteBuffer(f->queue, f->lists, CL_TRUE, 0, sizeof f->host_lists, f->host_lists, 0, NULL, NULL),
+    must(!clEnqueueWriteBuffer(f->queue, f->lists, CL_TRUE, 0, sizeof f->host_lists, f->host_lists, 0, NULL,
+                               NULL),
          "writing lists failed");
-    must(!clEnqueueWriteBuffer(f->queue, f->certified, CL_TRUE, 0, sizeof f->host_lists, f->host_lists, 0, NULL, NULL),
+    must(!clEnqueueWriteBuffer(f->queue, f->certified, CL_TRUE, 0, sizeof f->host_lists, f->host_lists, 0,
+                               NULL, NULL),
          "writing certificates failed");
 }
 static clattn_status act_select(struct fixture *f)
@@ -526,7 +534,8 @@ static clattn_status act_extend(struct fixture *f)
 static bool extend_right(struct fixture *f)
 {
     float o[N_O];
-    must(!clFinish(f->queue) && !clEnqueueReadBuffer(f->queue, f->o, CL_TRUE, 0, sizeof o, o, 0, NULL, NULL), "reading an output failed");
+    must(!clFinish(f->queue) && !clEnqueueReadBuffer(f->queue, f->o, CL_TRUE, 0, sizeof o, o, 0, NULL, NULL),
+         "reading an output failed");
     return !memcmp(o, f->extended, sizeof o);
 }
 static bool extend_plan_right(struct fixture *f)
@@ -716,7 +725,8 @@ static void make_bounds(struct fixture *f)
     f->bounds = device_copy(f, (size_t)bytes, NULL);
     io.k = f->k;
     io.bounds = f->bounds;
-    must(!clattn_enqueue_bounds(f->select[CERTIFIED], f->queue, &io, 0, KEYS, 0, NULL, NULL), "bounds failed without a fault");
+    must(!clattn_enqueue_bounds(f->select[CERTIFIED], f->queue, &io, 0, KEYS, 0, NULL, NULL),
+         "bounds failed without a fault");
 }
 
 /* What a selection lists when nothing fails. */
@@ -726,7 +736,8 @@ static void make_selection(struct fixture *f, int which)
     const clattn_select s = selection(which);
     describe(&a, 1);
     f->list = (clattn_list)CLATTN_LIST_INIT;
-    must(!clattn_select_plan_create(&f->select[which], f->ctx, &s, &a), "making the selection failed without a fault");
+    must(!clattn_select_plan_create(&f->select[which], f->ctx, &s, &a),
+         "making the selection failed without a fault");
     must(!clattn_select_list(&f->list, &s, &a), "shaping lists");
     if (which == CERTIFIED)
         make_bounds(f);
@@ -776,14 +787,16 @@ static void make_fixture(struct fixture *f)
     must(!make_extend(f, &f->extend), "making the extend plan failed without a fault");
     before_extend(f);
     must(!act_extend(f) && !clFinish(f->queue), "extended attention failed without a fault");
-    must(!clEnqueueReadBuffer(f->queue, f->o, CL_TRUE, 0, sizeof f->extended, f->extended, 0, NULL, NULL), "reading it failed");
+    must(!clEnqueueReadBuffer(f->queue, f->o, CL_TRUE, 0, sizeof f->extended, f->extended, 0, NULL, NULL),
+         "reading it failed");
     must(f->extended[0] == f->extended[0], "extended attention wrote nothing");
     after_event(f);
 }
 
 static void free_fixture(struct fixture *f)
 {
-    cl_mem all[] = {f->q, f->k, f->v, f->o, f->lse, f->valid, f->part_o, f->part_lse, f->merged, f->lists, f->bounds, f->certified};
+    cl_mem all[] = {f->q,      f->k,        f->v,      f->o,     f->lse,    f->valid,
+                    f->part_o, f->part_lse, f->merged, f->lists, f->bounds, f->certified};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         clReleaseMemObject(all[i]);
     clattn_plan_destroy(f->split);

@@ -7,14 +7,15 @@
  * same: an object whose release "failed" is still gone.  At exit the layer prints "[fault] injected N leaked
  * M" and "[fault] builds B".
  *
- * FAULT_GUISE=DRIVER in the environment makes every device say that it is a GPU of NVIDIA's with wgmma and a driver of that
- * version: engines are tried whose kernels cannot work there.
+ * FAULT_GUISE=DRIVER in the environment makes every device say that it is a GPU of NVIDIA's with wgmma and a
+ * driver of that version: engines are tried whose kernels cannot work there.
  *
- * FAULT_DIE=abort:BYTES, hang:BYTES or fail:BYTES makes the driver abort, never return, or refuse, when a buffer of so many bytes is
- * made; fail:0 when a context is; leave:BYTES makes it abort when the program ends after such a buffer.
+ * FAULT_DIE=abort:BYTES, hang:BYTES or fail:BYTES makes the driver abort, never return, or refuse, when a
+ * buffer of so many bytes is made; fail:0 when a context is; leave:BYTES makes it abort when the program ends
+ * after such a buffer.
  *
- * FAULT_BUILD=abort:TEXT or hang:TEXT makes the build of a program whose options have TEXT end its process, or never return: a compiler's
- * faults. */
+ * FAULT_BUILD=abort:TEXT or hang:TEXT makes the build of a program whose options have TEXT end its process,
+ * or never return: a compiler's faults. */
 #define CL_TARGET_OPENCL_VERSION 300
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include <CL/cl_layer.h>
@@ -283,15 +284,16 @@ static void misbehave(const char *options)
         pause();
 }
 
-static cl_int CL_API_CALL layer_clBuildProgram(cl_program program, cl_uint n, const cl_device_id *devices, const char *options,
-                                               program_notify notify, void *data)
+static cl_int CL_API_CALL layer_clBuildProgram(cl_program program, cl_uint n, const cl_device_id *devices,
+                                               const char *options, program_notify notify, void *data)
 {
     cl_int failure;
     pthread_mutex_lock(&lock);
     builds++;
     pthread_mutex_unlock(&lock);
     misbehave(options);
-    return hit("clBuildProgram", &failure) ? failure : next->clBuildProgram(program, n, devices, options, notify, data);
+    return hit("clBuildProgram", &failure) ? failure
+                                           : next->clBuildProgram(program, n, devices, options, notify, data);
 }
 
 /* ---- questions, and answers in disguise ---- */
@@ -311,8 +313,8 @@ static cl_int answer(const void *data, size_t bytes, size_t size, void *value, s
     return CL_SUCCESS;
 }
 
-static cl_int CL_API_CALL layer_clGetPlatformInfo(cl_platform_id platform, cl_platform_info what, size_t size, void *value,
-                                                  size_t *size_ret)
+static cl_int CL_API_CALL layer_clGetPlatformInfo(cl_platform_id platform, cl_platform_info what, size_t size,
+                                                  void *value, size_t *size_ret)
 {
     static const char name[] = "NVIDIA CUDA";
     cl_int failure;
@@ -323,7 +325,8 @@ static cl_int CL_API_CALL layer_clGetPlatformInfo(cl_platform_id platform, cl_pl
     return next->clGetPlatformInfo(platform, what, size, value, size_ret);
 }
 
-static cl_int CL_API_CALL layer_clGetDeviceInfo(cl_device_id device, cl_device_info what, size_t size, void *value, size_t *size_ret)
+static cl_int CL_API_CALL layer_clGetDeviceInfo(cl_device_id device, cl_device_info what, size_t size,
+                                                void *value, size_t *size_ret)
 {
     static const cl_device_type type = CL_DEVICE_TYPE_GPU;
     static const cl_uint major = 9, minor = 0, bus = 0x17, slot = 0;
@@ -351,7 +354,8 @@ static void leave(void)
         abort();
 }
 
-static cl_mem CL_API_CALL dying_clCreateBuffer(cl_context context, cl_mem_flags flags, size_t size, void *host, cl_int *status)
+static cl_mem CL_API_CALL dying_clCreateBuffer(cl_context context, cl_mem_flags flags, size_t size,
+                                               void *host, cl_int *status)
 {
     const char *how = getenv("FAULT_DIE"), *bytes = strchr(how, ':');
     if (!bytes || size != strtoull(bytes + 1, NULL, 10))
@@ -367,8 +371,9 @@ static cl_mem CL_API_CALL dying_clCreateBuffer(cl_context context, cl_mem_flags 
     return NULL;
 }
 
-static cl_context CL_API_CALL dying_clCreateContext(const cl_context_properties *properties, cl_uint n, const cl_device_id *devices,
-                                                    context_notify notify, void *data, cl_int *status)
+static cl_context CL_API_CALL dying_clCreateContext(const cl_context_properties *properties, cl_uint n,
+                                                    const cl_device_id *devices, context_notify notify,
+                                                    void *data, cl_int *status)
 {
     if (strcmp(getenv("FAULT_DIE"), "fail:0"))
         return layer_clCreateContext(properties, n, devices, notify, data, status);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * fuzz_files.c - a libFuzzer target: whatever is in the files of our other formats, their readers keep their promises: entries and
- * notes of the cache of programs, .npy files, lists, files of tuning.
+ * fuzz_files.c - a libFuzzer target: whatever is in the files of our other formats, their readers keep their
+ * promises: entries and notes of the cache of programs, .npy files, lists, files of tuning.
  *
- * The first byte of an input chooses the reader, the rest is the file, or what one is made of.  Files lie in a folder of this process
- * in $TMPDIR, best in memory. */
+ * The first byte of an input chooses the reader, the rest is the file, or what one is made of.  Files lie in
+ * a folder of this process in $TMPDIR, best in memory. */
 #include "core/core.h"
 #include "tool/npy.h"
 #include "tool/selection.h"
@@ -73,12 +73,15 @@ static char folder[256];
 static int folder_fd;
 static struct clattn__cache *cache;
 static struct clattn__cache_key key;
-static const clattn_device_facts facts = {.size = sizeof facts, .platform = "p", .name = "n", .vendor = "v", .driver = "d"};
+static const clattn_device_facts facts = {.size = sizeof facts, .platform = "p", .name = "n", .vendor = "v",
+                                          .driver = "d"};
 
 static void open_folder(void)
 {
     const char *root = getenv("TMPDIR");
-    MUST(snprintf(folder, sizeof folder, "%s/clattn-fuzz.XXXXXX", root ? root : "/tmp") < (int)sizeof folder && mkdtemp(folder));
+    MUST(snprintf(folder, sizeof folder, "%s/clattn-fuzz.XXXXXX", root ? root : "/tmp") <
+             (int)sizeof folder &&
+         mkdtemp(folder));
     folder_fd = open(folder, O_RDONLY | O_DIRECTORY);
     cache = clattn__cache_open(folder);
     for (int i = 0; i < 32; i++)
@@ -179,7 +182,8 @@ static void read_note(const uint8_t *data, size_t size)
 /* A note's text in a good file; behind an odd byte it is what follows the lines of our device. */
 static void read_note_text(const uint8_t *data, size_t size)
 {
-    static const char owner[] = "clattn quarantine 1\nlibrary " CLATTN_VERSION "\nplatform p\ndevice n\nvendor v\ndriver d\n";
+    static const char owner[] =
+        "clattn quarantine 1\nlibrary " CLATTN_VERSION "\nplatform p\ndevice n\nvendor v\ndriver d\n";
     char text[CLATTN__NOTE_SIZE];
     if (size == 0)
         return;
@@ -230,7 +234,8 @@ static void read_array(const uint8_t *data, size_t size)
     MUST(!memcmp(array.data, data + size - bytes, bytes));
     MUST(npy_write(path, array.type, array.n_dims, array.dims, array.data, message, sizeof message) == 0);
     MUST(npy_read(&again, path, message, sizeof message) == 0);
-    MUST(again.type == array.type && again.n_dims == array.n_dims && !memcmp(again.dims, array.dims, sizeof array.dims));
+    MUST(again.type == array.type && again.n_dims == array.n_dims &&
+         !memcmp(again.dims, array.dims, sizeof array.dims));
     MUST(!memcmp(again.data, array.data, bytes));
     npy_free(&again);
     npy_free(&array);
@@ -250,8 +255,9 @@ static void put_numbers(const char *name, const uint8_t *data, size_t size)
 /* Behind an odd byte two files, cut where the next says, else numbers: 13 starts, then ids. */
 static void read_list(const uint8_t *data, size_t size)
 {
-    static const clattn_list list = {.size = sizeof list, .batch = 2, .scopes = 2, .q_blocks = 3, .k_blocks = 11, .capacity = 4,
-                                     .block_q = 8, .block_k = 4, .counts_at = 0, .ids_at = 48};
+    static const clattn_list list = {.size = sizeof list, .batch = 2, .scopes = 2, .q_blocks = 3,
+                                     .k_blocks = 11, .capacity = 4, .block_q = 8, .block_k = 4,
+                                     .counts_at = 0, .ids_at = 48};
     enum { LISTS = 12, NUMBERS = LISTS + 4 * LISTS };
     char stem[512];
     if (size < 2)

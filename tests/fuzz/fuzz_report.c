@@ -6,10 +6,12 @@
  * An input that begins with 'J' is the file, with 'M' a worker's message.  Any other is edits of a good file:
  * of a record's number, a column's, that of a value from a list or the length of a text that follows, which
  * takes the value's place.  Of the file's records those stand in it that an edit names, and all if there is
- * none or one alone.  With the empty input, which libFuzzer tries first, each field in turn is a mark of HTML.
+ * none or one alone.  With the empty input, which libFuzzer tries first, each field in turn is a mark of
+ * HTML.
  *
  * What keeps it fast: writing takes far longer than reading, so that one in 64 inputs is written, by a sum of
- * its bytes; and jansson, whose hundreds of small allocations an input took a third of the time, has an arena. */
+ * its bytes; and jansson, whose hundreds of small allocations an input took a third of the time, has an
+ * arena. */
 #include "tool/bench/bench.h"
 
 #include <fcntl.h>
@@ -51,9 +53,9 @@ int mistake(const char *fmt, ...)
 }
 
 /* ---- jansson's memory ---- */
-/* Nothing lies twice at one place while an input is read, and whatever is not allocated is poisoned: a read past
- * an end or after free is found as with malloc, and a leak by the count.  A block: its size, itself, room to the
- * next that is at least GAP. */
+/* Nothing lies twice at one place while an input is read, and whatever is not allocated is poisoned: a read
+ * past an end or after free is found as with malloc, and a leak by the count.  A block: its size, itself,
+ * room to the next that is at least GAP. */
 #define ARENA ((size_t)64 << 20)
 #define GAP   ((size_t)16)
 static _Alignas(16) char arena[ARENA];
@@ -102,16 +104,19 @@ static const struct {
     const char *before; /* what stands before a record, whether it is there or not */
     const struct column *columns;
     const size_t *n;
-} records[RECORDS] = {{"{\"schema\":\"" REPORT_SCHEMA "\",\"schema_version\":1,", report_columns, &n_report_columns},
-                      {",\"devices\":[", device_columns, &n_device_columns},
-                      {"],\"lines\":[", line_columns, &n_line_columns},
-                      {"", line_columns, &n_line_columns}};
+} records[RECORDS] = {
+    {"{\"schema\":\"" REPORT_SCHEMA "\",\"schema_version\":1,", report_columns, &n_report_columns},
+    {",\"devices\":[", device_columns, &n_device_columns},
+    {"],\"lines\":[", line_columns, &n_line_columns},
+    {"", line_columns, &n_line_columns}};
 
 /* Most fields are shorter than that problem. */
 static const char *good_value(const struct column *c, size_t number)
 {
     if (c->kind == COLUMN_TEXT)
-        return !strcmp(c->name, "failed") ? "null" : c->size < 64 ? "\"word\"" : "\"attn:f32:h8:q512:k512:d64\"";
+        return !strcmp(c->name, "failed") ? "null"
+               : c->size < 64             ? "\"word\""
+                                          : "\"attn:f32:h8:q512:k512:d64\"";
     return c->kind == COLUMN_NUMBER ? "0.25" : number == 0 ? "0" : "7";
 }
 
@@ -206,7 +211,8 @@ static char *edited(const uint8_t *data, size_t size, size_t *length)
         const bool listed = data[2] < KNOWN;
         const size_t most = listed ? 0 : data[2] % MOST_VALUE, n = most < size - 3 ? most : size - 3;
         edits[data[0] % RECORDS][data[1] % MOST_COLUMNS] =
-            listed ? (struct piece){known[data[2]], strlen(known[data[2]])} : (struct piece){(const char *)data + 3, n};
+            listed ? (struct piece){known[data[2]], strlen(known[data[2]])}
+                   : (struct piece){(const char *)data + 3, n};
         stands[data[0] % RECORDS] = true;
         data += 3 + n;
         size -= 3 + n;

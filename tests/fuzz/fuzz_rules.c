@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * fuzz_rules.c - a libFuzzer target: whatever the text, the language keeps its promises (src/expr/expr.h).
  *
- * The first byte of an input says the use of the rule, and whether the rest is a text or a seed of tests/random_rule.c.  A
- * refused text leaves no rule and a message that may be shown.  A taken one prints to a text of the same graph, the same kernel and
- * the same value, its kernel text has words of ours alone, and the class of a box agrees with the points in it. */
+ * The first byte of an input says the use of the rule, and whether the rest is a text or a seed of
+ * tests/random_rule.c.  A refused text leaves no rule and a message that may be shown.  A taken one prints to
+ * a text of the same graph, the same kernel and the same value, its kernel text has words of ours alone, and
+ * the class of a box agrees with the points in it. */
 #include "expr/tree.h"
 #include "tests/random_rule.h"
 
@@ -32,18 +33,22 @@ static const clattn_array arrays[] = {
     {"far", CLATTN_BITS, 3, {40000, 40000, 40000}},
 };
 static const struct clattn__names names = {CLATTN__LEN(scalars), CLATTN__LEN(arrays), scalars, arrays};
-static const int32_t store[64] = {5, -1, 7, 0x3c003e00, 0x7f800000, INT32_MIN, INT32_MAX, 0x12345678, -2, 0x40490fdb, 0x7e017c00};
+static const int32_t store[64] = {5,         -1,         7,  0x3c003e00, 0x7f800000, INT32_MIN,
+                                  INT32_MAX, 0x12345678, -2, 0x40490fdb, 0x7e017c00};
 static const void *const held[] = {store, store, store, store, store, store, NULL};
-static const clattn_list shape = {.size = sizeof shape, .batch = 2, .scopes = 2, .q_blocks = 3, .k_blocks = 11, .capacity = 4,
-                                  .block_q = 8, .block_k = 4, .counts_at = 0, .ids_at = 48};
-static const int32_t list[12 + 48] = {4, 0, 3, 9, 1, 2, 4, 2, -7, 4, 4, 1, 0, 1, 2, 3, 5, 6, 9, 10, 2, 4, 6, 8, 0, 3, 7, 11};
+static const clattn_list shape = {.size = sizeof shape, .batch = 2, .scopes = 2, .q_blocks = 3,
+                                  .k_blocks = 11, .capacity = 4, .block_q = 8, .block_k = 4, .counts_at = 0,
+                                  .ids_at = 48};
+static const int32_t list[12 + 48] = {4, 0, 3, 9, 1, 2,  4, 2, -7, 4, 4, 1, 0, 1,
+                                      2, 3, 5, 6, 9, 10, 2, 4, 6,  8, 0, 3, 7, 11};
 static const struct clattn__lists lists = {&shape, list, 4, true};
 static const struct clattn__expr_values values = {scalars, arrays, held, &lists};
 
 static char *prints[2], *kernels[2];
 
 /* ---- refused ---- */
-static void check_refusal(const struct clattn__expr *expr, enum clattn__use use, const char *text, const char *message, clattn_status status)
+static void check_refusal(const struct clattn__expr *expr, enum clattn__use use, const char *text,
+                          const char *message, clattn_status status)
 {
     char tiny[3] = "xx";
     MUST(status <= CLATTN_EXPR_SYNTAX && status >= CLATTN_EXPR_NUMBER);
@@ -62,7 +67,8 @@ static void check_refusal(const struct clattn__expr *expr, enum clattn__use use,
 static void check_kernel_text(const char *text)
 {
     for (const char *c = text; *c; c++) {
-        MUST((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr("_#\\\n (){}[]*&,;=+-./>", *c));
+        MUST((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
+             strchr("_#\\\n (){}[]*&,;=+-./>", *c));
         MUST(*c != '#' || c == text || c[-1] == '\n');
         MUST(*c != '\\' || c[1] == '\n');
         MUST(!(*c == '/' && (c[1] == '/' || c[1] == '*')));
@@ -78,7 +84,8 @@ static bool same_value(double a, double b)
     return a == b || (a != a && b != b);
 }
 
-static void check_values(const struct clattn__expr *x, const struct clattn__expr *y, enum clattn__use use, const uint8_t *data, size_t size)
+static void check_values(const struct clattn__expr *x, const struct clattn__expr *y, enum clattn__use use,
+                         const uint8_t *data, size_t size)
 {
     struct clattn__expr_box box = {0, 0, 0, 0, 0, 0, 1, 1, 37, 41};
     unsigned sum = 1;
@@ -96,7 +103,8 @@ static void check_values(const struct clattn__expr *x, const struct clattn__expr
     for (int32_t q = box.q0; q <= box.q1; q++)
         for (int32_t k = box.k0; k <= box.k1; k++)
             for (int32_t h = box.h0; h <= box.h1; h++) {
-                const struct clattn__expr_point at = {q, k, box.b, h, box.g, box.q_len, box.k_len, (double)(float)(q - k) / 8};
+                const struct clattn__expr_point at = {
+                    q, k, box.b, h, box.g, box.q_len, box.k_len, (double)(float)(q - k) / 8};
                 double value = clattn__expr_eval(x, use, &at, &values, false);
                 MUST(same_value(value, clattn__expr_eval(y, use, &at, &values, false)));
                 MUST(use != CLATTN__MASK || value == 0 || value == 1);
@@ -104,7 +112,8 @@ static void check_values(const struct clattn__expr *x, const struct clattn__expr
                 clattn__expr_eval(x, use, &at, &values, true);
             }
     const struct clattn__expr_point edge = {INT32_MIN, INT32_MAX, 0, 7, 0, INT32_MAX, 0, -1e30};
-    MUST(same_value(clattn__expr_eval(x, use, &edge, &values, false), clattn__expr_eval(y, use, &edge, &values, false)));
+    MUST(same_value(clattn__expr_eval(x, use, &edge, &values, false),
+                    clattn__expr_eval(y, use, &edge, &values, false)));
 }
 
 static void check_derivative(const struct clattn__expr *x, enum clattn__use use)
@@ -141,7 +150,8 @@ static void check_taken(const struct clattn__expr *x, enum clattn__use use, cons
         fprintf(stderr, "%s: %s\n", clattn_status_name(status), message);
     MUST(status == CLATTN_OK);
     MUST(clattn__expr_print(y, use, prints[1], PRINT_SIZE) == CLATTN_OK && !strcmp(prints[0], prints[1]));
-    MUST(clattn__expr_kernel_text(y, kernels[1], KERNEL_SIZE) == CLATTN_OK && !strcmp(kernels[0], kernels[1]));
+    MUST(clattn__expr_kernel_text(y, kernels[1], KERNEL_SIZE) == CLATTN_OK &&
+         !strcmp(kernels[0], kernels[1]));
     check_values(x, y, use, data, size);
     clattn__expr_free(y);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * fuzz_tuning.c - a libFuzzer target: whatever the text, the reader of tuning keeps its promises (clattn_tuning(5)).
+ * fuzz_tuning.c - a libFuzzer target: whatever the text, the reader of tuning keeps its promises
+ * (clattn_tuning(5)).
  *
- * The first byte of an input says where the rest is cut in two.  A refused text changes no table and has a sentence that may be
- * shown.  Taken ones merge to a text that is sorted, taken too, that nothing is lost from, and that merging leaves as it is; every
- * entry found has a setting that prints and reads as itself. */
+ * The first byte of an input says where the rest is cut in two.  A refused text changes no table and has a
+ * sentence that may be shown.  Taken ones merge to a text that is sorted, taken too, that nothing is lost
+ * from, and that merging leaves as it is; every entry found has a setting that prints and reads as itself. */
 #include "engine/engine.h"
 
 #include <stdio.h>
@@ -57,7 +58,8 @@ static void check_blocks(const char *text, bool good)
     struct clattn__setting setting;
     for (size_t i = 0, index = 0; i < 3 && clattn__tuning_block(&facts, text, &index, &block); index = ++i) {
         MUST(good && index == i && strlen(block.date) == 10 && block.problems[0] && !block.file[0]);
-        MUST(clattn__setting_parse(block.setting, strlen(block.setting), engine, &setting, reason, sizeof reason));
+        MUST(clattn__setting_parse(block.setting, strlen(block.setting), engine, &setting, reason,
+                                   sizeof reason));
         MUST(!block.reason[0] || strstr(text, block.reason));
     }
 }

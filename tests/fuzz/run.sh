@@ -1,13 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# run.sh [tuning|report|files] SECONDS [libFuzzer's options] - build the fuzzer of rule texts, of lines of tuning, of the results that
-# clattn bench reads, or of all other files of ours, beside the default build, and run it.
+# run.sh [tuning|report|files] SECONDS [libFuzzer's options] - build the fuzzer of rule texts, of lines of
+# tuning, of the results that clattn bench reads, or of all other files of ours, beside the default build, and
+# run it.
 #
-# The long run, beside other work at idle priority: sh run.sh report 14400 -runs=10000000 -timeout=120; an input that
-# waited for the processor is no finding, hence the longer timeout.
+# The long run, beside other work at idle priority: sh run.sh report 14400 -runs=10000000 -timeout=120; an
+# input that waited for the processor is no finding, hence the longer timeout.
 #
-# Findings and the corpus lie in $top_builddir/fuzz (build/fuzz), those of the others in folders there.  Needs clang with libFuzzer and
-# its sanitizers (Debian: clang and libclang-rt-14-dev); without them it is skipped by exit status 77.
+# Findings and the corpus lie in $top_builddir/fuzz (build/fuzz), those of the others in folders there.  Needs
+# clang with libFuzzer and its sanitizers (Debian: clang and libclang-rt-14-dev); without them it is skipped
+# by exit status 77.
 set -eu
 cd "$(dirname "$0")/../.."
 target=rules

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * parts.c - the queue is in order, so a marker ends when all before it has ended.  On a driver that does not time
- * markers (rusticl) all parts take 0. */
+ * parts.c - the queue is in order, so a marker ends when all before it has ended.  On a driver that does not
+ * time markers (rusticl) all parts take 0. */
 #include "parts.h"
 
 void parts_mark(struct parts *p, enum part part)

@@ -350,7 +350,8 @@ struct baseline measure_baseline(clattn_context *ctx, struct peak *peak, const s
     const char *why = refusal(&w->problem, &p.rule);
     if (why)
         return (struct baseline){.why = why};
-    const double first = open_pipeline(&p, ctx, w) == CL_SUCCESS ? run_once(&p) : 0; /* it compiles, which takes many seconds where others work too */
+    /* it compiles, which takes many seconds where others work too */
+    const double first = open_pipeline(&p, ctx, w) == CL_SUCCESS ? run_once(&p) : 0;
     if (first > 0) {
         b.why = !agrees(&p, w) ? "wrong" : is_too_slow(first) ? "over 5 s" : NULL;
         if (!b.why)

@@ -120,7 +120,8 @@ static int read_lines(struct bench *b, int n_texts, char **texts)
     if (n_texts == 0 && options_need_problem(&b->options))
         return mistake("--mechanism, --mask, --scalar and the like go with a problem, and none is given");
     for (size_t i = 0; i < b->n_lines; i++)
-        if (read_selector(&problem, &select, b->lines[i].problem, &b->options) || refuse_extended(&select, "bench"))
+        if (read_selector(&problem, &select, b->lines[i].problem, &b->options) ||
+            refuse_extended(&select, "bench"))
             return EXIT_MISTAKE;
     return 0;
 }
@@ -181,7 +182,8 @@ static const char help[] =
     "  --tensors NAME     the real tensors of this folder for the problems, as causal; random ones without\n"
     "  --powercap DIR     folder of Linux' counters of energy (/sys/class/powercap)\n"
     "  --data DIR         where that folder is (tests/data)\n" HELP_HELP
-    "\nExit status: 0, 1 if a problem failed or with --compare is slower, 2 after a mistake in the call or an error.\n";
+    "\nExit status: 0, 1 if a problem failed or with --compare is slower, 2 after a mistake in the call or "
+    "an error.\n";
 
 static int add_device(struct bench *b)
 {

@@ -32,9 +32,11 @@ struct peak;
 clattn_status peak_open(struct peak **peak, clattn_context *ctx);
 void peak_close(struct peak *peak);
 double peak_flops(struct peak *peak); /* multiply-adds a second, times 2; 0 on failure */
-double peak_pair_factor(const struct peak *peak); /* what products of bf16 pairs reach, as a multiple of that; 1: there are none */
+double peak_pair_factor(const struct peak *peak); /* what products of bf16 pairs reach, as a multiple of that;
+                                                     1: there are none */
 double peak_bytes(struct peak *peak); /* bytes read a second */
-double peak_launch(struct peak *peak, int n); /* seconds from enqueue to finish of an empty kernel, the mean of n */
+double peak_launch(struct peak *peak, int n); /* seconds from enqueue to finish of an empty kernel, the mean
+                                                 of n */
 
 /* ---- baseline.c: the unfused pipeline, two matrix products by CLBlast with a softmax between ---- */
 struct baseline {
@@ -88,12 +90,13 @@ bool enough(int n, double gone, double seconds);
 /* How long timing a problem takes whose run takes so long. */
 double expect_measure(double run, double seconds);
 /* The parts of a line: its problem alone, checked and timed; why it has no result. */
-void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
-                      struct workload *w, double flops, struct result *result);
+void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak,
+                      const struct bench_line *line, struct workload *w, double flops, struct result *result);
 void refuse(struct result *result, const clattn_context *ctx, clattn_status status);
 /* pruned.c: w is of the problem without lists. */
-void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
-                    const clattn_select *select, struct workload *w, struct result *result);
+void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *peak,
+                    const struct bench_line *line, const clattn_select *select, struct workload *w,
+                    struct result *result);
 
 /* ---- worker.c: the process in which one device is measured, or in which devices are listed ---- */
 /* text: "FD:list", or "FD:DEVICE:FIRST" for the lines from number FIRST on; messages go to that descriptor.

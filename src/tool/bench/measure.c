@@ -264,11 +264,13 @@ static void fill_rates(struct result *r, struct series *s, double more)
     r->of_floor = fmax(r->of_peak, r->of_read) + r->launch_seconds / r->seconds;
 }
 
-#define RATES_SECONDS 0.1 /* for the device's rates around a repetition: two launches of 20 to 40 ms, and reading */
+#define RATES_SECONDS 0.1 /* for the device's rates around a repetition: two launches of 20 to 40 ms, and
+                             reading */
 
 double expect_measure(double run, double seconds)
 {
-    const double repetition = fmax(run, REPETITION_SECONDS) + RATES_SECONDS + run; /* one by the device's clock */
+    /* one by the device's clock */
+    const double repetition = fmax(run, REPETITION_SECONDS) + RATES_SECONDS + run;
     double gone = 0;
     for (int n = 0; !enough(n, gone, seconds); n++)
         gone += repetition;
@@ -336,8 +338,8 @@ static void take_tile(struct result *result, const clattn_plan *plan)
     PUT_TEXT(result->tile, colon + 2);
 }
 
-void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
-                      struct workload *w, double flops, struct result *result)
+void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak,
+                      const struct bench_line *line, struct workload *w, double flops, struct result *result)
 {
     struct device_run r = {.ctx = ctx, .meter = b->meter};
     clattn_status status = clattn_plan_create(&r.plan, ctx, &w->problem);
@@ -366,8 +368,8 @@ static double compare_baseline(const struct result *r, const struct baseline *ba
     return baseline->seconds / r->seconds;
 }
 
-static void measure_plain(const struct bench *b, clattn_context *ctx, struct peak *peak, const struct bench_line *line,
-                          struct workload *w, struct result *result)
+static void measure_plain(const struct bench *b, clattn_context *ctx, struct peak *peak,
+                          const struct bench_line *line, struct workload *w, struct result *result)
 {
     struct baseline baseline = {.why = b->no_baseline ? "off" : NULL};
     const double flops = clattn_problem_flops(&w->problem, (const void *const *)w->arrays);

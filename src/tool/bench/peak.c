@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * peak.c - a device's multiply-add rate and read bandwidth, measured in this process: what results are fractions of. */
+ * peak.c - a device's multiply-add rate and read bandwidth, measured in this process: what results are
+ * fractions of. */
 #include "tool/bench/bench.h"
 
 #include <math.h>
@@ -29,8 +30,9 @@ static cl_int build(struct peak *p, const clattn_device_facts *facts)
     char options[128];
     cl_int code;
     cl_device_id device = clattn_context_device(p->ctx);
-    snprintf(options, sizeof options, "-cl-std=CL1.2 -DFMA=%d -DGROUP=%zu -DWIDTH=%zu -DCHAINS=%zu -DREADS=%d -DDOT=%d", !!facts->has_fma,
-             p->group, p->width, p->chains, READS, p->products);
+    snprintf(options, sizeof options,
+             "-cl-std=CL1.2 -DFMA=%d -DGROUP=%zu -DWIDTH=%zu -DCHAINS=%zu -DREADS=%d -DDOT=%d",
+             !!facts->has_fma, p->group, p->width, p->chains, READS, p->products);
     p->program = clCreateProgramWithSource(clattn_context_cl(p->ctx), 1, &text, NULL, &code);
     if (code == CL_SUCCESS)
         code = clBuildProgram(p->program, 1, &device, options, NULL, NULL);
@@ -61,12 +63,14 @@ static cl_int set_up(struct peak *p, const clattn_device_facts *facts)
     cl_context cl = clattn_context_cl(p->ctx);
     int cpu = facts->type & CL_DEVICE_TYPE_CPU;
     p->group = cpu ? 1 : facts->largest_group < 256 ? (size_t)facts->largest_group : 256;
-    bool lanes = cpu && !facts->slow_wide_vectors; /* CHAINS vectors, and two more, fit the registers of an item */
+    bool lanes = cpu && !facts->slow_wide_vectors; /* CHAINS vectors, and two more, fit the registers of an
+                                                      item */
     p->width = !lanes || facts->vector_width_float < 8 ? 4 : facts->vector_width_float < 16 ? 8 : 16;
     p->chains = !lanes ? 8 : facts->vector_registers >= 32 ? 24 : 12;
     p->products = lanes && facts->bf16_dot ? 2 : 1;
     p->fma_groups = (size_t)facts->compute_units * (cpu ? 4 : 16);
-    p->read_bytes = facts->largest_buffer_bytes / 4 < READ_BYTES ? (size_t)facts->largest_buffer_bytes / 4 : READ_BYTES;
+    p->read_bytes =
+        facts->largest_buffer_bytes / 4 < READ_BYTES ? (size_t)facts->largest_buffer_bytes / 4 : READ_BYTES;
     p->read_groups = cpu ? (p->read_bytes >> 19) + 1 : (size_t)facts->compute_units * 16;
     p->count = (cl_int)(p->read_bytes / (p->read_groups * p->group * p->width * 4) / READS * READS);
     p->rounds = 1000;
@@ -79,9 +83,11 @@ static cl_int set_up(struct peak *p, const clattn_device_facts *facts)
     if (code == CL_SUCCESS)
         code = build(p, facts);
     if (code == CL_SUCCESS)
-        code = clEnqueueFillBuffer(p->queue, p->out, &zero, sizeof zero, 0, (items + p->chains) * sizeof(float), 0, NULL, NULL);
+        code = clEnqueueFillBuffer(p->queue, p->out, &zero, sizeof zero, 0,
+                                   (items + p->chains) * sizeof(float), 0, NULL, NULL);
     if (code == CL_SUCCESS)
-        code = clEnqueueFillBuffer(p->queue, p->from, &zero, sizeof zero, 0, p->read_bytes / 4 * 4, 0, NULL, NULL);
+        code = clEnqueueFillBuffer(p->queue, p->from, &zero, sizeof zero, 0, p->read_bytes / 4 * 4, 0, NULL,
+                                   NULL);
     if (code != CL_SUCCESS)
         return code;
     code = set_rate_arguments(p, p->fma);
@@ -118,12 +124,13 @@ static bool calibrate(struct peak *p)
 
 #define NO_FASTER 1.05 /* what noise alone makes of a factor of 1 */
 
-/* How many times as many operations a second products of pairs make, by the best of five launches each; never less than
- * 1: a problem of bf16 may be computed in f32 just as well. */
+/* How many times as many operations a second products of pairs make, by the best of five launches each; never
+ * less than 1: a problem of bf16 may be computed in f32 just as well. */
 static double measure_pairs(struct peak *p)
 {
     double pairs = HUGE_VAL, single = HUGE_VAL;
-    if (!p->dot || set_rate_arguments(p, p->dot) != CL_SUCCESS || launch_seconds(p, p->dot, p->fma_groups) <= 0)
+    if (!p->dot || set_rate_arguments(p, p->dot) != CL_SUCCESS ||
+        launch_seconds(p, p->dot, p->fma_groups) <= 0)
         return 1;
     for (int i = 0; i < 5; i++) {
         single = fmin(single, launch_seconds(p, p->fma, p->fma_groups));
@@ -146,7 +153,8 @@ clattn_status peak_open(struct peak **peak, clattn_context *ctx)
     p->ctx = ctx;
     /* the first launch of a kernel may compile it: it is not timed */
     if (set_up(p, &facts) != CL_SUCCESS || launch_seconds(p, p->read, p->read_groups) <= 0 ||
-        launch_seconds(p, p->fma, p->fma_groups) <= 0 || launch_seconds(p, p->nothing, p->fma_groups) <= 0 || !calibrate(p)) {
+        launch_seconds(p, p->fma, p->fma_groups) <= 0 || launch_seconds(p, p->nothing, p->fma_groups) <= 0 ||
+        !calibrate(p)) {
         peak_close(p);
         return CLATTN_OPENCL_FAILED;
     }
@@ -181,7 +189,9 @@ void peak_close(struct peak *p)
 double peak_flops(struct peak *p)
 {
     double t = p ? launch_seconds(p, p->fma, p->fma_groups) : 0;
-    return t > 0 ? (double)p->fma_groups * (double)p->group * p->rounds * (double)(p->chains * p->width * 2) / t : 0;
+    return t > 0
+               ? (double)p->fma_groups * (double)p->group * p->rounds * (double)(p->chains * p->width * 2) / t
+               : 0;
 }
 
 double peak_pair_factor(const struct peak *p)

@@ -30,9 +30,10 @@ int read_refresh(const char *text, clattn_refresh *refresh)
                    text, CLATTN_MAX_STAGES);
 }
 
-/* A schedule with as many stages as the selection, the last number for those that are not said; why: the sentence
- * of one that does not go with it. */
-static clattn_status fit_schedule(clattn_refresh *refresh, const char *text, const clattn_select *s, char why[512])
+/* A schedule with as many stages as the selection, the last number for those that are not said; why: the
+ * sentence of one that does not go with it. */
+static clattn_status fit_schedule(clattn_refresh *refresh, const char *text, const clattn_select *s,
+                                  char why[512])
 {
     if (read_refresh(text ? text : "1", refresh))
         return CLATTN_BAD_COUNT;
@@ -79,7 +80,8 @@ static clattn_status time_stages(struct selection *x, const int64_t *began, int6
         if (began[stage] == 0)
             continue;
         if (stage > 0 && !x->io.kept) {
-            snprintf(result->failed, sizeof result->failed, "stages are made alone, and the selection has not the word keep");
+            snprintf(result->failed, sizeof result->failed,
+                     "stages are made alone, and the selection has not the word keep");
             return CLATTN_BAD_FLAGS;
         }
         if ((once = median_seconds(x, stage, seconds)) <= 0)

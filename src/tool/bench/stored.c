@@ -31,7 +31,8 @@ static bool is_number(int64_t device)
     return device >= 0 && device < INT32_MAX;
 }
 
-/* Whether new numbers can be told from the old ones: none is blank, and none is so large that sums overflow. */
+/* Whether new numbers can be told from the old ones: none is blank, and none is so large that sums
+ * overflow. */
 static int check_numbers(const struct report *report, const char *path)
 {
     bool good = true;
@@ -39,7 +40,9 @@ static int check_numbers(const struct report *report, const char *path)
         good = good && is_number(report->devices[i].device);
     for (size_t i = 0; i < report->n_lines; i++)
         good = good && is_number(report->lines[i].device);
-    return good ? 0 : mistake("%s: a device's number is blank or beyond 2^31, and it goes beside other files", path);
+    return good ? 0
+                : mistake("%s: a device's number is blank or beyond 2^31, and it goes beside other files",
+                          path);
 }
 
 static int join(struct report *report, const struct report *more, const char *path)

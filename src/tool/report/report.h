@@ -61,7 +61,8 @@ struct result {
     char refresh[64];
     double select_seconds, visited, kept_mass, kept_mass_least, certified;
     int64_t delta; /* rows from one that corrects to the next */
-    double delta_seconds, delta_rows_seconds, delta_distance, delta_distance_before; /* the first with the second in it */
+    /* the first with the second in it */
+    double delta_seconds, delta_rows_seconds, delta_distance, delta_distance_before;
     char dense_engine[32];
     double dense_seconds, dense_times;
 };

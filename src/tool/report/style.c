@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * style.c - how the page of clattn bench looks: light or dark as the reader's system is, one column on a phone.
+ * style.c - how the page of clattn bench looks: light or dark as the reader's system is, one column on a
+ * phone.
  *
  * s0 to s7 are the colours of series (svg.h), told apart by those who see few colours, on both grounds. */
 #include "tool/report/plots.h"

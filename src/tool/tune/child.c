@@ -24,7 +24,8 @@ static void close_pipe(int pipe[2])
     close(pipe[1]);
 }
 
-/* The same program as a worker.  posix_spawn: the parent has OpenCL's threads, which a fork would not survive. */
+/* The same program as a worker.  posix_spawn: the parent has OpenCL's threads, which a fork would not
+ * survive. */
 static bool begin(struct child *c)
 {
     int down[2], up[2];
@@ -112,7 +113,10 @@ static enum answer ask(struct child *c, const char *line, char *rest, size_t siz
     static const char *const words[] = {"ok", "refused", "wrong", "failed"};
     char reply[REPLY_SIZE];
     enum answer heard = say(c, line) ? hear(c, reply) : ANSWER_CRASHED;
-    snprintf(rest, size, "%s", heard == ANSWER_HUNG ? "it hung" : heard == ANSWER_CRASHED ? "it ended its process" : "");
+    snprintf(rest, size, "%s",
+             heard == ANSWER_HUNG      ? "it hung"
+             : heard == ANSWER_CRASHED ? "it ended its process"
+                                       : "");
     if (heard != ANSWER_OK) {
         child_end(c);
         return heard;

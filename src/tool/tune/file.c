@@ -17,7 +17,8 @@ static char *join(const char *what, const char *older, const char *newer)
     char message[512] = "";
     const size_t size = strlen(older) + (newer ? strlen(newer) : 0) + 1;
     char *merged = malloc(size);
-    clattn_status status = merged ? clattn_tuning_merge(older, newer, merged, size, message, sizeof message) : CLATTN_OUT_OF_HOST_MEMORY;
+    clattn_status status = merged ? clattn_tuning_merge(older, newer, merged, size, message, sizeof message)
+                                  : CLATTN_OUT_OF_HOST_MEMORY;
     if (!status)
         return merged;
     free(merged);
@@ -36,7 +37,8 @@ static char *read_whole(const char *path)
         n = fread(text, 1, MOST_BYTES + 1, file);
         text[n <= MOST_BYTES ? n : 0] = 0;
     }
-    bool bad = (!file && errno != ENOENT) || !text || n > MOST_BYTES || (file && ferror(file)), zero = !bad && file && strlen(text) < n;
+    bool bad = (!file && errno != ENOENT) || !text || n > MOST_BYTES || (file && ferror(file)),
+         zero = !bad && file && strlen(text) < n;
     if (zero)
         mistake("%s: it is no text: there is a zero in it", path);
     else if (bad)
@@ -94,7 +96,8 @@ int tuning_join(const char *path, char **text, const char *line)
     char whole[2048];
     snprintf(whole, sizeof whole, FIRST_LINE "%s\n", line);
     char *disk = tuning_read(path); /* another process may tune too */
-    char *all = disk ? join("the lines so far", *text, disk) : NULL, *merged = all ? join("a line", all, whole) : NULL;
+    char *all = disk ? join("the lines so far", *text, disk) : NULL,
+         *merged = all ? join("a line", all, whole) : NULL;
     free(disk);
     free(all);
     if (!merged)
@@ -108,7 +111,8 @@ int tuning_merge_files(int n, char **paths)
 {
     char *all = strdup(FIRST_LINE);
     for (int i = 0; all && i < n; i++) {
-        char *next = access(paths[i], R_OK) ? NULL : tuning_read(paths[i]), *merged = next ? join(paths[i], all, next) : NULL;
+        char *next = access(paths[i], R_OK) ? NULL : tuning_read(paths[i]),
+             *merged = next ? join(paths[i], all, next) : NULL;
         if (!next && access(paths[i], R_OK))
             mistake("%s: %s", paths[i], strerror(errno));
         free(next);

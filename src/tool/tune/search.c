@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * search.c - the best setting of a problem, from the library's own choice on.
  *
- * Knob by knob every value is tried for a few rounds with the others as they are, those next to the present one first, since time may
- * end; the best few are measured again for longer, and
- * where one is still better, the search goes on from it, until no knob brings anything.  The best four of all are then measured again,
- * twice as long each time, half of them left out each time.  With `patient' pairs of knobs follow, from the best one. */
+ * Knob by knob every value is tried for a few rounds with the others as they are, those next to the present
+ * one first, since time may end; the best few are measured again for longer, and
+ * where one is still better, the search goes on from it, until no knob brings anything.  The best four of all
+ * are then measured again, twice as long each time, half of them left out each time.  With `patient' pairs of
+ * knobs follow, from the best one. */
 #include "tool/tune/tune.h"
 
 #include <limits.h>
@@ -19,7 +20,8 @@
 #define MOST_FINAL 64
 #define FINALISTS 4
 #define BETTER 1.006 /* what a step has to bring */
-#define WORTH 1.01   /* what a setting has to bring over the library's own choice; and in three rounds of four something */
+#define WORTH 1.01   /* what a setting has to bring over the library's own choice; and in three rounds of four
+                        something */
 #define SEARCHED 0.7 /* of the time; the rest is for the finals */
 
 /* An engine's knobs with a value each; 0: the engine's. */
@@ -34,7 +36,8 @@ static struct point begin_point(const char *engine)
 {
     static const clattn_knob init = CLATTN_KNOB_INIT;
     struct point p = {.engine = engine};
-    for (p.knobs[0] = init; p.n < MOST_KNOBS && clattn_knob_describe(engine, (size_t)p.n, &p.knobs[p.n]) == CLATTN_OK;)
+    for (p.knobs[0] = init;
+         p.n < MOST_KNOBS && clattn_knob_describe(engine, (size_t)p.n, &p.knobs[p.n]) == CLATTN_OK;)
         if (++p.n < MOST_KNOBS)
             p.knobs[p.n] = init;
     return p;
@@ -45,7 +48,8 @@ static void print_point(const struct point *p, char text[SETTING_SIZE])
     size_t used = (size_t)snprintf(text, SETTING_SIZE, "%s", p->engine);
     for (int i = 0; i < p->n; i++)
         if (p->value[i] && used < SETTING_SIZE)
-            used += (size_t)snprintf(text + used, SETTING_SIZE - used, " %s=%d", p->knobs[i].name, (int)p->value[i]);
+            used += (size_t)snprintf(text + used, SETTING_SIZE - used, " %s=%d", p->knobs[i].name,
+                                     (int)p->value[i]);
 }
 
 /* ---- candidates ---- */
@@ -54,11 +58,13 @@ static bool out_of_time(const struct search *s)
     return s->deadline > 0 && now_seconds() >= s->deadline;
 }
 
-/* The number of the candidate of a setting, a new one if none comes to the same; -1: refused, -2: out of memory. */
+/* The number of the candidate of a setting, a new one if none comes to the same; -1: refused, -2: out of
+ * memory. */
 static int find_candidate(struct search *s, const char *setting)
 {
     char resolved[512];
-    if (clattn_tuning_resolve(s->facts, s->problem, setting, resolved, sizeof resolved) || strlen(resolved) >= SETTING_SIZE) {
+    if (clattn_tuning_resolve(s->facts, s->problem, setting, resolved, sizeof resolved) ||
+        strlen(resolved) >= SETTING_SIZE) {
         s->n_refused++;
         return -1;
     }
@@ -117,7 +123,9 @@ static bool measure(struct search *s, int number, int rounds)
         return false;
     if (c->rounds >= rounds)
         return true;
-    c->answer = first && is_blocked(s, c->setting) ? ANSWER_REFUSED : child_try(s->child, rounds, c->setting, rest, sizeof rest);
+    c->answer = first && is_blocked(s, c->setting)
+                    ? ANSWER_REFUSED
+                    : child_try(s->child, rounds, c->setting, rest, sizeof rest);
     c->rounds = rounds;
     if (first)
         s->count[c->answer]++;
@@ -158,7 +166,8 @@ static void sort_values(clattn_knob *knob, int present)
 {
     for (int i = 1; i < knob->count && present > 0; i++)
         for (int k = i; k > 0; k--) {
-            const double x = fabs(log((double)knob->values[k] / present)), y = fabs(log((double)knob->values[k - 1] / present));
+            const double x = fabs(log((double)knob->values[k] / present)),
+                         y = fabs(log((double)knob->values[k - 1] / present));
             const int32_t swap = knob->values[k];
             if (x >= y)
                 break;
@@ -167,7 +176,8 @@ static void sort_values(clattn_knob *knob, int present)
         }
 }
 
-/* Try the values of one knob, or of two; moves the point where that is better.  Returns whether it moved, or EXIT_MISTAKE's -2. */
+/* Try the values of one knob, or of two; moves the point where that is better.  Returns whether it moved, or
+ * EXIT_MISTAKE's -2. */
 static int try_knobs(struct search *s, struct point *p, int *at, int i, int j)
 {
     struct point best = *p;
@@ -186,13 +196,14 @@ static int try_knobs(struct search *s, struct point *p, int *at, int i, int j)
             const int number = find_candidate(s, text);
             if (number == -2)
                 return -2;
-            if (number >= 0 && number != *at && measure(s, number, QUICK) && times_of(s, number) > times_of(s, best_number)) {
+            if (number >= 0 && number != *at && measure(s, number, QUICK) &&
+                times_of(s, number) > times_of(s, best_number)) {
                 best_number = number;
                 best = next;
             }
         }
-    if (times_of(s, best_number) < BETTER * times_of(s, *at) || !measure(s, *at, LONGER) || !measure(s, best_number, LONGER) ||
-        times_of(s, best_number) < BETTER * times_of(s, *at))
+    if (times_of(s, best_number) < BETTER * times_of(s, *at) || !measure(s, *at, LONGER) ||
+        !measure(s, best_number, LONGER) || times_of(s, best_number) < BETTER * times_of(s, *at))
         return 0;
     *p = best;
     *at = best_number;

@@ -11,12 +11,21 @@
 
 #define MOST_PROBLEMS 64
 
-/* What people run: prefill of several head sizes and types, a long one, many short ones, few queries, decode. */
+/* What people run: prefill of several head sizes and types, a long one, many short ones, few queries,
+ * decode. */
 static char *const standard[] = {
-    "attn:f32:h8:q2048:k2048:d64",          "attn:f32:h8:q2048:k2048:d64:causal-tl", "attn:f32:h8:q2048:k2048:d128:causal-tl",
-    "attn:f16:h8:q2048:k2048:d64",          "attn:bf16:h8:q2048:k2048:d64",          "attn:f32:h32:q512:k512:d64",
-    "attn:f32:b8:h12:q128:k128:d64",        "attn:f32:h8:q2048:k2048:d80",           "attn:f32:h8:q2048:k2048:d256",
-    "attn:f32:h32/8:q1:k8192:d128",         "attn:f16:h32/8:q1:k8192:d128",          "attn:f32:h32/8:q4:k8192:d128:causal-br",
+    "attn:f32:h8:q2048:k2048:d64",
+    "attn:f32:h8:q2048:k2048:d64:causal-tl",
+    "attn:f32:h8:q2048:k2048:d128:causal-tl",
+    "attn:f16:h8:q2048:k2048:d64",
+    "attn:bf16:h8:q2048:k2048:d64",
+    "attn:f32:h32:q512:k512:d64",
+    "attn:f32:b8:h12:q128:k128:d64",
+    "attn:f32:h8:q2048:k2048:d80",
+    "attn:f32:h8:q2048:k2048:d256",
+    "attn:f32:h32/8:q1:k8192:d128",
+    "attn:f16:h32/8:q1:k8192:d128",
+    "attn:f32:h32/8:q4:k8192:d128:causal-br",
 };
 #define N_STANDARD ((int)(sizeof standard / sizeof standard[0]))
 
@@ -32,7 +41,8 @@ struct tuning {
     char *lines;    /* of the file */
     struct child child;
     double begin;
-    int number, n, failures, tuned; /* the problem in work, how many there are; of those that failed, of those that were tuned */
+    int number, n, failures, tuned; /* the problem in work, how many there are; of those that failed, of those
+                                       that were tuned */
     double log_gain, log_worst;
     char key[512];
     const struct search *search;
@@ -95,7 +105,8 @@ static void show_step(void *cookie, const struct candidate *c)
         if (t->search->candidates[i].answer == ANSWER_OK && t->search->candidates[i].times > best)
             best = t->search->candidates[i].times;
     const double gone = now_seconds() - t->begin;
-    fprintf(stderr, "\033[2K\rclattn tune: problem %d of %d, candidate %d, best %.3f, ", t->number, t->n, t->search->n, best);
+    fprintf(stderr, "\033[2K\rclattn tune: problem %d of %d, candidate %d, best %.3f, ", t->number, t->n,
+            t->search->n, best);
     if (t->effort == MEASURE)
         fprintf(stderr, "%.0f s left, ", gone < (double)t->budget ? (double)t->budget - gone : 0);
     else
@@ -106,10 +117,11 @@ static void show_step(void *cookie, const struct candidate *c)
 /* ---- one problem ---- */
 static void report_result(const struct tuning *t, const char *problem, const struct search *s, double seconds)
 {
-    const int wrong = s->count[ANSWER_WRONG] + s->count[ANSWER_FAILED] + s->count[ANSWER_HUNG] + s->count[ANSWER_CRASHED];
-    printf("%-40s %9.3f ms %6.3f %6.3f %5d %5d %5d %6.1f s  %s\n", problem, t->child.seconds * 1e3, s->best.times,
-           s->worst.times > 0 ? s->worst.times : 1, s->count[ANSWER_OK], s->n_refused + s->count[ANSWER_REFUSED], wrong,
-           seconds, s->best.setting);
+    const int wrong =
+        s->count[ANSWER_WRONG] + s->count[ANSWER_FAILED] + s->count[ANSWER_HUNG] + s->count[ANSWER_CRASHED];
+    printf("%-40s %9.3f ms %6.3f %6.3f %5d %5d %5d %6.1f s  %s\n", problem, t->child.seconds * 1e3,
+           s->best.times, s->worst.times > 0 ? s->worst.times : 1, s->count[ANSWER_OK],
+           s->n_refused + s->count[ANSWER_REFUSED], wrong, seconds, s->best.setting);
     fflush(stdout);
 }
 
@@ -140,8 +152,8 @@ static int measure_problem(struct tuning *t, const char *text, const clattn_atte
     if (t->progress)
         fprintf(stderr, "\033[2K\r");
     if (!code) {
-        snprintf(record, sizeof record, "gain=%.3f ms=%.3f clattn=%s effort=%s", s.best.times, s.best.seconds * 1e3,
-                 clattn_version(), t->effort_word);
+        snprintf(record, sizeof record, "gain=%.3f ms=%.3f clattn=%s effort=%s", s.best.times,
+                 s.best.seconds * 1e3, clattn_version(), t->effort_word);
         keep(t, "tune", s.best.setting, record);
         report_result(t, text, &s, now_seconds() - begin);
         t->tuned++;
@@ -223,10 +235,10 @@ static int find_device(struct tuning *t)
 static void report_all(const struct tuning *t)
 {
     if (t->tuned)
-        printf(
-            "%d problem%s: %.3f times as fast as untuned in the mean (worst candidates: %.3f), in %.1f s; kept in %s\n",
-            t->tuned, t->tuned == 1 ? "" : "s", exp(t->log_gain / t->tuned), exp(t->log_worst / t->tuned),
-            now_seconds() - t->begin, t->path);
+        printf("%d problem%s: %.3f times as fast as untuned in the mean (worst candidates: %.3f), in %.1f s; "
+               "kept in %s\n",
+               t->tuned, t->tuned == 1 ? "" : "s", exp(t->log_gain / t->tuned), exp(t->log_worst / t->tuned),
+               now_seconds() - t->begin, t->path);
 }
 
 static int tune(struct tuning *t, int n_texts, char *const *texts)
@@ -246,8 +258,8 @@ static int tune(struct tuning *t, int n_texts, char *const *texts)
     t->n = n_texts;
     printf("%s (%s, driver %s)\n", t->facts.name, t->facts.platform, t->facts.driver);
     if (t->effort != ESTIMATE)
-        printf("%-40s %12s %6s %6s %5s %5s %5s %8s  %s\n", "problem", "untuned", "gain", "worst", "right", "not", "bad",
-               "time", "setting");
+        printf("%-40s %12s %6s %6s %5s %5s %5s %8s  %s\n", "problem", "untuned", "gain", "worst", "right",
+               "not", "bad", "time", "setting");
     int code = 0;
     for (int i = 0; i < n_texts && !code; i++) {
         t->number = i + 1;
@@ -272,7 +284,8 @@ static const char help[] =
     "  --again            measure problems that have a line already\n"
     "  --output FILE      keep the lines there instead of in the user's file\n"
     "  --merge            print the lines of several files as one text; of two about the same, the later\n"
-    "  --worker           what the command starts for each device: measures what it reads on standard input\n" HELP_HELP
+    "  --worker           what the command starts for each device: measures what it reads on standard "
+    "input\n" HELP_HELP
     "\nExit status: 0, 1 if a problem failed, 2 after a mistake in the call or an error.\n";
 
 static int read_effort(struct tuning *t)
@@ -310,7 +323,8 @@ int command_tune(int argc, char **argv)
         {"merge", no_argument, NULL, 'm'},        {"worker", no_argument, NULL, 'w'},
         {"help", no_argument, NULL, OPTION_HELP}, {0}};
     static char user[4096];
-    struct tuning t = {.effort = MEASURE, .effort_word = "measure", .budget = 60, .timeout = 30, .progress = isatty(2)};
+    struct tuning t = {.effort = MEASURE, .effort_word = "measure", .budget = 60, .timeout = 30,
+                       .progress = isatty(2)};
     for (int c; (c = next_option(argc, argv, options)) != -1;) {
         if (c == OPTION_HELP) {
             printf("%s", help);
@@ -322,11 +336,13 @@ int command_tune(int argc, char **argv)
     if (t.worker)
         return tune_worker(t.device);
     if (t.merge)
-        return optind < argc ? tuning_merge_files(argc - optind, argv + optind) : mistake("--merge needs files");
+        return optind < argc ? tuning_merge_files(argc - optind, argv + optind)
+                             : mistake("--merge needs files");
     clattn_tuning_path(user, sizeof user);
     if (!t.path)
         t.path = user;
     if (!t.path[0] && t.effort != ESTIMATE)
-        return mistake("there is no file to keep lines in: name one with --output, or by CLATTN_TUNING or HOME");
+        return mistake(
+            "there is no file to keep lines in: name one with --output, or by CLATTN_TUNING or HOME");
     return optind < argc ? tune(&t, argc - optind, argv + optind) : tune(&t, N_STANDARD, standard);
 }

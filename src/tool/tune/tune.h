@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * tune.h - what the parts of clattn tune share.
  *
- * The parent searches and writes; it makes no plan.  A worker, a process of its own, builds, checks and measures one candidate after
- * the other, so that a compiler or a kernel that hangs or crashes costs a candidate.  They speak in lines:
+ * The parent searches and writes; it makes no plan.  A worker, a process of its own, builds, checks and
+ * measures one candidate after the other, so that a compiler or a kernel that hangs or crashes costs a
+ * candidate.  They speak in lines:
  *
  *     parent                worker
  *     problem TEXT          ok SECONDS                    of the library's own choice
- *     try ROUNDS SETTING    ok TIMES SECONDS LOW          how many times as fast as that, and how long it takes: medians; LOW: the
- *                                                         first quartile of TIMES
+ *     try ROUNDS SETTING    ok TIMES SECONDS LOW          how many times as fast as that, and how long it
+ *                                                         takes: medians; LOW: the first quartile of TIMES
  *                           refused | wrong | failed WHY
  *
  * and a worker that says nothing in time, or nothing any more, is ended and begun anew. */
@@ -70,8 +71,8 @@ void search_free(struct search *s);
 /* ---- file.c: the lines that are kept ---- */
 /* The file's lines, sorted, malloc'ed; those of a file that is not there are none.  NULL after a sentence. */
 char *tuning_read(const char *path);
-/* Write them anew, so that whoever reads the file meanwhile has the old or the new ones; make its folder.  0, or EXIT_MISTAKE after a
- * sentence. */
+/* Write them anew, so that whoever reads the file meanwhile has the old or the new ones; make its folder.  0,
+ * or EXIT_MISTAKE after a sentence. */
 int tuning_write(const char *path, const char *text);
 /* Join one line, in *text and in the file; *text is malloc'ed anew. */
 int tuning_join(const char *path, char **text, const char *line);

@@ -2,8 +2,9 @@
  * worker.c - the process of clattn tune that builds, checks and measures candidates, one line after the other
  * (tune.h).
  *
- * A candidate runs beside the library's own choice, in turn, on the same buffers: of each round the quotient of the two
- * times counts, and their median is the answer.  What else the machine does, and how its clock moves, meets both. */
+ * A candidate runs beside the library's own choice, in turn, on the same buffers: of each round the quotient
+ * of the two times counts, and their median is the answer.  What else the machine does, and how its clock
+ * moves, meets both. */
 #include "tool/tune/tune.h"
 
 #include <stdarg.h>
@@ -13,7 +14,8 @@
 #define LINE_SIZE 1024
 #define MOST_ROUNDS 99
 #define ROUND_SECONDS 0.04 /* of each of the two in a round, at least */
-#define SAMPLE_ROWS 24     /* compared with the double reference; fewer of many keys, of which each takes long */
+#define SAMPLE_ROWS 24     /* compared with the double reference; fewer of many keys, of which each takes
+                              long */
 #define LONG_KEYS 16384
 #define HOPELESS 0.9 /* times as fast: one round says enough */
 
@@ -180,7 +182,8 @@ static int race(struct worker *k, const struct runner *r, int rounds)
         times[n] = ours / theirs;
         seconds[n++] = theirs;
     }
-    return reply("ok", "%.5f %.9f %.5f", quantile_of(times, n, 0.5), quantile_of(seconds, n, 0.5), quantile_of(times, n, 0.25));
+    return reply("ok", "%.5f %.9f %.5f", quantile_of(times, n, 0.5), quantile_of(seconds, n, 0.5),
+                 quantile_of(times, n, 0.25));
 }
 
 /* ---- commands ---- */
@@ -231,7 +234,9 @@ static int take_candidate(struct worker *k, int rounds, const char *setting)
         return reply_failure(k->tuned, status);
     int code;
     if (!is_by_line(r.plan))
-        code = reply("refused", "it does not build here, or its first launch failed; `clattn devices' says what is quarantined");
+        code = reply(
+            "refused",
+            "it does not build here, or its first launch failed; `clattn devices' says what is quarantined");
     else if ((status = begin_runner(k, &r, why, sizeof why)))
         code = reply_failure(k->tuned, status);
     else
@@ -246,7 +251,8 @@ static int take_line(struct worker *k, char *line)
     line[strcspn(line, "\n")] = 0;
     if (!strncmp(line, "problem ", 8))
         return take_problem(k, line + 8);
-    if (sscanf(line, "try %d %n", &rounds, &at) == 1 && at && rounds >= 1 && rounds <= MOST_ROUNDS && k->own.plan)
+    if (sscanf(line, "try %d %n", &rounds, &at) == 1 && at && rounds >= 1 && rounds <= MOST_ROUNDS &&
+        k->own.plan)
         return take_candidate(k, rounds, line + at);
     return reply("failed", "the worker takes 'problem TEXT', then 'try ROUNDS SETTING'");
 }
