@@ -51,6 +51,11 @@ for seed in 1 3; do
     verify --seed $seed attn:f16:b2:h4/2:q33:k130:d32:causal-br:lse:tree=32:bq=16/2:scope=all:near=7
     verify --seed $seed attn:f16:b2:h4/1:q21:k130:d32:causal-br:lse:tree=16:bq=4:bk=1:scope=group:near=3
     verify --seed $seed attn:f16:h4/2:q20:k200:d32:causal-br:lse:tree=16:bq=3:bk=2:scope=head:near=1
+    # blocks that no tile's keys divide, larger ones, a stretch's end inside a block, holes between what is seen
+    verify --seed $seed attn:f16:h4/2:q70:k900:d32:causal-br:lse:minmax=126:bk=3:sink=5:near=33
+    verify --seed $seed attn:f16:h4/2:q40:k1500:d32:causal-br:lse:mean=400:bk=200:scope=all:bq=16:sink=5:near=3
+    verify --seed $seed attn:f32:h2:q300:k900:d32:prefix100-br:mean=96:bk=16:sink=4:near=32
+    verify --seed $seed attn:f16:h2:q40:k900:d32:window300-causal-br:lse:tree=32:bk=1:bq=8:scope=head:near=5
     decode --seed $seed attn:f16:b2:h8/2:q3:k300:d32:causal-br:lse:tree=64:bq=1:scope=group:near=16
     decode --seed $seed attn:f16:h4/1:q4:k500:d32:causal-br:lse:tree=48:bq=4:bk=1:scope=all:near=9
     decode --seed $seed attn:f16:b3:h6/2:q2:k165:d32:causal-br:lse:tree=16:bk=4:bq=2:scope=head:near=3
@@ -74,7 +79,11 @@ finds() {
     fi
 }
 finds matrix-generic forward_matrix 's|rescale(o, &g);|;|' 'gave wrong numbers' attn:f16:h2:q40:k70:d64
+listed=attn:f16:h2:q70:k900:d32:causal-br:minmax=126:bk=3:sink=5:near=33
+finds matrix-generic forward_matrix 's|blocks - (of_last < size);|blocks;|' 'gave wrong numbers' $listed
+finds matrix-generic forward_matrix 's|has_block(&w->one, .*) : -1;|1 : -1;|' 'gave wrong numbers' $listed
+finds matrix-generic forward_matrix 's|b->known + j \* PIECE|b->known|' 'gave wrong numbers' --rows 70 $listed
 finds matrix-generic forward_matrix 's|passed = !are_too_large(sums.rounded);|;|' '0 passed, 1 failed' --seed 3 attn:f16:h2:q40:k700:d64
 finds decode-generic forward_decode 's|rescale(o, &g);|;|' 'gave wrong numbers' attn:f16:h2:q4:k70:d64
 finds decode-generic forward_decode 's|t = 1; t < TEAMS; t++|t = 1; t < 1; t++|' 'gave wrong numbers' attn:f16:h2:q4:k70:d64
-end_checks "matrix engines" 66 && [ "$ran" -eq 66 ]
+end_checks "matrix engines" 74 && [ "$ran" -eq 74 ]
