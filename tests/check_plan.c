@@ -660,6 +660,45 @@ END_TEST
 
 /* Few rows of a key head: the decode engine, where its tile takes them, with all units at work and no round
  * half empty. */
+/* Lists of small blocks go where keys are gathered, of large ones where tiles are read. */
+START_TEST(lists)
+{
+    static const struct {
+        int32_t dim, keys;
+        int64_t queries;
+        const char *engine;
+    } rows[] = {
+        {128, 2, 1, "matrix-mma"},     {128, 4, 1, "matrix-mma"},      {128, 8, 1, "matrix-decode"},
+        {128, 16, 1, "matrix-decode"}, {64, 8, 1, "matrix-mma"},       {64, 16, 1, "matrix-decode"},
+        {128, 2, 4096, "matrix-mma"},  {128, 64, 4096, "matrix-mma"},  {128, 128, 4096, "matrix-wgmma"},
+        {64, 64, 4096, "matrix-mma"},  {64, 128, 4096, "matrix-wgmma"},
+    };
+    const struct recorded *h200 = devices;
+    while (strcmp(h200->file, "nvidia-h200.txt"))
+        h200++;
+    for (size_t i = 0; i < CLATTN__LEN(rows); i++) {
+        clattn_device_facts facts = h200->facts;
+        struct clattn__task task = plain_task();
+        facts.matrix_unit = CLATTN_MATRIX_WGMMA;
+        facts.unit_local_bytes = 228 << 10;
+        task.softmax = task.aligned = task.masked = true;
+        task.scale = 0.125;
+        task.type_q = task.type_k = task.type_v = task.type_o = CLATTN_F16;
+        task.dim = task.dim_v = rows[i].dim;
+        task.heads = 4 * task.kv_heads;
+        task.q_len = rows[i].queries;
+        task.kv_len = 131072;
+        task.list_rows = rows[i].queries == 1 ? 1 : 64;
+        task.list_heads = 4;
+        task.list_keys = rows[i].keys;
+        const struct choice c = choose(&facts, &task, "", false);
+        ck_assert_msg(is_engine(c.engine, rows[i].engine), "row %d: %s", (int)i, c.engine ? c.engine->name : c.why);
+        if (!strcmp(rows[i].engine, "matrix-mma"))
+            ck_assert(c.launch.spec.BQ == 64 && c.launch.pack == 4);
+    }
+}
+END_TEST
+
 START_TEST(decode)
 {
     clattn_device_facts facts = {0};
@@ -1123,6 +1162,7 @@ int main(void)
     tcase_add_test(cases, register_tiles);
     tcase_add_test(cases, even_work);
     tcase_add_test(cases, decode);
+    tcase_add_test(cases, lists);
     tcase_add_test(cases, forced_engine);
     tcase_add_test(cases, strict);
     tcase_add_test(cases, too_little_of_everything);

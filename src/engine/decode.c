@@ -127,6 +127,8 @@ static bool decode_launch(const clattn_device_facts *facts, const struct clattn_
         spec->BK = CLATTN__KNOB(&task->setting, keys);
     if (CLATTN__KNOB(&task->setting, tiles))
         teams = CLATTN__KNOB(&task->setting, tiles);
+    if (task->list_rows > 0 && 2 * task->list_keys < spec->BK) /* matrix-mma gathers */
+        return refuse("most keys of its blocks would be listed by nobody", reason, size);
     if (spec->BQ / 16 * (12 * widest + spec->BK / 2) >= REGISTERS)
         return refuse("its registers do not hold so many keys", reason, size);
     if (2 * memory(spec, teams, key_pitch, value_pitch) > (int64_t)facts->local_bytes)

@@ -22,6 +22,7 @@ struct peak {
     cl_int rounds, count;
     int products; /* that an instruction adds at most */
     double pair_factor;
+    bool is_cpu;
 };
 
 static cl_int build(struct peak *p, const clattn_device_facts *facts)
@@ -61,7 +62,7 @@ static cl_int set_up(struct peak *p, const clattn_device_facts *facts)
     cl_int code;
     float zero = 0.0f;
     cl_context cl = clattn_context_cl(p->ctx);
-    int cpu = facts->type & CL_DEVICE_TYPE_CPU;
+    const bool cpu = p->is_cpu = facts->type & CL_DEVICE_TYPE_CPU;
     p->group = cpu ? 1 : facts->largest_group < 256 ? (size_t)facts->largest_group : 256;
     bool lanes = cpu && !facts->slow_wide_vectors; /* CHAINS vectors, and two more, fit the registers of an
                                                       item */
@@ -192,6 +193,11 @@ double peak_flops(struct peak *p)
     return t > 0
                ? (double)p->fma_groups * (double)p->group * p->rounds * (double)(p->chains * p->width * 2) / t
                : 0;
+}
+
+double peak_change(const struct peak *p, double before, double after)
+{
+    return p->is_cpu && before > 0 && after > 0 ? after / before : 1;
 }
 
 double peak_pair_factor(const struct peak *p)

@@ -111,14 +111,6 @@ static clattn_status time_selection(const struct bench *b, struct selection *x, 
 }
 
 /* ---- beside the dense problem ---- */
-/* The rates of the device around each are what both are measured by. */
-static double dense_times(const struct result *dense, const struct result *pruned)
-{
-    const double drift =
-        dense->peak_gflops > 0 && pruned->peak_gflops > 0 ? dense->peak_gflops / pruned->peak_gflops : 1;
-    return dense->seconds * drift / (pruned->seconds + pruned->select_seconds);
-}
-
 static void measure_dense(const struct bench *b, clattn_context *ctx, struct peak *peak,
                           const struct bench_line *line, struct workload *dense, double flops,
                           struct result *result)
@@ -132,7 +124,8 @@ static void measure_dense(const struct bench *b, clattn_context *ctx, struct pea
     }
     PUT_TEXT(result->dense_engine, r.engine);
     result->dense_seconds = r.seconds;
-    result->dense_times = dense_times(&r, result);
+    result->dense_times = r.seconds * peak_change(peak, result->peak_gflops, r.peak_gflops) /
+                          (result->seconds + result->select_seconds);
 }
 
 static clattn_status correct(const struct bench *b, struct selection *x, struct result *result)
