@@ -23,7 +23,8 @@ ATTENTION_SRCS = src/attention/pattern.c src/attention/problem.c src/attention/c
 
 SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/select/shape.c src/select/tile.c src/select/layout.c \
 	src/select/launch.c src/select/enqueue.c src/select/host.c src/select/selftest.c src/select/words.c \
-	src/select/explain.c src/select/plan.c src/select/refresh.c src/select/list_copy.c src/select/delta.c src/select/extend.c src/select/dense_below.c
+	src/select/explain.c src/select/plan.c src/select/refresh.c src/select/list_copy.c src/select/delta.c src/select/extend.c src/select/extend_selftest.c \
+	src/select/dense_below.c
 
 # tests/ref*.c is the double reference: `clattn verify' links it on purpose.
 WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c \
