@@ -118,6 +118,9 @@ masks_with_gaps() {
 # Selections: lists against the host's, number by number, then attention over them against double. Prefill and
 # decode, every scope.
 pruned_problems() {
+    echo attn:f16:h8/2:q300:k3900:d64:causal-br:minmax=252:bk=3:sink=5:near=33
+    echo attn:f16:h8/2:q200:k2900:d128:causal-br:mean=400:bk=200:scope=all:bq=16:sink=5:near=3
+    echo attn:f16:h8/2:q2:k3900:d128:causal-br:tree=64:bk=2:bq=2:sink=5:near=33
     for storage in f16 bf16; do
         for d in 64 128; do
             echo "attn:$storage:h8/2:q700:k700:d$d:causal-br:tree=64:bk=2:scope=head:sink=4:near=64"
@@ -139,30 +142,33 @@ pruned_problems() {
 
 verify_pruned() {
     pruned_problems > "$work/pruned"
-    xargs -P "$(nproc)" -n 1 sh -c 'said=$("$0" verify --device gpu --problems 2 "$1" 2>&1) || printf "wrong: %s\n%s\n" "$1" "$said"' \
+    xargs -P "$(nproc)" -n 1 sh -c 'said=$("$0" verify --device gpu --problems 2 --rows 400 "$1" 2>&1) || printf "wrong: %s\n%s\n" "$1" "$said"' \
         "$clattn" < "$work/pruned" > "$work/wrong"
     cat "$work/wrong"
     echo "$(wc -l < "$work/pruned") problems with selections, $(grep -c '^wrong' "$work/wrong") wrong"
     [ ! -s "$work/wrong" ]
 }
 
-# Whether a search by the matrix unit pays: each preset both ways, and heads that share a list; of its own
-# lists the kept mass is beside.
+# Prefill: each preset beside dense attention, then what the searches without the matrix unit take.
 speed_of_searches() {
     long=:h32/8:q131072:k131072:d128:causal-br
-    for search in matrix plain; do
-        for select in hip infinitehip-3k infinitehip-5k tree=512:bk=2:sink=64:near=256 tree=512:bk=8:bq=64/4:sink=64:near=256; do
-            echo "attn:f16$long:$select:search=$search"
-        done
-    done | xargs "$clattn" bench --device gpu --seconds "${SECONDS_EACH:-1}"
+    for select in tree=512:bk=8:bq=64/4:sink=64:near=256 tree=512:bk=2:sink=64:near=256 hip infinitehip-3k infinitehip-5k; do
+        echo "attn:f16$long:$select"
+    done | xargs "$clattn" bench --device gpu --seconds "${SECONDS_EACH:-1}" || return 1
+    "$clattn" bench --device gpu --no-baseline --seconds "${SECONDS_EACH:-1}" "attn:f16$long:hip:search=plain"
 }
 
-# Prefill, and decoding with the papers' schedules: selection, attention, and the dense problem beside them.
-speed_of_pruning() {
+# Decoding with a search every 16 steps: blocks that tiles read, and small ones, which are gathered; the paper's schedule of stages.
+speed_of_steps() {
     step=:b16:h32/8:q1:k131072:d128:causal-br
-    speed_of_searches || return 1
-    "$clattn" bench --device gpu --seconds "${SECONDS_EACH:-1}" --refresh 8 "attn:f16$step:hip:bq=1" || return 1
-    "$clattn" bench --device gpu --seconds "${SECONDS_EACH:-1}" --refresh 16/8/4 "attn:f16$step:infinitehip-3k:bq=1:keep"
+    for select in minmax=512:bk=64 tree=512:bk=16/4 tree=512:bk=8 hip; do
+        echo "attn:f16$step:$select:bq=1"
+    done | xargs "$clattn" bench --device gpu --seconds "${SECONDS_EACH:-1}" --refresh 16 || return 1
+    "$clattn" bench --device gpu --no-baseline --seconds "${SECONDS_EACH:-1}" --refresh 16/8/4 "attn:f16$step:infinitehip-3k:bq=1:keep"
+}
+
+speed_of_pruning() {
+    speed_of_searches && speed_of_steps
 }
 
 # An engine that failed would go unseen, since another one serves.
