@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * check_delta.c - dense attention of every n-th row, against the double reference of the whole problem, and
  * the correction that is made of it (AT-31: with every row it is dense attention). */
+#include "tests/on_queue.h"
 #include "tests/suite.h"
 #include "tool/workload.h"
 
@@ -11,23 +12,6 @@
 #include <string.h>
 
 #define LEN(array) ((int)(sizeof(array) / sizeof((array)[0])))
-
-static clattn_context *ctx;
-static cl_command_queue queue;
-
-static void set_up(void)
-{
-    cl_int code;
-    ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
-    queue = clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), 0, &code);
-    ck_assert_int_eq(code, CL_SUCCESS);
-}
-
-static void tear_down(void)
-{
-    clReleaseCommandQueue(queue);
-    clattn_context_close(ctx);
-}
 
 /* A problem with a mask whose rows are not all alike. */
 static clattn_attention problem(const char *mask, clattn_corner corner)

@@ -2,6 +2,7 @@
  * check_extend.c - attention over lists at positions of its own (clattn/extend.h), whole, against double
  * precision: every row of every rule, scope and type; what is copied, bit by bit; edges and misuse. */
 #include "tests/draw.h"
+#include "tests/on_queue.h"
 #include "tests/suite.h"
 #include "tool/workload.h"
 
@@ -13,23 +14,6 @@
 
 #define LEN(array) ((int)(sizeof(array) / sizeof((array)[0])))
 #define BASE       100.0
-
-static clattn_context *ctx;
-static cl_command_queue queue;
-
-static void set_up(void)
-{
-    cl_int code;
-    ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
-    queue = clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), 0, &code);
-    ck_assert_int_eq(code, CL_SUCCESS);
-}
-
-static void tear_down(void)
-{
-    clReleaseCommandQueue(queue);
-    clattn_context_close(ctx);
-}
 
 /* ---- a problem, its lists and tables ---- */
 struct trial {

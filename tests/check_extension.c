@@ -4,6 +4,7 @@
  * are merged, keys of the window at their own distances, sinks and listed keys all at the window's; against
  * double precision. */
 #include "tests/draw.h"
+#include "tests/on_queue.h"
 #include "tests/suite.h"
 
 #include <check.h>
@@ -25,26 +26,10 @@ enum {
     MOST_LISTS = 1 << 12
 };
 
-static clattn_context *ctx;
-static cl_command_queue queue;
 static float q[HEADS * ROWS * DIM], k[KV_HEADS * KEYS * DIM], v[KV_HEADS * KEYS * DIM],
     cosines[POSITIONS * DIM / 2], sines[POSITIONS * DIM / 2];
 static float parts[2][HEADS * ROWS * DIM], parts_lse[2][HEADS * ROWS], merged[HEADS * ROWS * DIM];
 static int32_t lists[MOST_LISTS];
-
-static void set_up(void)
-{
-    cl_int code;
-    ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
-    queue = clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), 0, &code);
-    ck_assert_int_eq(code, CL_SUCCESS);
-}
-
-static void tear_down(void)
-{
-    clReleaseCommandQueue(queue);
-    clattn_context_close(ctx);
-}
 
 static void fill(float *data, int64_t n)
 {
