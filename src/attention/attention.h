@@ -155,6 +155,11 @@ struct clattn__buffer_rule {
 clattn_status clattn__check_buffer(clattn_context *ctx, const struct clattn__buffer_rule *rule);
 clattn_status clattn__check_aliases(clattn_context *ctx, const struct clattn__buffer_rule *rules,
                                     size_t count);
+/* Where a part of a caller's buffer begins; *last: its end. */
+clattn_status clattn__check_place(clattn_context *ctx, const char *name, int64_t offset, int64_t bytes,
+                                  int64_t *last);
+clattn_status clattn__check_workspace(clattn_context *ctx, cl_mem workspace, int64_t offset, int64_t bytes,
+                                      int64_t *last);
 /* Where an enqueue goes and what it waits for. */
 clattn_status clattn__check_order(clattn_context *ctx, cl_command_queue queue, struct clattn__wait wait);
 

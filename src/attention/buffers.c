@@ -121,6 +121,24 @@ static clattn_status check_wait(clattn_context *ctx, struct clattn__wait wait)
     return CLATTN_OK;
 }
 
+clattn_status clattn__check_place(clattn_context *ctx, const char *name, int64_t offset, int64_t bytes,
+                                  int64_t *last)
+{
+    if (offset >= 0 && offset % 4 == 0 && clattn__add(offset, bytes, last))
+        return CLATTN_OK;
+    return clattn__fail(ctx, CLATTN_BAD_OFFSET, CL_SUCCESS,
+                        "%s_offset is %lld; it must be a multiple of 4, 0 or more", name, (long long)offset);
+}
+
+clattn_status clattn__check_workspace(clattn_context *ctx, cl_mem workspace, int64_t offset, int64_t bytes,
+                                      int64_t *last)
+{
+    if (!workspace)
+        return clattn__fail(ctx, CLATTN_WORKSPACE_MISSING, CL_SUCCESS, "io.workspace of %lld bytes",
+                            (long long)bytes);
+    return clattn__check_place(ctx, "workspace", offset, bytes, last);
+}
+
 clattn_status clattn__check_order(clattn_context *ctx, cl_command_queue queue, struct clattn__wait wait)
 {
     clattn_status status = check_queue(ctx, queue);

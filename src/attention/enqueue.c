@@ -91,16 +91,12 @@ static clattn_status add_workspace(const clattn_plan *plan, const clattn_io *io,
     if (!(plan->problem.a.flags & CLATTN_CALLER_WORKSPACE) || plan->workspace_bytes == 0)
         return CLATTN_OK;
     int64_t last;
-    if (!io->workspace)
-        return clattn__fail(plan->ctx, CLATTN_WORKSPACE_MISSING, CL_SUCCESS, "io.workspace of %lld bytes",
-                            (long long)plan->workspace_bytes);
-    if (io->workspace_offset < 0 || io->workspace_offset % 4 ||
-        !clattn__add(io->workspace_offset, plan->workspace_bytes, &last))
-        return clattn__fail(plan->ctx, CLATTN_BAD_OFFSET, CL_SUCCESS,
-                            "workspace_offset is %lld; it must be a multiple of 4, 0 or more",
-                            (long long)io->workspace_offset);
-    add_rule(rules, "workspace", io->workspace, io->workspace_offset, last, CLATTN_WORKSPACE_TOO_SMALL, true);
-    return CLATTN_OK;
+    const clattn_status status = clattn__check_workspace(plan->ctx, io->workspace, io->workspace_offset,
+                                                         plan->workspace_bytes, &last);
+    if (!status)
+        add_rule(rules, "workspace", io->workspace, io->workspace_offset, last, CLATTN_WORKSPACE_TOO_SMALL,
+                 true);
+    return status;
 }
 
 static clattn_status check_io(const clattn_plan *plan, const clattn_io *io)
