@@ -329,7 +329,7 @@ START_TEST(random_sizes)
         t.a.heads = 4;
         t.a.q_len = 1 + below(40);
         t.a.kv_len = 1 + below(200);
-        t.a.flags |= below(2) ? CLATTN_KEY_LENGTHS : 0;
+        t.a.flags = (n / 3 % 2 ? 0 : CLATTN_WANT_LSE) | (below(2) ? CLATTN_KEY_LENGTHS : 0);
         t.s.scope = n % 3;
         t.s.block_q = (int32_t)(1 + below(30));
         t.s.stride_q = 1;

@@ -51,15 +51,15 @@ for seed in 1 3; do
     verify --seed $seed attn:f16:b2:h4/2:q33:k130:d32:causal-br:lse:tree=32:bq=16/2:scope=all:near=7
     verify --seed $seed attn:f16:b2:h4/1:q21:k130:d32:causal-br:lse:tree=16:bq=4:bk=1:scope=group:near=3
     verify --seed $seed attn:f16:h4/2:q20:k200:d32:causal-br:lse:tree=16:bq=3:bk=2:scope=head:near=1
-    # blocks that no tile's keys divide, larger ones, a stretch's end inside a block, holes between what is seen
-    verify --seed $seed attn:f16:h4/2:q70:k900:d32:causal-br:lse:minmax=126:bk=3:sink=5:near=33
-    verify --seed $seed attn:f16:h4/2:q40:k1500:d32:causal-br:lse:mean=400:bk=200:scope=all:bq=16:sink=5:near=3
-    verify --seed $seed attn:f32:h2:q300:k900:d32:prefix100-br:mean=96:bk=16:sink=4:near=32
-    verify --seed $seed attn:f16:h2:q40:k900:d32:window300-causal-br:lse:tree=32:bk=1:bq=8:scope=head:near=5
     decode --seed $seed attn:f16:b2:h8/2:q3:k300:d32:causal-br:lse:tree=64:bq=1:scope=group:near=16
     decode --seed $seed attn:f16:h4/1:q4:k500:d32:causal-br:lse:tree=48:bq=4:bk=1:scope=all:near=9
     decode --seed $seed attn:f16:b3:h6/2:q2:k165:d32:causal-br:lse:tree=16:bk=4:bq=2:scope=head:near=3
 done
+# blocks that no tile's keys divide, larger ones, a stretch's end inside a block, holes between what is seen
+verify --seed 1 attn:f16:h4/2:q70:k900:d32:causal-br:lse:minmax=126:bk=3:sink=5:near=33
+verify --seed 1 attn:f16:h4/2:q40:k1500:d32:causal-br:lse:mean=400:bk=200:scope=all:bq=16:sink=5:near=3
+verify --seed 1 attn:f32:h2:q300:k900:d32:prefix100-br:mean=96:bk=16:sink=4:near=32
+verify --seed 1 attn:f16:h2:q40:k900:d32:window300-causal-br:lse:tree=32:bk=1:bq=8:scope=head:near=5
 "$clattn" run --engine matrix-generic attn:f32:h1:q5:k5:d8 --normaliser count --weight 'relu(score)' 2>&1 < /dev/null |
     grep -q 'a softmax of usual scale is wanted' ||
     { echo "FAILED: a weight that is no softmax's was not refused for that reason"; bad=$((bad + 1)); }
@@ -86,4 +86,4 @@ finds matrix-generic forward_matrix 's|b->known + j \* PIECE|b->known|' 'gave wr
 finds matrix-generic forward_matrix 's|passed = !are_too_large(sums.rounded);|;|' '0 passed, 1 failed' --seed 3 attn:f16:h2:q40:k700:d64
 finds decode-generic forward_decode 's|rescale(o, &g);|;|' 'gave wrong numbers' attn:f16:h2:q4:k70:d64
 finds decode-generic forward_decode 's|t = 1; t < TEAMS; t++|t = 1; t < 1; t++|' 'gave wrong numbers' attn:f16:h2:q4:k70:d64
-end_checks "matrix engines" 74 && [ "$ran" -eq 74 ]
+end_checks "matrix engines" 70 && [ "$ran" -eq 70 ]

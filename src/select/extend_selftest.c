@@ -99,9 +99,13 @@ static const char *compare_tiny(const clattn_extend_plan *plan, const struct tin
         return "values";
     if (memcmp(t->host[TINY_NEW + LENGTHS], &n, sizeof n))
         return "how many keys";
-    return !plan->direct && (memcmp(t->host[TINY_O], t->host[TINY_NEW + PART_O], t->bytes[TINY_O]) ||
-                             memcmp(t->host[TINY_LSE], t->host[TINY_NEW + PART_LSE], t->bytes[TINY_LSE]))
-               ? "results"
+    if (plan->direct) /* nothing is put anywhere */
+        return NULL;
+    if (memcmp(t->host[TINY_O], t->host[TINY_NEW + PART_O], t->bytes[TINY_O]))
+        return "results";
+    return a->flags & CLATTN_WANT_LSE &&
+                   memcmp(t->host[TINY_LSE], t->host[TINY_NEW + PART_LSE], t->bytes[TINY_LSE])
+               ? "log-sum-exps"
                : NULL;
 }
 
