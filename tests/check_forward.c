@@ -236,10 +236,10 @@ START_TEST(edge_lengths)
 }
 END_TEST
 
-/* Head sizes are a kernel each: every second one, or with CLATTN_TEST_LONG all. */
+/* Head sizes are a kernel each: every third one, or with CLATTN_TEST_LONG all. */
 static size_t next_size(void)
 {
-    return is_long_run() ? 1 : 2;
+    return is_long_run() ? 1 : 3;
 }
 
 START_TEST(dims)
@@ -254,7 +254,7 @@ START_TEST(dims)
         a.q_len = 3;
         run_in_turn(&a, i + 1, i + 50, WORKLOAD_NORMAL);
     }
-    finish("dims", 20);
+    finish("dims", is_long_run() ? 40 : 14);
 }
 END_TEST
 
