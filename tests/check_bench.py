@@ -220,6 +220,7 @@ def check_plant(path, folder):
     throttled = times(report, 1, 1.11)
     throttled["lines"][1]["peak_gflops"] *= 0.9
     save(folder, "throttled", throttled)
+    save(folder, "slower-beside", times(throttled, 1, 1.2))
     failure = dict.fromkeys(("median_seconds", "median_low", "median_high", "spread"), None) | {"failed": "for the test"}
     save(folder, "broken", planted(report, lambda r: r["lines"][0].update(failure)))
     save(folder, "fewer", planted(report, lambda r: r["lines"].pop()))

@@ -115,7 +115,8 @@ if command -v python3 > /dev/null; then
     for times in noisy wide broad; do
         expect 0 '^0 faster, 0 slower, 3 within noise' --compare "$tmp/$times.json" "$tmp/$times-ten-percent.json"
     done
-    expect 1 'own peak is 0.90 times' --compare "$tmp/quiet.json" "$tmp/throttled.json"
+    expect 0 'within noise (the device.s own peak is 0.90 times' --compare "$tmp/quiet.json" "$tmp/throttled.json"
+    expect 1 'SLOWER (the device.s own peak is 0.90 times' --compare "$tmp/quiet.json" "$tmp/slower-beside.json"
     expect 1 '1 failed now' --compare "$tmp/quiet.json" "$tmp/broken.json"
     expect 0 '1 failed before' --compare "$tmp/broken.json" "$tmp/quiet.json"
     expect 0 '1 in one alone' --compare "$tmp/quiet.json" "$tmp/fewer.json"

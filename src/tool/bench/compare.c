@@ -2,7 +2,8 @@
  * compare.c - two reports of clattn bench: what got faster, slower, or neither for all that the times tell.
  *
  * Two medians differ if their ratio is further from 1 than LEAST, than what the intervals of both leave open,
- * and than the mean of both spreads: what is within a spread of its neighbours is noise of the machine. */
+ * and than the mean of both spreads: what is within a spread of its neighbours is noise of the machine.  If the
+ * device's own peak has changed, so is what lies between no change and as much. */
 #include "tool/bench/bench.h"
 
 #include <math.h>
@@ -26,10 +27,13 @@ struct change judge(const struct result *a, const struct result *b)
     c.rate = b->peak_gflops / a->peak_gflops;
     c.noise =
         fmax(fmax(LEAST, hypot(half_a, half_b)), (a->spread + b->spread) / 2); /* fmax passes a blank over */
+    const double of_device = c.rate > 0 && fabs(c.rate - 1) > RATE_CHANGED ? -log(c.rate) : 0;
     if (!isfinite(c.ratio))
         c.kind = CHANGE_UNKNOWN;
-    else if (fabs(log(c.ratio)) > log1p(c.noise))
-        c.kind = c.ratio > 1 ? CHANGE_SLOWER : CHANGE_FASTER;
+    else if (log(c.ratio) > log1p(c.noise) + fmax(of_device, 0))
+        c.kind = CHANGE_SLOWER;
+    else if (-log(c.ratio) > log1p(c.noise) + fmax(-of_device, 0))
+        c.kind = CHANGE_FASTER;
     return c;
 }
 
@@ -43,7 +47,7 @@ void print_change(const struct change *c, bool colour)
     const bool bad = c->kind == CHANGE_SLOWER || c->kind == CHANGE_BROKEN;
     const char *paint = !colour ? "" : bad ? "\033[31;1m" : c->kind == CHANGE_FASTER ? "\033[32m" : "";
     printf("%s%s%s", paint, words[c->kind], paint[0] ? "\033[0m" : "");
-    if ((c->kind == CHANGE_FASTER || c->kind == CHANGE_SLOWER) && fabs(c->rate - 1) > RATE_CHANGED)
+    if (isfinite(c->ratio) && fabs(c->rate - 1) > RATE_CHANGED)
         printf(" (the device's own peak is %.2f times what it was)", c->rate);
     printf("\n");
 }
