@@ -162,6 +162,9 @@ clattn_status clattn__check_workspace(clattn_context *ctx, cl_mem workspace, int
                                       int64_t *last);
 /* Where an enqueue goes and what it waits for. */
 clattn_status clattn__check_order(clattn_context *ctx, cl_command_queue queue, struct clattn__wait wait);
+/* The same, and before it the struct of buffers: type is its name, io->size has to be size. */
+clattn_status clattn__check_call(clattn_context *ctx, const void *io, const char *type, size_t size,
+                                 cl_command_queue queue, struct clattn__wait wait);
 
 /* ---- plan.c ---- */
 #define CLATTN__WHY_SIZE 1024

@@ -144,3 +144,15 @@ clattn_status clattn__check_order(clattn_context *ctx, cl_command_queue queue, s
     clattn_status status = check_queue(ctx, queue);
     return status ? status : check_wait(ctx, wait);
 }
+
+clattn_status clattn__check_call(clattn_context *ctx, const void *io, const char *type, size_t size,
+                                 cl_command_queue queue, struct clattn__wait wait)
+{
+    if (!io)
+        return clattn__fail(ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "io");
+    const size_t given = *(const size_t *)io; /* every such struct begins with it */
+    if (given != size)
+        return clattn__fail(ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS, "%s.size is %zu, this library's is %zu",
+                            type, given, size);
+    return clattn__check_order(ctx, queue, wait);
+}

@@ -201,12 +201,7 @@ clattn_status clattn_enqueue_forward(clattn_plan *plan, cl_command_queue queue, 
     if (status)
         return status;
     clattn_context *ctx = plan->ctx;
-    if (!io)
-        return clattn__fail(ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "io");
-    if (io->size != sizeof *io)
-        return clattn__fail(ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS,
-                            "clattn_io.size is %zu, this library's is %zu", io->size, sizeof *io);
-    status = clattn__check_order(ctx, queue, waits);
+    status = clattn__check_call(ctx, io, "clattn_io", sizeof *io, queue, waits);
     if (!status)
         status = check_io(plan, io);
     if (status)

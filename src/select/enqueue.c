@@ -178,14 +178,8 @@ static clattn_status check_call(const clattn_select_plan *plan, cl_command_queue
                                 const clattn_select_io *io, struct clattn__wait wait)
 {
     clattn_status status = clattn__select_plan_check(plan);
-    if (status)
-        return status;
-    if (!io)
-        return clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "io");
-    if (io->size != sizeof *io)
-        return clattn__fail(plan->ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS,
-                            "clattn_select_io.size is %zu, this library's is %zu", io->size, sizeof *io);
-    return clattn__check_order(plan->ctx, queue, wait);
+    return status ? status
+                  : clattn__check_call(plan->ctx, io, "clattn_select_io", sizeof *io, queue, wait);
 }
 
 /* Enqueue what body makes of a run; uses_workspace: as one of those that share the plan's own. */

@@ -439,12 +439,7 @@ clattn_status clattn_enqueue_extend(clattn_extend_plan *plan, cl_command_queue q
     clattn_status status = check_plan(plan);
     if (status)
         return status;
-    if (!io)
-        return clattn__fail(plan->ctx, CLATTN_NULL_ARGUMENT, CL_SUCCESS, "io");
-    if (io->size != sizeof *io)
-        return clattn__fail(plan->ctx, CLATTN_BAD_STRUCT_SIZE, CL_SUCCESS,
-                            "clattn_extend_io.size is %zu, this library's is %zu", io->size, sizeof *io);
-    status = clattn__check_order(plan->ctx, queue, waits);
+    status = clattn__check_call(plan->ctx, io, "clattn_extend_io", sizeof *io, queue, waits);
     if (!status)
         status = check_buffers(plan, io);
     if (status)
