@@ -25,6 +25,7 @@
 #define I64 long
 #define I32 int
 #include "list_args.clh"
+#include "list_search.clh"
 #include "extend_args.clh"
 #include "multiply_add.clh"
 
@@ -40,17 +41,6 @@ struct extended {
     int k_len;
     __global const int *ids; /* from the first block that has a key behind the sinks */
 };
-
-static inline int blocks_before(__global const int *ids, int count, int block)
-{
-    int from = 0;
-    while (count > 0) {
-        const int half_count = count / 2, before = ids[from + half_count] < block;
-        from = before ? from + half_count + 1 : from;
-        count = before ? count - half_count - 1 : half_count;
-    }
-    return from;
-}
 
 static inline struct extended place_list(const struct extend_args *a, int number)
 {
@@ -68,20 +58,19 @@ static inline struct extended find_keys(const struct extend_args *a, int number,
 {
     struct extended x = place_list(a, number);
     const int bk = a->list.block_k, count = max(0, min(data[a->list.counts_at + number], a->list.capacity));
-    __global const int *ids = data + a->list.ids_at + (long)number * a->list.capacity;
+    const struct list list = {data + a->list.ids_at + (long)number * a->list.capacity, count};
     x.k_len = k_len;
     x.first = x.row0 + k_len - a->q_len;
     x.last = x.first + x.rows - 1;
     x.near = k_len < a->dense_below ? 0 : max(0, x.first - a->window + 1);
     x.sinks = min(a->sink, x.near);
-    const int from = blocks_before(ids, count, a->sink / bk),
-              to = blocks_before(ids, count, (x.near + bk - 1) / bk);
+    const int from = blocks_below(&list, a->sink / bk), to = blocks_below(&list, (x.near + bk - 1) / bk);
     int listed = 0;
     x.skipped = 0;
-    x.ids = ids + from;
+    x.ids = list.ids + from;
     if (to > from && x.near > a->sink) {
-        x.skipped = ids[from] == a->sink / bk ? a->sink % bk : 0;
-        listed = (to - from) * bk - x.skipped - max(0, (ids[to - 1] + 1) * bk - x.near);
+        x.skipped = list.ids[from] == a->sink / bk ? a->sink % bk : 0;
+        listed = (to - from) * bk - x.skipped - max(0, (list.ids[to - 1] + 1) * bk - x.near);
     }
     const int window = max(0, x.last + 1 - x.near);
     x.far = x.sinks + max(0, min(listed, a->keys - x.sinks - window));
