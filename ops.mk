@@ -27,7 +27,7 @@ SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/sele
 	src/select/dense_below.c
 
 # tests/ref*.c is the double reference: `clattn verify' links it on purpose.
-WORKLOAD_SRCS = src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c \
+WORKLOAD_SRCS = src/tool/parallel.c src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c \
 	tests/ref_rule.c tests/ref_extend.c tests/ref_select.c tests/ref_mass.c
 TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
 	src/tool/tensors.c src/tool/explain.c src/tool/names.c src/tool/select.c src/tool/select_report.c \
@@ -44,7 +44,7 @@ TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c
 # RUNTIME_CHECKS run again on the other CPU runtime.
 PUBLIC_CHECKS = tests/check_ref tests/check_select_ref tests/check_mass tests/check_forward tests/check_properties tests/check_data tests/check_compile \
 	tests/check_misuse tests/check_threads tests/check_guard tests/check_mechanisms tests/check_mechanism_traps \
-	tests/check_list tests/check_select tests/check_listed tests/check_delta tests/check_quality tests/check_extension tests/check_extend tests/check_statistics
+	tests/check_list tests/check_select tests/check_listed tests/check_delta tests/check_quality tests/check_extension tests/check_extend tests/check_statistics tests/check_parallel
 INNER_CHECKS = tests/check_parse tests/check_canon tests/check_intervals tests/check_derivative \
 	tests/check_kernel_functions tests/check_kernel_rules tests/check_layout tests/check_cache \
 	tests/check_program tests/check_quarantine tests/check_plan tests/check_ptx tests/check_selectors tests/check_search tests/check_budgets tests/check_refresh \

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 noinst_HEADERS += src/core/core.h src/expr/expr.h src/expr/tree.h src/expr/reader.h src/engine/engine.h \
-	src/attention/attention.h src/select/select.h src/select/extend.h src/select/host.h src/tool/workload.h src/tool/npy.h src/tool/tool.h \
+	src/attention/attention.h src/select/select.h src/select/extend.h src/select/host.h src/tool/parallel.h src/tool/workload.h src/tool/npy.h src/tool/tool.h \
 	src/tool/bench/bench.h src/tool/report/report.h src/tool/bench/statistics.h src/tool/report/svg.h \
 	src/tool/report/plots.h src/tool/bench/meter.h src/tool/bench/peers.h src/tool/selection.h src/tool/select_report.h \
 	src/tool/delta.h src/tool/extended.h src/tool/tune/tune.h
@@ -22,6 +22,7 @@ libclattn_la_LDFLAGS = -no-undefined -version-info 0:0:0 -export-symbols-regex '
 # A problem with its tensors and the double reference: shared by the program and the tests.
 noinst_LTLIBRARIES += libworkload.la
 libworkload_la_SOURCES = $(WORKLOAD_SRCS)
+libworkload_la_LIBADD = $(PTHREAD_LIBS)
 
 bin_PROGRAMS += clattn
 clattn_SOURCES = $(TOOL_SRCS)

@@ -48,16 +48,36 @@ void on_device_close(void)
 }
 
 /* ---- texts ---- */
-/* Add a file of cl/common; what it includes stands before it already. */
-static void add_common(struct clattn__text *to, const char *name)
+/* The files in a kernel's text: each stands once, where it is first included, as in the library's kernels. */
+struct files {
+    char names[24][40];
+    int n;
+};
+
+static bool is_new(struct files *in, const char *name)
+{
+    for (int i = 0; i < in->n; i++)
+        if (!strcmp(in->names[i], name))
+            return false;
+    ck_assert_int_lt(in->n, 24);
+    snprintf(in->names[in->n++], sizeof in->names[0], "%s", name);
+    return true;
+}
+
+/* Add a file of cl/common with what it includes. */
+static void add_common(struct clattn__text *to, struct files *in, const char *name)
 {
     const char *srcdir = getenv("srcdir");
-    char path[1024], line[1024];
+    char path[1024], line[1024], included[40];
+    if (!is_new(in, name))
+        return;
     snprintf(path, sizeof path, "%s/cl/common/%s", srcdir ? srcdir : "..", name);
     FILE *file = fopen(path, "r");
     ck_assert_msg(file != NULL, "cannot open %s", path);
     while (fgets(line, sizeof line, file))
-        if (strncmp(line, "#include", 8))
+        if (sscanf(line, "#include \"%39[^\"]\"", included) == 1)
+            add_common(to, in, included);
+        else
             clattn__text_add(to, "%s", line);
     fclose(file);
 }
@@ -65,7 +85,7 @@ static void add_common(struct clattn__text *to, const char *name)
 /* what: of the text, for the message of a failure. */
 static cl_kernel build(const char *name, const char *text, const char *options, const char *what)
 {
-    static char log[8192];
+    static char log[4096]; /* Check's messages hold 8192 bytes */
     cl_int code;
     cl_program program = clCreateProgramWithSource(on.context, 1, &text, NULL, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
@@ -88,18 +108,11 @@ cl_kernel on_device_kernel(const char *name, const char *prelude, const char *te
 {
     static char source[4 << 20];
     struct clattn__text to = clattn__text_into(source, sizeof source);
+    struct files in = {.n = 0};
     clattn__text_add(&to, "#define RULE_LANES %d\n%s\n", on.wide ? 16 : 0, prelude);
-    add_common(&to, "storage.clh");
-    add_common(&to, "multiply_add.clh");
-    add_common(&to, "exp2.clh");
-    if (on.wide)
-        add_common(&to, "transpose.clh");
-    add_common(&to, "rule_pairs.clh");
-    add_common(&to, "rule_interval.clh");
-    clattn__text_add(&to, "#define I32 int\n");
-    add_common(&to, "list_args.clh");
-    add_common(&to, "rule_list.clh");
-    add_common(&to, "rule.clh");
+    add_common(&to, &in, "storage.clh");
+    add_common(&to, &in, "exp2.clh");
+    add_common(&to, &in, "rule.clh");
     clattn__text_add(&to, "%s", text);
     ck_assert(!to.cut);
     char options[64];

@@ -248,18 +248,19 @@ void ref_plain_row(const struct ref_problem *p, int type, int type_o, int64_t b,
     int64_t k_len = ref_k_len(p, b), g = h / (p->heads / p->kv_heads);
     struct ref_pair *made;
     double *weight = allocate(k_len, sizeof *weight);
+    float *total = allocate(p->dim_v, sizeof *total);
     pairs = pairs_of(p, b, h, i, pairs, &made);
     struct divisor by = row_weights(p, type, b, h, i, pairs, weight);
     for (int64_t k = 0; k < k_len; k++)
         weight[k] = by.n == 0 ? 0 : ref_round(type, weight[k] / by.n);
-    for (int64_t d = 0; d < p->dim_v; d++) {
-        float total = 0;
-        for (int64_t k = 0; k < k_len; k++)
-            if (pairs[k].seen)
-                total += (float)(weight[k] * ref_widen(p->v.type, p->v.data,
-                                                       ref_row_at(&p->v, p->k_offsets, b, g, k) + d));
-        o[d] = ref_round(type_o, total);
+    for (int64_t k = 0; k < k_len; k++) {
+        const int64_t v0 = ref_row_at(&p->v, p->k_offsets, b, g, k);
+        for (int64_t d = 0; pairs[k].seen && d < p->dim_v; d++)
+            total[d] += (float)(weight[k] * ref_widen(p->v.type, p->v.data, v0 + d));
     }
+    for (int64_t d = 0; d < p->dim_v; d++)
+        o[d] = ref_round(type_o, total[d]);
+    free(total);
     free(weight);
     free(made);
 }

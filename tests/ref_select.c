@@ -880,30 +880,43 @@ int64_t ref_list_at(const struct ref_list *list, int64_t b, int64_t scope, int64
     return (b * list->scopes + scope) * list->q_blocks + m;
 }
 
-struct ref_list ref_list_make(const struct ref_problem *p, const struct ref_select *s)
+struct ref_list ref_list_open(const struct ref_problem *p, const struct ref_select *s)
 {
     struct ref_list list = {p->batch, ref_scopes(p, s), ref_q_blocks(p, s), ref_capacity(p, s), NULL, NULL};
-    int64_t rows = list.batch * list.scopes * list.q_blocks;
-    list.counts = allocate(rows, sizeof *list.counts);
-    list.ids = allocate(rows * list.capacity, sizeof *list.ids);
-    for (int64_t i = 0; i < rows * list.capacity; i++)
+    const int64_t lists = ref_list_count(&list);
+    list.counts = allocate(lists, sizeof *list.counts);
+    list.ids = allocate(lists * list.capacity, sizeof *list.ids);
+    for (int64_t i = 0; i < lists * list.capacity; i++)
         list.ids[i] = -1;
-    for (int64_t b = 0; b < list.batch; b++)
-        for (int64_t u = 0; u < list.scopes; u++)
-            for (int64_t m = 0; m < list.q_blocks; m++) {
-                int64_t at = ref_list_at(&list, b, u, m);
-                list.counts[at] = (int32_t)ref_select(p, s, b, u, m, list.ids + at * list.capacity, NULL);
-            }
     return list;
 }
 
-bool ref_list_is_close(const struct ref_problem *p, const struct ref_select *s, struct ref_list *list,
-                       int64_t r)
+int64_t ref_list_count(const struct ref_list *list)
+{
+    return list->batch * list->scopes * list->q_blocks;
+}
+
+void ref_list_fill(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list,
+                   int64_t r, struct ref_trace *trace)
 {
     const int64_t pair = r / list->q_blocks;
+    list->counts[r] = (int32_t)ref_select(p, s, pair / list->scopes, pair % list->scopes, r % list->q_blocks,
+                                          list->ids + r * list->capacity, trace);
+}
+
+struct ref_list ref_list_make(const struct ref_problem *p, const struct ref_select *s)
+{
+    const struct ref_list list = ref_list_open(p, s);
+    for (int64_t r = 0; r < ref_list_count(&list); r++)
+        ref_list_fill(p, s, &list, r, NULL);
+    return list;
+}
+
+bool ref_list_is_close(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list,
+                       int64_t r)
+{
     struct ref_trace trace = {.judges = true};
-    ref_select(p, s, pair / list->scopes, pair % list->scopes, r % list->q_blocks,
-               list->ids + r * list->capacity, &trace);
+    ref_list_fill(p, s, list, r, &trace);
     return trace.close > 0;
 }
 

@@ -140,9 +140,14 @@ struct ref_list {
 struct ref_list ref_list_make(const struct ref_problem *p, const struct ref_select *s);
 void ref_list_free(struct ref_list *list);
 int64_t ref_list_at(const struct ref_list *list, int64_t b, int64_t scope, int64_t m); /* index of a count */
-/* Whether list number r, in the order of the counts, is made by close decisions (ref_trace): writes its ids
- * again. */
-bool ref_list_is_close(const struct ref_problem *p, const struct ref_select *s, struct ref_list *list,
+
+/* The same one by one: all empty, then each by its number, from 0 to the count of lists. */
+struct ref_list ref_list_open(const struct ref_problem *p, const struct ref_select *s);
+int64_t ref_list_count(const struct ref_list *list);
+void ref_list_fill(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list,
+                   int64_t r, struct ref_trace *trace);
+/* Whether list number r is made by close decisions (ref_trace): fills it again. */
+bool ref_list_is_close(const struct ref_problem *p, const struct ref_select *s, const struct ref_list *list,
                        int64_t r);
 
 /* ---- attention over what is kept ---- */

@@ -2,8 +2,8 @@
  * forward_few.cl - fused attention of few rows for CPUs: one work-item streams a long stretch of keys, then
  * their values.
  *
- *     S[row][key] = sum_d Q[row][d] K[key][d],   P = exp2(S - max),   O[row][d] += sum_key P[row][key]
- *     V[key][d]
+ *     S[row][key] = sum_d Q[row][d] K[key][d],   P = exp2(S - max),
+ *     O[row][d] += sum_key P[row][key] V[key][d]
  *
  * Where rows are few, memory is what limits: lanes lie along the head, so a key is read once, in whole
  * vectors, for all rows, and alone: four side by side are four streams, a third slower.

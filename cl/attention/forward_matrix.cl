@@ -32,8 +32,7 @@
  *     stage, STAGED                        start copying rows to local memory; all are there
  *     stage_rows, stage_keys               the same of neighbouring keys, of any
  *     multiply_keys(s, q, tile, item)      s = Q K^T
- *     packed, PACKED_WEIGHTS, pack_weights(p, s), unpack_weights(s, p)     an item's weights as the next
- *     product takes them
+ *     packed, PACKED_WEIGHTS, pack_weights(p, s), unpack_weights(s, p)     weights as the next product takes them
  *     sum_rounded(sums, s)                 what these sum to in each row, over all its items
  *     multiply_values(o, p, tile, item)    o += P V
  *     UNROLL                               how loops over fragments are unrolled

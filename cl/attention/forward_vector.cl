@@ -2,8 +2,8 @@
  * forward_vector.cl - fused attention for CPUs: one work-item computes the transposed scores of NT tiles of
  * 16 * NQ rows.
  *
- *     S^T[key][row] = sum_d K[key][d] Q^T[d][row],   P = exp2(S - max),   O^T[d][row] += sum_key V[key][d]
- *     P[key][row]
+ *     S^T[key][row] = sum_d K[key][d] Q^T[d][row],   P = exp2(S - max),
+ *     O^T[d][row] += sum_key V[key][d] P[key][row]
  *
  * Rows lie in the lanes of float16 vectors, so keys and values are read in their natural layout by scalar
  * broadcast:

@@ -25,8 +25,7 @@
  *     clattn_list list = CLATTN_LIST_INIT;
  *     clattn_list_fit(&list, &problem, CLATTN_SCOPE_GROUP, 64, 8, 256);
  *     clattn_list_bytes(&list, &bytes);                        of the buffer
- *     clattn_list_import(&list, data, starts, ids, n, 0, text, sizeof text);    data: its contents, on the
- *     host
+ *     clattn_list_import(&list, data, starts, ids, n, 0, text, sizeof text);    data: on the host
  *
  * Block-sparse rows, as other libraries write them, are starts and ids: list r is ids[starts[r]] to
  * ids[starts[r + 1] - 1], lists in the order of counts.

@@ -5,8 +5,7 @@
  *
  *     .target sm_90, ...             .target sm_90a, ...               instructions of that chip alone
  *     .shared ... memory[47552];     .shared ... memory[wanted];       local memory beyond what OpenCL grants
- *     .reqntid 384, 1, 1             .maxntid 384, 1, 1  .minnctapersm 1   without which setmaxnreg is
- *     ignored
+ *     .reqntid 384, 1, 1             .maxntid 384, 1, 1  .minnctapersm 1   or setmaxnreg is ignored
  *
  * and every mark "//@ " in front of an instruction is taken away.
  */

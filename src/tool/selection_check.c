@@ -2,6 +2,8 @@
  * selection_check.c - lists and what they keep, by the double reference. */
 #include "tool/selection.h"
 
+#include "tool/parallel.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +11,7 @@
 #define MASS_ROWS 48 /* in all, and one of each head at least */
 #define VISITED_ROWS 64
 #define MOST_PAIRS 4e6 /* that are all asked: a second */
+#define PAIR_OPERATIONS 200 /* to ask whether one is seen, by the reference's tree of the rule */
 #define GOLDEN 0.6180339887498949
 
 static struct ref_select reference(const struct selection *x)
@@ -70,21 +73,42 @@ static bool may_round(const struct selection *x)
            !(x->s.flags & CLATTN_PLAIN_SEARCH);
 }
 
+/* Lists that are compared, one in each part. */
+struct listing {
+    struct ref_problem p;
+    struct ref_select s;
+    struct ref_list made, wanted;
+    bool rounds;
+    unsigned char *differs; /* of each list */
+};
+
+static void compare_list(void *context, int64_t r)
+{
+    const struct listing *c = context;
+    const struct ref_list *made = &c->made, *wanted = &c->wanted;
+    ref_list_fill(&c->p, &c->s, wanted, r, NULL);
+    if (made->counts[r] != wanted->counts[r])
+        c->differs[r] = 1;
+    else if (memcmp(made->ids + r * made->capacity, wanted->ids + r * wanted->capacity,
+                    (size_t)wanted->capacity * sizeof *wanted->ids))
+        c->differs[r] = !(c->rounds && ref_list_is_close(&c->p, &c->s, wanted, r));
+}
+
 int64_t selection_differs(const struct selection *x)
 {
-    const struct ref_problem p = workload_reference(&x->dense);
-    const struct ref_select s = reference(x);
-    const struct ref_list made = device_lists(x);
-    struct ref_list wanted = ref_list_make(&p, &s);
-    const size_t bytes = (size_t)wanted.capacity * sizeof *wanted.ids;
-    const bool rounds = may_round(x);
+    struct listing c = {workload_reference(&x->dense), reference(x), device_lists(x), {.batch = 0},
+                           may_round(x), NULL};
+    c.wanted = ref_list_open(&c.p, &c.s);
+    const int64_t lists = ref_list_count(&c.wanted);
     int64_t differ = 0;
-    for (int64_t r = 0; r < wanted.batch * wanted.scopes * wanted.q_blocks; r++)
-        if (made.counts[r] != wanted.counts[r] ||
-            memcmp(made.ids + r * made.capacity, wanted.ids + r * wanted.capacity, bytes))
-            differ +=
-                made.counts[r] != wanted.counts[r] || !(rounds && ref_list_is_close(&p, &s, &wanted, r));
-    ref_list_free(&wanted);
+    c.differs = calloc((size_t)lists + 1, 1);
+    if (!c.differs)
+        abort();
+    in_parallel(lists, compare_list, &c);
+    for (int64_t r = 0; r < lists; r++)
+        differ += c.differs[r];
+    ref_list_free(&c.wanted);
+    free(c.differs);
     return differ;
 }
 
@@ -110,30 +134,54 @@ int64_t selection_miscertified(const struct selection *x)
 }
 
 /* ---- what is kept ---- */
-static void divide(struct ref_mass *mass)
+/* Rows of some query blocks; a part is one of these in one scope, with masses of its own for all heads. */
+struct massing {
+    struct ref_problem p;
+    struct ref_select s;
+    struct ref_list lists;
+    int64_t all, blocks, rows; /* query blocks: that there are, that are looked at; of each so many rows */
+    struct ref_mass *heads;    /* [part][p.heads] */
+};
+
+static void add_mass(void *context, int64_t part)
 {
-    const double rows = (double)mass->rows;
-    *mass = mass->rows
-                ? (struct ref_mass){mass->rows, mass->kept / rows, mass->best / rows, mass->window / rows}
-                : (struct ref_mass){0, 1, 1, 1};
+    const struct massing *m = context;
+    const int64_t block = (2 * (part / m->lists.scopes) + 1) * m->all / (2 * m->blocks);
+    ref_list_mass(&m->p, &m->s, &m->lists, block / m->lists.q_blocks, part % m->lists.scopes,
+                  block % m->lists.q_blocks, m->rows, m->heads + part * m->p.heads);
+}
+
+static struct ref_mass mean_of_parts(const struct massing *m, int64_t h)
+{
+    struct ref_mass sum = {0, 0, 0, 0};
+    for (int64_t part = 0; part < m->blocks * m->lists.scopes; part++) {
+        const struct ref_mass *one = &m->heads[part * m->p.heads + h];
+        sum.rows += one->rows;
+        sum.kept += one->kept;
+        sum.best += one->best;
+        sum.window += one->window;
+    }
+    const double rows = (double)sum.rows;
+    return sum.rows ? (struct ref_mass){sum.rows, sum.kept / rows, sum.best / rows, sum.window / rows}
+                    : (struct ref_mass){0, 1, 1, 1};
 }
 
 void selection_mass(const struct selection *x, int64_t rows, struct ref_mass *heads)
 {
-    struct ref_problem p = workload_reference(&x->dense);
-    const struct ref_select s = reference(x);
-    const struct ref_list lists = device_lists(x);
-    const int64_t eighth = rows < 8 ? 1 : rows / 8, each = eighth < s.block_q ? eighth : s.block_q;
-    const int64_t all = p.batch * lists.q_blocks, wanted = (rows + each - 1) / each,
-                  blocks = wanted < all ? wanted : all;
-    memset(heads, 0, (size_t)p.heads * sizeof *heads);
-    for (int64_t n = 0; n < blocks; n++) {
-        const int64_t block = (2 * n + 1) * all / (2 * blocks);
-        for (int64_t scope = 0; scope < lists.scopes; scope++)
-            ref_list_mass(&p, &s, &lists, block / lists.q_blocks, scope, block % lists.q_blocks, each, heads);
-    }
-    for (int64_t h = 0; h < p.heads; h++)
-        divide(&heads[h]);
+    struct massing m = {.p = workload_reference(&x->dense), .s = reference(x), .lists = device_lists(x)};
+    const int64_t eighth = rows < 8 ? 1 : rows / 8;
+    m.rows = eighth < m.s.block_q ? eighth : m.s.block_q;
+    const int64_t wanted = (rows + m.rows - 1) / m.rows;
+    m.all = m.p.batch * m.lists.q_blocks;
+    m.blocks = wanted < m.all ? wanted : m.all;
+    const int64_t parts = m.blocks * m.lists.scopes;
+    m.heads = calloc((size_t)(parts * m.p.heads) + 1, sizeof *m.heads);
+    if (!m.heads)
+        abort();
+    in_parallel(parts, add_mass, &m);
+    for (int64_t h = 0; h < m.p.heads; h++)
+        heads[h] = mean_of_parts(&m, h);
+    free(m.heads);
 }
 
 struct kept_mass kept_mass_of(const struct ref_mass *heads, int64_t n)
@@ -159,33 +207,54 @@ struct kept_mass selection_kept_mass(const struct selection *x)
     return mass;
 }
 
-/* Adds what a row sees without lists and of that what it visits. */
-static void count_row(const struct ref_problem *dense, const struct ref_problem *pruned, int64_t row,
-                      double count[2])
+/* Rows of which pairs are counted: all, or VISITED_ROWS. */
+struct counting {
+    struct ref_problem dense, pruned;
+    int64_t rows, counted, parts;
+    int64_t (*pairs)[2]; /* of a part: that are seen without lists, and those of them that are visited */
+};
+
+static void count_row(const struct counting *c, int64_t row, int64_t pairs[2])
 {
-    const int64_t b = row / dense->q_len / dense->heads, h = row / dense->q_len % dense->heads,
-                  i = row % dense->q_len;
-    if (i >= ref_q_len(dense, b))
+    const struct ref_problem *p = &c->dense;
+    const int64_t b = row / p->q_len / p->heads, h = row / p->q_len % p->heads, i = row % p->q_len;
+    if (i >= ref_q_len(p, b))
         return;
-    for (int64_t k = 0; k < ref_k_len(dense, b); k++) {
-        const struct ref_point at = ref_point_of(dense, b, h, i, k);
-        const bool seen = ref_visible(&dense->rules, &at);
-        count[0] += seen;
-        count[1] += seen && ref_visible(&pruned->rules, &at);
+    for (int64_t k = 0; k < ref_k_len(p, b); k++) {
+        const struct ref_point at = ref_point_of(p, b, h, i, k);
+        const bool seen = ref_visible(&p->rules, &at);
+        pairs[0] += seen;
+        pairs[1] += seen && ref_visible(&c->pruned.rules, &at);
     }
 }
 
 /* Multiples of the golden ratio spread rows evenly, however many there are. */
+static void count_part(void *context, int64_t part)
+{
+    const struct counting *c = context;
+    for (int64_t n = part_begin(c->counted, c->parts, part); n < part_begin(c->counted, c->parts, part + 1); n++)
+        count_row(c, c->counted == c->rows ? n : (int64_t)(fmod(((double)n + 0.5) * GOLDEN, 1) * (double)c->rows),
+                  c->pairs[part]);
+}
+
 double selection_visited(const struct selection *x)
 {
-    const struct ref_problem dense = workload_reference(&x->dense), pruned = workload_reference(x->w);
-    const int64_t rows = dense.batch * dense.heads * dense.q_len;
-    const bool all = rows <= VISITED_ROWS || (double)rows * (double)dense.kv_len <= MOST_PAIRS;
-    double count[2] = {0, 0};
-    for (int64_t n = 0; n < (all ? rows : VISITED_ROWS); n++)
-        count_row(&dense, &pruned, all ? n : (int64_t)(fmod(((double)n + 0.5) * GOLDEN, 1) * (double)rows),
-                  count);
-    return count[0] > 0 ? count[1] / count[0] : 1;
+    struct counting c = {.dense = workload_reference(&x->dense), .pruned = workload_reference(x->w)};
+    const double keys = (double)c.dense.kv_len;
+    int64_t seen = 0, visited = 0;
+    c.rows = c.dense.batch * c.dense.heads * c.dense.q_len;
+    c.counted = c.rows <= VISITED_ROWS || (double)c.rows * keys <= MOST_PAIRS ? c.rows : VISITED_ROWS;
+    c.parts = parts_worth(c.counted, PAIR_OPERATIONS * keys);
+    c.pairs = calloc((size_t)c.parts, sizeof *c.pairs);
+    if (!c.pairs)
+        abort();
+    in_parallel(c.parts, count_part, &c);
+    for (int64_t part = 0; part < c.parts; part++) {
+        seen += c.pairs[part][0];
+        visited += c.pairs[part][1];
+    }
+    free(c.pairs);
+    return seen > 0 ? (double)visited / (double)seen : 1;
 }
 
 double selection_flops(const struct selection *x)

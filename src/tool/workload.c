@@ -3,6 +3,7 @@
 #include "tool/workload.h"
 
 #include "tests/ref.h"
+#include "tool/parallel.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #define GUARD_BYTES 256 /* before and after each tensor */
 #define GUARD_FILL 0xa5
 #define MOST_DRAWN ((int64_t)1 << 21) /* numbers of a tensor that are drawn one by one; 65536 at least */
+#define COPIED ((int64_t)1 << 20)     /* those after them that one thread fills in at a time */
 
 /* One guarded allocation. */
 struct block {
@@ -32,19 +34,20 @@ int workload_type_bytes(int32_t type)
 static void *guarded(struct block *block, int64_t elements, int bytes_each)
 {
     block->bytes = (size_t)elements * (size_t)bytes_each;
-    block->base = malloc(block->bytes + 2 * GUARD_BYTES);
+    block->base = calloc(block->bytes + 2 * GUARD_BYTES, 1);
     if (!block->base)
         return NULL;
     memset(block->base, GUARD_FILL, GUARD_BYTES);
-    memset(block->base + GUARD_BYTES, 0, block->bytes);
     memset(block->base + GUARD_BYTES + block->bytes, GUARD_FILL, GUARD_BYTES);
     return block->base + GUARD_BYTES;
 }
 
 /* ---- random numbers: splitmix64, so that a seed means the same everywhere ---- */
+#define STEP 0x9e3779b97f4a7c15u /* of the state, so n numbers later it is n steps further */
+
 static uint64_t next_random(uint64_t *state)
 {
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    uint64_t z = *state += STEP;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     return z ^ z >> 31;
@@ -61,28 +64,37 @@ static double next_normal(uint64_t *state)
     return sqrt(-2 * log(1 - u)) * cos(6.283185307179586 * v);
 }
 
-/* Four of a table's 65536 elements by each number. */
-static void fill_from(const char *table, int bytes, char *data, int64_t count, uint64_t *state)
+/* The elements after the first MOST_DRAWN, each one of 65536 of these: four by each number. */
+struct copies {
+    char *data; /* the tensor's */
+    int64_t count;
+    int bytes; /* of an element */
+    uint64_t state;
+};
+
+static void fill_copies(void *context, int64_t part)
 {
-    uint64_t roll = 0;
-    for (int64_t i = 0; i < count; i++, roll >>= 16) {
-        roll = i % 4 ? roll : next_random(state);
-        if (bytes == 2) /* sizes that the compiler knows */
-            memcpy(data + 2 * i, table + 2 * (roll & 0xffff), 2);
+    const struct copies *c = context;
+    const int64_t first = MOST_DRAWN + part * COPIED, end = first + COPIED < c->count ? first + COPIED : c->count;
+    uint64_t state = c->state + (uint64_t)part * (COPIED / 4) * STEP, roll = 0;
+    for (int64_t i = first; i < end; i++, roll >>= 16) {
+        roll = i % 4 ? roll : next_random(&state);
+        if (c->bytes == 2) /* sizes that the compiler knows */
+            memcpy(c->data + 2 * i, c->data + 2 * (roll & 0xffff), 2);
         else
-            memcpy(data + 4 * i, table + 4 * (roll & 0xffff), 4);
+            memcpy(c->data + 4 * i, c->data + 4 * (roll & 0xffff), 4);
     }
 }
 
 /* Beyond MOST_DRAWN elements, which takes seconds, elements are drawn from the first ones. */
 static void fill(void *data, int32_t type, int64_t count, double size, uint64_t *state)
 {
-    const int bytes = workload_type_bytes(type);
-    const int64_t drawn = count < MOST_DRAWN ? count : MOST_DRAWN;
+    const int64_t drawn = count < MOST_DRAWN ? count : MOST_DRAWN, left = count - drawn;
     for (int64_t i = 0; i < drawn; i++)
         ref_narrow(type, size * next_normal(state), data, i);
-    if (count > drawn)
-        fill_from(data, bytes, (char *)data + drawn * bytes, count - drawn, state);
+    struct copies copies = {data, count, workload_type_bytes(type), *state};
+    in_parallel((left + COPIED - 1) / COPIED, fill_copies, &copies);
+    *state += (uint64_t)((left + 3) / 4) * STEP;
 }
 
 static void fill_constant(void *data, int32_t type, int64_t count, double value)

@@ -4,10 +4,12 @@
 #include "tool/workload.h"
 
 #include "tests/ref.h"
+#include "tool/parallel.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define UNIT 0x1p-24
 
@@ -27,6 +29,8 @@ struct checker {
     double *exact, *plain;
     struct ref_pair *pairs; /* of the row */
     struct spread spread;
+    int64_t b, g; /* the kv head that a largest value is known of; b is -1 before */
+    double largest;
 };
 
 /* The largest finite |v| that a row's kv head holds. */
@@ -45,9 +49,14 @@ static double largest_value(const struct checker *c, int64_t b, int64_t g)
 }
 
 /* What rounded sums may move a head's o by, where weights sum to 1. */
-static double head_bar(const struct checker *c, int64_t b, int64_t h)
+static double head_bar(struct checker *c, int64_t b, int64_t h)
 {
-    return 16 * UNIT * largest_value(c, b, h / (c->p.heads / c->p.kv_heads));
+    const int64_t g = h / (c->p.heads / c->p.kv_heads);
+    if (c->b != b || c->g != g)
+        c->largest = largest_value(c, b, g);
+    c->b = b;
+    c->g = g;
+    return 16 * UNIT * c->largest;
 }
 
 /* Index of element 0 of a row of q, or of a key's k or v. */
@@ -158,7 +167,7 @@ static void weight_spread(const struct ref_problem *p, const struct row *r, cons
 }
 
 /* The spread of a row with the exact results o and lse. */
-static struct spread row_spread(const struct checker *c, const struct row *r, const double *o, double lse)
+static struct spread row_spread(struct checker *c, const struct row *r, const double *o, double lse)
 {
     struct spread spread = {head_bar(c, r->b, r->h), 0, 0};
     if (c->p.rules.normaliser == REF_SOFTMAX)
@@ -176,7 +185,7 @@ static int64_t output_at(const struct checker *c, const clattn_layout *at, const
 
 static void open_checker(struct checker *c, const struct workload *w)
 {
-    *c = (struct checker){.w = w, .p = workload_reference(w)};
+    *c = (struct checker){.w = w, .p = workload_reference(w), .b = -1};
     int64_t longest = c->p.kv_len;
     c->exact = malloc((size_t)c->p.dim_v * sizeof *c->exact);
     c->plain = malloc((size_t)c->p.dim_v * sizeof *c->plain);
@@ -217,7 +226,7 @@ static struct spread spread_alone(const struct workload *w, int64_t b, int64_t h
 
 double workload_bar(const struct workload *w, int64_t b, int64_t h)
 {
-    struct checker c = {.w = w, .p = workload_reference(w)};
+    struct checker c = {.w = w, .p = workload_reference(w), .b = -1};
     bool shared = c.p.rules.normaliser == REF_SOFTMAX || c.p.rules.normaliser == REF_L1;
     return shared ? head_bar(&c, b, h) : 0;
 }
@@ -341,18 +350,61 @@ static struct row pick_row(const struct ref_problem *p, int64_t n, int64_t total
     return r;
 }
 
-void workload_check(const struct workload *w, int64_t max_rows, struct verdict *verdict)
+/* What all parts of a check share; each has a verdict of its own. */
+struct check {
+    const struct workload *w;
+    int64_t total, wanted, parts; /* rows: that there are, that are compared */
+    struct verdict *verdicts;
+};
+
+static void check_part(void *context, int64_t part)
 {
+    const struct check *check = context;
     struct checker c;
-    *verdict = (struct verdict){.pass = true};
-    open_checker(&c, w);
-    c.verdict = verdict;
-    int64_t total = c.p.batch * c.p.heads * c.p.q_len,
-            wanted = max_rows > 0 && max_rows < total ? max_rows : total;
-    for (int64_t n = 0; n < wanted; n++) {
-        struct row r = pick_row(&c.p, n, total, wanted);
+    open_checker(&c, check->w);
+    c.verdict = &check->verdicts[part];
+    *c.verdict = (struct verdict){.pass = true};
+    for (int64_t n = part_begin(check->wanted, check->parts, part);
+         n < part_begin(check->wanted, check->parts, part + 1); n++) {
+        struct row r = pick_row(&c.p, n, check->total, check->wanted);
         if (r.i < ref_q_len(&c.p, r.b))
             check_row(&c, &r);
     }
     close_checker(&c);
+}
+
+/* The verdict of rows and of those after them. */
+static void join_verdicts(struct verdict *all, const struct verdict *next)
+{
+    const bool is_worse = !(next->ratio <= all->ratio);
+    all->rows += next->rows;
+    all->unbounded += next->unbounded;
+    if (all->pass && (is_worse || !next->pass))
+        memcpy(all->where, next->where, sizeof all->where);
+    all->pass = all->pass && next->pass;
+    if (is_worse) {
+        all->ratio = next->ratio;
+        all->error = next->error;
+        all->bound = next->bound;
+    }
+    if (!(next->lse_error <= all->lse_error)) {
+        all->lse_error = next->lse_error;
+        all->lse_bound = next->lse_bound;
+    }
+}
+
+void workload_check(const struct workload *w, int64_t max_rows, struct verdict *verdict)
+{
+    const clattn_attention *a = &w->problem;
+    const int64_t total = a->batch * a->heads * a->q_len;
+    struct check check = {w, total, max_rows > 0 && max_rows < total ? max_rows : total, 1, NULL};
+    check.parts = parts_worth(check.wanted, (double)a->kv_len * (double)(a->dim + a->dim_v));
+    check.verdicts = calloc((size_t)check.parts, sizeof *check.verdicts);
+    if (!check.verdicts)
+        abort();
+    in_parallel(check.parts, check_part, &check);
+    *verdict = (struct verdict){.pass = true};
+    for (int64_t part = 0; part < check.parts; part++)
+        join_verdicts(verdict, &check.verdicts[part]);
+    free(check.verdicts);
 }
