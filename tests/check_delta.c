@@ -251,8 +251,7 @@ START_TEST(misuses)
     ck_assert_msg(strstr(text, "packed rows; correct each batch entry") != NULL, "%s", text);
     ck_assert_int_eq(clattn_delta_plan_create(&plan, ctx, &a, 8), CLATTN_BAD_FLAGS);
     a = problem("k <= q", CLATTN_TOP_LEFT);
-    for (int i = 0; i < 26; i++) /* different sums, so that none is folded away: written out they are longer
-                                    than a rule may be */
+    for (int i = 0; i < 26; i++) /* different sums, none folds away: written out, longer than a rule may be */
         snprintf(a.pattern.text + strlen(a.pattern.text), 20, " | q * %d < k + 9", 10 + i);
     ck_assert_int_eq(clattn_delta_rows(&a, 8000, &rows, text, sizeof text), CLATTN_EXPR_LIMIT);
     ck_assert_msg(strstr(text, "a multiple of 8000; write it in fewer words") != NULL, "%s", text);

@@ -120,8 +120,7 @@ static float scores[PAIRS];
 static const clattn_list shape = {.size = sizeof shape, .batch = BATCH_ENTRY + 1, .scopes = SCOPES,
                                   .q_blocks = Q_BLOCKS, .k_blocks = 10, .capacity = CAPACITY, .block_q = 6,
                                   .block_k = 5, .counts_at = 4 * LISTS * CAPACITY, .ids_at = 0};
-static int32_t list[LISTS * (1 + CAPACITY)]; /* queries stand bottom right: the last row of 29 at position
-                                                47 */
+static int32_t list[LISTS * (1 + CAPACITY)]; /* queries stand bottom right: the last of 29 at position 47 */
 static const struct clattn__lists lists = {&shape, list, HEADS / SCOPES, true};
 
 static void fill_lists(void)

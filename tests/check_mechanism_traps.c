@@ -449,8 +449,7 @@ END_TEST
 
 /* ---- graph-based captioning ---- */
 #define EDGES 3
-static double edge_covers(int64_t edge, int64_t q) /* 0-4 by none, 5-9 by edge 0, 10-14 by 0 and 1, 15-19 by
-                                                      all */
+static double edge_covers(int64_t edge, int64_t q) /* 0-4 by none, 5-9 by 0, 10-14 by 0 and 1, 15-19 by all */
 {
     return q >= 5 * (edge + 1);
 }
@@ -543,8 +542,7 @@ START_TEST(trap_7_t5_does_not_divide_by_sqrt_dim)
          * 2 */
         double off = score_error(16, 18, 1);
         ck_assert(between(&t, &raised, trial_engines[e], 0, N) <= two_runs(off));
-        for (int64_t n = 0; n < t.rows; n++) { /* but the log-sum-exp, which is off by off, and by 16 u (1 +
-                                                  |lse|) */
+        for (int64_t n = 0; n < t.rows; n++) { /* but lse is off by off, and by 16 u (1 + |lse|) */
             double low = (double)t.lse[n], high = (double)raised.lse[n];
             ck_assert(fabs(high - low - 0.5) <= 2 * off + 16 * UNIT * (2 + fabs(low) + fabs(high)));
         }
@@ -714,8 +712,7 @@ START_TEST(croco_gathered_is_hidden)
 END_TEST
 
 /* ---- BPDec ---- */
-static double mask_order(int64_t b, int64_t k) /* tokens 0, 4, 8, ...: 18 of them, the last of the first
-                                                  rank */
+static double mask_order(int64_t b, int64_t k) /* tokens 0, 4, 8 ...: 18, the last of the first rank */
 {
     return b >= 0 && k % 4 == 0 ? (double)(17 - k / 4) : -1;
 }

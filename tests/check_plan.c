@@ -983,8 +983,7 @@ START_TEST(settings)
         }
     ck_assert_int_gt(taken, 2000);
     ck_assert_int_gt(refused, 2000);
-    for (int e = 0; e < 8; e++) /* of each engine some settings make another kernel; blocked-large has only
-                                   parts */
+    for (int e = 0; e < 8; e++) /* some settings of each make another kernel; blocked-large has only parts */
         ck_assert_msg(tuned[e] > 20 || clattn__engines[e] == &clattn__engine_blocked_large, "%s: %d",
                       clattn__engines[e]->name, tuned[e]);
 }
@@ -1082,8 +1081,7 @@ START_TEST(settings_as_text)
     for (size_t i = 0; i < CLATTN__LEN(texts); i++) {
         char engine[CLATTN_NAME_SIZE], reason[160] = "", again[160];
         struct clattn__setting setting;
-        char *text = strdup(texts[i].text); /* of its own length, so that a checker sees a read past its
-                                               end */
+        char *text = strdup(texts[i].text); /* of its own length: a checker sees a read past its end */
         bool good = clattn__setting_parse(text, strlen(text), engine, &setting, reason, sizeof reason);
         ck_assert_msg(good == texts[i].good && !reason[0] == good, "'%s': %s", text, reason);
         struct clattn__text out = clattn__text_into(again, sizeof again);
@@ -1092,8 +1090,8 @@ START_TEST(settings_as_text)
         ck_assert(!good || !strcmp(again, text));
         free(text);
     }
-    for (size_t e = 0; clattn__engines[e]; e++) /* every knob has values, which rise, and no engine named
-                                                   alone has any */
+    /* every knob has values, which rise, and no engine named alone has any */
+    for (size_t e = 0; clattn__engines[e]; e++)
         for (int knob = 0; knob < CLATTN__N_KNOBS; knob++) {
             int count;
             const int32_t *values =

@@ -217,8 +217,7 @@ START_TEST(means_of_rows)
         ref_block_scores(&p, &s, 0, 0, 1, blocks, scores);
         ck_assert(scores[0] == 28 && scores[1] == -32);
     }
-    s.stride_q = 3; /* -1 stands where -6 does; of a block without a full stride all: 4 and, of two rows,
-                       4.5 */
+    s.stride_q = 3; /* -1 stands where -6 does; of a block without a full stride all: 4, of two rows 4.5 */
     ref_block_scores(&p, &s, 0, 0, 0, blocks, scores);
     ck_assert_double_eq_tol(scores[0], -7, 1e-5);
     p.q_len = 6;

@@ -209,8 +209,7 @@ END_TEST
 START_TEST(at_15_scopes)
 {
     for (int32_t scope = CLATTN_SCOPE_HEAD; scope <= CLATTN_SCOPE_ALL; scope++)
-        for (int n = 0; n < 4; n++) { /* groups of 1, 4 and 8 heads, of which sets of rows have as many
-                                         vectors */
+        for (int n = 0; n < 4; n++) { /* groups of 1, 4 and 8 heads: sets of rows have as many vectors */
             struct select_trial t = select_trial_new(8, n < 2 ? 2 : scope ? 8 : 1, 17, 150, 3);
             draw_selection(&t, n % 2 ? CLATTN_STAGED : CLATTN_TREE);
             t.s.scope = scope;
@@ -268,8 +267,7 @@ START_TEST(at_20_given_lists)
         memcpy(t.given + t.list.ids_at / 4 + 10 * r, ids, sizeof ids);
     }
     ck_assert_int_eq(select_trial_run(&t), CLATTN_OK);
-    for (int r = 0; r < 6; r++) { /* rows of query block m see keys up to 275 + 16 m, but 299, that are not
-                                     near */
+    for (int r = 0; r < 6; r++) { /* rows of block m see keys up to 275 + 16 m, but 299, that are not near */
         static const int32_t wanted[] = {2, 17, 65, 66};
         const int32_t *got = t.lists + t.list.ids_at / 4 + 10 * r, count = t.lists[t.list.counts_at / 4 + r];
         const int n = r == 5 ? 0 : r % 3 == 0 ? 2 : 4;

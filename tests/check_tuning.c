@@ -160,8 +160,7 @@ START_TEST(classes)
         ck_assert_str_eq(key, expected);
         char text[1024], message[256];
         snprintf(text, sizeof text, HEAD "tune | %s | vector | 2026-11-26 gain=1.000\n", key);
-        struct clattn__tuning *table = clattn__tuning_new(); /* what is printed is read, and holds for its
-                                                                problem */
+        struct clattn__tuning *table = clattn__tuning_new(); /* read as printed, it holds for its problem */
         struct clattn__problem_class class;
         struct clattn__entry entry;
         ck_assert_msg(clattn__tuning_fill(table, &facts, text, 0, message, sizeof message), "%s: %s", text,

@@ -29,8 +29,7 @@ struct ref_scalar {
     double value;
 };
 
-struct ref_array { /* dense, the last index fastest; REF_BITS: each row of the last index begins with a 32-bit
-                      word */
+struct ref_array { /* dense, last index fastest; REF_BITS: rows of the last index begin with a 32-bit word */
     const char *name;
     int type, n_dims;
     int64_t dims[4];
@@ -47,11 +46,10 @@ struct ref_blocks {
 enum ref_normaliser { REF_SOFTMAX = 0, REF_L1 = 1, REF_COUNT = 2, REF_NO_NORMALISER = 3 };
 
 struct ref_rules {
-    const char *mask, *score, *weight; /* without named rules; NULL or "": every key, the score itself, the
-                                          score itself */
+    const char *mask, *score, *weight; /* without named rules; NULL or "": every key, the score, the score */
     bool bottom_right;
-    bool overflow;   /* errors: what is too large for f32 is an infinity; else, since it is none in double,
-                        nothing is known */
+    bool overflow;   /* errors: what is too large for f32 is an infinity;
+                        else, since it is none in double, nothing is known */
     bool subnormals; /* errors: the device has them and takes none for 0 as an operand */
     int normaliser;
     int n_scalars, n_arrays;

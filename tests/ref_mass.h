@@ -7,8 +7,7 @@
  *
  *     kept     on keys that are near or in a listed block
  *     best     the same with the best list of n blocks: those whose keys, not near, have the largest mass,
- *              summed over these rows and the heads of the scope.  So over the heads of a scope kept is never
- *              above it.
+ *              summed over these rows and the scope's heads.  So over a scope's heads kept is never above it.
  *     window   on the sinks and the nearest keys, the lower of two, as many as the row visits with the list
  *
  * A row that sees nothing keeps all. */

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * ref_select.c - selection, one query block at a time, from the formulas of ref_select.h; slow and plain on
- * purpose.
- * */
+ * ref_select.c - selection, a query block at a time, by ref_select.h's formulas; slow, plain on purpose. */
 #include "tests/ref_select.h"
 
 #include <float.h>

@@ -9,15 +9,14 @@
  * are what methods halve, so that holes of a mask cost nothing.
  *
  *     S(t)   the largest dot product of key t with a sampled row that sees it, not near; -inf without such a
- *            row.  Sampled rows are the last of every stride_q, and the block's last row if it has no full
- *            stride.
+ *            row.  Sampled rows are the last of every stride_q, and a block's last if it has no full stride.
  *     order  a larger score first, then the lower block; NaN after all others, even -inf.
  *
  *     budgets   a list has at most K = ceil(budget / block_k) blocks, and of n candidates with scores S, the
- *               largest
- *     of them S1, and c = |scale|: RATIO r the best ceil(r n); MARGIN m those with c (S1 - S) <= m; MASS p
- *     the shortest beginning of the order that has p of the sum of all weights 2^30 exp(c (S - S1)).  Weights
- *     are the whole numbers that clattn/select.h defines, r and p are multiples of 2^-32.
+ *               largest of them S1, and c = |scale|: RATIO r the best ceil(r n); MARGIN m those with
+ *               c (S1 - S) <= m; MASS p the shortest beginning of the order that has p of the sum of all
+ *               weights 2^30 exp(c (S - S1)).  Weights are the whole numbers that clattn/select.h defines, r
+ *               and p are multiples of 2^-32.
  *
  * Sources: HiP, arXiv 2406.09827 (TREE); InfiniteHiP, 2502.08910 (STAGED); Quest, 2406.10774 (MINMAX);
  * StreamingLLM, 2309.17453. */
@@ -27,12 +26,9 @@
 #include "tests/ref.h"
 
 enum ref_method {
-    REF_TREE,           /* halve nodes, keep the best by one representative block of each, until nodes are
-                           blocks */
-    REF_STAGED,         /* a search for one good key in every chunk, the best chunks cut into smaller ones,
-                           and again */
-    REF_MINMAX,         /* what a block's smallest and largest elements allow: sum_d max(q_d min_d, q_d
-                           max_d) */
+    REF_TREE,           /* halve nodes, keep the best by a representative block each, until they are blocks */
+    REF_STAGED,         /* a search for a good key in every chunk, the best chunks cut smaller, and again */
+    REF_MINMAX,         /* what a block's minima and maxima allow: sum_d max(q_d min_d, q_d max_d) */
     REF_POOL_MEAN,      /* a row's product with the mean of a block's keys */
     REF_BEST,           /* the blocks of the largest S(t): what the others try to find */
     REF_EXTERNAL_SCORE, /* given scores */
@@ -57,19 +53,15 @@ enum ref_rope { REF_ROPE_NONE, REF_ROPE_RELATIVE, REF_ROPE_CHUNKS, REF_ROPE_INFL
 #define REF_MAX_STAGES 4
 struct ref_select {
     int method, representative, scope, arithmetic;
-    bool mean_rows; /* sampled rows are the means of their strides, of a block without a full one of all its
-                       rows: summed in rising order, times the reciprocal of how many, before they turn; each
-                       stands where its last row does */
+    bool mean_rows; /* sampled rows are means of strides, or of a block without a full one: summed in rising
+                       order, times 1 / number, before they turn; each stands where its last row does */
     int64_t block_q, stride_q, block_k, stride_k; /* stride_k: TREE and BEST take the last key of each */
     int budget_mode;
     double budget_value;
-    int64_t budget;                               /* keys; a list holds ceil(budget / block_k) blocks at
-                                                     most */
-    const int32_t *budgets;                       /* NULL, or keys of each scope, which are no more than the
-                                                     budget; below 0 as 0 */
+    int64_t budget;                               /* keys; a list's blocks: at most ceil(budget / block_k) */
+    const int32_t *budgets;                       /* NULL, or each scope's keys, up to budget; below 0 as 0 */
     int64_t sink, window, dense_below; /* all pairs of fewer than dense_below keys are near */
-    int n_stages; /* STAGED: the last chunk is block_k, each divides the one before; the last keep is the
-                     budget */
+    int n_stages; /* STAGED: each chunk divides the one before, the last is block_k, the last keep budget */
     struct {
         int64_t chunk, keep;
     } stages[REF_MAX_STAGES];
@@ -96,9 +88,7 @@ struct ref_trace {
     int64_t close;         /* so many; with 0, every device makes this list */
 };
 
-/* The list of query block m: its count; ids are rising.  trace: NULL, or begun by the caller with all 0 and
- * its marks.
- * */
+/* The list of query block m: its count; ids rise.  trace: NULL, or begun by the caller: all 0, its marks. */
 int64_t ref_select(const struct ref_problem *p, const struct ref_select *s, int64_t b, int64_t scope,
                    int64_t m, int32_t *ids, struct ref_trace *trace);
 

@@ -30,8 +30,8 @@ struct select_trial {
     int32_t *certified;  /* CLATTN_CERTIFY: one of each list */
     uint64_t counters[2];
     float *rope_cos, *rope_sin;
-    bool rounds; /* the last plan's search sums as a matrix unit does: lists with close decisions
-                    (ref_select.h) may differ */
+    bool rounds; /* the last plan's search sums as a matrix unit does:
+                    lists with close decisions (ref_select.h) may differ */
 };
 
 /* f32 tensors of one batch entry, a causal mask of the last query, TREE. */

@@ -22,8 +22,7 @@
  * -D parameters beside those of forward.clh: GROUP, BQ, BK; NQ rows, MK keys and MD columns of an item,
  * multiples of 4; NT columns of a chunk, 8 or 16; LOCAL bytes of local memory, or DOOR_BYTES, which the
  * editor of assembly makes as many; UNROLLED 1: loops over an item's arrays are unrolled, so that these lie
- * in registers; ALIGNED 1: rows of q, k, v and o start at multiples of 16 bytes, DIM and DIM_V are multiples
- * of 4.
+ * in registers; ALIGNED 1: rows of q, k, v, o start at multiples of 16 bytes, DIM, DIM_V are multiples of 4.
  * Numerics: f32, fma; keys in rising order from 0 over FOLD of them, then such sums in rising order.  Weights
  * are taken relative to the maximum of the blocks before; only where their sum shows that it was too small
  * the true maximum is found, and all that was summed is rescaled.  exp2 is the device's.  A masked pair has

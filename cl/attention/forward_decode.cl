@@ -13,10 +13,8 @@
  *                     loop, behind the first team's first block of keys, [BQ][KEY_PITCH] queries; after it,
  *                     for each team but the first, [KEPT][TEAM] sums
  *
- * The tile is one of forward_matrix.cl, its queries in registers (QUERIES_STAY); beside what is said there it
- * has
- *     LOT_ENDS, STAGED_BUT_LAST            what was staged until here is a lot; all lots but the last are
- *                                          there
+ * The tile is one of forward_matrix.cl, queries in registers (QUERIES_STAY); beside what is said there it has
+ *     LOT_ENDS, STAGED_BUT_LAST            what was staged so far is a lot; all lots but the last are there
  *
  * -D parameters, numerics and limits: forward_matrix.cl; LOCAL: bytes of local memory that a group takes at
  * least, by which the host limits how many groups run at a time.  Maxima follow before weights are taken.  A
@@ -44,8 +42,7 @@
 #define BEFORE (KEY_BLOCK + BQ * KEY_PITCH)
 #define PLACE (BLOCKS > BEFORE ? BLOCKS : BEFORE) /* of a team */
 #define OUTPUTS (FRAG_ROWS * FRAG_COLUMNS)
-#define KEPT (OUTPUTS + 3 * FRAG_ROWS) /* an item's outputs; of each row sums of rounded weights and of
-                                          weights, maximum */
+#define KEPT (OUTPUTS + 3 * FRAG_ROWS) /* an item's outputs; rows' sums of weights, rounded and not; maxima */
 #define PLACES_BYTES (TEAMS * PLACE * (T_K == 0 ? 4 : 2))
 #define BOX_BYTES (4 * (TEAMS - 1) * KEPT * TEAM)
 #define NEEDED (PLACES_BYTES > BOX_BYTES ? PLACES_BYTES : BOX_BYTES)

@@ -32,7 +32,8 @@
  *     stage, STAGED                        start copying rows to local memory; all are there
  *     stage_rows, stage_keys               the same of neighbouring keys, of any
  *     multiply_keys(s, q, tile, item)      s = Q K^T
- *     packed, PACKED_WEIGHTS, pack_weights(p, s), unpack_weights(s, p)     weights as the next product takes them
+ *     packed, PACKED_WEIGHTS,              weights as the next product takes them
+ *     pack_weights(p, s), unpack_weights(s, p)
  *     sum_rounded(sums, s)                 what these sum to in each row, over all its items
  *     multiply_values(o, p, tile, item)    o += P V
  *     UNROLL                               how loops over fragments are unrolled
@@ -49,8 +50,7 @@
  * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the sum
  * of these; its log-sum-exp comes from the weights as they were.  A row's weights are relative to a maximum
  * that is too small by at most the LARGEST_SUM.  A masked pair has weight +0 exactly; where values of a
- * PARTIAL block are not finite, these count in the rows that see them, and 0 takes their place in the
- * product.
+ * PARTIAL block are not finite, these count in the rows that see them, and 0 stands for them in the product.
  * Limits: a softmax, scale from 1e-10 to 1e6; q, k and v of one storage.
  */
 #define EDITED_UNIT LOG2E
@@ -351,8 +351,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         __local STORED(T_V) *const values_now = values + (turn ^ 1) * VALUE_BLOCK;
         const ASKED asked = ASK_WORK(number);
         STAGED;
-        barrier(CLK_LOCAL_MEM_FENCE); /* keys of the next block and values of this one are there; the others
-                                         have been read */
+        barrier(CLK_LOCAL_MEM_FENCE); /* the next keys and this block's values are there; others were read */
         const struct work later = ASKED_WORK(asked);
         if (later.own.n > 0)
             STAGE_BLOCK(keys + (turn ^ 1) * KEY_BLOCK, &from_k, &later.own, DIM, KEY_PITCH);

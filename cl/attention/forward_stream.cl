@@ -29,10 +29,9 @@
  *
  * -D parameters beside those of forward.clh: MATRIX 2; NT places for blocks; GROUP, BQ, BK and more as the
  * tile says; ALIGNED 1: rows start at multiples of 16 bytes.
- * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the sum
- * of these.
- * A row's weights are relative to a maximum that is too small by at most the LARGEST_SUM; masked pairs and
- * values that are not finite as in forward_matrix.cl.
+ * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the
+ * sum of these.  A row's weights are relative to a maximum that is too small by at most the LARGEST_SUM;
+ * masked pairs and values that are not finite as in forward_matrix.cl.
  * Limits: a softmax, scale from 1e-10 to 1e6; q, k and v of one storage.
  */
 #define SCRATCH_PARAM , __global uint *scratch
@@ -231,8 +230,8 @@ static inline void weigh_beside_output(struct consumer *c, const struct block *o
     struct growth g = {0};
     start_keys(c->s, &c->queries, keys_of(c), c->item);
     await_values(c);
-    add_packed(&c->totals, c->p); /* here, behind a branch, so that it is not moved before the first product:
-                                     now it costs nothing */
+    /* here, behind a branch, so that it is not moved before the first product: now it costs nothing */
+    add_packed(&c->totals, c->p);
     start_output(c);
     wait_keys(c->s);
     edit_block(c->s, &c->rows, c->env, own, c->a->scale, c->item);

@@ -6,9 +6,8 @@
  *     O^T[d][row] += sum_key V[key][d] P[key][row]
  *
  * Rows lie in the lanes of float16 vectors, so keys and values are read in their natural layout by scalar
- * broadcast:
- * nothing is packed, the maximum, the sum and the rescaling are vertical, there is no barrier and no
- * horizontal step, and any head size comes from one source.
+ * broadcast: nothing is packed, the maximum, the sum and the rescaling are vertical, there is no barrier
+ * and no horizontal step, and any head size comes from one source.
  *
  *     qt [NT][STEPS][NQ]  the queries, transposed, in vectors of DOT columns; STEPS = ceil(DIM / DOT)
  *     p  [BK][NQ]         scores, then weights of one block of keys
@@ -21,11 +20,9 @@
  *     pack_query(row, i, scale), pack_queries        step i of a row; the sixteen steps from it on
  *     SCORE_UNIT(args)                               what its scores lack: they are times this
  *     KEY_ROW, KEY_STRIDE, VALUE_ROW, VALUE_STRIDE   a block's keys and values, as pointers to its first
- *     WIDENS_KEYS, WIDENS_VALUES, widen_keys, widen_values   whether they are copied, once a block, into 32
- *                                                            bits an element; if GATHERS
- *                                                    they are, run by run, each behind the one before
- *     key_at(row, i), multiply(sum, x, y)            step i of a key's row; sum + x y: sixteen steps times
- *                                                    one
+ *     WIDENS_KEYS, WIDENS_VALUES,                    whether they are copied, once a block, into 32 bits an
+ *     widen_keys, widen_values                       element; if GATHERS they are, each run behind the last
+ *     key_at(row, i), multiply(sum, x, y)            step i of a key's row; sum + x y: sixteen steps by one
  *     weigh                                          scores to weights and their sums
  *     weight_of, value_of, values_finite             single ones, for blocks where a value is not finite
  *

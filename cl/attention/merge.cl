@@ -5,9 +5,8 @@
  *
  * One work-group of GROUP items for WIDTH * COLUMNS columns of a row: LANES lanes of WIDTH items, each of
  * COLUMNS columns.  A lane merges every LANES-th part, and then the lanes are merged by halves.  Layouts:
- * merge_args.clh.
- * With SUM the parts are sums that nothing was divided by: o[r,:] = sum_p o_p[r,:], lse[r] = 0, or -inf where
- * no part saw a key.
+ * merge_args.clh.  With SUM the parts are sums that nothing was divided by: o[r,:] = sum_p o_p[r,:], lse[r]
+ * = 0, or -inf where no part saw a key.
  * -D parameters: T_P storage of the parts, T_O of the result; DIM_V; LSE, PACKED, SUM 0 or 1; GROUP items;
  * LANES, a power of 2 that divides GROUP; COLUMNS.
  * Numerics: f32, in an order that parts and LANES fix; a part with lse = -inf counts nothing, whatever its o

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tables.cl - the table of an array's minima and maxima, from which masks tell that a tile is EMPTY or FULL:
  *
- *     table[a][b][r][c][0 and 1] = least and most of array[a][b][i][j] over the rows i and columns j of block
- *     r, c
+ *     table[a][b][r][c][0 and 1] = least and most of array[a][b][i][j] over rows i, columns j of block r, c
  *
  * One work-item a block, blocks in the table's order: dims[0] * dims[1] * ceil(dims[2] / rows) * ceil(dims[3]
  * / columns).  Floats are kept as their bits; a block that holds a NaN is -inf .. inf.  Readers: xi_itable

@@ -2,8 +2,7 @@
  * extend.cl - what a list's rows read, behind each other and turned by new positions, so that attention over
  * it is causal attention of a short text; and its results back to where they belong (clattn/extend.h).
  *
- *     keys of a list    sinks and listed blocks before the window, rising (far); then all from the window's
- *                       first key on
+ *     keys of a list    sinks, listed blocks before the window, rising (far); then all from its first key on
  *     extend_gather     item: some columns of a strip of rows
  *                       k, v [list][kv head][keys][DIM], [DIM_V]; q [list][head][rows][DIM], the last rows
  *                       of each; lengths [list]

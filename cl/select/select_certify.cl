@@ -121,8 +121,7 @@ static inline float find_slack(const struct select_args *a, const struct list_pl
 
 KERNEL certify(SELECT_PARAMS)
 {
-    __local uint shared[3]; /* the best bound that is left, the slack, both as numbers that order; how many
-                               are proved */
+    __local uint shared[3]; /* the best bound left, the slack, as numbers that order; how many are proved */
     __local float largest[DIM];
     const int number = (int)get_group_id(0), item = (int)get_local_id(0);
     const struct list_place p =

@@ -3,8 +3,8 @@
  * are blocks.
  *
  * A group a list, lists in turn.  Nodes are disjoint and in order at all times, and so is what is kept of
- * their halves:
- * nothing is sorted.  The number of rounds comes from the candidates alone, the same for all items.
+ * their halves: nothing is sorted.  The number of rounds comes from the candidates alone, the same for all
+ * items.
  *
  *     scratch   start, size of keep nodes; start, size, key of 2 keep halves
  *

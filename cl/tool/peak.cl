@@ -6,9 +6,8 @@
  * operations a round.  nothing: what a launch costs by itself.
  * read_rate: a group sums `count` rounds of its own stretch, GROUP * WIDTH floats a round, side by side.
  * -D GROUP: items of a group (1 on CPUs); WIDTH: of the registers of CPUs, 4 where items are lanes
- * themselves;
- * CHAINS; READS loads on their way at once, of which `count` is a multiple; DOT 1, or 2 if kernels may use
- * such products.  Results are stored, so that nothing is left out by the compiler.
+ * themselves; CHAINS; READS loads on their way at once, of which `count` is a multiple; DOT 1, or 2 if
+ * kernels may use such products.  Results are stored, so that nothing is left out by the compiler.
  */
 #include "multiply_add.clh"
 #define PASTE_(a, b) a##b

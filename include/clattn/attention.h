@@ -3,8 +3,7 @@
  *
  *     s_ij       = score(scale * q[b,h,i,:] . k[b,g,j,:])     score: a rule, by default the score itself
  *     o[b,h,i,:] = sum_j w_ij v[b,g,j,:] / n_i                over the keys j that pattern lets row i see
- *     lse[b,h,i] = log n_i                                    with CLATTN_NO_NORMALISER 0 (nothing is divided
- *                                                             by)
+ *     lse[b,h,i] = log n_i                                    with CLATTN_NO_NORMALISER 0 (no division)
  *
  *     normaliser              w_ij             n_i
  *     CLATTN_SOFTMAX          exp(s_ij)        sum_j w_ij
@@ -32,8 +31,7 @@ typedef enum clattn_type {
     CLATTN_BF16 = 2,
     CLATTN_I32 = 3,
     CLATTN_I8 = 4,
-    CLATTN_BITS = 5 /* conditions, 32 a word from the lowest bit on; every row of the last index begins with a
-                       word */
+    CLATTN_BITS = 5 /* conditions, 32 a word, lowest bit first; rows of the last index begin with a word */
 } clattn_type;
 
 /* Where element [b][head][token][d] of a tensor lies, in elements of its type:
@@ -96,14 +94,13 @@ typedef struct clattn_attention {
     int32_t n_scalars;
     int32_t n_arrays;
     clattn_array arrays[CLATTN_MAX_ARRAYS];
-    char engine[CLATTN_NAME_SIZE]; /* "" lets the library choose; a name forces that engine, "matrix" the best
-                                      "matrix-..." */
+    char engine[CLATTN_NAME_SIZE]; /* "" lets the library choose; a name forces that engine,
+                                      "matrix" the best "matrix-..." */
     clattn_rule score;             /* edits a score before the softmax; "" leaves it as it is */
     clattn_rule weight;            /* a score's weight under another normaliser than the softmax */
     int32_t normaliser;            /* clattn_normaliser */
     int32_t reserved2;             /* 0 */
-    int64_t splits;                /* 0 lets the library choose; n cuts the keys into n parts, merged in a
-                                      fixed order */
+    int64_t splits;                /* 0 lets the library choose; n: keys in n parts, merged in fixed order */
     clattn_list list;              /* what the word `listed' of rules reads; size 0: none */
 } clattn_attention;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * delta.h - correct pruned attention by dense attention of a few rows:
  *
- *     o[i,:] = pruned[i,:] + dense[a,:] - pruned[a,:]        a = every * floor(i / every); o[a,:] =
- * dense[a,:]
+ *     o[i,:] = pruned[i,:] + dense[a,:] - pruned[a,:]        a = every * floor(i / every)
+ *     o[a,:] = dense[a,:]
  *
  * What a row loses with the keys that it does not read is much the same for the rows behind it.  So every
  * `every'-th row, an anchor, is computed densely, and its difference is added to the rows of its stretch.

@@ -32,8 +32,8 @@ typedef struct clattn_device_facts {
     uint64_t global_bytes;
     uint64_t largest_buffer_bytes;
     uint64_t local_bytes;      /* of a work-group, as OpenCL grants */
-    uint64_t unit_local_bytes; /* of a compute unit, for all groups on it: kernels may have more than OpenCL
-                                  grants; 0: no more */
+    uint64_t unit_local_bytes; /* of a compute unit, for all groups on it:
+                                  kernels may have more than OpenCL grants; 0: no more */
     uint64_t cache_bytes; /* of the global memory cache, 0 unknown */
     uint64_t largest_group;
     int32_t local_is_dedicated; /* 1: local memory is its own memory, 0: it is global memory */

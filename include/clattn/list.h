@@ -64,8 +64,7 @@ typedef struct clattn_list {
     }
 
 /* flags of an import */
-#define CLATTN_LIST_SORT 0x1u /* put lists that do not rise in order and drop what is twice, instead of
-                                 refusing */
+#define CLATTN_LIST_SORT 0x1u /* order lists that do not rise and drop what is twice, instead of refusing */
 
 CLATTN_BEGIN
 /* Shape a list for a problem: its blocks, and dense places, counts at 0, ids at the next multiple of 64

@@ -24,8 +24,7 @@ typedef struct clattn_mechanism {
     const char *title;  /* one line */
     const char *paper;  /* its arXiv number */
     const char *mask, *score, *weight;
-    const char *arrays; /* "span=i32[b,k] keep=bits[b,k]": batch, h heads, g kv_heads, q positions of queries,
-                           keys */
+    const char *arrays; /* "span=i32[b,k] keep=bits[b,k]": batch, heads, g kv_heads, query positions, keys */
     const char *note;   /* one sentence: what is easily got wrong */
     double scale;       /* CLATTN_LOG_DIM_SCALE: log(dim) */
     int32_t normaliser; /* clattn_normaliser */

@@ -17,8 +17,7 @@ typedef struct clattn_merge {
     int64_t parts;      /* 1 or more */
     int64_t rows;       /* 0 or more: batch * heads * q_len of the partial results */
     int64_t dim_v;      /* 1 to 576 */
-    int32_t type_parts; /* clattn_type of the parts' o: [parts][rows][dim_v], dense; their lse: f32
-                           [parts][rows] */
+    int32_t type_parts; /* clattn_type of parts' o, [parts][rows][dim_v] dense; their lse f32 [parts][rows] */
     int32_t type_o;     /* clattn_type of the result: [rows][dim_v], dense */
 } clattn_merge;
 #define CLATTN_MERGE_INIT                                                                                 \

@@ -4,8 +4,7 @@
  * What a step selects serves the next ones too.  Of STAGED each stage has an interval, for the first stages
  * cost most and change least; other methods have one stage.  Step s of a sequence begins
  *
- *     at stage 0 where s is 0, else at the first stage i with s % intervals[i] == 0, else nowhere:
- *     CLATTN_REUSE
+ *     at stage 0 where s is 0, else at the first i with s % intervals[i] == 0, else nowhere: CLATTN_REUSE
  *
  * and makes that stage and all after it again.  Candidates are found at stage 0 and end where the window
  * began then; a key that leaves the window later is in neither, until stage 0 is made again.  So let the

@@ -58,8 +58,7 @@ CLATTN_API clattn_status clattn_rule_cost(const clattn_attention *problem, clatt
 /* Classify the tiles of one batch entry and head, all of its keys and queries present: classes[i * columns +
  * j] is a clattn_tile_class, of rows i * tile_q on and keys j * tile_k on; rows = ceil(q_len / tile_q),
  * columns = ceil(kv_len / tile_k).  arrays: host memory of each declared array, NULL for one whose content is
- * not known and taken for 0, and after them, of a problem whose rules say `listed', its list's; may be NULL
- * itself.
+ * not known, taken for 0; after them, of a problem whose rules say `listed', its list's; may itself be NULL.
  * BAD_COUNT when count is less than rows * columns. */
 CLATTN_API clattn_status clattn_tile_map(const clattn_attention *problem, const void *const *arrays,
                                          int64_t batch, int64_t head, int64_t tile_q, int64_t tile_k,

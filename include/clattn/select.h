@@ -21,16 +21,14 @@
  * the same lists everywhere).  A scope takes the maximum over its heads.  A higher score is better, then the
  * lower block; NaN comes after -inf.
  *
- *     CLATTN_TREE            K nodes of equal size; until they are single blocks: halve each, score the
- *                            halves by one representative block, keep the best K in order.  2 K log2(blocks /
- *                            K) block scores.
+ *     CLATTN_TREE            K nodes of equal size; until they are single blocks: halve each, score halves
+ *                            by one representative block, keep the best K in order.
+ *                            2 K log2(blocks / K) block scores.
  *     CLATTN_STAGED          per stage: a search in every chunk, 2 log2(chunk) keys, whose best is the
- *                            chunk's score;
- *                            the best keep / chunk chunks are cut into the next stage's.
+ *                            chunk's score; the best keep / chunk chunks are cut into the next stage's.
  *     CLATTN_MINMAX          sum_d max(q_d min_d, q_d max_d) with the minima and maxima of a block's keys:
- *                            never below
- *                            its largest product.  Reads 2 / block_k of the keys, from metadata kept beside
- *                            them.
+ *                            never below its largest product.  Reads 2 / block_k of the keys, from
+ *                            metadata kept beside them.
  *     CLATTN_POOL_MEAN       the product with a block's mean key.
  *     CLATTN_EXTERNAL_SCORE  given scores, f32 [batch][scopes][q_blocks][k_blocks].
  *     CLATTN_EXTERNAL_LIST   given lists; checked and clipped to what the pattern lets see.
@@ -92,18 +90,17 @@
  * by w and k not at all, and clattn/merge.h joins the two.
  *
  * What holds: lists rise, have min(candidates, K) blocks with TOP_K and RATIO, and depend only on the keys
- * looked at.
- * STAGED: a smaller last budget lists a part of what a larger one does; so does any smaller budget or
- * budget_value of methods that score every candidate.  What does not: a larger budget of TREE may lose blocks
- * that a smaller one kept, and any search may miss a peak that is narrower than half of its first nodes.
+ * looked at.  STAGED: a smaller last budget lists a part of what a larger one does; so does any smaller
+ * budget or budget_value of methods that score every candidate.  What does not: a larger budget of TREE may
+ * lose blocks that a smaller one kept, and any search may miss a peak that is narrower than half of its
+ * first nodes.
  *
  * Sources: HiP, Lee et al. 2024, arXiv 2406.09827 (TREE, sinks and window); InfiniteHiP, Lee et al. 2025,
  * 2502.08910 (STAGED; means of rows in its code); Quest, Tang et al. 2024, 2406.10774 (MINMAX); SpargeAttn,
- * Zhang et al. 2025, 2502.18137 (POOL_MEAN);
- * StreamingLLM, Xiao et al. 2023, 2309.17453 (STREAMING); DuoAttention, Xiao et al. 2024, 2410.10819 (heads
- * that stream); Twilight, Lin et al. 2025, 2502.02770, and XAttention, Xu et al. 2025, 2503.16428 (MASS);
- * RoFormer, Su et al. 2021, 2104.09864 (rotation); InfLLM, Xiao et al. 2024, 2402.04617 (one distance for
- * all).
+ * Zhang et al. 2025, 2502.18137 (POOL_MEAN); StreamingLLM, Xiao et al. 2023, 2309.17453 (STREAMING);
+ * DuoAttention, Xiao et al. 2024, 2410.10819 (heads that stream); Twilight, Lin et al. 2025, 2502.02770,
+ * and XAttention, Xu et al. 2025, 2503.16428 (MASS); RoFormer, Su et al. 2021, 2104.09864 (rotation);
+ * InfLLM, Xiao et al. 2024, 2402.04617 (one distance for all).
  */
 #ifndef CLATTN_SELECT_H
 #define CLATTN_SELECT_H
@@ -138,8 +135,7 @@ typedef enum clattn_rows {
 typedef enum clattn_budget {
     CLATTN_TOP_K = 0,  /* 0: lists are as long as the budget and the candidates let them be */
     CLATTN_MASS = 1,   /* a share of the estimated mass, above 0 to 1 */
-    CLATTN_MARGIN = 2, /* how far a scaled score may be below the best: 0 or more; e^-margin is the ratio of
-                          weights */
+    CLATTN_MARGIN = 2, /* how far scaled scores may be below the best, 0 or more; weights' ratio: e^-margin */
     CLATTN_RATIO = 3   /* a share of the candidates, above 0 to 1 */
 } clattn_budget;
 /* How a search turns rows and keys that are stored without rotation. */
@@ -159,15 +155,12 @@ typedef enum clattn_extension {
 } clattn_extension;
 
 /* flags of a selection */
-#define CLATTN_COUNT_PROBES 0x1u /* add what TREE and STAGED looked at to io.counters (for tests and
-                                    reports) */
-#define CLATTN_KEEP_STAGES 0x2u  /* STAGED: what each stage begins with stays in io.kept, for
-                                    clattn/refresh.h */
+#define CLATTN_COUNT_PROBES 0x1u /* add what TREE and STAGED looked at to io.counters (tests and reports) */
+#define CLATTN_KEEP_STAGES 0x2u  /* STAGED: keep what each stage begins with in io.kept: clattn/refresh.h */
 #define CLATTN_GROW_WINDOW 0x4u  /* the window grows by the age of the list: clattn/refresh.h */
 #define CLATTN_CERTIFY 0x8u      /* MINMAX: how many blocks are proved goes to io.certified */
 #define CLATTN_BUDGET_EACH 0x10u /* scopes have budgets of their own in io.budgets: methods that score */
-#define CLATTN_PLAIN_SEARCH 0x20u  /* TREE, STAGED: products one by one, as on devices without a matrix
-                                      unit */
+#define CLATTN_PLAIN_SEARCH 0x20u  /* TREE, STAGED: products one by one, as without a matrix unit */
 #define CLATTN_MATRIX_SEARCH 0x40u /* TREE, STAGED: products by the matrix engines' tile, or ENGINE_REFUSED;
                                       without a matrix unit by a plain one, which is slower: for tests */
 
@@ -187,24 +180,20 @@ typedef struct clattn_select {
     int32_t representative; /* clattn_representative; TREE */
     int32_t block_q, stride_q, block_k, stride_k; /* tokens; strides 1 to their block */
     int64_t budget;         /* tokens of a list at most; STREAMING: 0; EXTERNAL_LIST: the longest list */
-    int64_t sink, window;   /* tokens that every row keeps: the first ones, those less than window positions
-                               away */
-    clattn_stage stages[CLATTN_MAX_STAGES]; /* STAGED: each chunk divides the one before, the last is block_k;
-                                               the last keep is the budget */
+    int64_t sink, window;   /* tokens all rows keep: the first ones, those less than window positions away */
+    clattn_stage stages[CLATTN_MAX_STAGES]; /* STAGED: each chunk divides the one before;
+                                               the last is block_k, the last keep the budget */
     int32_t n_stages;       /* STAGED: 1 to 4; else 0 */
     int32_t budget_mode;    /* clattn_budget */
     double budget_value;    /* as budget_mode says */
     int32_t rope;           /* clattn_rope; else than NONE an even dim */
     int32_t rows;           /* clattn_rows */
-    int64_t rope_positions; /* rows of io's tables, as many as positions are named above, and for extend;
-                               without either 0 */
+    int64_t rope_positions; /* rows of io's tables: all positions named above, and for extend; else 0 */
     int64_t dense_below;    /* tokens: a batch entry of fewer keys is not pruned, and its lists are empty; 0:
                                never; clattn_select_dense_below has a measured number */
-    int32_t extend;         /* clattn_extension; else than NONE an even dim.  Selection itself passes over
-                               it */
+    int32_t extend;         /* clattn_extension; else than NONE an even dim.  Selection passes over it */
     int32_t extend_share;   /* SELF: tokens that share a position; else 0 */
-    int64_t extend_length;  /* tokens: SELF: whose positions stay as they are; DYNAMIC: that the model knows;
-                               else 0 */
+    int64_t extend_length;  /* tokens: SELF: whose positions stay; DYNAMIC: that the model knows; else 0 */
 } clattn_select;
 #define CLATTN_SELECT_INIT                                                                                \
     {                                                                                                     \
@@ -221,22 +210,18 @@ typedef struct clattn_select_io {
     cl_mem arrays[CLATTN_MAX_ARRAYS];         /* what the pattern reads */
     cl_mem bounds;                            /* MINMAX, POOL_MEAN: clattn_enqueue_bounds */
     cl_mem scores;                            /* EXTERNAL_SCORE */
-    cl_mem given;                             /* EXTERNAL_LIST: a list of the same shape; may be `list'
-                                                 itself */
+    cl_mem given;                             /* EXTERNAL_LIST: of the same shape, may be `list' itself */
     cl_mem list;                              /* out: as clattn_select_list lays it out */
     cl_mem workspace;                         /* CLATTN_CALLER_WORKSPACE of the problem */
     int64_t workspace_offset;                 /* bytes, a multiple of 4 */
-    cl_mem counters;                          /* CLATTN_COUNT_PROBES: uint64[2], added to: candidates, dot
-                                                 products */
-    cl_mem kept;                              /* CLATTN_KEEP_STAGES: clattn_select_kept_size, of each layer
-                                                 its own */
+    cl_mem counters;                          /* CLATTN_COUNT_PROBES: uint64[2] += candidates, dot products */
+    cl_mem kept;                              /* CLATTN_KEEP_STAGES: one a layer, clattn_select_kept_size */
     int64_t kept_offset;                      /* bytes, a multiple of 4 */
-    const int32_t *starts; /* on the host, read during the call: the first stage that each batch entry makes
-                              again, or CLATTN_REUSE; stages above 0 need CLATTN_KEEP_STAGES, and an enqueue
-                              from 0 before; NULL: 0 for all */
+    const int32_t *starts; /* on the host, read during the call: of each batch entry the first
+                              stage that it makes again, or CLATTN_REUSE; NULL: 0 for all;
+                              stages above 0 need CLATTN_KEEP_STAGES, an enqueue from 0 before */
     cl_mem certified;      /* CLATTN_CERTIFY: out, int32 [batch][scopes][q_blocks], kept as lists are */
-    cl_mem rope_cos, rope_sin; /* rope: f32 [rope_positions][dim / 2], cosines and sines of each pair's
-                                  angle */
+    cl_mem rope_cos, rope_sin; /* rope: f32 [rope_positions][dim / 2], cosines and sines of pairs' angles */
     cl_mem budgets;        /* CLATTN_BUDGET_EACH: int32 [scopes], tokens */
 } clattn_select_io;
 #define CLATTN_SELECT_IO_INIT                                                                             \

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tune.h - measured choices: which engine, in which shape, serves a class of problems best on a device.
  *
- * Tuning is lines of text (clattn_tuning(5)).  A context reads them in layers, each before the one above it
- * in this list:
+ * Tuning is lines of text (clattn_tuning(5)).  A context reads them in layers, each before the one above it:
  *     built-in      what the library brings
  *     system        $sysconfdir/clattn/tuning
  *     user          $CLATTN_TUNING, else $XDG_CONFIG_HOME/clattn/tuning, else $HOME/.config/clattn/tuning
@@ -10,8 +9,8 @@
  * and a line that blocks something always wins, from whichever layer.  A plan takes the best line of its
  * class; its kernel is compared with the host at its first launch whatever the problem's flags, and where it
  * fails, the next best is taken, at the end what the library chooses by itself.  `clattn tune' measures and
- * writes such lines.
- * This part of the interface is younger than the rest: knobs and their values follow the engines. */
+ * writes such lines.  This part of the interface is younger than the rest: knobs and their values follow the
+ * engines. */
 #ifndef CLATTN_TUNE_H
 #define CLATTN_TUNE_H
 

@@ -129,8 +129,7 @@ struct clattn__tables {
     struct tables_args args[CLATTN_MAX_ARRAYS];
     size_t blocks[CLATTN_MAX_ARRAYS];       /* work-items of each */
     struct clattn__kernel kernel[CLATTN_MAX_ARRAYS];
-    int64_t first, ints;                    /* where they begin in the workspace, and how many ints they
-                                               take */
+    int64_t first, ints;                    /* where they begin in the workspace, and the ints they take */
 };
 /* Lay out the tables of a problem from int `first` of the workspace on, and tell the forward kernel. */
 void clattn__tables_fill(struct clattn__tables *tables, const struct clattn__problem *problem, int64_t first,
@@ -179,8 +178,7 @@ struct clattn_plan {
     struct clattn__kernel forward, merge; /* merge: when launch.splits > 1 */
     struct clattn__merge_spec merge_spec;
     struct clattn__tables tables;
-    int64_t workspace_bytes; /* the parts' o, the parts' lse, the tables, the groups' scratch; all of 4-byte
-                                words */
+    int64_t workspace_bytes; /* the parts' o and lse, the tables, the groups' scratch; all of 4-byte words */
     char why[CLATTN__WHY_SIZE];
     struct clattn__cache_key key; /* of the forward kernel's program, where its engine may fail */
     const char *fault;            /* what it did wrong: words of quarantine; NULL: nothing */

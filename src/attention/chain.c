@@ -52,8 +52,7 @@ static void keep_busy(cl_event *busy, cl_command_queue queue, cl_event last)
     if (*busy)
         clReleaseEvent(*busy);
     *busy = last;
-    clFlush(queue); /* work in other queues may wait for it, and OpenCL promises progress only after a
-                       flush */
+    clFlush(queue); /* other queues' work may wait for it, and OpenCL promises progress only after a flush */
 }
 
 cl_int clattn__chain_enqueue(cl_event *busy, cl_command_queue queue, struct clattn__wait wait,

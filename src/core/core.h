@@ -99,8 +99,7 @@ void clattn__text_add(struct clattn__text *text, const char *fmt, ...) __attribu
 /* ---- checked.c: 64-bit arithmetic that says when it overflows ---- */
 bool clattn__add(int64_t a, int64_t b, int64_t *sum);     /* false on overflow */
 bool clattn__mul(int64_t a, int64_t b, int64_t *product);
-int64_t clattn__ceil_div(int64_t a, int64_t b);           /* a / b rounded up, a >= 0, b > 0; never
-                                                             overflows */
+int64_t clattn__ceil_div(int64_t a, int64_t b);           /* a / b rounded up; a >= 0, b > 0; no overflow */
 
 /* ---- layout.c ---- */
 /* The shape of a tensor, for its layout. */

@@ -8,10 +8,8 @@
 #define GAP 8 /* elements between rows in local memory, against conflicts of banks */
 #define MOST_ROWS 32
 #define REGISTERS 255 /* of an item: 12 for sixteen columns of sixteen rows, one for two of their keys */
-#define AT_A_TIME 4            /* groups on a compute unit: so many have the registers, and bytes enough on
-                                  their way */
-#define HOPPER_FIFTH (45 << 10) /* bytes of which five groups do not fit a multiprocessor of compute
-                                   capability 9.0 */
+#define AT_A_TIME 4            /* groups on a unit: so many have registers, and enough bytes on their way */
+#define HOPPER_FIFTH (45 << 10) /* bytes of which five groups do not fit a multiprocessor of capability 9.0 */
 
 static int64_t rows_of(const struct clattn__task *task)
 {
@@ -27,8 +25,7 @@ static int64_t memory(const struct clattn__spec *spec, int64_t teams, int64_t ke
 }
 
 /* ---- parts of the keys ---- */
-#define ROUND_GRAINS 2 /* what a round costs beside its keys, in grains: the first are waited for, sums are
-                          stored */
+#define ROUND_GRAINS 2 /* what a round costs beside its keys, in grains: wait for the first, store sums */
 #define MERGE_GRAINS 2 /* and the second kernel */
 
 /* Grains that pass while all groups of `splits` parts run, `most` at a time, times most.  A grain takes as
@@ -116,8 +113,8 @@ static bool decode_launch(const clattn_device_facts *facts, const struct clattn_
         return refuse(why, reason, size);
     spec->MATRIX = CLATTN_MATRIX_MMA;
     spec->ALIGNED = 1;
-    if (facts->matrix_unit == CLATTN_MATRIX_WGMMA) { /* beside four groups its cache holds what is on its way;
-                                                        a fifth loses 6 % */
+    /* beside four groups its cache holds what is on its way; a fifth loses 6 % */
+    if (facts->matrix_unit == CLATTN_MATRIX_WGMMA) {
         spec->CACHED = 1;
         spec->LOCAL = HOPPER_FIFTH;
     }

@@ -80,8 +80,8 @@ struct clattn__task {
     bool ragged;   /* batch entries have lengths of their own */
     bool aligned;  /* rows of q, k, v and o start at multiples of 16 bytes, if their buffers do */
     int64_t packed_tokens; /* of queries or keys, whichever are more; 0: not packed */
-    int32_t list_rows, list_heads, list_keys; /* lists say which keys: of so many queries and heads each, in
-                                                 blocks of so many; 0: none do */
+    int32_t list_rows, list_heads, list_keys; /* lists say which keys: each of so many queries and heads,
+                                                 in blocks of so many keys; 0: none do */
     int64_t splits; /* asked for; 0: the engine chooses */
     bool named;      /* the engine was named: it refuses only what it cannot do */
     uint32_t failed; /* bit i: engine number i did not build or gave wrong numbers here, and is passed over */
@@ -105,8 +105,7 @@ struct clattn__launch {
     int32_t q_tiles;
     int32_t section;          /* forward_args.clh */
     size_t tiles;             /* in all: of rows, parts, head tiles and batch entries */
-    size_t groups;            /* work-groups of spec.GROUP items each: one a tile, or n of them, which take
-                                 every n-th */
+    size_t groups;            /* work-groups of spec.GROUP items: one a tile, or n that take every n-th */
     bool in_turn;             /* the kernel can do the latter */
     int64_t scratch;          /* 4-byte words of the workspace that a group needs for itself */
     clattn__rewrite *rewrite; /* of the forward kernel's program, or NULL */
@@ -119,8 +118,7 @@ struct clattn__engine {
     bool by_name; /* never chosen unless it is named */
     bool few_rows; /* for them alone: where it refuses, the next engine is the device's best */
     bool may_fail; /* a driver may refuse it or compile it to something else: then the next engine serves */
-    int32_t test_blocks; /* whole blocks of keys in the self-test: more than are on their way at a time; 0:
-                            one */
+    int32_t test_blocks; /* whole blocks of keys in the self-test: more than are under way at once; 0: one */
     bool (*fits)(const clattn_device_facts *facts, char *reason, size_t size);
     /* false, with the reason, if no legal shape exists (local memory, group size). */
     bool (*launch)(const clattn_device_facts *facts, const struct clattn__task *task,
@@ -134,9 +132,8 @@ extern const struct clattn__engine *const clattn__engines[]; /* best first; ends
 size_t clattn__engine_number(const struct clattn__engine *engine); /* its place there */
 
 /* Choose: the forced engine (or the first of a family: "matrix" is "matrix-decode", "matrix-wgmma" ...), or
- * the first that fits.
- * *why gets a line for each engine looked at.  strict: the engine that fits the device best must also take
- * the task.  Pure. */
+ * the first that fits.  *why gets a line for each engine looked at.  strict: the engine that fits the device
+ * best must also take the task.  Pure. */
 clattn_status clattn__engine_choose(const clattn_device_facts *facts, const struct clattn__task *task,
                                     const char *forced, bool strict, const struct clattn__engine **engine,
                                     struct clattn__launch *launch, struct clattn__text *why);

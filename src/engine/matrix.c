@@ -78,13 +78,11 @@ static bool wgmma_fits(const clattn_device_facts *facts, char *reason, size_t si
 
 #define WGMMA_LOCAL_BYTES (226 << 10) /* of 227 KiB that a group may have; barriers want some */
 #define MAP_WORDS 32                  /* of a tensor map: cl/engine/tensor_map.clh */
-#define HELD_BYTES (32 << 20)         /* of keys and values, which the second-level cache holds while their
-                                         tiles run */
+#define HELD_BYTES (32 << 20)         /* of keys and values in the second-level cache while their tiles run */
 #define MOST_GROUPS 512               /* whose work is added up */
 #define MOST_TILES 8192
 #define ENDS 2           /* blocks that a tile's beginning and end cost */
-#define NOT_HELD 1.05    /* times as long, measured, where the cache does not hold the keys and values, but
-                            four groups share them */
+#define NOT_HELD 1.05    /* times as long, measured: keys and values not held, but shared by four groups */
 
 /* By what factor the group with most to do has more than the mean, where a tile sees keys up to its own rows:
  * tile number t of a head then costs t + 1 of its tiles and its ends.  The order is that of find_place
@@ -190,8 +188,8 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
     if (!why && spec->BQ == 192 && widest(task) > 64)
         why = "192 rows are for head sizes to 64";
     if (!why && task->list_rows > 0 && task->list_keys < spec->BK)
-        why = "its tiles would hold keys that nobody lists"; /* 64 of 128: three times as slow as mma.sync,
-                                                                which gathers */
+        /* 64 of 128: three times as slow as mma.sync, which gathers */
+        why = "its tiles would hold keys that nobody lists";
     if (why)
         return refuse(why, reason, size);
     spec->MATRIX = CLATTN_MATRIX_WGMMA;

@@ -2,8 +2,8 @@
  * nvidia.c - what only NVIDIA's driver can be asked. */
 #include "engine/engine.h"
 
-#define COMPUTE_CAPABILITY_MAJOR 0x4000 /* CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV,
-                                           cl_nv_device_attribute_query */
+/* of cl_nv_device_attribute_query: CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV, _MINOR_NV */
+#define COMPUTE_CAPABILITY_MAJOR 0x4000
 #define COMPUTE_CAPABILITY_MINOR 0x4001
 
 /* Ten times the major number and the minor; 0: it is not known. */

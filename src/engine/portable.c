@@ -77,8 +77,7 @@ static bool launch(const clattn_device_facts *facts, const struct clattn__task *
         snprintf(reason, size, "the device does not hold that tile");
         return false;
     }
-    int64_t group = task->heads / task->kv_heads; /* query heads that share keys: packed while a tile holds
-                                                     them all */
+    int64_t group = task->heads / task->kv_heads; /* query heads that share keys, packed if all fit a tile */
     int32_t pack = group > 1 && task->q_len * group <= spec->BQ ? (int32_t)group : 1;
     while (spec->BQ > 1 && spec->BQ / 2 >= task->q_len * pack)
         spec->BQ /= 2; /* no empty rows */

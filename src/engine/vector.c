@@ -115,8 +115,7 @@ static const char *launch_few(const clattn_device_facts *facts, const struct cla
 static const struct shape *choose_tiles(const clattn_device_facts *facts, const struct clattn__task *task,
                                         int64_t rows, int64_t heads, int32_t *tiles_out)
 {
-    const bool listed = task->list_rows > 0; /* tiles are of one list if that may be, and have no keys to
-                                                share */
+    const bool listed = task->list_rows > 0; /* tiles are of one list where they can, and share no keys */
     const struct shape *shape =
         choose_shape(facts, listed && rows > task->list_rows ? task->list_rows : rows);
     int64_t tiles = clattn__ceil_div(rows, 16 * shape->nq);
@@ -155,8 +154,7 @@ static struct shape set_tiles(const struct clattn__task *task, struct shape shap
 }
 
 #define MOST_SUMS 24              /* vectors of a register tile: cl/attention/forward_vector.cl */
-#define MOST_PRIVATE (640 << 10) /* bytes of a group's tiles, which lie on its thread's stack and should stay
-                                    in the second cache */
+#define MOST_PRIVATE (640 << 10) /* bytes of tiles on a thread's stack that should stay in the second cache */
 
 /* Why a set shape cannot be, or NULL. */
 static const char *refuse_shape(const clattn_device_facts *facts, const struct clattn__task *task,
@@ -208,8 +206,7 @@ static bool launch(const clattn_device_facts *facts, const struct clattn__task *
                    struct clattn__launch *launch, char *reason, size_t size)
 {
     int64_t group = task->heads / task->kv_heads;
-    int64_t rows = task->q_len * group; /* query heads of a group share keys: pack them while a tile holds
-                                           all */
+    int64_t rows = task->q_len * group; /* query heads of a group share keys: pack them if all fit a tile */
     bool apart = task->list_rows > 0 && task->list_heads < group; /* heads read different keys */
     int32_t pack = rows <= 64 && group > 1 && !apart ? (int32_t)group : 1;
     launch->spec.GROUP = 1;

@@ -2,13 +2,13 @@
  * expr.h - the expression language: parse, print, evaluate, classify tiles, differentiate, make kernel text.
  *
  *     expression  := or ('?' expression ':' expression)?
- *     or := xor ('|' xor)*    xor := and ('^' and)*    and := not ('&' not)*    not := '!' not | comparison
+ *     or          := xor ('|' xor)*                     xor     := and ('^' and)*
+ *     and         := not ('&' not)*                     not     := '!' not | comparison
  *     comparison  := sum (('<'|'<='|'>'|'>='|'=='|'!=') sum)?
  *     sum         := product (('+'|'-') product)*       product := unary (('*'|'/'|'//'|'%') unary)*
  *     unary       := '-' unary | primary
- *     primary     := number | index | scalar | array '[' expression (',' expression)* ']' | function '(' ...
- *                 ')'
- *                  | named rule | listed | true | false | '(' expression ')'
+ *     primary     := number | index | scalar | array '[' expression (',' expression)* ']'
+ *                  | function '(' ... ')' | named rule | listed | true | false | '(' expression ')'
  *     index       := q k b h g q_len k_len, and score in score and weight rules
  *     function    := min max abs relu floor float exp exp2 log log2 sqrt tanh sigmoid softplus
  *

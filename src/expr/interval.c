@@ -230,8 +230,8 @@ enum clattn__class clattn__expr_classify(const struct clattn__expr *expr, const 
     const int root = expr->root[CLATTN__MASK];
     if (root < 0)
         return CLATTN__FULL;
-    clattn__expr_reach(expr, CLATTN__MASK, needed); /* what other rules look up may be costly, and a score has
-                                                       no range */
+    /* what other rules look up may be costly, and a score has no range */
+    clattn__expr_reach(expr, CLATTN__MASK, needed);
     for (int i = 0; i <= root; i++) {
         const struct node *n = &expr->nodes[i];
         if (!needed[i])

@@ -140,8 +140,7 @@ static bool real_number(struct reader *r, bool negative, struct reader_number *n
         return false;
     }
     double value = exponent < 0 ? mantissa / pow(10.0, -exponent) : mantissa * pow(10.0, exponent);
-    if (!(value < 0x1.ffffffp127)) { /* what rounds to the largest f32 is that: its shortest text is above
-                                        it */
+    if (!(value < 0x1.ffffffp127)) { /* what rounds to the largest f32 is that; its shortest text is above */
         clattn__reader_fail(r, CLATTN_EXPR_NUMBER, r->at, "the number does not fit 32-bit floating point");
         return false;
     }

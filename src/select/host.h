@@ -17,8 +17,7 @@ struct clattn__tiny_select {
 double clattn__tiny_value(int of_k, int64_t index); /* element of q or k: -2 to 2 */
 int64_t clattn__tiny_list(const struct clattn__tiny_select *t, int64_t scope, int64_t block, int32_t *ids,
                           int64_t *proved);
-#define CLATTN__TINY_POSITIONS 256                  /* rows of its tables of cosines and sines, more than are
-                                                       asked for */
+#define CLATTN__TINY_POSITIONS 256 /* rows of its tables of cosines and sines, more than are asked for */
 double clattn__tiny_turn(bool sine, int64_t position, int64_t pair); /* of quarter turns: -1, 0 or 1 */
 
 #endif

@@ -19,8 +19,7 @@ clattn_pattern clattn_selected(const clattn_select *select, clattn_corner corner
     clattn__text_add(&out, "listed");
     if (select->sink > 0)
         clattn__text_add(&out, " | k < %d", (int)select->sink);
-    if (select->flags & CLATTN_GROW_WINDOW) /* on the side that it moves away from; there a window of 0 grows
-                                               too */
+    if (select->flags & CLATTN_GROW_WINDOW) /* on the side it moves from, where a window of 0 grows too */
         clattn__text_add(&out, " | q - k < %d + age[b] & k - q < %d", (int)select->window,
                          (int)(select->window > 0 ? select->window : 1));
     else if (select->window > 0)

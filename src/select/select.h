@@ -74,8 +74,7 @@ const char *clattn__select_tile(struct clattn__select_shape *shape, const clattn
                                 const clattn_select *select, const clattn_attention *a);
 
 /* ---- delta.c ---- */
-uint32_t clattn__stored_whole(int32_t type, float x); /* the bits of a whole number from 0 to 7, for
-                                                         self-tests */
+uint32_t clattn__stored_whole(int32_t type, float x); /* bits of a whole number from 0 to 7, for self-tests */
 
 /* ---- plan.c ---- */
 enum clattn__select_kernel {
@@ -98,8 +97,7 @@ struct clattn_select_plan {
     struct clattn__kernel kernels[CLATTN__SELECT_KERNELS]; /* those that the method needs */
     struct clattn__cache_key tile_key; /* of the program that multiplies by a tile */
     bool quarantined;                  /* that failed before */
-    const char *fault;                 /* what it, or another kernel, did wrong: words of quarantine; NULL:
-                                          nothing */
+    const char *fault;                 /* what it or another kernel did wrong: words of quarantine, or NULL */
     int64_t pairs, tile;     /* of a batch entry and a query block: in all, and of a launch */
     int64_t workspace_bytes; /* tables, then what a tile needs, then the groups' scratch */
     int64_t kept_bytes;      /* candidates and chunks of all pairs, or 0: they lie in the workspace */

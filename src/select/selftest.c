@@ -66,8 +66,7 @@ static clattn_status shape_tiny(const clattn_select_plan *plan, struct tiny *t)
     const int64_t kept = tiny_kept(plan);
     shrink_select(&tiny->select, kept);
     a.pattern = clattn__select_pattern(&tiny->select, &plan->pattern);
-    if (a.pattern.corner == CLATTN_NO_CORNER) /* rows are positions: there are as many keys, which here there
-                                                 are not */
+    if (a.pattern.corner == CLATTN_NO_CORNER) /* rows are positions if there are as many keys: not here */
         a.pattern.corner = CLATTN_TOP_LEFT;
     a.batch = 1;
     a.q_len = a.q_total = tiny->select.block_q + 3;

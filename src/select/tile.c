@@ -5,8 +5,7 @@
 
 #define GAP 8            /* elements between rows in local memory, against conflicts of banks */
 #define SPARE 1024       /* bytes of local memory that drivers keep, or fill up */
-#define QUERY_STEPS 8    /* sixteens of columns of sixteen keys whose registers leave room for the rest: four
-                            of an item each */
+#define QUERY_STEPS 8    /* sixteens of columns of 16 keys, 4 registers of an item each: the rest has room */
 
 /* Teams and keys of a team, best first; the nodes of a tree are left in local memory where that leaves a
  * group two teams. */

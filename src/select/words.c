@@ -2,14 +2,12 @@
  * words.c - selections as words behind a problem's text, and those that have names.
  *
  *     METHOD   tree=N minmax=N mean=N scores=N given=N, N tokens of a list; staged=CHUNK.KEEP/CHUNK.KEEP...;
- *              streaming;
- *              or the name of a preset, which the words after it change
+ *              streaming; or the name of a preset, which the words after it change
  *     mass=X  margin=X  ratio=X: a budget_mode and its value
- *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last  count  keep
- *     grow  certify  each
- *     rows=last|mean  search=plain|matrix
- *     rope=relative|chunks|infllm/N  N rows of the tables;
- *                                    extend=streaming/N|self/N/LENGTH/SHARE|dynamic/N/LENGTH
+ *     bq=N[/STRIDE]  bk=N[/STRIDE]  sink=N  near=N  scope=head|group|all  rep=center|first|last
+ *     count  keep  grow  certify  each  rows=last|mean  search=plain|matrix
+ *     rope=relative|chunks|infllm/N  N rows of the tables
+ *     extend=streaming/N|self/N/LENGTH/SHARE|dynamic/N/LENGTH
  *     dense=N, dense=measured */
 #include "select/select.h"
 
@@ -267,8 +265,7 @@ static const char *find_selection(const char *text)
         const char *field = at + 1;
         if (read_method(&field, &ignored))
             return at;
-        for (int m = 0; m < CLATTN_STREAMING; m++) /* a method whose number does not read is one
-                                                      nevertheless */
+        for (int m = 0; m < CLATTN_STREAMING; m++) /* a method whose number does not read is still one */
             if (!strncmp(at + 1, method_words[m], strlen(method_words[m])))
                 return at;
         at = strchr(at + 1, ':');

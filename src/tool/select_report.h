@@ -7,8 +7,7 @@
 
 struct select_report {
     const struct selection *x;
-    double bounds, stages[CLATTN_MAX_STAGES]; /* seconds of the best run: of all metadata, from each stage
-                                                 on */
+    double bounds, stages[CLATTN_MAX_STAGES]; /* seconds of the best run: all metadata, from each stage on */
     int n_stages;
     struct ref_mass *heads; /* NULL: not asked */
 };

@@ -57,8 +57,7 @@ struct list_lengths {
     int64_t least, most;
 };
 struct list_lengths selection_lengths(const struct selection *x);
-double selection_certified(const struct selection *x);  /* the part of the listed blocks that is proved; below
-                                                           0: not asked */
+double selection_certified(const struct selection *x);  /* proved part of listed blocks; below 0: not asked */
 /* "128, of 16.0 blocks of 8 keys on average, 1 to 32, 12.0 % of them certified" */
 const char *selection_text(const struct selection *x, char text[128]);
 

@@ -28,8 +28,7 @@ struct workload {
     void *q, *k, *v, *o;
     float *lse;
     int32_t *q_offsets, *k_offsets, *key_lengths;
-    void *arrays[CLATTN_MAX_ARRAYS + 1]; /* workload_array_bytes each; after the problem's last the list, if
-                                            it has one */
+    void *arrays[CLATTN_MAX_ARRAYS + 1]; /* workload_array_bytes each; after the last the list, if any */
     int32_t *list;                       /* that one; clattn_list_bytes */
     const struct ref_extend *extend;     /* NULL, or the caller's: what o is compared with turns q and k so */
     int64_t q_count, k_count, v_count, o_count, lse_count; /* elements, by clattn_attention_extent */
@@ -61,8 +60,7 @@ bool workload_guards_intact(const struct workload *w);
 struct verdict {
     bool pass;
     int64_t rows;              /* compared */
-    int64_t unbounded;         /* rows whose rounding lets nothing be said: divided by weights that sum to
-                                  nearly 0 */
+    int64_t unbounded;         /* rows without a bound for rounding: divided by sums of weights near 0 */
     double error, bound;       /* largest |o - o64| and what it may be */
     double ratio;              /* largest error / bound over rows: what pass is about */
     double lse_error, lse_bound;

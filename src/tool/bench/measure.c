@@ -264,8 +264,7 @@ static void fill_rates(struct result *r, struct series *s, double more)
     r->of_floor = fmax(r->of_peak, r->of_read) + r->launch_seconds / r->seconds;
 }
 
-#define RATES_SECONDS 0.1 /* for the device's rates around a repetition: two launches of 20 to 40 ms, and
-                             reading */
+#define RATES_SECONDS 0.1 /* device's rates around a repetition: two launches of 20 to 40 ms, and reading */
 
 double expect_measure(double run, double seconds)
 {

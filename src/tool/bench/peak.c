@@ -64,8 +64,7 @@ static cl_int set_up(struct peak *p, const clattn_device_facts *facts)
     cl_context cl = clattn_context_cl(p->ctx);
     const bool cpu = p->is_cpu = facts->type & CL_DEVICE_TYPE_CPU;
     p->group = cpu ? 1 : facts->largest_group < 256 ? (size_t)facts->largest_group : 256;
-    bool lanes = cpu && !facts->slow_wide_vectors; /* CHAINS vectors, and two more, fit the registers of an
-                                                      item */
+    bool lanes = cpu && !facts->slow_wide_vectors; /* CHAINS vectors and two more fit an item's registers */
     p->width = !lanes || facts->vector_width_float < 8 ? 4 : facts->vector_width_float < 16 ? 8 : 16;
     p->chains = !lanes ? 8 : facts->vector_registers >= 32 ? 24 : 12;
     p->products = lanes && facts->bf16_dot ? 2 : 1;

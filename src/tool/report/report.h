@@ -42,14 +42,12 @@ struct result {
     double low, high;     /* the median lies between with the confidence that doc/clattn-bench.1 states */
     double spread;        /* distance of the quartiles as a part of the median */
     double drift;         /* the second half's median over the first half's, less 1 */
-    double event_seconds; /* by the device's own clock, from the end of a marker before to the last kernel's
-                             end */
+    double event_seconds; /* by the device's clock, from a marker's end before to the last kernel's end */
     double operations, bytes; /* of a run; bytes: q, k, v, o and lse once */
     double gflops, gbytes;
     double of_peak, peak_gflops, of_read, read_gbytes; /* of bf16 problems the peak of bf16 */
     double launch_seconds;                             /* of an empty kernel */
-    double of_floor; /* that, and the slower of operations at the peak and bytes at the rate of reading, by
-                        the time */
+    double of_floor; /* that and the slower of operations at the peak, bytes at the read rate, by the time */
     double error, bound;
     double joules, watts, mhz; /* of a run; while it ran */
     double baseline_seconds, baseline_times;

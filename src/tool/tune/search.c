@@ -20,8 +20,7 @@
 #define MOST_FINAL 64
 #define FINALISTS 4
 #define BETTER 1.006 /* what a step has to bring */
-#define WORTH 1.01   /* what a setting has to bring over the library's own choice; and in three rounds of four
-                        something */
+#define WORTH 1.01   /* what a setting has to bring over the library's choice; in 3 of 4 rounds something */
 #define SEARCHED 0.7 /* of the time; the rest is for the finals */
 
 /* An engine's knobs with a value each; 0: the engine's. */

@@ -41,8 +41,7 @@ struct tuning {
     char *lines;    /* of the file */
     struct child child;
     double begin;
-    int number, n, failures, tuned; /* the problem in work, how many there are; of those that failed, of those
-                                       that were tuned */
+    int number, n, failures, tuned; /* the problem in work, how many there are; how many failed, were tuned */
     double log_gain, log_worst;
     char key[512];
     const struct search *search;

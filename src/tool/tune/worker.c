@@ -14,8 +14,7 @@
 #define LINE_SIZE 1024
 #define MOST_ROUNDS 99
 #define ROUND_SECONDS 0.04 /* of each of the two in a round, at least */
-#define SAMPLE_ROWS 24     /* compared with the double reference; fewer of many keys, of which each takes
-                              long */
+#define SAMPLE_ROWS 24     /* compared with the double reference; fewer of many keys, for each takes long */
 #define LONG_KEYS 16384
 #define HOPELESS 0.9 /* times as fast: one round says enough */
 
