@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * check_parallel.c - work in parts: each is done once, parts cover what they are of, and a check of results says the
- * same whatever thread finds a wrong one. */
+ * check_parallel.c - work in parts: each is done once, parts cover what they are of, and a check of results
+ * says the same whatever thread finds a wrong one. */
 #include "tests/suite.h"
 #include "tool/parallel.h"
 #include "tool/workload.h"
@@ -99,8 +99,8 @@ START_TEST(the_first_wrong_row_is_named)
 }
 END_TEST
 
-/* Tensors are the same however many threads fill them: what lies beyond the numbers that are drawn one by one, and
- * the tensor after it. */
+/* Tensors are the same however many threads fill them: what lies beyond the numbers that are drawn one by
+ * one, and the tensor after it. */
 START_TEST(tensors_follow_from_the_seed)
 {
     clattn_attention a = CLATTN_ATTENTION_INIT;

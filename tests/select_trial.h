@@ -80,7 +80,7 @@ struct ref_select select_trial_selection(const struct select_trial *t);
 /* Fill, compare with the oracle, free. */
 void select_trial_once(struct select_trial *t, bool whole, const char *what);
 
-/* ---- cases that every way of selecting has; make: a trial of 4 heads in 2 groups, with a selection drawn ---- */
+/* ---- cases that every way of selecting has; make: a trial of 4 heads in 2 groups, a selection drawn ---- */
 typedef struct select_trial select_trial_maker(int32_t method, int64_t q_len, int64_t kv_len, int64_t dim);
 /* No keys, and about one, two and four blocks; near keys that are none, some, all. */
 void select_trial_edges(select_trial_maker *make, int32_t method, int64_t dim);

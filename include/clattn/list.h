@@ -10,8 +10,7 @@
  * used by other layers and steps.
  *
  *     counts [batch][scopes][q_blocks]              int32: blocks of each list, 0 to capacity
- *     ids    [batch][scopes][q_blocks][capacity]    int32: its blocks, strictly rising, 0 to k_blocks - 1;
- *                                                   then -1
+ *     ids    [batch][scopes][q_blocks][capacity]    int32: strictly rising blocks, 0 to k_blocks - 1, then -1
  *
  * Blocks are numbers, never bytes or tokens, so 32 bits suffice for 2^30 keys; places in the buffer are
  * 64-bit.  A short batch entry's query blocks past its end have counts of 0.  The device trusts no list: a
@@ -32,9 +31,8 @@
  *
  * Block masks are bits, 1 where a list has a block:
  *
- *     bits [batch][scopes][q_blocks][k_blocks]      as an array of type CLATTN_BITS lies: 32 a word from the
- *                                                   lowest bit on, each list from a word on, ceil(k_blocks /
- *                                                   32) words
+ *     bits [batch][scopes][q_blocks][k_blocks]      as a CLATTN_BITS array lies: 32 a word, lowest bit first,
+ *                                                   each list from a word on, ceil(k_blocks / 32) words
  */
 #ifndef CLATTN_LIST_H
 #define CLATTN_LIST_H

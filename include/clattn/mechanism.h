@@ -2,11 +2,10 @@
  * mechanism.h - attention as papers name it: a mask, rules of score and weight, a normaliser, a scale, what
  * they read.
  *
- *     a.heads = ...; a.q_len = ...;                          sizes first: arrays take their dimensions from
- *                                                            them
+ *     a.heads = ...; a.q_len = ...;                          sizes first: arrays take dimensions from them
  *     clattn_mechanism_apply(&a, "alibi", NULL, 0);
- *     clattn_mechanism_apply(&a, "sliding_window", NULL, 0); what it does not speak of stays, so two may be
- *     joined a.pattern = clattn_both(a.pattern, clattn_valid_keys("n"));
+ *     clattn_mechanism_apply(&a, "sliding_window", NULL, 0); what it does not speak of stays: two may join
+ *     a.pattern = clattn_both(a.pattern, clattn_valid_keys("n"));
  *
  * doc/mechanisms.md lists them.
  */

@@ -6,7 +6,7 @@
  *     PATTERN  words joined by '-': full causal prefixN windowN aroundN, and the corner tl or br; all must
  *              hold, save that a prefix is seen beside what causal shows
  *     options  lse  packed  keylens  strict  count  splits=N  engine=NAME  layout=bhtd|bthd  scale=X
- *     qtotal=N  ktotal=N */
+ *              qtotal=N  ktotal=N */
 #include "attention/attention.h"
 
 #include <math.h>

@@ -205,7 +205,7 @@ struct clattn__team {
 /* the plain one where there is none; static */
 const struct clattn__team *clattn__team_of(int32_t matrix_unit);
 
-/* ---- traps.c: what is known about drivers; the only place of the library that knows names of vendors ---- */
+/* ---- traps.c: what is known about drivers; the only place of the library that knows vendors' names ---- */
 bool clattn__driver_hides_fma(const clattn_device_facts *facts); /* of a CPU */
 bool clattn__driver_takes_assembly(const clattn_device_facts *facts);
 bool clattn__driver_takes_ptx(const clattn_device_facts *facts);

@@ -222,7 +222,7 @@ const struct clattn__engine clattn__engine_wgmma = {
     .name = "matrix-wgmma", .may_fail = true, .test_blocks = 7, .fits = wgmma_fits, .launch = wgmma_launch,
 };
 
-/* ---- mma: within the local memory of a compute unit through the editor of assembly, or within what OpenCL grants ----
+/* ---- mma: within a compute unit's local memory through the editor of assembly, or what OpenCL grants ----
  * Two tiles in one group, each with its own local memory and barriers, were 6 to 22 % slower on an H200. */
 #define RESERVED 1024 /* bytes of a unit's local memory that the hardware takes for each group */
 

@@ -34,8 +34,8 @@ void peak_close(struct peak *peak);
 double peak_flops(struct peak *peak); /* multiply-adds a second, times 2; 0 on failure */
 double peak_pair_factor(const struct peak *peak); /* products of bf16 pairs, times that; 1: there are none */
 double peak_bytes(struct peak *peak); /* bytes read a second */
-/* By what factor the device became faster between two lines whose peaks these are.  1 on other devices than CPUs:
- * a GPU's clock follows from what it does, most of all from the load that is measured. */
+/* By what factor the device became faster between two lines whose peaks these are.  1 on other devices than
+ * CPUs: a GPU's clock follows from what it does, most of all from the load that is measured. */
 double peak_change(const struct peak *peak, double before, double after);
 double peak_launch(struct peak *peak, int n); /* mean seconds of n empty kernels, from enqueue to finish */
 

@@ -2,8 +2,8 @@
  * compare.c - two reports of clattn bench: what got faster, slower, or neither for all that the times tell.
  *
  * Two medians differ if their ratio is further from 1 than LEAST, than what the intervals of both leave open,
- * and than the mean of both spreads: what is within a spread of its neighbours is noise of the machine.  If the
- * device's own peak has changed, so is what lies between no change and as much. */
+ * and than the mean of both spreads: what is within a spread of its neighbours is noise of the machine.  If
+ * the device's own peak has changed, so is what lies between no change and as much. */
 #include "tool/bench/bench.h"
 
 #include <math.h>
