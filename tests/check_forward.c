@@ -9,6 +9,7 @@
  *     CLATTN_TEST_PROBLEMS   length of the random sweep (160)
  *     CLATTN_TEST_SEED       its first seed (1) */
 #include "tests/engines.h"
+#include "tests/fresh_context.h"
 #include "tests/suite.h"
 #include "tool/workload.h"
 
@@ -39,7 +40,7 @@ static struct tally tally;
 static void set_up(void)
 {
     clattn_engine_fit fit = CLATTN_ENGINE_FIT_INIT;
-    ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
+    ctx = fresh_context();
     facts = (clattn_device_facts)CLATTN_DEVICE_FACTS_INIT;
     ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), &facts), CLATTN_OK);
     for (size_t i = 0; n_engines < MAX_ENGINES && clattn_engine_describe(&facts, i, &fit) == CLATTN_OK; i++)

@@ -11,6 +11,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include "tests/fresh_context.h"
 #include "tests/suite.h"
 
 #include <clattn.h>
@@ -98,7 +99,7 @@ static bool probe_zero_copy(void)
 static void set_up(void)
 {
     cl_int code;
-    ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
+    ctx = fresh_context();
     cl = clattn_context_cl(ctx);
     queue = clCreateCommandQueue(cl, clattn_context_device(ctx), 0, &code);
     ck_assert_int_eq(code, CL_SUCCESS);

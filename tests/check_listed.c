@@ -3,6 +3,7 @@
  * lists, all candidates, any blocks, lists that are none.
  *
  * Keys that no row keeps are full of NaN. */
+#include "tests/fresh_context.h"
 #include "tests/ref_select.h"
 #include "tests/suite.h"
 #include "tests/trial.h"
@@ -283,7 +284,7 @@ static clattn_context *ctx;
 
 static void open_context(void)
 {
-    ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
+    ctx = fresh_context();
 }
 
 static void close_context(void)

@@ -4,6 +4,7 @@
  * On every engine that fits the device.  Properties of bits are compared as bits; those of real numbers
  * within twice the f32 bar of doc/numerics.md, 16 * 2^-24 * max|v|, because two results are compared. */
 #include "tests/engines.h"
+#include "tests/fresh_context.h"
 #include "tests/suite.h"
 
 #include <clattn.h>
@@ -28,7 +29,7 @@ static void set_up(void)
 {
     clattn_attention a = CLATTN_ATTENTION_INIT;
     char message[256];
-    ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
+    ctx = fresh_context();
     ck_assert_int_eq(clattn_problem_parse(&a, "attn:f32:q70:k133:d24/20", message, sizeof message),
                      CLATTN_OK);
     n_engines = engines_taking(ctx, &a, engines, MAX_ENGINES);

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # check_second.sh - a second process that creates the same plan pays no compilation: on PoCL by the driver's
-# cache, which ours stays out of the way of; on Intel's runtime, if it is here, by ours.
+# cache, which ours stays out of the way of; on Intel's runtime, if it is here, by ours.  Nor does PoCL compile
+# the same kernels again for more keys or queries, as it does where they leave it the size of a work-group.
 set -u
 . "$top_srcdir/tests/runtimes.sh"
 clattn=$top_builddir/clattn
@@ -38,5 +39,21 @@ try() {
 
 try pocl
 [ -z "$(ls -A "$tmp/pocl" 2> /dev/null)" ] && { echo "FAILED: the test did not see PoCL's cache"; bad=$((bad + 1)); }
+
+compiled() { # kernels in PoCL's cache after a run with so many queries and keys
+    "$clattn" run --mask 'k <= q & doc[b,q] == doc[b,k]' --corner br --array 'doc=i32[b,k]' \
+        "attn:f32:h2:q$1:k$2:d64:minmax=64:bq=64/16:bk=8:sink=3:near=20" < /dev/null > "$tmp/run" 2>&1 || cat "$tmp/run"
+    find "$tmp/pocl" -name '*.so' | wc -l
+}
+use_runtime pocl && POCL_CACHE_DIR=$tmp/pocl
+first=$(compiled 700 2000)
+longer=$(compiled 700 3111)
+other=$(compiled 911 3111)
+echo "kernels compiled: $first, no more with more keys: $longer, nor with more queries: $other"
+[ "$first" -gt 0 ] && [ "$longer" -eq "$first" ] && [ "$other" -eq "$first" ] || {
+    echo "FAILED: another length compiled kernels again"
+    bad=$((bad + 1))
+}
+
 try intel
 [ "$ran" -gt 0 ] && [ "$bad" -eq 0 ]

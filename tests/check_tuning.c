@@ -2,6 +2,7 @@
  * check_tuning.c - lines of tuning: what the reader takes, which line serves a problem, and what becomes of a
  * plan by them. */
 #include "engine/engine.h"
+#include "tests/fresh_context.h"
 #include "tests/suite.h"
 #include "tool/workload.h"
 
@@ -341,7 +342,7 @@ static clattn_context *open_context(void)
     clattn_context *ctx;
     char folder[128];
     snprintf(folder, sizeof folder, "%s/cache", root);
-    ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
+    ctx = fresh_context();
     ck_assert_int_eq(clattn_context_set_cache(ctx, CLATTN_CACHE_AUTO, folder), CLATTN_OK);
     return ctx;
 }

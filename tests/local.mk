@@ -16,7 +16,7 @@ AM_TESTS_ENVIRONMENT = \
 	use_runtime "$${CLATTN_TEST_RUNTIME:-pocl}" || test -z "$${CLATTN_TEST_RUNTIME}" || \
 	{ echo "CLATTN_TEST_RUNTIME: $$why" >&2; exit 99; };
 
-noinst_HEADERS += tests/ref.h tests/ref_select.h tests/ref_mass.h tests/ref_extend.h tests/suite.h tests/on_queue.h tests/draw.h tests/engines.h
+noinst_HEADERS += tests/ref.h tests/ref_select.h tests/ref_mass.h tests/ref_extend.h tests/suite.h tests/on_queue.h tests/fresh_context.h tests/draw.h tests/engines.h
 EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/fuzz_report.c tests/fuzz/fuzz_tuning.c tests/fuzz/fuzz_files.c tests/fuzz/run.sh tests/fuzz/seeds tests/fuzz/words \
 	tests/fuzz/seeds-tuning tests/fuzz/words-tuning tests/fuzz/seeds-report tests/fuzz/words-report \
 	tests/fuzz/seeds-files tests/fuzz/words-files $(SCRIPT_CHECKS) \

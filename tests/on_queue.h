@@ -3,9 +3,7 @@
 #ifndef ON_QUEUE_H
 #define ON_QUEUE_H
 
-#include <check.h>
-#include <clattn.h>
-#include <stdlib.h>
+#include "tests/fresh_context.h"
 
 static clattn_context *ctx;
 static cl_command_queue queue;
@@ -13,7 +11,7 @@ static cl_command_queue queue;
 static void set_up(void)
 {
     cl_int code;
-    ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
+    ctx = fresh_context();
     queue = clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), 0, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
 }

@@ -6,6 +6,7 @@
 #endif
 #include "select/select.h"
 #include "tests/draw.h"
+#include "tests/fresh_context.h"
 #include "tests/select_trial.h"
 #include "tests/suite.h"
 
@@ -28,7 +29,7 @@ int select_cases(int all)
 void select_trial_set_up(void)
 {
     cl_int code;
-    ck_assert_int_eq(clattn_context_open(&select_ctx, NULL), CLATTN_OK);
+    select_ctx = fresh_context();
     select_queue = clCreateCommandQueue(select_ctx->cl, select_ctx->device, 0, &code);
     ck_assert_int_eq(code, CL_SUCCESS);
 }

@@ -3,6 +3,7 @@
 #include "tests/trial.h"
 
 #include "tests/engines.h"
+#include "tests/fresh_context.h"
 #include "tests/ref.h"
 
 #include <check.h>
@@ -18,7 +19,7 @@ static clattn_context *ctx;
 static void set_up(bool (*leave_out)(const clattn_device_facts *facts, const char *engine))
 {
     clattn_attention a = trial_problem(1, 5, 5);
-    ck_assert_int_eq(clattn_context_open(&ctx, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
+    ctx = fresh_context();
     trial_n_engines = engines_taking(ctx, &a, trial_engines, TRIAL_ENGINES);
     clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
     ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), &facts), CLATTN_OK);

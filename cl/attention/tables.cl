@@ -7,10 +7,11 @@
  * / columns).  Floats are kept as their bits; a block that holds a NaN is -inf .. inf.  Readers: xi_itable
  * and others in rule_interval.clh.
  * -D parameters: ELEMENT clattn_type of the array (0 f32, 1 f16, 2 bf16, 3 i32, 4 i8, 5 bits: 32 a word from
- * the lowest bit on, rows begin with a word); LANES 16, or 1 where wide vectors are slow.
+ * the lowest bit on, rows begin with a word); LANES 16, or 1 where wide vectors are slow; GROUP items of a
+ * work-group.
  */
-#if !defined(ELEMENT) || !defined(LANES)
-#error "tables.cl: ELEMENT, LANES must be defined"
+#if !defined(ELEMENT) || !defined(LANES) || !defined(GROUP)
+#error "tables.cl: ELEMENT, LANES, GROUP must be defined"
 #endif
 #include "storage.clh"
 #define I64 long
@@ -109,7 +110,8 @@ static inline void look(struct bounds *b, __global const STORED_ELEMENT *row, in
 }
 #endif
 
-__kernel void tables(__global const STORED_ELEMENT *array, __global int *table, const struct tables_args a)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+tables(__global const STORED_ELEMENT *array, __global int *table, const struct tables_args a)
 {
     const int height = a.dims[2], width = a.dims[3];
     const int across = (width - 1) / a.columns + 1, down = (height - 1) / a.rows + 1;

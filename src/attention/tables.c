@@ -43,15 +43,24 @@ void clattn__tables_fill(struct clattn__tables *tables, const struct clattn__pro
     }
 }
 
+/* Work-items of a group.  The kernel says so too: PoCL would choose another size for each number of blocks,
+ * and compile the kernel for it, in an enqueue. */
+static size_t group_items(const clattn_context *ctx)
+{
+    const uint64_t most = ctx->facts.largest_group;
+    return ctx->facts.type & CL_DEVICE_TYPE_CPU ? 1 : most < 64 ? (size_t)most : 64;
+}
+
 clattn_status clattn__tables_build(clattn_context *ctx, const struct clattn__problem *problem,
                                    struct clattn__tables *tables)
 {
     clattn_status status = CLATTN_OK;
     for (int i = 0; !status && i < tables->count; i++) {
-        char options[64];
+        char options[80];
         struct clattn__text text = clattn__text_into(options, sizeof options);
-        clattn__text_add(&text, "-DELEMENT=%d -DLANES=%d", (int)problem->a.arrays[tables->array[i]].type,
-                         ctx->facts.slow_wide_vectors ? 1 : 16);
+        clattn__text_add(&text, "-DELEMENT=%d -DLANES=%d -DGROUP=%d",
+                         (int)problem->a.arrays[tables->array[i]].type, ctx->facts.slow_wide_vectors ? 1 : 16,
+                         (int)group_items(ctx));
         const struct clattn__program_request request = {.name = "tables", .options = options,
                                                         .kernel = "tables"};
         status = clattn__kernel_build(ctx, &request, &tables->kernel[i]);
@@ -78,10 +87,8 @@ static cl_int launch_one(const clattn_context *ctx, const struct clattn__tables 
     clattn__set(&s, sizeof args, &args);
     if (s.code != CL_SUCCESS)
         return s.code;
-    size_t most = ctx->facts.largest_group < 64 ? (size_t)ctx->facts.largest_group : 64;
-    size_t local = ctx->facts.type & CL_DEVICE_TYPE_CPU ? 1 : most;
     /* items past the last block leave at once */
-    size_t global = (tables->blocks[i] + local - 1) / local * local;
+    const size_t local = group_items(ctx), global = (tables->blocks[i] + local - 1) / local * local;
     return clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &global, &local, wait.count,
                                   wait.count ? wait.events : NULL, event);
 }

@@ -119,9 +119,13 @@ void device_read(const struct device *d, cl_mem from, size_t bytes, void *data)
 void device_launch(const struct device *d, enum kernel kernel, const size_t *size, const size_t *group,
                    const struct argument *arguments, size_t n)
 {
+    /* the largest power of two that divides the first size, and few: a group that followed the number of rows
+     * would have some drivers compile the kernel for each */
+    const size_t divides = size[0] & (~size[0] + 1), own[3] = {divides < 64 ? divides : 64, 1, 1};
     for (size_t i = 0; i < n; i++)
         check_cl(clSetKernelArg(d->kernels[kernel], (cl_uint)i, arguments[i].size, arguments[i].value),
                  kernel_names[kernel]);
+    group = group ? group : own;
     check_cl(clEnqueueNDRangeKernel(d->queue, d->kernels[kernel], 3, NULL, size, group, 0, NULL, NULL),
              kernel_names[kernel]);
 }

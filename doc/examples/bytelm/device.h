@@ -37,7 +37,7 @@ void device_write(const struct device *d, cl_mem to, size_t bytes, const void *d
 void device_fill(const struct device *d, cl_mem to, int32_t value, size_t count);
 void device_read(const struct device *d, cl_mem from, size_t bytes, void *data); /* waits */
 
-/* size[3] work-items; group[3] of them in a work-group, NULL: as OpenCL likes. */
+/* size[3] work-items; group[3] of them in a work-group, NULL: some of a row. */
 void device_launch(const struct device *d, enum kernel kernel, const size_t *size, const size_t *group,
                    const struct argument *arguments, size_t n);
 
