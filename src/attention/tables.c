@@ -43,8 +43,8 @@ void clattn__tables_fill(struct clattn__tables *tables, const struct clattn__pro
     }
 }
 
-/* Work-items of a group.  The kernel says so too: PoCL would choose another size for each number of blocks,
- * and compile the kernel for it, in an enqueue. */
+/* Work-items of a group, as the kernel says too.  Where none are said PoCL chooses another size for each number
+ * of blocks, and compiles the kernel for it, in an enqueue. */
 static size_t group_items(const clattn_context *ctx)
 {
     const uint64_t most = ctx->facts.largest_group;
