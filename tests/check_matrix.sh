@@ -1,65 +1,50 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # check_matrix.sh - the loop nests of the matrix and decode engines with their plain tile, on PoCL, against
-# the double reference: types, masks, edits, lengths, parts of the keys, head sizes, poison (--seed 1: NaN and
+# the double reference: types, masks, edits, lengths, parts of the keys, head sizes, poison (seed 1: NaN and
 # infinities where nothing is seen; 3: scores as large as 1e4).
 set -u
 . "$top_srcdir/tests/runtimes.sh"
 clattn=$top_builddir/clattn
 
-# ENGINE OPTION... PROBLEM; a GPU's local memory may be too small for it.
-verify_by() {
-    said=$("$clattn" verify --engine "$@" 2>&1)
-    code=$?
-    echo "$said"
-    case $said in *'no tile fits its local memory'*) code=0 ;; esac
-    return $code
-}
-
 verify() { check verify_by matrix-generic "$@"; }
 decode() { check verify_by decode-generic "$@"; }
 
-for seed in 1 3; do
-    verify --seed $seed attn:f32:h2:q40:k70:d16
-    verify --seed $seed attn:f16:b2:h4/2:q33:k65:d64:causal-br:lse
-    verify --seed $seed attn:bf16:b2:h2:q40:k70:d40/72:window16-causal-tl
-    verify --seed $seed attn:f16:h8/2:q1:k500:d64:splits=3:lse
-    verify --seed $seed attn:bf16:b3:h4/1:q3:k99:d64:keylens:lse
-    verify --seed $seed attn:f32:b2:h2:q40:k70:d24/20:causal-br:packed:qtotal=60:ktotal=100
-    verify --seed $seed attn:f16:h2:q17:k33:d9/7:prefix7-br:layout=bthd
-    verify --seed $seed attn:bf16:h2:q15:k16:d1/3:lse
-    verify --seed $seed attn:f16:h1:q16:k31:d128
-    verify --seed $seed attn:f16:h2:q40:k300:d32:window100-causal-br:lse
-    verify --seed $seed attn:f32:h1:q1:k1:d576
-    verify --seed $seed --score '30 * tanh(score / 30)' attn:f16:h2:q40:k70:d32:causal-br:lse
-    verify --seed $seed --score 'score - slope[h] * abs(q - k)' --array 'slope=f32[h]' --corner br attn:bf16:h4/2:q20:k90:d32
-    verify --seed $seed --mask 'doc[b,q] == doc[b,k]' --array 'doc=i32[b,k]' --corner tl attn:f16:b2:h2:q64:k64:d16
-    decode --seed $seed attn:f32:h2:q4:k70:d16
-    decode --seed $seed attn:f16:b2:h4/2:q7:k165:d64:causal-br:lse
-    decode --seed $seed attn:bf16:b2:h2:q12:k170:d40/72:window16-causal-tl
-    decode --seed $seed attn:f16:h8/2:q1:k500:d128:splits=3:lse
-    decode --seed $seed attn:bf16:b3:h4/1:q3:k99:d64:keylens:causal-br:lse
-    decode --seed $seed attn:f32:b2:h2:q4:k70:d24/20:causal-br:packed:qtotal=6:ktotal=100
-    decode --seed $seed attn:f16:h2:q17:k33:d9/7:prefix7-br:layout=bthd
-    decode --seed $seed attn:f16:h4/1:q8:k1:d1/3:lse
-    decode --seed $seed attn:bf16:h1:q16:k63:d16
-    decode --seed $seed --score '30 * tanh(score / 30)' attn:f16:h4/1:q4:k70:d32:causal-br:lse
-    decode --seed $seed --score 'score - slope[h] * abs(q - k)' --array 'slope=f32[h]' --corner br attn:bf16:h4/2:q10:k190:d32
-    decode --seed $seed --mask 'doc[b,q] == doc[b,k]' --array 'doc=i32[b,k]' --corner tl attn:f16:b2:h2:q30:k64:d16
-    # lists: heads of a group share them, and a tile that they cut or that lies in one; blocks of one key
-    verify --seed $seed attn:f16:h4/2:q40:k300:d32:causal-br:lse:tree=64:bq=8:scope=group:near=16
-    verify --seed $seed attn:f16:b2:h4/2:q33:k130:d32:causal-br:lse:tree=32:bq=16/2:scope=all:near=7
-    verify --seed $seed attn:f16:b2:h4/1:q21:k130:d32:causal-br:lse:tree=16:bq=4:bk=1:scope=group:near=3
-    verify --seed $seed attn:f16:h4/2:q20:k200:d32:causal-br:lse:tree=16:bq=3:bk=2:scope=head:near=1
-    decode --seed $seed attn:f16:b2:h8/2:q3:k300:d32:causal-br:lse:tree=64:bq=1:scope=group:near=16
-    decode --seed $seed attn:f16:h4/1:q4:k500:d32:causal-br:lse:tree=48:bq=4:bk=1:scope=all:near=9
-    decode --seed $seed attn:f16:b3:h6/2:q2:k165:d32:causal-br:lse:tree=16:bk=4:bq=2:scope=head:near=3
-done
-# blocks that no tile's keys divide, larger ones, a stretch's end inside a block, holes between what is seen
-verify --seed 1 attn:f16:h4/2:q70:k900:d32:causal-br:lse:minmax=126:bk=3:sink=5:near=33
-verify --seed 1 attn:f16:h4/2:q40:k1500:d32:causal-br:lse:mean=400:bk=200:scope=all:bq=16:sink=5:near=3
-verify --seed 1 attn:f32:h2:q300:k900:d32:prefix100-br:mean=96:bk=16:sink=4:near=32
-verify --seed 1 attn:f16:h2:q40:k900:d32:window300-causal-br:lse:tree=32:bk=1:bq=8:scope=head:near=5
+# Kernels of these engines take PoCL's compiler three seconds each: half of them wait for a long run.
+verify attn:f16:b2:h4/2:q33:k65:d64:causal-br:lse attn:f16:h8/2:q1:k500:d64:splits=3:lse \
+    attn:f32:b2:h2:q40:k70:d24/20:causal-br:packed:qtotal=60:ktotal=100 attn:f16:h2:q17:k33:d9/7:prefix7-br:layout=bthd \
+    attn:bf16:h2:q15:k16:d1/3:lse attn:bf16:b3:h4/1:q3:k99:d64:keylens:lse
+decode attn:f16:b2:h4/2:q7:k165:d64:causal-br:lse attn:bf16:b2:h2:q12:k170:d40/72:window16-causal-tl \
+    attn:f32:b2:h2:q4:k70:d24/20:causal-br:packed:qtotal=6:ktotal=100 attn:f16:h4/1:q8:k1:d1/3:lse \
+    attn:bf16:b3:h4/1:q3:k99:d64:keylens:causal-br:lse
+verify --score 'score - slope[h] * abs(q - k)' --array 'slope=f32[h]' --corner br attn:bf16:h4/2:q20:k90:d32
+decode --mask 'doc[b,q] == doc[b,k]' --array 'doc=i32[b,k]' --corner tl attn:f16:b2:h2:q30:k64:d16
+# lists: heads of a group share them, and a tile that they cut or that lies in one; blocks of one key; blocks that no
+# tile's keys divide, a stretch's end inside a block
+verify attn:f16:b2:h4/2:q33:k130:d32:causal-br:lse:tree=32:bq=16/2:scope=all:near=7 \
+    attn:f16:b2:h4/1:q21:k130:d32:causal-br:lse:tree=16:bq=4:bk=1:scope=group:near=3 \
+    attn:f16:h4/2:q70:k900:d32:causal-br:lse:minmax=126:bk=3:sink=5:near=33
+decode attn:f16:b2:h8/2:q3:k300:d32:causal-br:lse:tree=64:bq=1:scope=group:near=16 \
+    attn:f16:b3:h6/2:q2:k165:d32:causal-br:lse:tree=16:bk=4:bq=2:scope=head:near=3
+wanted=54
+if is_long; then
+    verify attn:f32:h2:q40:k70:d16 attn:bf16:b2:h2:q40:k70:d40/72:window16-causal-tl attn:f16:h1:q16:k31:d128 \
+        attn:f16:h2:q40:k300:d32:window100-causal-br:lse attn:f32:h1:q1:k1:d576
+    decode attn:f32:h2:q4:k70:d16 attn:f16:h8/2:q1:k500:d128:splits=3:lse attn:f16:h2:q17:k33:d9/7:prefix7-br:layout=bthd \
+        attn:bf16:h1:q16:k63:d16
+    verify --score '30 * tanh(score / 30)' attn:f16:h2:q40:k70:d32:causal-br:lse
+    verify --mask 'doc[b,q] == doc[b,k]' --array 'doc=i32[b,k]' --corner tl attn:f16:b2:h2:q64:k64:d16
+    decode --score '30 * tanh(score / 30)' attn:f16:h4/1:q4:k70:d32:causal-br:lse
+    decode --score 'score - slope[h] * abs(q - k)' --array 'slope=f32[h]' --corner br attn:bf16:h4/2:q10:k190:d32
+    # larger blocks, holes between what is seen
+    verify attn:f16:h4/2:q40:k300:d32:causal-br:lse:tree=64:bq=8:scope=group:near=16 \
+        attn:f16:h4/2:q20:k200:d32:causal-br:lse:tree=16:bq=3:bk=2:scope=head:near=1 \
+        attn:f16:h4/2:q40:k1500:d32:causal-br:lse:mean=400:bk=200:scope=all:bq=16:sink=5:near=3 \
+        attn:f32:h2:q300:k900:d32:prefix100-br:mean=96:bk=16:sink=4:near=32 \
+        attn:f16:h2:q40:k900:d32:window300-causal-br:lse:tree=32:bk=1:bq=8:scope=head:near=5
+    decode attn:f16:h4/1:q4:k500:d32:causal-br:lse:tree=48:bq=4:bk=1:scope=all:near=9
+    wanted=111
+fi
 "$clattn" run --engine matrix-generic attn:f32:h1:q5:k5:d8 --normaliser count --weight 'relu(score)' 2>&1 < /dev/null |
     grep -q 'a softmax of usual scale is wanted' ||
     { echo "FAILED: a weight that is no softmax's was not refused for that reason"; bad=$((bad + 1)); }
@@ -81,9 +66,12 @@ finds() {
 finds matrix-generic forward_matrix 's|rescale(o, &g);|;|' 'gave wrong numbers' attn:f16:h2:q40:k70:d64
 listed=attn:f16:h2:q70:k900:d32:causal-br:minmax=126:bk=3:sink=5:near=33
 finds matrix-generic forward_matrix 's|blocks - (of_last < size);|blocks;|' 'gave wrong numbers' $listed
-finds matrix-generic forward_matrix 's|has_block(&w->one, .*) : -1;|1 : -1;|' 'gave wrong numbers' $listed
-finds matrix-generic forward_matrix 's|b->known + j \* PIECE|b->known|' 'gave wrong numbers' --rows 70 $listed
-finds matrix-generic forward_matrix 's|passed = !are_too_large(sums.rounded);|;|' '0 passed, 1 failed' --seed 3 attn:f16:h2:q40:k700:d64
 finds decode-generic forward_decode 's|rescale(o, &g);|;|' 'gave wrong numbers' attn:f16:h2:q4:k70:d64
-finds decode-generic forward_decode 's|t = 1; t < TEAMS; t++|t = 1; t < 1; t++|' 'gave wrong numbers' attn:f16:h2:q4:k70:d64
-end_checks "matrix engines" 70 && [ "$ran" -eq 70 ]
+if is_long; then
+    finds matrix-generic forward_matrix 's|has_block(&w->one, .*) : -1;|1 : -1;|' 'gave wrong numbers' $listed
+    finds matrix-generic forward_matrix 's|b->known + j \* PIECE|b->known|' 'gave wrong numbers' --rows 70 $listed
+    finds matrix-generic forward_matrix 's|passed = !are_too_large(sums.rounded);|;|' '0 passed, 1 failed' --seed 3 attn:f16:h2:q40:k700:d64
+    finds decode-generic forward_decode 's|t = 1; t < TEAMS; t++|t = 1; t < 1; t++|' 'gave wrong numbers' attn:f16:h2:q4:k70:d64
+fi
+echo "$verified problems"
+end_checks "matrix engines" 6 && [ "$verified" -eq $wanted ]

@@ -16,6 +16,7 @@ export OCLGRIND_LOG CLATTN_CACHE_DIR
 bad=0
 ran=0
 
+# One problem a process: of a second one Oclgrind takes what a kernel has written for uninitialised.
 clean() { # a command of clattn that compares, with its arguments
     ran=$((ran + 1))
     rm -f "$tmp/log"

@@ -4,7 +4,7 @@
 # portable one.
 set -eu
 . "$top_srcdir/tests/runtimes.sh"
-problems=24
+problems=16
 is_long && problems=240
 "$top_builddir/clattn" verify --problems $problems --seed 1
 "$top_builddir/clattn" verify --problems $((problems / 4)) --seed 500 --engine portable

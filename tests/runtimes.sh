@@ -8,6 +8,7 @@
 #     is_long             whether CLATTN_TEST_LONG asks for all that takes an hour, and not for what finds
 #                         most of it
 #     check COMMAND       run it; end_checks NAME N: what became of all, of which there have to be N or more
+#     verify_by ENGINE ARGUMENT...   what check runs to verify problems; $verified is how many were right
 #
 # Sets OCL_ICD_VENDORS to a folder that names one driver.  Returns 1, with the reason in $why, where it is not
 # installed.
@@ -126,6 +127,20 @@ check() {
     echo "== $*"
     ran=$((ran + 1))
     "$@" < /dev/null || { echo "FAILED: $*"; bad=$((bad + 1)); }
+}
+
+# What check runs for ENGINE OPTION... PROBLEM...: seeds 1, 2 and 3 of each, in one process, because PoCL's first
+# compilation in a process takes a second more.  A GPU's local memory may be too small for some.
+verified=0
+verify_by() {
+    engine=$1
+    shift
+    said=$("$top_builddir/clattn" verify --engine "$engine" --problems 3 --seed 1 "$@" 2>&1)
+    echo "$said"
+    passed=$(echo "$said" | sed -n 's/^\([0-9]*\) passed.*/\1/p')
+    small=$(echo "$said" | grep -c 'no tile fits its local memory')
+    verified=$((verified + passed + small))
+    [ -n "$passed" ] && [ "$(echo "$said" | grep -c '^FAILED')" -eq "$small" ]
 }
 
 expect() { # what is wanted, a command
