@@ -52,7 +52,7 @@ def check_schema(schema, report):
     validate(schema, report, "report")
     assert report["devices"] and report["lines"]
     keys = [n for n, p in schema["properties"]["lines"]["items"]["properties"].items() if p["x-role"] == "key"]
-    assert keys == ["device", "device_name", "problem", "options", "tensors", "refresh", "delta"], keys
+    assert keys == ["device", "device_name", "problem", "options", "tensors", "cold_bytes", "refresh", "delta"], keys
     for line in report["lines"]:
         assert line["device"] in [d["device"] for d in report["devices"]]
         if line["failed"] is None:
@@ -287,6 +287,15 @@ def check_peers(report, name):
     else:
         assert plain["peer"].startswith(name) and 0.02 <= plain["peer_seconds"] < 0.04
         assert abs(plain["peer_times"] - plain["peer_seconds"] / plain["median_seconds"]) < 1e-6 * plain["peer_times"]
+
+
+def check_cold(report):
+    """From memory: timed by the device's clock, without what depends on the wall's."""
+    plain, refused = load(report)["lines"]
+    assert plain["failed"] is None and plain["cold_bytes"] >= 1 << 28 and plain["joules"] is None and plain["baseline_times"] is None
+    assert plain["event_seconds"] / 10 < plain["median_seconds"] < 10 * plain["event_seconds"]
+    assert plain["fraction_of_floor"] == max(plain["fraction_of_peak"], plain["fraction_of_read"])
+    assert refused["failed"].startswith("--cold is for problems without a selection")
 
 
 def check_failures(report, count):

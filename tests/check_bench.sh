@@ -69,6 +69,12 @@ expect 0 'of peak' --no-baseline --data "$top_srcdir/tests/data" --json "$tmp/t.
     attn:f16-f32:h6/2:q512:k512:d64:causal-tl:lse
 expect 0 '^clattn bench --device .* --tensors causal attn:' --no-baseline --data "$top_srcdir/tests/data" --reproduce 1 "$tmp/t.json"
 
+# ---- from memory
+expect 1 'without a selection' --cold --json "$tmp/cold.json" attn:f32:h4:q1:k2000:d64 $pruned
+judge cold "$tmp/cold.json"
+expect 0 '^clattn bench --device .* --cold attn:f32:h4:q1:k2000:d64$' --reproduce 1 "$tmp/cold.json"
+expect 2 'exclude each other' --cold --peers attn:f32:h4:q1:k2000:d64
+
 # ---- what was kept, again in every format, and with that of another sitting
 expect 0 '^| attn:f32:h2:q64:k64:d8 |' --read "$tmp/a.json"
 expect 0 '' --read "$tmp/a.json" --json "$tmp/again.json" --csv "$tmp/again.csv" --html "$tmp/again.html"

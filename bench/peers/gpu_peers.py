@@ -44,17 +44,21 @@ class Meter:
             self.process.wait()
 
 
-def median_seconds(torch, call, seconds):
-    """Seconds of one call by events, of the second half of the time: by then the chip is as warm as it gets."""
+def median_seconds(torch, call, seconds, cold=False):
+    """Seconds of one call by events, of the second half of the time: by then the chip is as warm as it gets.  cold: each after
+    256 MB were written, so that nothing of it is in the caches."""
     times, begin = [], time.perf_counter()
+    other = torch.empty(1 << 26, device="cuda", dtype=torch.int32) if cold else None
     while time.perf_counter() - begin < seconds:
-        events = [torch.cuda.Event(enable_timing=True) for _ in range(21)]
-        events[0].record()
-        for event in events[1:]:
+        events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(20)]
+        for before, after in events:
+            if cold:
+                other.zero_()
+            before.record()
             call()
-            event.record()
+            after.record()
         torch.cuda.synchronize()
-        times.append([a.elapsed_time(b) * 1e-3 for a, b in zip(events, events[1:])])
+        times.append([before.elapsed_time(after) * 1e-3 for before, after in events])
     return statistics.median(sum(times[len(times) // 2:], []))
 
 
@@ -75,7 +79,8 @@ class TorchGpu:
                    for of, length in ((heads, rows), (shape.heads, shape.kv_len), (shape.heads, shape.kv_len)))
         attend = torch.nn.functional.scaled_dot_product_attention
         with torch.inference_mode(), torch.nn.attention.sdpa_kernel(getattr(torch.nn.attention.SDPBackend, self.backend)):
-            return median_seconds(torch, lambda: attend(q, k, v, is_causal=shape.causal, enable_gqa=shared), self.options.seconds)
+            return median_seconds(torch, lambda: attend(q, k, v, is_causal=shape.causal, enable_gqa=shared), self.options.seconds,
+                                  cold=shape.decodes())
 
 
 BATCH, HEADS, LENGTH, DIM = 2, 16, 8192, 128

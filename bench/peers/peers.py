@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """peers.py [--clattn build/clattn] [--device cpu] [--rounds 5] [--csv FILE] - clattn beside PyTorch, ONNX Runtime and OpenBLAS, in one run;
-with --gpu (and --device gpu) beside what PyTorch has for NVIDIA's GPUs, cuDNN, FlashAttention-2 and FlexAttention.
+with --gpu (and --device gpu) beside what PyTorch has for NVIDIA's GPUs, cuDNN, FlashAttention-2 and FlexAttention, of one
+query with keys and values from memory.
 
 Every round measures each shape with each program in turn, so that a machine whose clock or neighbours change is the same for
 all; medians over the rounds are printed, and how many times as fast clattn is as the better peer.  A peer that is not
@@ -80,7 +81,9 @@ GPU_SHAPES = [
     *(square(4, 16, 4096, dim, causal, "f16") for dim in (80, 96, 192, 256) for causal in (False, True)),
     square(64, 16, 128, 64, storage="f16"), square(64, 16, 128, 64, True, "f16"),
     *(Shape(4, 32, rows, 8192, 128, storage="f16") for rows in (16, 64, 256)),
-    Shape(16, 8, 1, 8192, 128, storage="f16", group=4), Shape(16, 8, 1, 8192, 128, storage="bf16", group=4),
+    *(Shape(batch, 8, 1, length, 128, storage="f16", group=4) for batch, length in ((1, 131072), (16, 8192), (64, 4096))),
+    Shape(16, 8, 1, 8192, 128, storage="bf16", group=4), Shape(16, 8, 1, 8192, 64, storage="f16", group=4),
+    Shape(1, 32, 1, 131072, 128, storage="f16"), Shape(8, 32, 1, 16384, 128, storage="f16"),
 ]
 
 
@@ -103,7 +106,7 @@ class Clattn:
         subprocess.run([options.clattn, "--version"], check=True, stdout=subprocess.DEVNULL)
 
     def seconds(self, shape):
-        return self.measure([shape.problem()])
+        return self.measure([shape.problem()] + (["--cold"] if self.options.gpu and shape.decodes() else []))
 
     def measure(self, arguments):
         """Seconds of `clattn bench' with these arguments: by events on GPUs, as the peers' there are, else by the clock."""

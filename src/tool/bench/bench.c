@@ -169,6 +169,7 @@ static const char help[] =
     "                     repeated\n" PROBLEM_HELP
     "  --seconds S        time a problem for S seconds (1), up to three times as long if that leaves its median unsure\n"
     "  --limit S          end a device's process that says nothing for S seconds (600)\n"
+    "  --cold             write over the device's caches before each run, as decoding finds them; by the device's clock\n"
     "  --no-baseline      leave out the unfused pipeline, and the dense problem beside a pruned one\n"
     "  --peers            on CPUs also PyTorch, ONNX Runtime and OpenBLAS, those of them that Python has\n"
     "  --refresh N[/N...] selections of one query: steps between selections, from each stage on (1)\n"
@@ -210,6 +211,7 @@ static int take_option(struct bench *b, int c)
     case 's': return read_seconds("--seconds", optarg, &b->seconds);
     case 'E': b->with_peers = true; return 0;
     case 'n': b->no_baseline = true; return 0;
+    case 'O': b->cold = true; return 0;
     case 'r': b->refresh = optarg; return read_refresh(optarg, &ignored);
     case 'X': return read_count("--delta", optarg, 1, &b->delta);
     case 'L': return read_count("--limit", optarg, 1, &b->limit);
@@ -268,6 +270,8 @@ static int reproduce(struct bench *b, const char *worker, int n_texts, char **te
 static int act(struct bench *b, const char *worker, int n_texts, char **texts)
 {
     const int modes = b->compares + (b->reproduce > 0) + (b->n_stored > 0);
+    if (b->cold && b->with_peers)
+        return mistake("--cold and --peers exclude each other: peers are timed by the clock");
     if (modes > 1 || (modes && b->preset))
         return mistake("--compare, --reproduce, --read and --preset exclude each other");
     if (b->compares)
@@ -292,6 +296,7 @@ static const struct option options[] = {
     {"device", required_argument, NULL, 'd'},
     {"seconds", required_argument, NULL, 's'},
     {"no-baseline", no_argument, NULL, 'n'},
+    {"cold", no_argument, NULL, 'O'},
     {"csv", required_argument, NULL, 'c'},
     {"json", required_argument, NULL, 'j'},
     {"data", required_argument, NULL, 'D'},

@@ -66,7 +66,7 @@ struct bench {
     long long limit; /* seconds that a device may be silent */
     const char *refresh; /* as given, or NULL */
     long long delta;     /* 0: not given */
-    bool no_baseline, with_peers, progress, colour;
+    bool no_baseline, with_peers, cold, progress, colour;
     int width; /* of the terminal that the table goes to; 0: it goes elsewhere */
     struct bench_line lines[BENCH_LINES]; /* the same for every device */
     size_t n_lines;

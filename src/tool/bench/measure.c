@@ -5,7 +5,10 @@
  * mean of the two peaks: a machine whose clock or neighbours change between repetitions shows it in the peaks
  * too.  The median of the fractions is printed.  Times are wall clock from enqueue to finish; a run more in
  * each repetition is timed by the device's own clock, on a queue of its own, so that this costs the others
- * nothing. */
+ * nothing.
+ *
+ * From memory (--cold) all runs are timed by the device's clock, each after a buffer larger than its caches was
+ * written, so that nothing of a problem is in them. */
 #include "tool/bench/bench.h"
 
 #include <math.h>
@@ -18,6 +21,8 @@
 #define SURE 0.02 /* the interval is sought to be the median by this part, up or down */
 #define UNSURE 0.1 /* a warning says so */
 #define LONGER 3  /* for so many times the time asked for at most */
+#define LEAST_COLD ((size_t)256 << 20) /* bytes that are written before a run from memory, */
+#define COLD_CACHES 4                  /* and of a large cache so many times its size */
 
 /* ---- a plan with its buffers ---- */
 struct device_run {
@@ -25,9 +30,11 @@ struct device_run {
     clattn_plan *plan;
     cl_command_queue queue, profiled; /* profiled: NULL where the device has no clock for us */
     clattn_io io;
-    cl_mem mems[10 + CLATTN_MAX_ARRAYS];
+    cl_mem mems[11 + CLATTN_MAX_ARRAYS];
     int n_mems;
     struct meter *meter;
+    cl_mem cold; /* what is written before each run from memory, or NULL */
+    size_t cold_bytes;
 };
 
 static cl_mem upload(struct device_run *r, const void *data, size_t bytes, clattn_status *status)
@@ -142,6 +149,52 @@ static double time_events(struct device_run *r)
     return seconds;
 }
 
+/* ---- from memory ---- */
+static size_t cold_bytes(const clattn_context *ctx)
+{
+    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
+    clattn_device_describe(clattn_context_device(ctx), &facts);
+    const uint64_t wanted = COLD_CACHES * facts.cache_bytes;
+    return wanted > LEAST_COLD ? (size_t)wanted : LEAST_COLD;
+}
+
+static clattn_status open_cold(struct device_run *r, char why[512])
+{
+    cl_int code;
+    r->cold_bytes = cold_bytes(r->ctx);
+    if (!r->profiled) {
+        snprintf(why, 512, "--cold times by the device's clock, which its driver does not show");
+        return CLATTN_OPENCL_FAILED;
+    }
+    r->cold = clCreateBuffer(clattn_context_cl(r->ctx), CL_MEM_READ_WRITE, r->cold_bytes, NULL, &code);
+    if (code != CL_SUCCESS)
+        return CLATTN_OUT_OF_DEVICE_MEMORY;
+    r->mems[r->n_mems++] = r->cold;
+    return CLATTN_OK;
+}
+
+/* Seconds of one of n runs, each after the caches were filled with something else; 0 on failure. */
+static double time_cold(struct device_run *r, int n)
+{
+    const cl_uint zero = 0;
+    double all = 0;
+    for (int i = 0; i < n; i++) {
+        if (clEnqueueFillBuffer(r->profiled, r->cold, &zero, sizeof zero, 0, r->cold_bytes, 0, NULL, NULL) !=
+            CL_SUCCESS)
+            return 0;
+        const double once = time_events(r);
+        if (!(once > 0))
+            return 0;
+        all += once;
+    }
+    return all / n;
+}
+
+static double time_as_asked(struct device_run *r, int n)
+{
+    return r->cold ? time_cold(r, n) : time_runs(r, n);
+}
+
 /* ---- repetitions ---- */
 struct series {
     int n;
@@ -155,7 +208,7 @@ static bool repeat(struct device_run *r, struct peak *peak, int inner, double fl
 {
     double before = peak_flops(peak), read = peak_bytes(peak), launch = peak_launch(peak, inner);
     const double joules = meter_joules(r->meter);
-    const double t = time_runs(r, inner);
+    const double t = time_as_asked(r, inner);
     s->clocks[s->n] = meter_mhz(r->meter);
     s->joules += meter_joules(r->meter) - joules;
     const double after = peak_flops(peak);
@@ -261,7 +314,9 @@ static void fill_rates(struct result *r, struct series *s, double more)
     r->of_read = median_or_blank(s->of_read, s->n);
     r->read_gbytes = median_or_blank(s->reads, s->n) * 1e-9;
     r->launch_seconds = median_or_blank(s->launches, s->n);
-    r->of_floor = fmax(r->of_peak, r->of_read) + r->launch_seconds / r->seconds;
+    r->of_floor = fmax(r->of_peak, r->of_read);
+    if (!r->cold_bytes) /* whose times have no launch in them */
+        r->of_floor += r->launch_seconds / r->seconds;
 }
 
 #define RATES_SECONDS 0.1 /* device's rates around a repetition: two launches of 20 to 40 ms, and reading */
@@ -282,9 +337,12 @@ static clattn_status measure(struct device_run *r, struct peak *peak, const stru
     struct series s = {.n = 0};
     const double bytes =
         w->list ? 0 : clattn_problem_bytes(&w->problem);     /* which keys lists leave unread is not known */
-    double once = time_runs(r, 1) > 0 ? time_runs(r, 1) : 0; /* the first warms up */
-    if (once <= 0)
+    if (time_runs(r, 1) <= 0) /* warms up */
         return CLATTN_OPENCL_FAILED;
+    const double from = now_seconds();
+    if (time_as_asked(r, 1) <= 0)
+        return CLATTN_OPENCL_FAILED;
+    const double once = now_seconds() - from;
     time_events(r);
     int inner = once < REPETITION_SECONDS ? (int)(REPETITION_SECONDS / once) + 1 : 1;
     for (double begin = now_seconds(); !settled(&s, now_seconds() - begin, seconds);)
@@ -294,7 +352,8 @@ static clattn_status measure(struct device_run *r, struct peak *peak, const stru
     result->operations = flops;
     result->bytes = bytes > 0 ? bytes : NAN;
     fill_times(result, &s);
-    fill_energy(result, &s);
+    if (!r->cold)
+        fill_energy(result, &s);
     fill_rates(result, &s, in_pairs(&w->problem) ? peak_pair_factor(peak) : 1);
     return CLATTN_OK;
 }
@@ -351,9 +410,11 @@ void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *p
         check_result(b, line, w, result);
     if (!status && !result->failed[0])
         status = open_run(&r, w);
+    if (!status && !result->failed[0] && b->cold)
+        status = open_cold(&r, result->failed);
     if (!status && !result->failed[0])
         status = measure(&r, peak, w, flops, b->seconds, result);
-    if (status)
+    if (status && !result->failed[0])
         refuse(result, ctx, status);
     close_run(&r);
 }
@@ -370,10 +431,10 @@ static double compare_baseline(const struct result *r, const struct baseline *ba
 static void measure_plain(const struct bench *b, clattn_context *ctx, struct peak *peak,
                           const struct bench_line *line, struct workload *w, struct result *result)
 {
-    struct baseline baseline = {.why = b->no_baseline ? "off" : NULL};
+    struct baseline baseline = {.why = b->no_baseline ? "off" : b->cold ? "cold" : NULL};
     const double flops = clattn_problem_flops(&w->problem, (const void *const *)w->arrays);
     measure_workload(b, ctx, peak, line, w, flops, result);
-    if (!result->failed[0] && !b->no_baseline)
+    if (!result->failed[0] && !baseline.why)
         baseline = measure_baseline(ctx, peak, w);
     PUT_TEXT(result->no_baseline, baseline.why ? baseline.why : "");
     if (baseline.seconds > 0) {
@@ -392,6 +453,7 @@ int measure_line(const struct bench *b, clattn_context *ctx, struct peak *peak, 
     struct workload w;
     if (read_selector(&problem, &select, line->problem, &b->options))
         return EXIT_MISTAKE;
+    result->cold_bytes = b->cold ? (int64_t)cold_bytes(ctx) : 0;
     clattn_status status = workload_make(&w, &problem, 1, WORKLOAD_NORMAL);
     if (status) { /* a problem larger than this machine */
         PUT_TEXT(result->failed, clattn_status_text(status));

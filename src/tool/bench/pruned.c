@@ -172,6 +172,10 @@ void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *pea
                     struct result *result)
 {
     struct selection x;
+    if (b->cold) {
+        PUT_TEXT(result->failed, "--cold is for problems without a selection, whose steps are timed by the clock");
+        return;
+    }
     PUT_TEXT(result->no_baseline, b->no_baseline ? "off" : "pattern");
     clattn_status status = selection_of(&x, select, w, ctx);
     if (!status)

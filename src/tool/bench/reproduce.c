@@ -61,6 +61,8 @@ void print_call(const struct bench *b, const struct result *r)
     print_problem_options(stdout, &b->options);
     if (r->tensors[0])
         printf(" --tensors %s", r->tensors);
+    if (r->cold_bytes > 0)
+        printf(" --cold");
     if (r->refresh[0])
         printf(" --refresh %s", r->refresh);
     if (r->delta > 0)
@@ -87,6 +89,7 @@ int take_stored_line(struct bench *b, long long number, const char *path, struct
     b->tensors = r->tensors[0] ? r->tensors : NULL;
     b->refresh = r->refresh[0] ? r->refresh : NULL;
     b->delta = r->delta > 0 ? r->delta : 0;
+    b->cold = r->cold_bytes > 0;
     b->reproduced = r;
     return 0;
 }

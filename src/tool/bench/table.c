@@ -251,14 +251,14 @@ static bool any_pruned(const struct bench *b)
 
 void print_legend(const struct bench *b)
 {
-    printf("\nms       median of a run, from enqueue to finish; spread: of the middle half\n"
+    printf("\nms       median of a run, %s; spread: of the middle half\n"
            "of peak  GFLOP/s as a part of the device's own multiply-add rate, and\n"
            "of read  GB/s of its rate of reading, measured around each repetition; what lies\n"
            "         in a cache may be read faster, and be above 1\n"
            "error    the largest against double precision, on %d rows (of real tensors: all)\n"
            "unfused  how many times as long two CLBlast products with a softmax between take\n"
            "         on the same numbers in f32, both by the peaks measured around them\n",
-           SAMPLE_ROWS);
+           b->cold ? "from memory, by the device's clock" : "from enqueue to finish", SAMPLE_ROWS);
     if (any_pruned(b))
         printf("selection  of a step, apart from the attention in the line above\n"
                "dense      the same problem without lists, and how many times as long it takes\n"

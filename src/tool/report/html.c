@@ -317,7 +317,7 @@ static const char legend[] =
     "matter most</dd>\n</dl>\n"
     "<h2>What the columns say</h2>\n<dl>\n"
     "<dt>engine</dt><dd>the family of kernels that was chosen</dd>\n"
-    "<dt>ms</dt><dd>median time of a run, from enqueue to finish</dd>\n"
+    "<dt>ms</dt><dd>median time of a run, from enqueue to finish; with <code>--cold</code> by the device's clock, its caches written over before</dd>\n"
     "<dt>±</dt><dd>half of the interval that holds the median with 95 % confidence, as a part of it</dd>\n"
     "<dt>spread</dt><dd>the distance of the quartiles, as a part of the median</dd>\n"
     "<dt>GFLOP/s</dt><dd>two operations for each multiply-add of the two products over visible pairs</dd>\n"

@@ -43,6 +43,7 @@ struct result {
     double spread;        /* distance of the quartiles as a part of the median */
     double drift;         /* the second half's median over the first half's, less 1 */
     double event_seconds; /* by the device's clock, from a marker's end before to the last kernel's end */
+    int64_t cold_bytes;   /* written before each run; 0: none, and caches hold what the run before left */
     double operations, bytes; /* of a run; bytes: q, k, v, o and lse once */
     double gflops, gbytes;
     double of_peak, peak_gflops, of_read, read_gbytes; /* of bf16 problems the peak of bf16 */
