@@ -16,7 +16,8 @@ static inline clattn_context *fresh_context(void)
     clattn_context *ctx;
     if (!first)
         ck_assert_int_eq(clattn_context_open(&first, getenv("CLATTN_TEST_DEVICE")), CLATTN_OK);
-    ck_assert_int_eq(clattn_context_wrap(&ctx, clattn_context_cl(first), clattn_context_device(first)), CLATTN_OK);
+    ck_assert_int_eq(clattn_context_wrap(&ctx, clattn_context_cl(first), clattn_context_device(first)),
+                     CLATTN_OK);
     return ctx;
 }
 

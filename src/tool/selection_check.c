@@ -232,9 +232,11 @@ static void count_row(const struct counting *c, int64_t row, int64_t pairs[2])
 static void count_part(void *context, int64_t part)
 {
     const struct counting *c = context;
-    for (int64_t n = part_begin(c->counted, c->parts, part); n < part_begin(c->counted, c->parts, part + 1); n++)
-        count_row(c, c->counted == c->rows ? n : (int64_t)(fmod(((double)n + 0.5) * GOLDEN, 1) * (double)c->rows),
-                  c->pairs[part]);
+    const int64_t end = part_begin(c->counted, c->parts, part + 1);
+    for (int64_t n = part_begin(c->counted, c->parts, part); n < end; n++) {
+        const double spread = fmod(((double)n + 0.5) * GOLDEN, 1) * (double)c->rows;
+        count_row(c, c->counted == c->rows ? n : (int64_t)spread, c->pairs[part]);
+    }
 }
 
 double selection_visited(const struct selection *x)

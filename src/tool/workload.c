@@ -75,7 +75,8 @@ struct copies {
 static void fill_copies(void *context, int64_t part)
 {
     const struct copies *c = context;
-    const int64_t first = MOST_DRAWN + part * COPIED, end = first + COPIED < c->count ? first + COPIED : c->count;
+    const int64_t first = MOST_DRAWN + part * COPIED;
+    const int64_t end = first + COPIED < c->count ? first + COPIED : c->count;
     uint64_t state = c->state + (uint64_t)part * (COPIED / 4) * STEP, roll = 0;
     for (int64_t i = first; i < end; i++, roll >>= 16) {
         roll = i % 4 ? roll : next_random(&state);

@@ -173,7 +173,8 @@ void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *pea
 {
     struct selection x;
     if (b->cold) {
-        PUT_TEXT(result->failed, "--cold is for problems without a selection, whose steps are timed by the clock");
+        PUT_TEXT(result->failed,
+                 "--cold is for problems without a selection, whose steps are timed by the clock");
         return;
     }
     PUT_TEXT(result->no_baseline, b->no_baseline ? "off" : "pattern");
