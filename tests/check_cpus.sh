@@ -5,8 +5,8 @@
 set -u
 . "$top_srcdir/tests/runtimes.sh"
 
-programs=tests/check_properties
-is_long && programs="tests/check_properties tests/check_guard"
+programs=tests/check_properties problems=8
+is_long && programs="tests/check_properties tests/check_guard" problems=15
 for cpu in avx2 sse; do
     echo "== PoCL for $cpu"
     use_runtime "pocl-$cpu" || { echo "skipped: $cpu ($why)"; exit 77; }
@@ -17,7 +17,7 @@ for cpu in avx2 sse; do
     for program in $programs; do # CLATTN_TEST_RUNTIME=pocl-avx2 make check: all of them
         [ -x "$top_builddir/$program" ] && check "$top_builddir/$program"
     done
-    check "$top_builddir/clattn" verify --problems 15 --seed 12000 --engine vector
+    check "$top_builddir/clattn" verify --problems $problems --seed 12000 --engine vector
     is_long || programs=
 done
 end_checks "other CPUs" 2
