@@ -23,6 +23,10 @@ EXTRA_DIST += tests/fuzz/fuzz_rules.c tests/fuzz/fuzz_report.c tests/fuzz/fuzz_t
 	tests/check_faults.sh tests/check_remembered.sh tests/check_careful.sh tests/check_tune.sh tests/check_bench.py tests/runtimes.sh $(DATA_FILES) tests/data/README.md tests/devices tests/ptx
 CLEAN_DIRS += fuzz tests/pocl-cache tests/pocl-cache-avx2 tests/pocl-cache-sse tests/cache tests/etc tests/vendors
 
+# Those that take minutes first: side by side, the last of them is not alone at the end.
+if HAVE_FAULTS
+TESTS += tests/check_faults.sh tests/check_remembered.sh tests/check_careful.sh tests/check_tune.sh
+endif
 TESTS += $(SCRIPT_CHECKS)
 if HAVE_CHECK
 check_PROGRAMS += $(PUBLIC_CHECKS) $(INNER_CHECKS)
@@ -92,7 +96,6 @@ tests_fault_nvml_la_LIBADD =
 check_PROGRAMS += tests/fault/fault_driver
 tests_fault_fault_driver_SOURCES = tests/fault/fault_driver.c tests/fault/fault.h
 tests_fault_fault_driver_LDADD = $(LDADD)
-TESTS += tests/check_faults.sh tests/check_remembered.sh tests/check_careful.sh tests/check_tune.sh
 else
 EXTRA_DIST += tests/fault/faultlayer.c tests/fault/nvml.c tests/fault/fault_driver.c tests/fault/fault.h
 endif
