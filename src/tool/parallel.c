@@ -43,7 +43,7 @@ void in_parallel(int64_t parts, void (*run)(void *context, int64_t part), void *
 {
     struct work work = {PTHREAD_MUTEX_INITIALIZER, 0, parts, run, context};
     pthread_t threads[MOST_THREADS];
-    const int64_t wanted = parts < cores() ? parts : cores();
+    const int64_t most = cores(), wanted = parts < most ? parts : most;
     int n = 0;
     while (n < wanted - 1 && !pthread_create(&threads[n], NULL, work_through, &work))
         n++;

@@ -364,8 +364,8 @@ static void check_part(void *context, int64_t part)
     open_checker(&c, check->w);
     c.verdict = &check->verdicts[part];
     *c.verdict = (struct verdict){.pass = true};
-    for (int64_t n = part_begin(check->wanted, check->parts, part);
-         n < part_begin(check->wanted, check->parts, part + 1); n++) {
+    const int64_t end = part_begin(check->wanted, check->parts, part + 1);
+    for (int64_t n = part_begin(check->wanted, check->parts, part); n < end; n++) {
         struct row r = pick_row(&c.p, n, check->total, check->wanted);
         if (r.i < ref_q_len(&c.p, r.b))
             check_row(&c, &r);

@@ -37,7 +37,8 @@ int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *millij
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    *millijoules = 250 * ((unsigned long long)t.tv_sec * 1000 + (unsigned long long)t.tv_nsec / 1000000);
+    /* to the millijoule: steps of whole milliseconds would be a part of a short repetition */
+    *millijoules = 250000 * (unsigned long long)t.tv_sec + 250 * (unsigned long long)t.tv_nsec / 1000000;
     return device == &gpu ? fails("energy") : 2;
 }
 

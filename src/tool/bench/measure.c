@@ -161,7 +161,6 @@ static size_t cold_bytes(const clattn_context *ctx)
 static clattn_status open_cold(struct device_run *r, char why[512])
 {
     cl_int code;
-    r->cold_bytes = cold_bytes(r->ctx);
     if (!r->profiled) {
         snprintf(why, 512, "--cold times by the device's clock, which its driver does not show");
         return CLATTN_OPENCL_FAILED;
@@ -304,8 +303,8 @@ static void fill_energy(struct result *r, const struct series *s)
 }
 
 /* more: what the device's products of pairs reach, as a multiple of its multiply-adds, of a problem that they
- * could serve. */
-static void fill_rates(struct result *r, struct series *s, double more)
+ * could serve.  cold: times have no launch in them. */
+static void fill_rates(struct result *r, struct series *s, double more, bool cold)
 {
     r->gflops = r->operations / r->seconds * 1e-9;
     r->gbytes = r->bytes / r->seconds * 1e-9;
@@ -315,7 +314,7 @@ static void fill_rates(struct result *r, struct series *s, double more)
     r->read_gbytes = median_or_blank(s->reads, s->n) * 1e-9;
     r->launch_seconds = median_or_blank(s->launches, s->n);
     r->of_floor = fmax(r->of_peak, r->of_read);
-    if (!r->cold_bytes) /* whose times have no launch in them */
+    if (!cold)
         r->of_floor += r->launch_seconds / r->seconds;
 }
 
@@ -354,7 +353,7 @@ static clattn_status measure(struct device_run *r, struct peak *peak, const stru
     fill_times(result, &s);
     if (!r->cold)
         fill_energy(result, &s);
-    fill_rates(result, &s, in_pairs(&w->problem) ? peak_pair_factor(peak) : 1);
+    fill_rates(result, &s, in_pairs(&w->problem) ? peak_pair_factor(peak) : 1, r->cold);
     return CLATTN_OK;
 }
 
@@ -399,7 +398,8 @@ static void take_tile(struct result *result, const clattn_plan *plan)
 void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak,
                       const struct bench_line *line, struct workload *w, double flops, struct result *result)
 {
-    struct device_run r = {.ctx = ctx, .meter = b->meter};
+    struct device_run r = {
+        .ctx = ctx, .meter = b->meter, .cold_bytes = b->cold ? (size_t)result->cold_bytes : 0};
     clattn_status status = clattn_plan_create(&r.plan, ctx, &w->problem);
     if (!status) {
         PUT_TEXT(result->engine, clattn_plan_engine(r.plan));
@@ -410,7 +410,7 @@ void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *p
         check_result(b, line, w, result);
     if (!status && !result->failed[0])
         status = open_run(&r, w);
-    if (!status && !result->failed[0] && b->cold)
+    if (!status && !result->failed[0] && r.cold_bytes)
         status = open_cold(&r, result->failed);
     if (!status && !result->failed[0])
         status = measure(&r, peak, w, flops, b->seconds, result);
