@@ -42,7 +42,7 @@ START_TEST(at_30_budgets)
     const int32_t mode = modes[_i % 3];
     pretend_groups(_i < 3 ? 0 : 16);
     for (int m = 0; m < LEN(methods); m++)
-        for (int n = 0; n < 40 && (m < 3 || mode == CLATTN_RATIO); n++) {
+        for (int n = 0; n < select_cases(80) && (m < 3 || mode == CLATTN_RATIO); n++) {
             char what[80];
             struct select_trial t = select_trial_new(4, 2, 1 + select_below(40), select_below(300), 3);
             draw_budget(&t, methods[m], mode);

@@ -362,7 +362,7 @@ START_TEST(large_scores)
     for (size_t i = 0; i < LEN(texts); i++)
         for (uint64_t seed = 0; seed < 3; seed++) {
             clattn_attention a = problem_of("%s", texts[i]);
-            run_everywhere(&a, seed, WORKLOAD_LARGE);
+            run_in_turn(&a, i, seed, WORKLOAD_LARGE);
         }
     finish("large scores", 21);
 }
@@ -394,7 +394,7 @@ START_TEST(splits_that_see_nothing)
         for (int splits = 2; splits <= 5; splits++) {
             clattn_attention a = masked(texts[i], CLATTN_BOTTOM_RIGHT, 4, 640);
             a.splits = splits;
-            run_everywhere(&a, i + 10, WORKLOAD_POISON);
+            run_in_turn(&a, i, i + 10, WORKLOAD_POISON);
         }
     finish("splits that see nothing", 16);
 }

@@ -7,7 +7,7 @@ set -u
 use_runtime intel || { echo "skipped: Intel CPU runtime ($why)"; exit 77; }
 "$top_builddir/clattn" devices | grep -q 'platform  Intel' || { echo "Intel's runtime does not come up"; exit 1; }
 
-programs="tests/check_properties tests/check_guard tests/check_kernel_functions" problems=15
+programs="tests/check_properties tests/check_kernel_functions" problems=15
 is_long && programs=$RUNTIME_CHECKS problems=200
 export CLATTN_TEST_ENGINES="vector portable" # blocked kernels take this compiler seconds each
 for program in $programs; do
@@ -20,4 +20,4 @@ check sh "$top_srcdir/tests/check_run.sh"
 check sh "$top_srcdir/tests/check_determinism.sh"
 check "$top_builddir/clattn" verify --problems $problems --seed 9000
 check "$top_builddir/clattn" verify --problems $((problems / 5)) --seed 9500 --engine portable
-end_checks "Intel CPU runtime" 9
+end_checks "Intel CPU runtime" 8

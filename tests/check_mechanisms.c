@@ -2,8 +2,8 @@
  * check_mechanisms.c - every mechanism against its paper's formula, written here as C over (query, key) in
  * double precision.
  *
- * Engines are forced by name: whole sequences on every one that fits the device, and one to three queries
- * with splits and with key lengths (formula_of_paper says where).  The bounds are those of doc/numerics.md;
+ * Engines are forced by name: whole sequences on those that fit the device, and one to three queries with
+ * splits and with key lengths (formula_of_paper says which).  The bounds are those of doc/numerics.md;
  * what a score rule adds is worked out beside its formula.  The masks are compared pair by pair as well, with
  * the classes of tiles of one pair.  Traps and properties of the papers: check_mechanism_traps.c. */
 #include "tests/ref.h"
@@ -656,9 +656,10 @@ static int operators_before(int i)
     return count;
 }
 
-/* Compilers take nearly all of the time.  So each is run whole on every engine in f32; with few queries,
- * where an engine has kernels of its own, every score and weight rule and every second mask, on engines and
- * shapes in turn; and four in f16, because storage has little to do with rules. */
+/* Compilers take nearly all of the time.  So each is run whole in f32 on the first engine, and every second
+ * operator on the others, or with CLATTN_TEST_LONG all; with few queries, where an engine has kernels of its
+ * own, every score and weight rule and every second mask, on engines and shapes in turn; and four in f16,
+ * because storage has little to do with rules. */
 START_TEST(formula_of_paper)
 {
     clattn_mechanism m = describe(_i);
@@ -667,7 +668,8 @@ START_TEST(formula_of_paper)
     int turn = operators_before(_i);
     check_mask(f, cross);
     for (int e = 0; e < trial_n_engines; e++)
-        run_shape(f, cross, &whole, CLATTN_F32, e);
+        if (e == 0 || turn % 2 == 0 || is_long_run())
+            run_shape(f, cross, &whole, CLATTN_F32, e);
     if (turn >= 0 && (f->score || f->weight || turn % 2))
         run_shape(f, cross, &few[turn % 3], CLATTN_F32, turn / 6);
     if (f->narrow)

@@ -83,7 +83,7 @@ expect 0 '2 passed, 0 failed' verify --problems 2 $small
 expect 0 '3 passed, 0 failed' verify --problems 3 --rows 4 --mask 'k < n[b] & q - k < w' --corner tl --scalar w=3 --array n $small
 expect 0 'quick  *attn:' bench --list
 expect 0 '^quick  .*  [1-5][05] s$' bench --list
-expect 0 "options --mask 'q - k < w'" bench --no-baseline --mask 'q - k < w' --corner tl --scalar w=3 $small
+expect 0 "options --mask 'q - k < w'" bench --seconds 0.1 --no-baseline --mask 'q - k < w' --corner tl --scalar w=3 $small
 
 # Lines of tuning that block: those for this device, with reason and file; a file that is not right counts for
 # nothing.
@@ -324,10 +324,10 @@ expect 0 'time' run --key-lengths "$tmp/lens.npy" attn:f32:b2:h2:q5:k7:d8:keylen
 
 # ---- output that does not arrive
 for o in o lse; do mistake 'cannot be written' run --$o "$tmp/no/such/folder/o.npy" $small; done
-for o in csv json; do mistake 'cannot be written' bench --no-baseline --$o "$tmp/no/such/folder/b" $small; done
+for o in csv json; do mistake 'cannot be written' bench --seconds 0.1 --no-baseline --$o "$tmp/no/such/folder/b" $small; done
 if [ -c /dev/full ]; then
     for o in o lse; do mistake 'cannot be written: No space' run --$o /dev/full $small; done
-    for o in csv json; do mistake 'cannot be written' bench --no-baseline --$o /dev/full $small; done
+    for o in csv json; do mistake 'cannot be written' bench --seconds 0.1 --no-baseline --$o /dev/full $small; done
     full_stdout devices
     full_stdout devices --json
     full_stdout run $small

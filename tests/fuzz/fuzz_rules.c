@@ -39,8 +39,12 @@ static const void *const held[] = {store, store, store, store, store, store, NUL
 static const clattn_list shape = {.size = sizeof shape, .batch = 2, .scopes = 2, .q_blocks = 3,
                                   .k_blocks = 11, .capacity = 4, .block_q = 8, .block_k = 4, .counts_at = 0,
                                   .ids_at = 48};
-static const int32_t list[12 + 48] = {4, 0, 3, 9, 1, 2,  4, 2, -7, 4, 4, 1, 0, 1,
-                                      2, 3, 5, 6, 9, 10, 2, 4, 6,  8, 0, 3, 7, 11};
+/* Counts, two of them out of range, then lists; these rise, as of others nothing is promised but safety. */
+static const int32_t list[12 + 48] = {
+    4, 0, 3, 9, 1, 2, 4, 2, -7, 4, 4, 1, /* [batch][scope][block of queries] */
+    0, 1, 2, 3, 5, 6, 9, 10, 2, 4, 6, 8, 0, 3, 7, 11, 8, 9, 10, 12, 1, 2, 3, 4,
+    2, 3, 4, 5, 0, 9, 9, 9,  1, 2, 3, 4, 0, 1, 4, 5,  3, 6, 8,  10, 7, 9, 9, 9,
+};
 static const struct clattn__lists lists = {&shape, list, 4, true};
 static const struct clattn__expr_values values = {scalars, arrays, held, &lists};
 
