@@ -64,7 +64,7 @@ static void compare_rows(const struct workload *w, const clattn_attention *rows,
 static void check_rows(const clattn_attention *a, int64_t every)
 {
     struct workload w;
-    clattn_attention rows;
+    clattn_attention rows = CLATTN_ATTENTION_INIT;
     ck_assert_int_eq(workload_make(&w, a, 7, WORKLOAD_NORMAL), CLATTN_OK);
     ck_assert_int_eq(clattn_delta_rows(&w.problem, every, &rows, NULL, 0), CLATTN_OK);
     ck_assert_int_eq(rows.q_len, (a->q_len + every - 1) / every);
@@ -107,7 +107,8 @@ END_TEST
 /* Lists count for nothing. */
 START_TEST(rows_of_a_pruned_problem)
 {
-    clattn_attention rows, of_dense, dense = problem("k <= q", CLATTN_BOTTOM_RIGHT), pruned = dense;
+    clattn_attention rows = CLATTN_ATTENTION_INIT, of_dense = rows,
+                     dense = problem("k <= q", CLATTN_BOTTOM_RIGHT), pruned = dense;
     clattn_select s = CLATTN_SELECT_INIT;
     for (int64_t every = 1; every < 9; every += 7) {
         char text[2][480];
@@ -190,7 +191,7 @@ START_TEST(at_31_every_row)
     struct workload w, narrow;
     clattn_plan *plan;
     clattn_attention dense = problem("k <= q", CLATTN_BOTTOM_RIGHT),
-                     pruned = problem("k <= q & q - k < 9", CLATTN_BOTTOM_RIGHT), rows;
+                     pruned = problem("k <= q & q - k < 9", CLATTN_BOTTOM_RIGHT), rows = CLATTN_ATTENTION_INIT;
     float anchors[2 * 4 * 45 * 16];
     ck_assert_int_eq(workload_make(&w, &dense, 3, WORKLOAD_NORMAL), CLATTN_OK);
     ck_assert_int_eq(workload_make(&narrow, &pruned, 3, WORKLOAD_NORMAL), CLATTN_OK);
@@ -214,7 +215,7 @@ END_TEST
 START_TEST(misuses)
 {
     char text[600];
-    clattn_attention a = problem("k <= q", CLATTN_TOP_LEFT), rows;
+    clattn_attention a = problem("k <= q", CLATTN_TOP_LEFT), rows = CLATTN_ATTENTION_INIT;
     clattn_delta_plan *plan, *none = (clattn_delta_plan *)ctx;
     static const char zeros[1 << 16];
     cl_mem enough = buffer(zeros, sizeof zeros), other = buffer(zeros, sizeof zeros),

@@ -7,9 +7,9 @@ set -u
 use_runtime intel || { echo "skipped: Intel CPU runtime ($why)"; exit 77; }
 "$top_builddir/clattn" devices | grep -q 'platform  Intel' || { echo "Intel's runtime does not come up"; exit 1; }
 
-programs="tests/check_properties tests/check_kernel_functions" problems=15
-is_long && programs=$RUNTIME_CHECKS problems=200
-export CLATTN_TEST_ENGINES="vector portable" # blocked kernels take this compiler seconds each
+programs="tests/check_properties tests/check_kernel_functions" problems=15 engines=vector
+is_long && programs=$RUNTIME_CHECKS problems=200 engines="vector portable"
+export CLATTN_TEST_ENGINES="$engines" # blocked kernels take this compiler seconds each
 for program in $programs; do
     [ -x "$top_builddir/$program" ] && check "$top_builddir/$program"
 done

@@ -28,35 +28,47 @@ clean() { # a command of clattn that compares, with its arguments
     fi
 }
 
-for engine in portable vector matrix-generic; do
-    case $engine in matrix-generic) out= ;; *) out=-f32 ;; esac # it takes one storage throughout
-    problems="attn:bf16$out:h2/1:q2:k150:d16:splits=3:lse attn:f32:b2:h1:q17:k33:d6:prefix7-tl:keylens
-        attn:f16$out:b3:h2/1:q9:k17:d6:causal-br:packed"
-    if [ $engine != matrix-generic ] || is_long; then
-        problems="$problems attn:f32:h2/1:q5:k37:d8/5:causal-br:lse attn:f16:h1:q9:k20:d6:window9-tl attn:f32:h1:q1:k1:d1
-            attn:f32:h1:q3:k70:d66/12:layout=bthd"
-    else
-        problems="$problems attn:f32:h1:q3:k70:d18/12:layout=bthd"
+# Each engine meets types, head sizes, masks, lengths, packing, splits and strides; what all have from one text, once.
+while read -r when engine problem; do
+    if [ "$when" = each ] || is_long; then
+        clean verify --engine "$engine" --problems 1 --seed 3 "$problem"
     fi
-    for problem in $problems; do
-        clean verify --engine $engine --problems 1 --seed 3 "$problem"
-    done
-done
+done << 'END'
+each portable attn:bf16-f32:h2/1:q2:k150:d16:splits=3:lse
+each portable attn:f32:b2:h1:q17:k33:d6:prefix7-tl:keylens
+each portable attn:f32:h2/1:q5:k37:d8/5:causal-br:lse
+each portable attn:f16:h1:q9:k20:d6:window9-tl
+each portable attn:f32:h1:q1:k1:d1
+long portable attn:f16-f32:b3:h2/1:q9:k17:d6:causal-br:packed
+long portable attn:f32:h1:q3:k70:d66/12:layout=bthd
+each vector attn:bf16-f32:h2/1:q2:k150:d16:splits=3:lse
+each vector attn:f32:b2:h1:q17:k33:d6:prefix7-tl:keylens
+each vector attn:f32:h2/1:q5:k37:d8/5:causal-br:lse
+each vector attn:f16:h1:q33:k20:d6:window9-tl
+each vector attn:f32:h1:q1:k1:d1
+each vector attn:f16-f32:b3:h2/1:q9:k17:d6:causal-br:packed
+each vector attn:f32:h1:q3:k70:d66/12:layout=bthd
+each matrix-generic attn:bf16:h2/1:q2:k150:d16:splits=3:lse
+each matrix-generic attn:f32:b2:h1:q17:k33:d6:prefix7-tl:keylens
+each matrix-generic attn:f16:b3:h2/1:q9:k17:d6:causal-br:packed
+each matrix-generic attn:f32:h1:q3:k70:d18/12:layout=bthd
+long matrix-generic attn:f32:h1:q3:k70:d66/12:layout=bthd
+long matrix-generic attn:f32:h2/1:q5:k37:d8/5:causal-br:lse
+long matrix-generic attn:f16:h1:q33:k20:d6:window9-tl
+long matrix-generic attn:f32:h1:q1:k1:d1
+each decode-generic attn:f16:b2:h2/1:q5:k77:d10:causal-br:lse:packed
+each decode-generic attn:bf16:h2/1:q2:k150:d16:splits=3:lse
+each decode-generic attn:f16:h4/1:q8:k70:d10/12:window9-tl:layout=bthd
+each decode-generic attn:f32:b2:h1:q17:k85:d16/9:prefix7-tl:keylens
+long decode-generic attn:f32:h1:q1:k1:d1
+END
 # blocked by its smallest tiles: those of its own choice take minutes
 printf 'clattn-tuning 1\ntune | * | * | * * * * | blocked rows=32 keys=32 chunk=8 items=32 | 2026-11-26 gain=1.000\n' > "$tmp/tuning"
 CLATTN_TUNING=$tmp/tuning
 export CLATTN_TUNING
 clean verify --engine blocked --problems 1 --seed 3 attn:f32:b2:h2/1:q5:k37:d8/5:causal-br:lse:packed
-is_long && clean verify --engine blocked --problems 1 --seed 3 attn:f32:h1:q1:k10:d1:causal-br:minmax=2:bk=1:bq=1:sink=1:near=2 # a minute
+is_long && clean verify --engine blocked --problems 1 --seed 3 attn:f32:h1:q1:k10:d1:causal-br:minmax=2:bk=1:bq=1:sink=1:near=2
 CLATTN_TUNING=
-for problem in \
-    attn:f16:b2:h2/1:q5:k77:d10:causal-br:lse:packed \
-    attn:bf16:h2/1:q2:k150:d16:splits=3:lse \
-    attn:f16:h4/1:q8:k70:d10/12:window9-tl:layout=bthd \
-    attn:f32:b2:h1:q17:k85:d16/9:prefix7-tl:keylens \
-    attn:f32:h1:q1:k1:d1; do
-    clean verify --engine decode-generic --problems 1 --seed 3 "$problem"
-done
 
 # selections, by groups of many items, and attention over their lists
 while read -r engine selection; do

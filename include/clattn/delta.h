@@ -10,6 +10,7 @@
  * between values, has no lse of its own, and a row that sees nothing gets its anchor's difference; NaN in an
  * anchor reaches its stretch.
  *
+ *     clattn_attention rows = CLATTN_ATTENTION_INIT;
  *     clattn_delta_rows(&pruned, 64, &rows, NULL, 0);       the anchors, as a problem on the same q, k, v
  *     clattn_plan_create(&anchors, ctx, &rows);
  *     clattn_delta_plan_create(&delta, ctx, &pruned, 64);
@@ -27,12 +28,12 @@
 typedef struct clattn_delta_plan clattn_delta_plan;
 
 CLATTN_BEGIN
-/* In *rows: dense attention of rows 0, every, 2 every ... of a problem, in whose rules the word `listed'
- * counts as true.  Its q is the problem's with wider strides, its o dense [batch][heads][ceil(q_len /
- * every)][dim_v] of the problem's type, its rules speak of the rows' own positions; no lse.  On failure the
- * sentence goes to text (size bytes; may be NULL, 0). NULL_ARGUMENT, BAD_COUNT (every: 1 to 2^30), BAD_FLAGS
- * (PACKED), EXPR_LIMIT (a rule, written out, has no room), SIZE_OVERFLOW, and the statuses of
- * clattn_attention_check. */
+/* In *rows, CLATTN_ATTENTION_INIT before: dense attention of rows 0, every, 2 every ... of a problem, in
+ * whose rules the word `listed' counts as true.  Its q is the problem's with wider strides, its o dense
+ * [batch][heads][ceil(q_len / every)][dim_v] of the problem's type, its rules speak of the rows' own
+ * positions; no lse.  On failure *rows is as it was, and the sentence goes to text (size bytes; may be NULL,
+ * 0).  NULL_ARGUMENT, BAD_STRUCT_SIZE, BAD_COUNT (every: 1 to 2^30), BAD_FLAGS (PACKED), EXPR_LIMIT (a rule,
+ * written out, has no room), SIZE_OVERFLOW, and the statuses of clattn_attention_check. */
 CLATTN_API clattn_status clattn_delta_rows(const clattn_attention *problem, int64_t every,
                                            clattn_attention *rows, char *text, size_t size);
 

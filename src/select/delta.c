@@ -96,6 +96,10 @@ clattn_status clattn_delta_rows(const clattn_attention *problem, int64_t every, 
         text[0] = 0;
     if (!problem || !rows)
         return clattn__refuse(text, size, CLATTN_NULL_ARGUMENT, "problem or rows");
+    if (rows->size != sizeof *rows)
+        return clattn__refuse(text, size, CLATTN_BAD_STRUCT_SIZE,
+                              "rows.size is %zu, this library's is %zu; begin with CLATTN_ATTENTION_INIT",
+                              rows->size, sizeof *rows);
     if (!is_possible(every))
         return clattn__refuse(text, size, CLATTN_BAD_COUNT, "every is %lld; from 1 to 2^30",
                               (long long)every);

@@ -104,7 +104,7 @@ static clattn_status correct(clattn_context *ctx, struct workload *w, int64_t ev
 clattn_status apply_delta(clattn_context *ctx, struct workload *w, const struct workload *dense,
                           int64_t every, struct delta *delta, char why[512])
 {
-    clattn_attention rows;
+    clattn_attention rows = CLATTN_ATTENTION_INIT;
     *delta = (struct delta){.rows = 0};
     clattn_status status = clattn_delta_rows(&dense->problem, every, &rows, why, 512);
     if (status || rows.batch * rows.heads * rows.q_len == 0)
