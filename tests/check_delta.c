@@ -267,7 +267,7 @@ START_TEST(no_rows)
 {
     clattn_delta_plan *plan;
     cl_event event;
-    clattn_attention a = problem("k <= q", CLATTN_TOP_LEFT), rows;
+    clattn_attention a = problem("k <= q", CLATTN_TOP_LEFT), rows = CLATTN_ATTENTION_INIT;
     a.q_len = 0;
     ck_assert_int_eq(clattn_delta_rows(&a, 8, &rows, NULL, 0), CLATTN_OK);
     ck_assert_int_eq(clattn_delta_plan_create(&plan, ctx, &a, 8), CLATTN_OK);
