@@ -19,7 +19,8 @@
 #define STAGES_5K {{64, 32768}, {32, 16384}, {16, 4096}}, 3
 #define STAGES_16K {{32, 16384}}, 1
 /* what presets do not speak of */
-#define USUAL CLATTN_TOP_K, 0, CLATTN_ROPE_NONE, 0, 0, 0, CLATTN_EXTEND_NONE, 0, 0
+#define USUAL_BUT(rows) CLATTN_TOP_K, 0, CLATTN_ROPE_NONE, rows, 0, 0, CLATTN_EXTEND_NONE, 0, 0
+#define USUAL USUAL_BUT(CLATTN_ROWS_LAST)
 static const struct {
     const char *name, *meaning;
     clattn_select select;
@@ -32,6 +33,8 @@ static const struct {
      {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 1, 2, 2, 192, 32, 64, {{0, 0}}, 0, USUAL}},
     {"pairs-256", "the same for 256 keys by every second query, which is faster",
      {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 2, 256, 32, 64, {{0, 0}}, 0, USUAL}},
+    {"means-256", "the same by means of two queries, which finds better keys",
+     {sizeof(clattn_select), 0, CLATTN_TREE, CLATTN_SCOPE_HEAD, CLATTN_CENTER, 64, 2, 2, 2, 256, 32, 64, {{0, 0}}, 0, USUAL_BUT(CLATTN_ROWS_MEAN)}},
     {"infinitehip-3k", "InfiniteHiP: three stages, 2048 keys in blocks of 8 for all heads",
      {sizeof(clattn_select), 0, CLATTN_STAGED, CLATTN_SCOPE_ALL, CLATTN_CENTER, 64, 4, 8, 1, 2048, 256, 1024, STAGES_3K, USUAL}},
     {"infinitehip-5k", "InfiniteHiP: three stages, 4096 keys in blocks of 16 for all heads",
