@@ -250,8 +250,8 @@ CLATTN_API clattn_status clattn_select_list(clattn_list *list, const clattn_sele
 
 /* Selections that papers and programs use, by name: hip, hip-ruler, pairs-192, pairs-256, means-256,
  * infinitehip-3k, infinitehip-5k, infinitehip-16k-shallow, quest, streaming-llm.  NULL_ARGUMENT,
- * BAD_STRUCT_SIZE, BAD_SELECTOR (the name).  preset_name: number index (0, 1 ...) and, if meaning is not NULL, a line about
- * it; NULL past the last.  Static. */
+ * BAD_STRUCT_SIZE, BAD_SELECTOR (the name).  preset_name: number index (0, 1 ...) and, if meaning is not
+ * NULL, a line about it; NULL past the last.  Static. */
 CLATTN_API clattn_status clattn_select_preset(clattn_select *select, const char *name);
 CLATTN_API const char *clattn_select_preset_name(size_t index, const char **meaning);
 
