@@ -204,10 +204,19 @@ static bool is_far(const clattn_array *array)
     return false;
 }
 
+/* The ends of what an element may be. */
+static const char *widest(int32_t type)
+{
+    switch (type) {
+    case CLATTN_I32: return "INT_MIN, INT_MAX";
+    case CLATTN_I8: return "-128, 127";
+    case CLATTN_BITS: return "0, 1";
+    default: return "-INFINITY, INFINITY";
+    }
+}
+
 static void emit_lookup(const struct emitter *m, const struct node *n)
 {
-    static const char *const widest[] = {", -INFINITY, INFINITY", ", INT_MIN, INT_MAX", ", -128, 127",
-                                         ", 0, 1"};
     const clattn_array *array = &m->e->arrays[n->value];
     const struct clattn__table table = clattn__expr_table(m->e, n->value);
     const char *kind = n->type == TYPE_BOOL ? "xi_btable" : n->type == TYPE_FLOAT ? "xi_ftable" : "xi_itable";
@@ -215,7 +224,7 @@ static void emit_lookup(const struct emitter *m, const struct node *n)
     emit_dims(m, n->value);
     clattn__text_add(m->out, ", %d, %d", (int)table.rows, (int)table.columns);
     emit_indices(m, n);
-    clattn__text_add(m->out, "%s)", widest[n->type == TYPE_FLOAT ? 0 : array->type == CLATTN_I32 ? 1 : array->type == CLATTN_I8 ? 2 : 3]);
+    clattn__text_add(m->out, ", %s)", widest(array->type));
 }
 
 static void emit_element(const struct emitter *m, const struct node *n)
@@ -445,7 +454,8 @@ static void emit_functions(struct clattn__text *out, const struct clattn__expr *
         clattn__text_add(out, "static inline %s ",
                          (lanes ? lane_types : one_types)[u == CLATTN__MASK ? TYPE_BOOL : TYPE_FLOAT]);
         clattn__text_add(out, heads[family], use_names[u]);
-        clattn__text_add(out, "%s%s) \\\n{ \\\n", family == INTERVAL && clattn__expr_rule_uses_list(e, CLATTN__MASK) ? ", int xi_l" : "",
+        const bool lists = family == INTERVAL && clattn__expr_rule_uses_list(e, CLATTN__MASK);
+        clattn__text_add(out, "%s%s) \\\n{ \\\n", lists ? ", int xi_l" : "",
                          u == CLATTN__MASK ? "" : lanes ? ", float16 score" : ", float score");
         emit_body(&m, e->root[u]);
     }

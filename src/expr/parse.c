@@ -217,12 +217,13 @@ static bool parse_arguments(struct reader *r, const struct clattn__named_rule *r
 
 static int parse_named_rule(struct reader *r, const struct clattn__named_rule *rule)
 {
+    static const char *const other_use[] = {[CLATTN__MASK] = "this named rule is a mask",
+                                            [CLATTN__SCORE] = "this named rule is a score rule",
+                                            [CLATTN__WEIGHT] = "this named rule is a weight rule"};
     struct reader_bindings bindings;
     size_t at = r->at;
     if (rule->use != r->use)
-        return clattn__reader_fail(r, CLATTN_EXPR_TYPE, at,
-                                   rule->use == CLATTN__MASK ? "this named rule is a mask" :
-                                   rule->use == CLATTN__SCORE ? "this named rule is a score rule" : "this named rule is a weight rule");
+        return clattn__reader_fail(r, CLATTN_EXPR_TYPE, at, other_use[rule->use]);
     if (!parse_arguments(r, rule, &bindings))
         return -1;
     struct reader inner = *r; /* the graph is shared; the text, the names and the place are its own */
@@ -429,7 +430,8 @@ static int parse_rule(struct reader *r)
     clattn__reader_next(r);
     int root = parse_expression(r);
     if (!r->status && r->token != TOKEN_END)
-        clattn__reader_expected(r, type_of(r, root) == TYPE_BOOL ? "'&', '|', '^', '?' or the end" : "an operator or the end");
+        clattn__reader_expected(r, type_of(r, root) == TYPE_BOOL ? "'&', '|', '^', '?' or the end"
+                                                                 : "an operator or the end");
     if (r->status)
         return -1;
     bool condition = type_of(r, root) == TYPE_BOOL;

@@ -47,7 +47,12 @@ int clattn__tree_literal(struct clattn__expr *e, enum type type, int32_t bits, e
 
 static enum type array_type(const clattn_array *array)
 {
-    return array->type == CLATTN_BITS ? TYPE_BOOL : array->type == CLATTN_I32 || array->type == CLATTN_I8 ? TYPE_INT : TYPE_FLOAT;
+    switch (array->type) {
+    case CLATTN_BITS: return TYPE_BOOL;
+    case CLATTN_I32:
+    case CLATTN_I8: return TYPE_INT;
+    default: return TYPE_FLOAT;
+    }
 }
 
 int clattn__tree_leaf(struct clattn__expr *e, enum kind kind, int32_t value, const int *args, int n_args,

@@ -174,10 +174,12 @@ static clattn_status check_extend(const clattn_select *s, char *text, size_t siz
         return clattn__refuse(text, size, CLATTN_BAD_SELECTOR, "extend is %d", (int)s->extend);
     if (s->extend_length < least || s->extend_length > (least ? MAX_TOKENS : 0))
         return clattn__refuse(text, size, CLATTN_BAD_COUNT,
-                              "extend_length is %lld; SELF takes 1 or more, DYNAMIC four blocks of queries or more, others 0",
+                              "extend_length is %lld; SELF takes 1 or more, DYNAMIC four blocks of queries "
+                              "or more, others 0",
                               (long long)s->extend_length);
     if (s->extend == CLATTN_EXTEND_SELF ? s->extend_share < 1 : s->extend_share != 0)
-        return clattn__refuse(text, size, CLATTN_BAD_COUNT, "extend_share is %d; SELF takes 1 or more, others 0", (int)s->extend_share);
+        return clattn__refuse(text, size, CLATTN_BAD_COUNT,
+                              "extend_share is %d; SELF takes 1 or more, others 0", (int)s->extend_share);
     return CLATTN_OK;
 }
 

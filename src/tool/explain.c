@@ -120,8 +120,10 @@ static int write_svg(const struct explain *e, const struct map *map)
     FILE *file = fopen(e->svg, "w");
     if (!file)
         return mistake("%s: cannot be written", e->svg);
-    fprintf(file, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\">\n<title>tiles of %lld queries x %lld keys"
-                  "</title>\n", unit * (double)map->columns, unit * (double)map->rows, e->tile_q, e->tile_k);
+    fprintf(file,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\">\n"
+            "<title>tiles of %lld queries x %lld keys</title>\n",
+            unit * (double)map->columns, unit * (double)map->rows, e->tile_q, e->tile_k);
     for (size_t i = 0; i < map->rows; i++)
         for (size_t j = 0, end; j < map->columns; j = end) { /* a run of one class is one rectangle */
             uint8_t class = map->class[i * map->columns + j];

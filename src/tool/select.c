@@ -123,7 +123,11 @@ static int select_workload(const struct select_options *o, const clattn_select *
     struct selection x;
     clattn_context *ctx = NULL;
     clattn_status status = selection_make(&x, s, w);
-    int code = status ? failed(NULL, status, "lists") : read_given(&x, o) || read_budgets(&x, o->budgets) ? EXIT_MISTAKE : 0;
+    int code = 0;
+    if (status)
+        code = failed(NULL, status, "lists");
+    else if (read_given(&x, o) || read_budgets(&x, o->budgets))
+        code = EXIT_MISTAKE;
     if (!code && (status = clattn_context_open(&ctx, o->device)))
         code = failed(NULL, status, o->device ? o->device : "devices");
     if (!code)

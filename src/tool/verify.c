@@ -21,7 +21,8 @@ struct sweep {
 
 static void print_rules(const clattn_attention *a)
 {
-    const char *const words[] = {"mask", "score", "weight"}, *const texts[] = {a->pattern.text, a->score.text, a->weight.text};
+    const char *const words[] = {"mask", "score", "weight"};
+    const char *const texts[] = {a->pattern.text, a->score.text, a->weight.text};
     for (int i = 0; i < 3; i++)
         if (texts[i][0])
             printf("  %s '%s'", words[i], texts[i]);

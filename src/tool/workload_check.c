@@ -344,8 +344,10 @@ static void check_row(struct checker *c, const struct row *r)
  * rest. */
 static struct row pick_row(const struct ref_problem *p, int64_t n, int64_t total, int64_t wanted)
 {
-    int64_t index = wanted >= total ? n : n < 4 ? (n == 0 ? 0 : n == 1 ? total - 1 : n == 2 ? p->q_len - 1 : total - p->q_len)
-                                                : (int64_t)((double)n / (double)wanted * (double)total);
+    const int64_t ends[] = {0, total - 1, p->q_len - 1, total - p->q_len};
+    int64_t index = n;
+    if (wanted < total)
+        index = n < 4 ? ends[n] : (int64_t)((double)n / (double)wanted * (double)total);
     struct row r = {index / p->q_len / p->heads, index / p->q_len % p->heads, index % p->q_len};
     return r;
 }

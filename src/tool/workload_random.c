@@ -28,7 +28,8 @@ static int64_t pick(struct dice *dice, const int16_t *values, size_t count)
  * none.  Rules are dealt by turn, so that each is there several times, in company that differs. */
 #define SPECIALISATIONS 64
 
-#define PICK(dice, ...) pick(dice, (const int16_t[]){__VA_ARGS__}, sizeof((const int16_t[]){__VA_ARGS__}) / sizeof(int16_t))
+#define PICK(dice, ...) \
+    pick(dice, (const int16_t[]){__VA_ARGS__}, sizeof((const int16_t[]){__VA_ARGS__}) / sizeof(int16_t))
 
 /* Lengths at and around tile edges, else anything up to 300. */
 static int64_t random_length(struct dice *dice)
@@ -69,7 +70,8 @@ static void name_array(clattn_attention *a, const char *name, int32_t type, int 
         array->dims[d] = at_least_1(dims[d]);
 }
 #define NAME_ARRAY(a, name, type, ...)                                                                    \
-    name_array(a, name, type, (int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]){__VA_ARGS__})
+    name_array(a, name, type, (int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),            \
+               (const int64_t[]){__VA_ARGS__})
 
 static void name_scalar(clattn_attention *a, const char *name, int32_t type, double value)
 {
