@@ -306,9 +306,18 @@ static bool goes_on(int runs, double gone)
     return runs < MOST_RUNS && gone < (runs < LEAST_RUNS ? LONGEST_SECONDS : BUDGET_SECONDS);
 }
 
-static bool is_too_slow(double first)
+/* What both products take at a device's own rate of multiply-adds. */
+static double ideal_seconds(const clattn_attention *a, double rate)
 {
-    return first > 6 * SLOWEST_SECONDS;
+    const double scores = (double)a->batch * (double)a->heads * (double)a->q_len * (double)a->kv_len;
+    return 2 * scores * (double)(a->dim + a->dim_v) / rate;
+}
+
+/* Whether it is not worth another run.  The first one compiles, which takes many seconds where others work too:
+ * of a problem that is small for the device it says nothing. */
+static bool is_too_slow(double first, double ideal)
+{
+    return first > 6 * SLOWEST_SECONDS && 100 * ideal > SLOWEST_SECONDS;
 }
 
 double expect_baseline(const clattn_attention *a, double rate)
@@ -316,10 +325,9 @@ double expect_baseline(const clattn_attention *a, double rate)
     struct rule rule;
     if (refusal(a, &rule))
         return 0;
-    const double scores = (double)a->batch * (double)a->heads * (double)a->q_len * (double)a->kv_len;
-    const double run = 2 * scores * (double)(a->dim + a->dim_v) / rate;
+    const double run = ideal_seconds(a, rate);
     double gone = 0;
-    for (int runs = 0; !is_too_slow(run) && goes_on(runs, gone); runs++)
+    for (int runs = 0; !is_too_slow(run, run) && goes_on(runs, gone); runs++)
         gone += run;
     return run + gone;
 }
@@ -350,10 +358,10 @@ struct baseline measure_baseline(clattn_context *ctx, struct peak *peak, const s
     const char *why = refusal(&w->problem, &p.rule);
     if (why)
         return (struct baseline){.why = why};
-    /* it compiles, which takes many seconds where others work too */
     const double first = open_pipeline(&p, ctx, w) == CL_SUCCESS ? run_once(&p) : 0;
     if (first > 0) {
-        b.why = !agrees(&p, w) ? "wrong" : is_too_slow(first) ? "over 5 s" : NULL;
+        const double ideal = ideal_seconds(&w->problem, peak_flops(peak));
+        b.why = !agrees(&p, w) ? "wrong" : is_too_slow(first, ideal) ? "over 5 s" : NULL;
         if (!b.why)
             b = time_pipeline(&p, peak);
     }
