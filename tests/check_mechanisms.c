@@ -656,10 +656,9 @@ static int operators_before(int i)
     return count;
 }
 
-/* Compilers take nearly all of the time.  So each is run whole in f32 on the first engine, and every second
- * operator on the others, or with CLATTN_TEST_LONG all; with few queries, where an engine has kernels of its
- * own, every score and weight rule and every second mask, on engines and shapes in turn; and four in f16,
- * because storage has little to do with rules. */
+/* Compilers take nearly all of the time.  So each is run whole in f32, where engines take turns (engines.h);
+ * with few queries, where an engine has kernels of its own, every score and weight rule and every second
+ * mask, on engines and shapes in turn; and four in f16, because storage has little to do with rules. */
 START_TEST(formula_of_paper)
 {
     clattn_mechanism m = describe(_i);
@@ -668,7 +667,7 @@ START_TEST(formula_of_paper)
     int turn = operators_before(_i);
     check_mask(f, cross);
     for (int e = 0; e < trial_n_engines; e++)
-        if (e == 0 || turn % 2 == 0 || is_long_run())
+        if (trial_is_turn(e, _i))
             run_shape(f, cross, &whole, CLATTN_F32, e);
     if (turn >= 0 && (f->score || f->weight || turn % 2))
         run_shape(f, cross, &few[turn % 3], CLATTN_F32, turn / 6);

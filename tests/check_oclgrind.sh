@@ -29,38 +29,31 @@ clean() { # a command of clattn that compares, with its arguments
 }
 
 # Each engine meets types, head sizes, masks, lengths, packing, splits and strides; what all have from one text, once.
-while read -r when engine problem; do
-    if [ "$when" = each ] || is_long; then
+while read -r when problem engines; do
+    [ "$when" = each ] || is_long || continue
+    for engine in $engines; do
         clean verify --engine "$engine" --problems 1 --seed 3 "$problem"
-    fi
+    done
 done << 'END'
-each portable attn:bf16-f32:h2/1:q2:k150:d16:splits=3:lse
-each portable attn:f32:b2:h1:q17:k33:d6:prefix7-tl:keylens
-each portable attn:f32:h2/1:q5:k37:d8/5:causal-br:lse
-each portable attn:f16:h1:q9:k20:d6:window9-tl
-each portable attn:f32:h1:q1:k1:d1
-long portable attn:f16-f32:b3:h2/1:q9:k17:d6:causal-br:packed
-long portable attn:f32:h1:q3:k70:d66/12:layout=bthd
-each vector attn:bf16-f32:h2/1:q2:k150:d16:splits=3:lse
-each vector attn:f32:b2:h1:q17:k33:d6:prefix7-tl:keylens
-each vector attn:f32:h2/1:q5:k37:d8/5:causal-br:lse
-each vector attn:f16:h1:q33:k20:d6:window9-tl
-each vector attn:f32:h1:q1:k1:d1
-each vector attn:f16-f32:b3:h2/1:q9:k17:d6:causal-br:packed
-each vector attn:f32:h1:q3:k70:d66/12:layout=bthd
-each matrix-generic attn:bf16:h2/1:q2:k150:d16:splits=3:lse
-each matrix-generic attn:f32:b2:h1:q17:k33:d6:prefix7-tl:keylens
-each matrix-generic attn:f16:b3:h2/1:q9:k17:d6:causal-br:packed
-each matrix-generic attn:f32:h1:q3:k70:d18/12:layout=bthd
-long matrix-generic attn:f32:h1:q3:k70:d66/12:layout=bthd
-long matrix-generic attn:f32:h2/1:q5:k37:d8/5:causal-br:lse
-long matrix-generic attn:f16:h1:q33:k20:d6:window9-tl
-long matrix-generic attn:f32:h1:q1:k1:d1
-each decode-generic attn:f16:b2:h2/1:q5:k77:d10:causal-br:lse:packed
-each decode-generic attn:bf16:h2/1:q2:k150:d16:splits=3:lse
-each decode-generic attn:f16:h4/1:q8:k70:d10/12:window9-tl:layout=bthd
-each decode-generic attn:f32:b2:h1:q17:k85:d16/9:prefix7-tl:keylens
-long decode-generic attn:f32:h1:q1:k1:d1
+each attn:bf16-f32:h2/1:q2:k150:d16:splits=3:lse portable vector
+each attn:bf16:h2/1:q2:k150:d16:splits=3:lse matrix-generic decode-generic
+each attn:f32:b2:h1:q17:k33:d6:prefix7-tl:keylens portable vector matrix-generic
+each attn:f32:b2:h1:q17:k85:d16/9:prefix7-tl:keylens decode-generic
+each attn:f32:h2/1:q5:k37:d8/5:causal-br:lse portable vector
+long attn:f32:h2/1:q5:k37:d8/5:causal-br:lse matrix-generic
+each attn:f16:h1:q9:k20:d6:window9-tl portable
+each attn:f16:h1:q33:k20:d6:window9-tl vector
+long attn:f16:h1:q33:k20:d6:window9-tl portable matrix-generic
+each attn:f16-f32:b3:h2/1:q9:k17:d6:causal-br:packed vector
+long attn:f16-f32:b3:h2/1:q9:k17:d6:causal-br:packed portable
+each attn:f16:b3:h2/1:q9:k17:d6:causal-br:packed matrix-generic
+each attn:f16:b2:h2/1:q5:k77:d10:causal-br:lse:packed decode-generic
+each attn:f32:h1:q3:k70:d66/12:layout=bthd vector
+long attn:f32:h1:q3:k70:d66/12:layout=bthd portable matrix-generic
+each attn:f32:h1:q3:k70:d18/12:layout=bthd matrix-generic
+each attn:f16:h4/1:q8:k70:d10/12:window9-tl:layout=bthd decode-generic
+each attn:f32:h1:q1:k1:d1 portable vector
+long attn:f32:h1:q1:k1:d1 matrix-generic decode-generic
 END
 # blocked by its smallest tiles: those of its own choice take minutes
 printf 'clattn-tuning 1\ntune | * | * | * * * * | blocked rows=32 keys=32 chunk=8 items=32 | 2026-11-26 gain=1.000\n' > "$tmp/tuning"

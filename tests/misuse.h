@@ -388,7 +388,7 @@
     X(plan_create, plan_create(s, ctx))                                                                      \
     X(enqueue_forward, clattn_enqueue_forward(plain, queue, s, 0, NULL, NULL))                               \
     X(run_forward, clattn_run_forward(plain, s))                                                             \
-    X(delta_rows, clattn_delta_rows(s, 4, &(clattn_attention){0}, NULL, 0))                                  \
+    X(delta_rows, clattn_delta_rows(s, 4, &(clattn_attention)CLATTN_ATTENTION_INIT, NULL, 0))                \
     X(delta_rows_out, clattn_delta_rows(&a, 4, s, NULL, 0))                                                  \
     X(delta_plan_create, clattn_delta_plan_create(&(clattn_delta_plan *){NULL}, ctx, s, 4))                  \
     X(device_describe, clattn_device_describe(device, s))                                                    \

@@ -16,12 +16,13 @@ int trial_n_engines;
 static clattn_context *ctx;
 
 /* With the engines that take f32 here, but for those that leave_out names. */
-static void set_up(bool (*leave_out)(const clattn_device_facts *facts, const char *engine))
+static clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
+
+static void set_up(bool (*leave_out)(const clattn_device_facts *, const char *))
 {
     clattn_attention a = trial_problem(1, 5, 5);
     ctx = fresh_context();
     trial_n_engines = engines_taking(ctx, &a, trial_engines, TRIAL_ENGINES);
-    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
     ck_assert_int_eq(clattn_device_describe(clattn_context_device(ctx), &facts), CLATTN_OK);
     trial_n_engines = engines_without(&facts, trial_engines, trial_n_engines, leave_out);
     ck_assert_int_ge(trial_n_engines, 1);
@@ -35,6 +36,11 @@ void trial_set_up(void)
 void trial_set_up_native(void)
 {
     set_up(is_long_run() ? is_for_others : is_foreign);
+}
+
+bool trial_is_turn(int engine, int kernel)
+{
+    return is_its_turn(&facts, trial_engines[engine], kernel, engine);
 }
 
 void trial_tear_down(void)

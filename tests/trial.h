@@ -12,6 +12,8 @@ extern int trial_n_engines;
 void trial_set_up(void); /* fixtures of a test case */
 void trial_set_up_native(void); /* with engines for this kind of device alone; CLATTN_TEST_LONG: as above */
 void trial_tear_down(void);
+/* Whether an engine has this one of many kernels: engines.h says which take turns, and why. */
+bool trial_is_turn(int engine, int kernel);
 
 /* Tensors are [batch][head][token][d]; values are ones that the problem's types hold exactly. */
 struct trial {

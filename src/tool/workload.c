@@ -252,10 +252,9 @@ static struct ref_rules rules_of(const struct workload *w)
     }
     if (w->list) {
         const clattn_list *l = &a->list;
-        rules.list = (struct ref_blocks){w->list + l->counts_at / 4, w->list + l->ids_at / 4,
-                                         l->scopes,                  l->q_blocks,
-                                         l->capacity,                l->block_q,
-                                         l->block_k,                 a->heads / l->scopes};
+        rules.list = (struct ref_blocks){
+            w->list + l->counts_at / 4, w->list + l->ids_at / 4, l->scopes, l->q_blocks, l->capacity,
+            l->block_q, l->block_k, a->heads / l->scopes};
     }
     return rules;
 }

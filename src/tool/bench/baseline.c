@@ -313,11 +313,16 @@ static double ideal_seconds(const clattn_attention *a, double rate)
     return 2 * scores * (double)(a->dim + a->dim_v) / rate;
 }
 
-/* Whether it is not worth another run.  The first one compiles, which takes many seconds where others work too:
- * of a problem that is small for the device it says nothing. */
-static bool is_too_slow(double first, double ideal)
+static bool is_too_slow(double first)
 {
-    return first > 6 * SLOWEST_SECONDS && 100 * ideal > SLOWEST_SECONDS;
+    return first > 6 * SLOWEST_SECONDS;
+}
+
+/* Whether a hundredth of the device's rate would do for a run: if the first one, which compiles, takes long,
+ * that was the compilers. */
+static bool is_small(const clattn_attention *a, struct peak *peak)
+{
+    return 100 * ideal_seconds(a, peak_flops(peak)) <= SLOWEST_SECONDS;
 }
 
 double expect_baseline(const clattn_attention *a, double rate)
@@ -327,7 +332,7 @@ double expect_baseline(const clattn_attention *a, double rate)
         return 0;
     const double run = ideal_seconds(a, rate);
     double gone = 0;
-    for (int runs = 0; !is_too_slow(run, run) && goes_on(runs, gone); runs++)
+    for (int runs = 0; !is_too_slow(run) && goes_on(runs, gone); runs++)
         gone += run;
     return run + gone;
 }
@@ -360,8 +365,8 @@ struct baseline measure_baseline(clattn_context *ctx, struct peak *peak, const s
         return (struct baseline){.why = why};
     const double first = open_pipeline(&p, ctx, w) == CL_SUCCESS ? run_once(&p) : 0;
     if (first > 0) {
-        const double ideal = ideal_seconds(&w->problem, peak_flops(peak));
-        b.why = !agrees(&p, w) ? "wrong" : is_too_slow(first, ideal) ? "over 5 s" : NULL;
+        const bool slow = is_too_slow(first) && !is_small(&w->problem, peak);
+        b.why = !agrees(&p, w) ? "wrong" : slow ? "over 5 s" : NULL;
         if (!b.why)
             b = time_pipeline(&p, peak);
     }
