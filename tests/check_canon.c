@@ -253,6 +253,30 @@ START_TEST(kernel_text_has_no_user_text)
 }
 END_TEST
 
+/* What kernels may add to a score with its scale: where the rule does no more. */
+START_TEST(biases_are_told)
+{
+    static const struct {
+        const char *score, *told, *body;
+    } rules[] = {
+        {"score - slope[h] * (q - k)", "#define SCORE_BIAS 1\n", "float bias_1(const struct rule_env *e, int q, int h, int k)"},
+        {"0.5 + score", "#define SCORE_BIAS 1\n", "return e->u"},
+        {"score - alpha", "#define SCORE_BIAS 1\n", "return -e->u"},
+        {"alpha - score", "#define SCORE_BIAS 0\n", "score_1"},
+        {"score + 0.5 * score", "#define SCORE_BIAS 0\n", "score_1"},
+        {"alpha * tanh(score / alpha)", "#define SCORE_BIAS 0\n", "score_1"},
+    };
+    for (size_t i = 0; i < LEN(rules); i++) {
+        struct clattn__expr *e = must_parse(CLATTN__SCORE, rules[i].score);
+        ck_assert_int_eq(clattn__expr_kernel_text(e, kernel[0], KERNEL_TEXT), CLATTN_OK);
+        clattn__expr_free(e);
+        ck_assert_msg(strstr(kernel[0], rules[i].told) && strstr(kernel[0], rules[i].body), "'%s' gives\n%s", rules[i].score,
+                      kernel[0]);
+        ck_assert_msg(!strstr(kernel[0], "bias_1") == !strstr(rules[i].told, "1"), "'%s' gives\n%s", rules[i].score, kernel[0]);
+    }
+}
+END_TEST
+
 /* ---- every word of kernel text ---- */
 static bool is_one_of(const char *word, size_t length, const char *const *list)
 {
@@ -292,14 +316,14 @@ static bool is_operator(const char *word, size_t length)
 static bool is_ours(const char *word, size_t length)
 {
     static const char *const words[] = {
-        "define", "RULES", "MASK_RULE", "SCORE_RULE", "WEIGHT_RULE", "RULE_NUMBERS", "RULE_PARAMS",
+        "define", "RULES", "MASK_RULE", "SCORE_RULE", "WEIGHT_RULE", "SCORE_BIAS", "RULE_NUMBERS", "RULE_PARAMS",
         "RULE_ENV_FIELDS", "RULE_ENV_FILL", "RULE_ROW_FIELDS", "RULE_ROW_FILL", "RULE_FUNCTIONS_1",
         "RULE_FUNCTIONS_16", "RULE_FUNCTIONS_KEYS", "RULE_FUNCTIONS_CLASS", "const", "struct",
         "rule_numbers", "rule_n", "__global", "float", "half", "ushort", "int", "char", "uint",
         "rule_tables", "e", "y", "a", "n", "as_float", "table_at", "first", "lists", "listed", "list_args",
         "rule_lists", "rule_list", "find_lists", "MASK_LISTS", "bottom_right", "INT_MIN", "INT_MAX",
         "INFINITY", "int16", "float16", "irange", "frange", "static", "inline", "return", "mask_1",
-        "mask_16", "mask_keys", "mask_class_of", "score_1", "score_16", "score_keys", "weight_1",
+        "mask_16", "mask_keys", "mask_class_of", "score_1", "bias_1", "score_16", "score_keys", "weight_1",
         "weight_16", "weight_keys", "rule_env", "rule_rows", "q", "k", "b", "h", "g", "q_len", "k_len",
         "score", NULL};
     static const char *const families[] = {"x1_", "x16_", "xi_"};
@@ -384,6 +408,7 @@ int main(void)
     tcase_add_test(cases, floats_round_trip);
     tcase_add_test(cases, floats_in_a_comma_locale);
     tcase_add_test(cases, kernel_text_has_no_user_text);
+    tcase_add_test(cases, biases_are_told);
     tcase_add_test(cases, kernel_text_is_of_words_of_ours);
     tcase_add_test(cases, numbers_are_arguments);
     suite_add_tcase(suite, cases);

@@ -184,7 +184,7 @@ static inline void score_keys_raw(float16 s[BQ], const float16 *q, __global cons
 #define VISIBLE(env, rows, r, keys) ((int16)(-1))
 #endif
 
-/* edit_score of forward.clh for sixteen keys. */
+/* score and finish_score of forward.clh for sixteen keys. */
 static inline float16 edit_keys(const struct rule_env *env, const struct rows *rows, int r, int16 k,
                                 float16 s)
 {

@@ -104,7 +104,7 @@ static inline void share_scores(float *s, __local float *p, const struct rule_en
                 int j = (i * RQ + r) * RK + c, column = tile_key(t) + c * TILES_K;
                 int q = token + at->q_shift, h = at->head0 + head, k = key + column;
                 int visible = !partial || IS_VISIBLE(env, q, h, k);
-                s[j] = visible ? edit_score(env, q, h, k, s[j] * scale) : MASKED_SCORE;
+                s[j] = visible ? edit_product(env, q, h, k, s[j], scale) : MASKED_SCORE;
                 p[column * QS + tile_row(t) + r] = s[j];
             }
         }

@@ -6,9 +6,10 @@
  *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
  *
  * A work-group of GROUP = 128 + 2 BQ items works on tiles of BQ rows: on one of the first n, one of the next
- * n, and so on, n groups in all.  Of the first 128 items PRODUCERS are the producer; every further 128 are a
- * consumer of 64 rows.  NT blocks of keys and as many of values are in local memory, and the producer goes on
- * to the next tile while consumers store this one.  A consumer's loop, where S and O are its fragments:
+ * n, and so on, n groups in all.  Of the first 128 items PRODUCERS are the producer, and where there is a mask
+ * as many for each consumer its planner, who finds the blocks; every further 128 are a consumer of 64 rows.
+ * NT blocks of keys and as many of values are in local memory, and the producer goes on to the next tile while
+ * consumers store this one.  A consumer's loop, where S and O are its fragments:
  *
  *     start S = Q K^T of the next block;  sum P;  start O += P V of this one;  wait for S;  weights;  wait
  *     for O;  P = weights
@@ -19,13 +20,14 @@
  *     local:  memory  [BQ rows] queries, NT x [BK rows] keys, NT x [BK rows] values, as the tile lays rows;
  *                     its ONES_BYTES
  *             barriers  queries there, queries read; for each place: keys there, keys read, values there,
- *                       values read
- *             blocks  which block of keys is in which place, as the producer found it
+ *                       values read; for each plan: there, read
+ *             blocks  which block of keys is in which place
+ *             plans   blocks that the producer may bring, as the planners found them
  *     scratch: [group][3] maps of q, k and v, which the producer makes
  *
  * The products are a tile's; beside what fragments.clh wants it has load_queries, start_keys, start_values,
  * waits, pack_weights, sum_packed or SUM_COLUMNS, make_ones, any_special, VALUE_AT, QUERIES_STAY (they stay
- * in local memory until the tile is done), and what stream.clh and produce.clh want.
+ * in local memory until the tile is done), and what stream.clh, plan.clh and produce.clh want.
  *
  * -D parameters beside those of forward.clh: MATRIX 2; NT places for blocks; GROUP, BQ, BK and more as the
  * tile says; ALIGNED 1: rows start at multiples of 16 bytes.
@@ -40,6 +42,7 @@
 #include "tile_wgmma.clh"
 #include "fragments.clh"
 #include "stream.clh"
+#include "plan.clh"
 #include "produce.clh"
 
 #if MASK_RULE
@@ -51,7 +54,7 @@ static inline int take_out(const struct shared *shared, uint place, int n, int i
     __local STORED(T_V) *values = (__local STORED(T_V) *)(shared->bytes + VALUES_AT + place * VALUE_BYTES);
     item = only_here(item);
     const int group = 1 + item / 128;
-    if (any_special(values, n, item % 128))
+    if (any_special(values, item % 128))
         shared->special[place] = 1;
     warpgroup_barrier(group);
     if (!shared->special[place])
@@ -342,28 +345,40 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     __local uchar memory[DOOR_BYTES] __attribute__((aligned(1024)));
     __local ulong barriers[BARRIERS];
     __local struct found blocks[NT] __attribute__((aligned(16)));
+    __local struct plan plans[NT];
     __local int special[NT];
     const int item = (int)get_local_id(0);
-    const struct shared shared = {shared_address(memory), memory, blocks, special,
+    const struct shared shared = {shared_address(memory), memory, blocks, plans, special,
                                   name_barriers(shared_address((__local uchar *)barriers))};
     make_ones(memory + ONES_AT, item);
     if (item == 0)
         make_barriers(&shared.barriers);
     barrier(CLK_LOCAL_MEM_FENCE);
     if (item < 128) {
-        struct progress t = {1, {0, 1}, {0, 1}};
+        const int role = of_warp(item / 32); /* 0 the producer, then the planners */
         GIVE_REGISTERS;
-        if (item >= PRODUCERS)
-            return;
-        const struct maps maps = make_maps(&a, scratch, q, k, v, item);
-        FOR_EACH_TILE {
-            const struct place at = find_place(&a, base + mine LENGTH_ARGS);
-            RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
-            if (at.row0 < at.rows)
-                produce(&shared, &maps, &t, &a, &at, &env, q, v, item COUNT_ARG);
+        if (role == 0) {
+            struct progress t = {1, {0, 1}, {0, 1}, {0, 0}};
+            const struct maps maps = make_maps(&a, scratch, q, k, v, item);
+            FOR_EACH_TILE {
+                const struct place at = find_place(&a, base + mine LENGTH_ARGS);
+                if (at.row0 < at.rows)
+                    produce(&shared, &maps, &t, &a, &at, q, v, item COUNT_ARG);
+            }
         }
+#if MASK_RULE
+        else if (role <= CONSUMERS) {
+            struct turn t = {0, 1};
+            FOR_EACH_TILE {
+                const struct place at = find_place(&a, base + mine LENGTH_ARGS);
+                RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
+                if (at.row0 < at.rows)
+                    plan(&shared, &t, &a, &at, &env, role - 1, item % 32);
+            }
+        }
+#endif
     } else {
-        struct progress t = {0, {0, 0}, {0, 0}};
+        struct progress t = {0, {0, 0}, {0, 0}, {0, 0}};
         const int consumer = of_warp((item - 128) / 128);
         TAKE_REGISTERS;
         FOR_EACH_TILE {

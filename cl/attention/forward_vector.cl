@@ -181,7 +181,7 @@ static inline void keep_scores(float16 *p, float16 s[MK][NQ], const struct rule_
             rows->m[j] = max(rows->m[j], s[r][j]);
 }
 #else
-/* A scaled score to what the sums work on: edit_score of forward.clh for sixteen queries. */
+/* A scaled score to what the sums work on: score and finish_score of forward.clh for sixteen queries. */
 static inline float16 edit_scores(const struct rule_env *env, struct rows *rows, int j, int k, float16 s)
 {
     struct rule_rows *y = &rows->kept[j];

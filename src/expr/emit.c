@@ -231,7 +231,7 @@ static void emit_element(const struct emitter *m, const struct node *n)
 {
     const clattn_array *array = &m->e->arrays[n->value];
     bool run = m->family == QUERIES && is_run(m->e, n), line = m->family == KEYS && lies_along_keys(m->e, n);
-    const char *how = run ? "run_" : line ? "line_" : m->family != ONE && is_far(array) ? "far_" : "";
+    const char *how = run ? "run_" : line ? "line_" : is_far(array) ? "far_" : "";
     clattn__text_add(m->out, "%s_%s%s(e->a%d", prefixes[m->family], how, element_words[array->type],
                      (int)n->value);
     emit_dims(m, n->value);
@@ -315,14 +315,14 @@ static void mark(const struct emitter *m, int root, bool wanted[CLATTN__EXPR_MAX
     }
 }
 
-static void emit_body(const struct emitter *m, int root)
+static void emit_body(const struct emitter *m, int root, const char *sign)
 {
     bool wanted[CLATTN__EXPR_MAX_NODES];
     mark(m, root, wanted);
     for (int i = 0; i <= root; i++)
         if (wanted[i])
             emit_statement(m, i);
-    clattn__text_add(m->out, "    return ");
+    clattn__text_add(m->out, "    return %s", sign);
     name(m, root);
     clattn__text_add(m->out, "; \\\n} \\\n");
 }
@@ -441,6 +441,37 @@ static const char *const heads[] = {
     "%s_class_of(const struct rule_env *e, struct irange xi_q, struct irange xi_h, struct irange xi_k",
 };
 
+/* ---- a bias: what a score rule adds to the score, or takes from it ---- */
+static bool is_score(const struct node *n)
+{
+    return n->kind == KIND_INDEX && n->value == CLATTN__INDEX_SCORE;
+}
+
+static int find_bias(const struct clattn__expr *e)
+{
+    if (e->root[CLATTN__SCORE] < 0)
+        return -1;
+    const struct node *n = &e->nodes[e->root[CLATTN__SCORE]];
+    const bool sum = n->kind == KIND_ADD, difference = n->kind == KIND_SUB;
+    int bias = -1;
+    if ((sum || difference) && is_score(&e->nodes[n->args[0]]))
+        bias = n->args[1];
+    else if (sum && is_score(&e->nodes[n->args[1]]))
+        bias = n->args[0];
+    return bias >= 0 && !(e->nodes[bias].depends & DEPENDS_SCORE) ? bias : -1;
+}
+
+static void emit_bias(const struct emitter *m)
+{
+    const int bias = find_bias(m->e);
+    if (bias < 0)
+        return;
+    clattn__text_add(m->out, "static inline float ");
+    clattn__text_add(m->out, heads[m->family], "bias");
+    clattn__text_add(m->out, ") \\\n{ \\\n");
+    emit_body(m, bias, m->e->nodes[m->e->root[CLATTN__SCORE]].kind == KIND_SUB ? "-" : "");
+}
+
 static void emit_functions(struct clattn__text *out, const struct clattn__expr *e, enum family family)
 {
     struct emitter m = {.out = out, .e = e, .family = family};
@@ -457,8 +488,10 @@ static void emit_functions(struct clattn__text *out, const struct clattn__expr *
         const bool lists = family == INTERVAL && clattn__expr_rule_uses_list(e, CLATTN__MASK);
         clattn__text_add(out, "%s%s) \\\n{ \\\n", lists ? ", int xi_l" : "",
                          u == CLATTN__MASK ? "" : lanes ? ", float16 score" : ", float score");
-        emit_body(&m, e->root[u]);
+        emit_body(&m, e->root[u], "");
     }
+    if (family == ONE)
+        emit_bias(&m);
     clattn__text_add(out, "\n");
 }
 
@@ -470,6 +503,7 @@ clattn_status clattn__expr_kernel_text(const struct clattn__expr *expr, char *te
     clattn__text_add(&out, "#define RULES\n");
     for (int u = 0; u < CLATTN__USES; u++)
         clattn__text_add(&out, "#define %s %d\n", use_macros[u], expr->root[u] >= 0);
+    clattn__text_add(&out, "#define SCORE_BIAS %d\n", find_bias(expr) >= 0);
     clattn__text_add(&out, "#define MASK_LISTS %d\n", clattn__expr_rule_uses_list(expr, CLATTN__MASK));
     emit_params(&out, expr);
     emit_env_fields(&out, expr);

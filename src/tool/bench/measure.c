@@ -3,12 +3,12 @@
  *
  * A repetition is: peak, problem (as often as 50 ms take), peak.  Its fraction is the problem's rate over the
  * mean of the two peaks: a machine whose clock or neighbours change between repetitions shows it in the peaks
- * too.  The median of the fractions is printed.  Times are wall clock from enqueue to finish; a run more in
- * each repetition is timed by the device's own clock, on a queue of its own, so that this costs the others
- * nothing.
+ * too.  The median of the fractions is printed.  Times are wall clock from enqueue to finish; in each
+ * repetition a run more, of short ones a few, is timed by the device's own clock, behind another in a queue of
+ * its own, so that this costs the others nothing and no launch is waited for.
  *
- * From memory (--cold) all runs are timed by the device's clock, each after a buffer larger than its caches was
- * written, so that nothing of a problem is in them. */
+ * From memory (--cold) all runs are timed by the device's clock, each after a buffer larger than its caches
+ * was written, so that nothing of a problem is in them. */
 #include "tool/bench/bench.h"
 
 #include <math.h>
@@ -133,17 +133,29 @@ static double between(cl_event begin, cl_event end)
     return (double)(last - first) * 1e-9;
 }
 
-/* Seconds of one run by the device's clock: a marker's end to the last kernel's. */
-static double time_events(struct device_run *r)
+/* What n timed runs begin at the end of: what fills the caches (cold), else a run, so that none waits for the
+ * host. */
+static bool enqueue_begin(struct device_run *r, cl_event *begin)
+{
+    if (!r->profiled)
+        return false;
+    if (r->cold)
+        return clEnqueueMarkerWithWaitList(r->profiled, 0, NULL, begin) == CL_SUCCESS;
+    return !clattn_enqueue_forward(r->plan, r->profiled, &r->io, 0, NULL, begin);
+}
+
+/* Seconds of one of n runs by the device's clock. */
+static double time_events(struct device_run *r, int n)
 {
     cl_event begin = NULL, end = NULL;
+    bool enqueued = enqueue_begin(r, &begin);
+    for (int i = 1; i <= n && enqueued; i++)
+        enqueued = !clattn_enqueue_forward(r->plan, r->profiled, &r->io, 0, NULL, i < n ? NULL : &end);
     double seconds = NAN;
-    if (!r->profiled || clEnqueueMarkerWithWaitList(r->profiled, 0, NULL, &begin) != CL_SUCCESS)
-        return NAN;
-    if (!clattn_enqueue_forward(r->plan, r->profiled, &r->io, 0, NULL, &end) &&
-        clFinish(r->profiled) == CL_SUCCESS)
-        seconds = between(begin, end);
-    clReleaseEvent(begin);
+    if (begin && clFinish(r->profiled) == CL_SUCCESS && enqueued)
+        seconds = between(begin, end) / n;
+    if (begin)
+        clReleaseEvent(begin);
     if (end)
         clReleaseEvent(end);
     return seconds;
@@ -181,7 +193,7 @@ static double time_cold(struct device_run *r, int n)
         if (clEnqueueFillBuffer(r->profiled, r->cold, &zero, sizeof zero, 0, r->cold_bytes, 0, NULL, NULL) !=
             CL_SUCCESS)
             return 0;
-        const double once = time_events(r);
+        const double once = time_events(r, 1);
         if (!(once > 0))
             return 0;
         all += once;
@@ -195,6 +207,8 @@ static double time_as_asked(struct device_run *r, int n)
 }
 
 /* ---- repetitions ---- */
+#define SHORT_RUN 1e-3 /* of those a few are timed by the device's clock at a time */
+
 struct series {
     int n;
     double times[MAX_REPETITIONS], of_peak[MAX_REPETITIONS], of_read[MAX_REPETITIONS], peaks[MAX_REPETITIONS],
@@ -219,7 +233,7 @@ static bool repeat(struct device_run *r, struct peak *peak, int inner, double fl
     s->of_peak[s->n] = s->peaks[s->n] > 0 ? flops / t / s->peaks[s->n] : 0;
     s->reads[s->n] = read;
     s->of_read[s->n] = read > 0 ? bytes / t / read : 0;
-    s->events[s->n] = time_events(r);
+    s->events[s->n] = time_events(r, t < SHORT_RUN ? 4 : 1);
     s->n++;
     return true;
 }
@@ -322,8 +336,8 @@ static void fill_rates(struct result *r, struct series *s, double more, bool col
 
 double expect_measure(double run, double seconds)
 {
-    /* one by the device's clock */
-    const double repetition = fmax(run, REPETITION_SECONDS) + RATES_SECONDS + run;
+    /* one by the device's clock, after another */
+    const double repetition = fmax(run, REPETITION_SECONDS) + RATES_SECONDS + 2 * run;
     double gone = 0;
     for (int n = 0; !enough(n, gone, seconds); n++)
         gone += repetition;
@@ -342,7 +356,7 @@ static clattn_status measure(struct device_run *r, struct peak *peak, const stru
     if (time_as_asked(r, 1) <= 0)
         return CLATTN_OPENCL_FAILED;
     const double once = now_seconds() - from;
-    time_events(r);
+    time_events(r, 1);
     int inner = once < REPETITION_SECONDS ? (int)(REPETITION_SECONDS / once) + 1 : 1;
     for (double begin = now_seconds(); !settled(&s, now_seconds() - begin, seconds);)
         if (!repeat(r, peak, inner, flops, bytes, &s))

@@ -42,7 +42,7 @@ struct result {
     double low, high;     /* the median lies between with the confidence that doc/clattn-bench.1 states */
     double spread;        /* distance of the quartiles as a part of the median */
     double drift;         /* the second half's median over the first half's, less 1 */
-    double event_seconds; /* by the device's clock, from a marker's end before to the last kernel's end */
+    double event_seconds; /* by the device's clock, in a queue: from the end of the run before to its own */
     int64_t cold_bytes;   /* written before each run; 0: none, and caches hold what the run before left */
     double operations, bytes; /* of a run; bytes: q, k, v, o and lse once */
     double gflops, gbytes;
