@@ -67,20 +67,33 @@ static void check_refusal(const struct clattn__expr *expr, enum clattn__use use,
 }
 
 /* ---- taken ---- */
+static bool is_of_words(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+/* As a word of its own: bias_1 and far_f32 are ours. */
+static bool has_word(const char *text, const char *word)
+{
+    for (const char *at = strstr(text, word); at; at = strstr(at + 1, word))
+        if ((at == text || !is_of_words(at[-1])) && !is_of_words(at[strlen(word)]))
+            return true;
+    return false;
+}
+
 /* Kernel text: letters, digits and the signs of C expressions, and no '#' but at the beginning of a line. */
 static void check_kernel_text(const char *text)
 {
     for (const char *c = text; *c; c++) {
-        MUST((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
-             strchr("_#\\\n (){}[]*&,;=+-./>", *c));
+        MUST(is_of_words(*c) || strchr("#\\\n (){}[]*&,;=+-./>", *c));
         MUST(*c != '#' || c == text || c[-1] == '\n');
         MUST(*c != '\\' || c[1] == '\n');
         MUST(!(*c == '/' && (c[1] == '/' || c[1] == '*')));
     }
     for (int i = 0; i < names.n_scalars; i++)
-        MUST(!strstr(text, scalars[i].name));
-    for (int i = 0; i < names.n_arrays - 1; i++) /* "far" is part of a word of ours */
-        MUST(!strstr(text, arrays[i].name));
+        MUST(!has_word(text, scalars[i].name));
+    for (int i = 0; i < names.n_arrays; i++)
+        MUST(!has_word(text, arrays[i].name));
 }
 
 static bool same_value(double a, double b)
