@@ -265,6 +265,11 @@ START_TEST(biases_are_told)
         {"alpha - score", "#define SCORE_BIAS 0\n", "score_1"},
         {"score + 0.5 * score", "#define SCORE_BIAS 0\n", "score_1"},
         {"alpha * tanh(score / alpha)", "#define SCORE_BIAS 0\n", "score_1"},
+        {"score - slope[h] * (q - k)", "#define BIAS_STEP 1\n", "float bias_step_1(const struct rule_env *e, int q"},
+        {"score + (slope[h] * (k + h) - k)", "#define BIAS_STEP 1\n", "bias_step_1"},
+        {"score + slope[h] * abs(q - k)", "#define SCORE_BIAS 1\n#define BIAS_STEP 0\n", "bias_1"},
+        {"score + float(k * k)", "#define SCORE_BIAS 1\n#define BIAS_STEP 0\n", "bias_1"},
+        {"score + slope[h]", "#define SCORE_BIAS 1\n#define BIAS_STEP 0\n", "bias_1"},
     };
     for (size_t i = 0; i < LEN(rules); i++) {
         struct clattn__expr *e = must_parse(CLATTN__SCORE, rules[i].score);
@@ -313,18 +318,18 @@ static bool is_operator(const char *word, size_t length)
     return false;
 }
 
-/* Numbers, numbered names, operators, and the words of src/expr/emit.c. */
+/* Numbers, numbered names, operators, and the words of src/expr/emit.c and bias.c. */
 static bool is_ours(const char *word, size_t length)
 {
     static const char *const words[] = {
-        "define", "RULES", "MASK_RULE", "SCORE_RULE", "WEIGHT_RULE", "SCORE_BIAS", "RULE_NUMBERS", "RULE_PARAMS",
+        "define", "RULES", "MASK_RULE", "SCORE_RULE", "WEIGHT_RULE", "SCORE_BIAS", "BIAS_STEP", "RULE_NUMBERS", "RULE_PARAMS",
         "RULE_ENV_FIELDS", "RULE_ENV_FILL", "RULE_ROW_FIELDS", "RULE_ROW_FILL", "RULE_FUNCTIONS_1",
         "RULE_FUNCTIONS_16", "RULE_FUNCTIONS_KEYS", "RULE_FUNCTIONS_CLASS", "const", "struct",
         "rule_numbers", "rule_n", "__global", "float", "half", "ushort", "int", "char", "uint",
         "rule_tables", "e", "y", "a", "n", "as_float", "table_at", "first", "lists", "listed", "list_args",
         "rule_lists", "rule_list", "find_lists", "MASK_LISTS", "bottom_right", "INT_MIN", "INT_MAX",
         "INFINITY", "int16", "float16", "irange", "frange", "static", "inline", "return", "mask_1",
-        "mask_16", "mask_keys", "mask_class_of", "score_1", "bias_1", "score_16", "score_keys", "weight_1",
+        "mask_16", "mask_keys", "mask_class_of", "score_1", "bias_1", "bias_step_1", "score_16", "score_keys", "weight_1",
         "weight_16", "weight_keys", "rule_env", "rule_rows", "q", "k", "b", "h", "g", "q_len", "k_len",
         "score", NULL};
     static const char *const families[] = {"x1_", "x16_", "xi_"};

@@ -22,6 +22,9 @@
  * merge.cl joins parts.
  */
 #define EDITED_UNIT LOG2E
+#if MATRIX == 1
+#include "native.clh"
+#endif
 #include "forward.clh"
 #include "stage.clh"
 

@@ -54,6 +54,9 @@
  * Limits: a softmax, scale from 1e-10 to 1e6; q, k and v of one storage.
  */
 #define EDITED_UNIT LOG2E
+#if MATRIX == 1
+#include "native.clh"
+#endif
 #include "forward.clh"
 #include "runs.clh"
 #define LISTS_KEYS GATHERS /* blocks are made of keys that the group sees, wherever they lie */

@@ -38,6 +38,7 @@
  */
 #define SCRATCH_PARAM , __global uint *scratch
 #define EDITED_UNIT LOG2E
+#include "native.clh"
 #include "forward.clh"
 #include "tile_wgmma.clh"
 #include "fragments.clh"
@@ -80,19 +81,42 @@ static inline void add_packed(struct sums *totals, const uint *p)
     }
 }
 
-/* A block as a consumer takes it: its class for the group's rows, and in own.class for the consumer's. */
+/* A block as a consumer takes it, with the class for its own rows. */
 struct taken {
     struct block own;
-    int class, last;
+    int run, partial, last, next; /* as in struct found, next for its own rows */
 };
+
+static inline void await_keys_of(const struct shared *shared, const struct turn *t)
+{
+    wait_phase(shared->barriers.keys + 8 * t->place, t->phase);
+}
 
 static inline struct taken look_at(const struct shared *shared, const struct turn *t, int item)
 {
-    wait_phase(shared->barriers.keys + 8 * t->place, t->phase);
     const struct found b = shared->blocks[t->place];
+#if MASK_RULE
+    const int mine = item / 128 * 2;
     const struct taken taken = {
-        {b.key, b.n, MASK_RULE ? of_warp(b.own >> item / 128 * 2 & 3) : 2}, b.class, b.last};
+        {b.key, b.n, of_warp(b.own >> mine & 3)}, b.run, b.partial, b.last, of_warp(b.next >> mine & 3)};
+#else
+    const struct taken taken = {{b.key, b.n, 2}, 0, 0, b.last, 2};
+#endif
     return taken;
+}
+
+/* From block b to the next, this turn's: in a run there is nothing to look at. */
+static inline void look_at_next(struct taken *b, const struct shared *shared, const struct turn *t, int item)
+{
+    if (MASK_RULE && b->run > 0) {
+        b->run--;
+        b->own.key += BK;
+        b->own.class = 2;
+        b->partial = 0;
+        b->next = 2;
+    } else {
+        *b = look_at(shared, t, item);
+    }
 }
 
 static inline void give_back_unread(const struct shared *shared, struct turn *t, int item)
@@ -103,37 +127,32 @@ static inline void give_back_unread(const struct shared *shared, struct turn *t,
     advance(t);
 }
 
-/* The next block, t's then, that some of a consumer's rows see; own.n is 0 if there is none.  While the
- * consumer holds the values of place `held` the producer cannot fill it again: so the block before that is
+/* Go on to the next block, t's then, that some of a consumer's rows see; returns whether there is one.  While
+ * the consumer holds the values of place `held` the producer cannot fill it again: so the block before that is
  * taken, all masked, where none of the rows see it. */
-static inline struct taken find_seen(const struct shared *shared, struct turn *t, uint held, int item)
+static inline int find_seen(const struct shared *shared, struct turn *t, uint held, int item)
 {
-    struct taken b = look_at(shared, t, item);
-#if MASK_RULE
-    while (b.own.class == 0) {
-        if (!b.last && place_after(t->place) == held) {
-            b.own.class = 1;
-            break;
-        }
+    for (;;) {
+        await_keys_of(shared, t);
+        const struct taken b = look_at(shared, t, item);
+        if (b.own.class != 0)
+            return b.own.n > 0;
+        if (!b.last && place_after(t->place) == held)
+            return 1;
         give_back_unread(shared, t, item);
-        b.own.n = 0;
         if (b.last)
-            break;
-        b = look_at(shared, t, item);
+            return 0;
     }
-#endif
-    return b;
 }
 
 /* A tile of which a consumer has no rows. */
 static inline void pass_over(const struct shared *shared, struct progress *t, int item)
 {
     int last;
-    wait_phase(shared->barriers.queries, t->queries);
-    t->queries ^= 1;
     if (item % 32 == 0)
         arrive(shared->barriers.queries_read);
     do {
+        await_keys_of(shared, &t->blocks);
         last = look_at(shared, &t->blocks, item).last;
         give_back_unread(shared, &t->blocks, item);
         advance(&t->values);
@@ -157,17 +176,14 @@ struct consumer {
 
 static inline void begin_tile(struct consumer *c, const struct place *at)
 {
-    const struct barriers *on = &c->shared->barriers;
     find_rows(&c->rows, at, c->a->pack, c->item);
     UNROLL for (int i = 0; i < FRAG_ROWS * (FRAG_COLUMNS + SUM_COLUMNS); i++)
         c->o[i] = 0.0f;
     UNROLL for (int i = 0; i < FRAG_ROWS; i++)
         c->totals.rounded[i] = c->totals.exact[i] = 0.0f;
-    wait_phase(on->queries, c->t->queries);
-    c->t->queries ^= 1;
     load_queries(&c->queries, c->shared->memory, c->item);
     if (!QUERIES_STAY && c->item % 32 == 0)
-        arrive(on->queries_read);
+        arrive(c->shared->barriers.queries_read);
 }
 
 static inline uint keys_of(const struct consumer *c)
@@ -212,32 +228,36 @@ static inline int weigh_and_check(struct consumer *c, float *sums)
 }
 
 /* Weights of a tile's first block: no product runs beside. */
-static inline void weigh_alone(struct consumer *c, const struct block *own)
+static inline struct taken weigh_alone(struct consumer *c)
 {
     float sums[FRAG_ROWS];
+    const struct taken b = look_at(c->shared, &c->t->blocks, c->item);
     start_keys(c->s, &c->queries, keys_of(c), c->item);
     wait_all_keys(c->s);
     tell_read(c->shared->barriers.keys_read, &c->t->blocks, c->item);
-    edit_block(c->s, &c->rows, c->env, own, c->a->scale, c->item);
+    edit_block(c->s, &c->rows, c->env, &b.own, c->a->scale, c->item);
     follow_maxima(c->s, &c->rows, c->unit);
     weigh_and_sum(c, sums);
     if (LSE)
         add_rows(c->totals.exact, sums);
     pack_weights(c->p, c->s);
+    return b;
 }
 
-/* Weights of the next block while the values of this one are multiplied. */
-static inline void weigh_beside_output(struct consumer *c, const struct block *own)
+/* Weights of the next block while the values of this one are multiplied.  What that block is, is asked once
+ * its product runs. */
+static inline void weigh_beside_output(struct consumer *c, struct taken *b)
 {
     float sums[FRAG_ROWS];
     struct growth g = {0};
     start_keys(c->s, &c->queries, keys_of(c), c->item);
+    look_at_next(b, c->shared, &c->t->blocks, c->item);
     await_values(c);
     /* here, behind a branch, so that it is not moved before the first product: now it costs nothing */
     add_packed(&c->totals, c->p);
     start_output(c);
     wait_keys(c->s);
-    edit_block(c->s, &c->rows, c->env, own, c->a->scale, c->item);
+    edit_block(c->s, &c->rows, c->env, &b->own, c->a->scale, c->item);
 #if EDITED /* a rule may let scores grow from block to block, as ALiBi does: their maxima first */
     g = follow_maxima(c->s, &c->rows, c->unit);
     rescale_sums(&c->totals, &g);
@@ -245,7 +265,7 @@ static inline void weigh_beside_output(struct consumer *c, const struct block *o
 #else
     if (weigh_and_check(c, sums)) { /* scores again, and their true maxima */
         multiply_keys(c->s, &c->queries, keys_of(c), c->item);
-        edit_block(c->s, &c->rows, c->env, own, c->a->scale, c->item);
+        edit_block(c->s, &c->rows, c->env, &b->own, c->a->scale, c->item);
         g = follow_maxima(c->s, &c->rows, c->unit);
         rescale_sums(&c->totals, &g);
         weigh_and_sum(c, sums);
@@ -259,36 +279,33 @@ static inline void weigh_beside_output(struct consumer *c, const struct block *o
     pack_weights(c->p, c->s);
 }
 
-/* The blocks from b on.  Returns whether a value was taken out of its block. */
-static inline int consume_blocks(struct consumer *c, struct taken b)
+/* The blocks from this turn's on.  Returns whether a value was taken out of its block. */
+static inline int consume_blocks(struct consumer *c)
 {
     struct progress *t = c->t;
     int any_taken = 0;
 #if MASK_RULE
     t->values = t->blocks; /* this block's, while t->blocks is the next one's */
 #endif
-    weigh_alone(c, &b.own);
+    struct taken b = weigh_alone(c);
     advance(&t->blocks);
     for (;;) {
 #if MASK_RULE
-        if (b.class == 1) {
+        if (b.partial) {
             await_values(c);
             any_taken |= take_out(c->shared, t->values.place, b.own.n, c->item);
         }
 #endif
-        if (b.last)
+        if (b.last || (b.next == 0 && !find_seen(c->shared, &t->blocks, t->values.place, c->item)))
             break;
-        const struct taken next = find_seen(c->shared, &t->blocks, t->values.place, c->item);
-        if (MASK_RULE && next.own.n == 0)
-            break;
-        weigh_beside_output(c, &next.own);
+        await_keys_of(c->shared, &t->blocks);
+        weigh_beside_output(c, &b);
 #if MASK_RULE
         t->values = t->blocks;
 #else
         advance(&t->values);
 #endif
         advance(&t->blocks);
-        b = next;
     }
     await_values(c);
     start_output(c);
@@ -299,10 +316,11 @@ static inline int consume_blocks(struct consumer *c, struct taken b)
 }
 
 static inline void consume(const struct shared *shared, struct progress *t, const struct forward_args *a,
-                           const struct place *at, const struct rule_env *env, __global const STORED(T_Q) *q,
-                           __global const STORED(T_K) *k, __global const STORED(T_V) *v,
-                           __global STORED(T_O) *out LSE_PARAM, int item)
+                           __local const struct place *place, const struct rule_env *env,
+                           __global const STORED(T_Q) *q, __global const STORED(T_K) *k,
+                           __global const STORED(T_V) *v, __global STORED(T_O) *out LSE_PARAM, int item)
 {
+    struct place at = *place;
     struct consumer c;
     int any_taken = 0;
     c.shared = shared;
@@ -311,25 +329,25 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
     c.t = t;
     c.item = item;
     c.unit = EDITED ? EDITED_UNIT : a->scale;
-    begin_tile(&c, at);
-    struct taken b = find_seen(shared, &t->blocks, NT, item);
-    if (b.own.n > 0) {
-        any_taken = consume_blocks(&c, b);
+    begin_tile(&c, &at);
+    if (find_seen(shared, &t->blocks, NT, item)) {
+        any_taken = consume_blocks(&c);
     } else if (!MASK_RULE) { /* find_seen has given it back */
         give_back_unread(shared, &t->blocks, item);
         advance(&t->values);
     }
     if (QUERIES_STAY && item % 32 == 0)
         arrive(shared->barriers.queries_read);
+    at = *place; /* it was not in registers all the time */
 #if MASK_RULE
     if (any_taken)
-        add_special(c.o, &c.rows, at, a, env, q, k, v, only_here(item));
+        add_special(c.o, &c.rows, &at, a, env, q, k, v, only_here(item));
 #endif
     UNROLL for (int i = 0; i < FRAG_ROWS; i++)
         c.totals.rounded[i] = SUM_COLUMNS ? c.o[O_AT(i, FRAG_COLUMNS)] : join_sum(c.totals.rounded[i]);
-    store_rows(out, c.o, c.totals.rounded, at, a, item);
+    store_rows(out, c.o, c.totals.rounded, &at, a, item);
 #if LSE
-    store_lse(lse, &c.rows, c.totals.exact, c.unit, at, a, item);
+    store_lse(lse, &c.rows, c.totals.exact, c.unit, &at, a, item);
 #endif
 }
 
@@ -346,9 +364,10 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     __local ulong barriers[BARRIERS];
     __local struct found blocks[NT] __attribute__((aligned(16)));
     __local struct plan plans[NT];
+    __local struct place places[2];
     __local int special[NT];
     const int item = (int)get_local_id(0);
-    const struct shared shared = {shared_address(memory), memory, blocks, plans, special,
+    const struct shared shared = {shared_address(memory), memory, blocks, plans, places, special,
                                   name_barriers(shared_address((__local uchar *)barriers))};
     make_ones(memory + ONES_AT, item);
     if (item == 0)
@@ -382,12 +401,17 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         const int consumer = of_warp((item - 128) / 128);
         TAKE_REGISTERS;
         FOR_EACH_TILE {
-            const struct place at = find_place(&a, base + mine LENGTH_ARGS);
-            RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
-            if (at.row0 >= at.rows)
+#if PACKED
+            const struct place tile = find_place(&a, base + mine LENGTH_ARGS);
+            if (tile.row0 >= tile.rows)
                 continue;
-            if (at.row0 + 64 * consumer < at.rows)
-                consume(&shared, &t, &a, &at, &env, q, k, v, o LSE_ARG, item - 128);
+#endif
+            __local const struct place *at = places + t.queries;
+            wait_phase(shared.barriers.queries, t.queries);
+            t.queries ^= 1;
+            RULE_ENV(env, at->batch, at->kv_head, at->q_len, at->k_len);
+            if (at->row0 + 64 * consumer < at->rows)
+                consume(&shared, &t, &a, at, &env, q, k, v, o LSE_ARG, item - 128);
             else
                 pass_over(&shared, &t, item - 128);
         }

@@ -15,17 +15,7 @@
  * With sixteen keys rows and keys change places, and nothing is kept.  The x1_ family computes all but the
  * first kind for each pair.  An array that lies along the keys for each query, as bias[b, h, q, k] or bias[h,
  * k - q + n], is read by x16_ in runs of sixteen keys, which a row keeps (y->r7). */
-#include "expr/tree.h"
-
-enum family { ONE, QUERIES, KEYS, INTERVAL };
-
-struct emitter {
-    struct clattn__text *out;
-    const struct clattn__expr *e;
-    enum family family;
-    bool filling_rows; /* inside rule_rows_fill: rows are being computed, not read */
-    bool scalar;       /* an x1_ statement among x16_ ones: its operands are s, not v */
-};
+#include "expr/emit.h"
 
 static void say(const struct emitter *m, const char *fmt, int number)
 {
@@ -159,7 +149,7 @@ static void range_name(const struct emitter *m, int node)
         say(m, "v%d", node);
 }
 
-static void name(const struct emitter *m, int node)
+void clattn__emit_name(const struct emitter *m, int node)
 {
     if (m->family == ONE)
         scalar_name(m, node);
@@ -190,7 +180,7 @@ static void emit_indices(const struct emitter *m, const struct node *n)
         clattn__text_add(m->out, "%s", zero[m->family]);
     for (int d = 0; d < n->n_args; d++) {
         clattn__text_add(m->out, ", ");
-        name(m, n->args[d]);
+        clattn__emit_name(m, n->args[d]);
     }
 }
 
@@ -267,7 +257,7 @@ static void emit_value(const struct emitter *m, int node)
     }
     if (m->family != INTERVAL && is_scaled(m->e, n)) {
         clattn__text_add(m->out, "%s_fmul(", prefixes[m->family]);
-        name(m, n->args[0]);
+        clattn__emit_name(m, n->args[0]);
         say(m, m->family == ONE ? ", 1.0f / e->u%d)" : ", x16_real(1.0f / e->u%d))", n->args[1]);
         return;
     }
@@ -279,7 +269,7 @@ static void emit_value(const struct emitter *m, int node)
     clattn__text_add(m->out, "%s(", facts->word);
     for (int i = 0; i < n->n_args; i++) {
         clattn__text_add(m->out, "%s", i ? ", " : "");
-        name(m, n->args[i]);
+        clattn__emit_name(m, n->args[i]);
     }
     clattn__text_add(m->out, ")");
 }
@@ -315,15 +305,20 @@ static void mark(const struct emitter *m, int root, bool wanted[CLATTN__EXPR_MAX
     }
 }
 
-static void emit_body(const struct emitter *m, int root, const char *sign)
+void clattn__emit_statements(const struct emitter *m, int root)
 {
     bool wanted[CLATTN__EXPR_MAX_NODES];
     mark(m, root, wanted);
     for (int i = 0; i <= root; i++)
         if (wanted[i])
             emit_statement(m, i);
-    clattn__text_add(m->out, "    return %s", sign);
-    name(m, root);
+}
+
+static void emit_body(const struct emitter *m, int root)
+{
+    clattn__emit_statements(m, root);
+    clattn__text_add(m->out, "    return ");
+    clattn__emit_name(m, root);
     clattn__text_add(m->out, "; \\\n} \\\n");
 }
 
@@ -441,37 +436,6 @@ static const char *const heads[] = {
     "%s_class_of(const struct rule_env *e, struct irange xi_q, struct irange xi_h, struct irange xi_k",
 };
 
-/* ---- a bias: what a score rule adds to the score, or takes from it ---- */
-static bool is_score(const struct node *n)
-{
-    return n->kind == KIND_INDEX && n->value == CLATTN__INDEX_SCORE;
-}
-
-static int find_bias(const struct clattn__expr *e)
-{
-    if (e->root[CLATTN__SCORE] < 0)
-        return -1;
-    const struct node *n = &e->nodes[e->root[CLATTN__SCORE]];
-    const bool sum = n->kind == KIND_ADD, difference = n->kind == KIND_SUB;
-    int bias = -1;
-    if ((sum || difference) && is_score(&e->nodes[n->args[0]]))
-        bias = n->args[1];
-    else if (sum && is_score(&e->nodes[n->args[1]]))
-        bias = n->args[0];
-    return bias >= 0 && !(e->nodes[bias].depends & DEPENDS_SCORE) ? bias : -1;
-}
-
-static void emit_bias(const struct emitter *m)
-{
-    const int bias = find_bias(m->e);
-    if (bias < 0)
-        return;
-    clattn__text_add(m->out, "static inline float ");
-    clattn__text_add(m->out, heads[m->family], "bias");
-    clattn__text_add(m->out, ") \\\n{ \\\n");
-    emit_body(m, bias, m->e->nodes[m->e->root[CLATTN__SCORE]].kind == KIND_SUB ? "-" : "");
-}
-
 static void emit_functions(struct clattn__text *out, const struct clattn__expr *e, enum family family)
 {
     struct emitter m = {.out = out, .e = e, .family = family};
@@ -488,10 +452,10 @@ static void emit_functions(struct clattn__text *out, const struct clattn__expr *
         const bool lists = family == INTERVAL && clattn__expr_rule_uses_list(e, CLATTN__MASK);
         clattn__text_add(out, "%s%s) \\\n{ \\\n", lists ? ", int xi_l" : "",
                          u == CLATTN__MASK ? "" : lanes ? ", float16 score" : ", float score");
-        emit_body(&m, e->root[u], "");
+        emit_body(&m, e->root[u]);
     }
     if (family == ONE)
-        emit_bias(&m);
+        clattn__emit_bias(&m);
     clattn__text_add(out, "\n");
 }
 
@@ -503,7 +467,7 @@ clattn_status clattn__expr_kernel_text(const struct clattn__expr *expr, char *te
     clattn__text_add(&out, "#define RULES\n");
     for (int u = 0; u < CLATTN__USES; u++)
         clattn__text_add(&out, "#define %s %d\n", use_macros[u], expr->root[u] >= 0);
-    clattn__text_add(&out, "#define SCORE_BIAS %d\n", find_bias(expr) >= 0);
+    clattn__text_add(&out, "#define SCORE_BIAS %d\n#define BIAS_STEP %d\n", clattn__has_bias(expr), clattn__has_bias_step(expr));
     clattn__text_add(&out, "#define MASK_LISTS %d\n", clattn__expr_rule_uses_list(expr, CLATTN__MASK));
     emit_params(&out, expr);
     emit_env_fields(&out, expr);
