@@ -11,8 +11,8 @@
  * NT blocks of keys and as many of values are in local memory, and the producer goes on to the next tile while
  * consumers store this one.  A consumer's loop, where S and O are its fragments:
  *
- *     start S = Q K^T of the next block;  sum P;  start O += P V of this one;  wait for S;  weights;  wait
- *     for O;  P = weights
+ *     start S = Q K^T of the next block;  look what it is;  sum P;  start O += P V of this one;  wait for
+ *     S;  weights;  wait for O;  P = weights
  *
  * Weights are taken relative to the maximum of the blocks before; only where their sum shows that it was too
  * small, S is made again, the maximum follows, and O is rescaled.
@@ -23,6 +23,7 @@
  *                       values read; for each plan: there, read
  *             blocks  which block of keys is in which place
  *             plans   blocks that the producer may bring, as the planners found them
+ *             places  this tile and the next, as the producer found them: consumers divide for none
  *     scratch: [group][3] maps of q, k and v, which the producer makes
  *
  * The products are a tile's; beside what fragments.clh wants it has load_queries, start_keys, start_values,
