@@ -281,8 +281,10 @@ expect 1 'FAILED' run --check "$tmp/extended.npy" $positions=self/200/30/4
 expect 0 '2 passed, 0 failed' verify --problems 2 $positions=self/240/60/2
 expect 0 '2 passed, 0 failed' verify --problems 2 $positions=dynamic/260/256:rope=relative/260
 mistake 'it is 150 or more' run $positions=streaming/149
-mistake 'bench has not the word extend' bench $positions=streaming/170
-mistake 'explain has not the word extend' explain $positions=streaming/170
+mistake 'bench --delta has not the word extend' bench --delta 4 $positions=streaming/170
+expect 0 '^    *[0-9.]*% of its pairs visited$' bench --no-baseline --seconds 0.1 $positions=streaming/170
+expect 0 '^extend .* lists' explain $positions=streaming/170
+mistake 'explain --build-log has not the word extend' explain --build-log $positions=streaming/170
 mistake 'adds rows of plain attention' run --delta 4 $positions=streaming/170
 mistake 'must be causal alone' run attn:f32:h2/1:q100:k300:d8:window9-causal-br:tree=64$listed:extend=streaming/170
 mistake 'goes with a selection' run --delta 4 $chosen

@@ -197,13 +197,26 @@ static void print_visited(const struct selection *x)
     printf("%-11s %.1f of %.1f keys a row on average, %.2f %%\n", "visited", part * seen, seen, 100 * part);
 }
 
+static int print_extended_plan(const struct selection *x)
+{
+    clattn_extend_plan *plan;
+    char text[4096];
+    clattn_status status = clattn_extend_plan_create(&plan, x->ctx, &x->s, &x->dense.problem);
+    if (status)
+        return failed(x->ctx, status, "extend");
+    clattn_extend_plan_explain(plan, text, sizeof text);
+    printf("\n%s", text);
+    clattn_extend_plan_destroy(plan);
+    return 0;
+}
+
 static int print_selection(const struct selection *x, clattn_context *ctx, const clattn_attention *problem)
 {
     char text[4096], lists[128];
     clattn_select_plan_explain(x->plan, text, sizeof text);
     printf("\n%s%-11s %s\n", text, "made", selection_text(x, lists));
     print_visited(x);
-    return print_attention_plan(ctx, problem);
+    return x->s.extend ? print_extended_plan(x) : print_attention_plan(ctx, problem);
 }
 
 /* Which tiles there are follows from the lists, so they are made first, of random input. */
@@ -276,7 +289,7 @@ static int explain_problem(const struct explain *e, const char *text)
     clattn_attention problem;
     clattn_select s;
     struct workload w;
-    if (read_selector(&problem, &s, text, &e->options) || refuse_extended(&s, "explain"))
+    if (read_selector(&problem, &s, text, &e->options) || (e->build_log && refuse_extended(&s, "explain --build-log")))
         return EXIT_MISTAKE;
     clattn_status status = workload_make(&w, &problem, 0, WORKLOAD_NORMAL);
     if (status)

@@ -29,12 +29,15 @@ static cl_mem buffer(clattn_context *ctx, const void *data, int64_t bytes, cl_in
                           (size_t)(bytes > 4 ? bytes : 4), (void *)(uintptr_t)data, code);
 }
 
-static cl_int open_io(const struct selection *x, clattn_context *ctx, clattn_extend_io *io)
+cl_int open_extended_io(const struct selection *x, clattn_extend_io *io)
 {
+    static const clattn_extend_io init = CLATTN_EXTEND_IO_INIT;
+    clattn_context *ctx = x->ctx;
     const struct workload *w = x->w;
     const clattn_attention *a = &x->dense.problem;
     const int64_t table = x->s.rope_positions * (a->dim / 2) * 4;
     cl_int code = CL_SUCCESS;
+    *io = init;
     io->q = buffer(ctx, w->q, w->q_count * workload_type_bytes(a->type_q), &code);
     io->k = buffer(ctx, w->k, w->k_count * workload_type_bytes(a->type_k), &code);
     io->v = buffer(ctx, w->v, w->v_count * workload_type_bytes(a->type_v), &code);
@@ -47,7 +50,7 @@ static cl_int open_io(const struct selection *x, clattn_context *ctx, clattn_ext
     return code;
 }
 
-static void close_io(clattn_extend_io *io)
+void close_extended_io(clattn_extend_io *io)
 {
     cl_mem all[] = {io->q,           io->k,    io->v,        io->o,       io->lse,
                     io->key_lengths, io->list, io->rope_cos, io->rope_sin};
@@ -83,7 +86,7 @@ static clattn_status run(const struct selection *x, cl_command_queue queue, cons
 clattn_status run_extended(const struct selection *x, clattn_context *ctx, long long times,
                            struct extended *e)
 {
-    clattn_extend_io io = CLATTN_EXTEND_IO_INIT;
+    clattn_extend_io io;
     const double begin = now_seconds();
     *e = (struct extended){.reference = reference_of(x), .seconds = INFINITY};
     clattn_status status = clattn_extend_plan_create(&e->plan, ctx, &x->s, &x->dense.problem);
@@ -95,8 +98,8 @@ clattn_status run_extended(const struct selection *x, clattn_context *ctx, long 
         clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), 0, &code);
     if (code != CL_SUCCESS)
         return CLATTN_OUT_OF_DEVICE_MEMORY;
-    status = open_io(x, ctx, &io) == CL_SUCCESS ? run(x, queue, &io, times, e) : CLATTN_OUT_OF_DEVICE_MEMORY;
-    close_io(&io);
+    status = open_extended_io(x, &io) == CL_SUCCESS ? run(x, queue, &io, times, e) : CLATTN_OUT_OF_DEVICE_MEMORY;
+    close_extended_io(&io);
     clReleaseCommandQueue(queue);
     x->w->extend = &e->reference;
     return status;
@@ -111,6 +114,6 @@ void close_extended(struct extended *e)
 int refuse_extended(const clattn_select *select, const char *command)
 {
     return select->size && select->extend
-               ? mistake("clattn %s has not the word extend; `clattn run' and `clattn verify' have", command)
+               ? mistake("clattn %s has not the word extend", command)
                : 0;
 }

@@ -16,6 +16,10 @@ clattn_status run_extended(const struct selection *x, clattn_context *ctx, long 
                            struct extended *e);
 void close_extended(struct extended *e);
 
+/* Its buffers, for more runs; they are to be closed, whatever comes of it. */
+cl_int open_extended_io(const struct selection *x, clattn_extend_io *io);
+void close_extended_io(clattn_extend_io *io);
+
 /* For commands that have no part in it: EXIT_MISTAKE after a sentence, if a selection says extend. */
 int refuse_extended(const clattn_select *select, const char *command);
 

@@ -121,7 +121,7 @@ static int read_lines(struct bench *b, int n_texts, char **texts)
         return mistake("--mechanism, --mask, --scalar and the like go with a problem, and none is given");
     for (size_t i = 0; i < b->n_lines; i++)
         if (read_selector(&problem, &select, b->lines[i].problem, &b->options) ||
-            refuse_extended(&select, "bench"))
+            (b->delta && refuse_extended(&select, "bench --delta")))
             return EXIT_MISTAKE;
     return 0;
 }

@@ -10,6 +10,7 @@
  * From memory (--cold) all runs are timed by the device's clock, each after a buffer larger than its caches
  * was written, so that nothing of a problem is in them. */
 #include "tool/bench/bench.h"
+#include "tool/extended.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -28,6 +29,8 @@
 struct device_run {
     clattn_context *ctx;
     clattn_plan *plan;
+    clattn_extend_plan *extended; /* instead, with its buffers */
+    clattn_extend_io extended_io;
     cl_command_queue queue, profiled; /* profiled: NULL where the device has no clock for us */
     clattn_io io;
     cl_mem mems[11 + CLATTN_MAX_ARRAYS];
@@ -62,13 +65,23 @@ static size_t list_bytes(const clattn_list *list)
     return clattn_list_bytes(list, &bytes) ? 0 : (size_t)bytes;
 }
 
+static clattn_status open_queues(struct device_run *r)
+{
+    cl_int code;
+    r->queue = clCreateCommandQueue(clattn_context_cl(r->ctx), clattn_context_device(r->ctx), 0, &code);
+    if (code != CL_SUCCESS)
+        return CLATTN_OPENCL_FAILED;
+    r->profiled = clCreateCommandQueue(clattn_context_cl(r->ctx), clattn_context_device(r->ctx),
+                                       CL_QUEUE_PROFILING_ENABLE, &code);
+    return CLATTN_OK;
+}
+
 static clattn_status open_run(struct device_run *r, const struct workload *w)
 {
     static const clattn_io init = CLATTN_IO_INIT;
     static const uint32_t zero[4];
     const clattn_attention *a = &w->problem;
     clattn_status status = CLATTN_OK;
-    cl_int code;
     size_t lengths = (size_t)a->batch * sizeof(int32_t);
     r->io = init;
     r->io.q = upload(r, w->q, tensor_bytes(w->q_count, a->type_q), &status);
@@ -86,14 +99,7 @@ static clattn_status open_run(struct device_run *r, const struct workload *w)
         r->io.list = upload(r, w->list, list_bytes(&a->list), &status);
     if (a->flags & CLATTN_COUNT_TILES)
         r->io.counters = upload(r, zero, sizeof zero, &status);
-    if (status)
-        return status;
-    r->queue = clCreateCommandQueue(clattn_context_cl(r->ctx), clattn_context_device(r->ctx), 0, &code);
-    if (code != CL_SUCCESS)
-        return CLATTN_OPENCL_FAILED;
-    r->profiled = clCreateCommandQueue(clattn_context_cl(r->ctx), clattn_context_device(r->ctx),
-                                       CL_QUEUE_PROFILING_ENABLE, &code);
-    return CLATTN_OK;
+    return status ? status : open_queues(r);
 }
 
 static void close_run(struct device_run *r)
@@ -107,17 +113,23 @@ static void close_run(struct device_run *r)
     clattn_plan_destroy(r->plan);
 }
 
+static clattn_status launch(struct device_run *r, cl_command_queue queue, cl_event *event)
+{
+    return r->extended ? clattn_enqueue_extend(r->extended, queue, &r->extended_io, 0, NULL, event)
+                       : clattn_enqueue_forward(r->plan, queue, &r->io, 0, NULL, event);
+}
+
 /* Seconds of one of n enqueues, each finished; 0 on failure.  A byte of the last result is read, because some
  * drivers' clFinish is done before the kernels are (rusticl of Mesa 22.3). */
 static double time_runs(struct device_run *r, int n)
 {
     char byte;
+    const cl_mem o = r->extended ? r->extended_io.o : r->io.o;
     double begin = now_seconds();
     for (int i = 0; i < n; i++)
-        if (clattn_enqueue_forward(r->plan, r->queue, &r->io, 0, NULL, NULL) ||
-            clFinish(r->queue) != CL_SUCCESS)
+        if (launch(r, r->queue, NULL) || clFinish(r->queue) != CL_SUCCESS)
             return 0;
-    if (r->io.o && clEnqueueReadBuffer(r->queue, r->io.o, CL_TRUE, 0, 1, &byte, 0, NULL, NULL) != CL_SUCCESS)
+    if (o && clEnqueueReadBuffer(r->queue, o, CL_TRUE, 0, 1, &byte, 0, NULL, NULL) != CL_SUCCESS)
         return 0;
     return (now_seconds() - begin) / n;
 }
@@ -141,7 +153,7 @@ static bool enqueue_begin(struct device_run *r, cl_event *begin)
         return false;
     if (r->cold)
         return clEnqueueMarkerWithWaitList(r->profiled, 0, NULL, begin) == CL_SUCCESS;
-    return !clattn_enqueue_forward(r->plan, r->profiled, &r->io, 0, NULL, begin);
+    return !launch(r, r->profiled, begin);
 }
 
 /* Seconds of one of n runs by the device's clock. */
@@ -150,7 +162,7 @@ static double time_events(struct device_run *r, int n)
     cl_event begin = NULL, end = NULL;
     bool enqueued = enqueue_begin(r, &begin);
     for (int i = 1; i <= n && enqueued; i++)
-        enqueued = !clattn_enqueue_forward(r->plan, r->profiled, &r->io, 0, NULL, i < n ? NULL : &end);
+        enqueued = !launch(r, r->profiled, i < n ? NULL : &end);
     double seconds = NAN;
     if (begin && clFinish(r->profiled) == CL_SUCCESS && enqueued)
         seconds = between(begin, end) / n;
@@ -431,6 +443,27 @@ void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *p
     if (status && !result->failed[0])
         refuse(result, ctx, status);
     close_run(&r);
+}
+
+void measure_extended(const struct bench *b, struct peak *peak, const struct bench_line *line,
+                      const struct selection *x, double flops, struct result *result)
+{
+    struct device_run r = {.ctx = x->ctx, .meter = b->meter};
+    struct extended e;
+    clattn_status status = run_extended(x, x->ctx, 1, &e);
+    r.extended = e.plan;
+    PUT_TEXT(result->engine, "extend");
+    if (!status)
+        check_result(b, line, x->w, result);
+    if (!status && !result->failed[0])
+        status = open_extended_io(x, &r.extended_io) == CL_SUCCESS ? open_queues(&r) : CLATTN_OUT_OF_DEVICE_MEMORY;
+    if (!status && !result->failed[0])
+        status = measure(&r, peak, x->w, flops, b->seconds, result);
+    if (status && !result->failed[0])
+        refuse(result, x->ctx, status);
+    close_extended_io(&r.extended_io);
+    close_run(&r);
+    close_extended(&e);
 }
 
 /* A machine that is slower now than when ours was timed is no merit of ours: both are measured by the peaks

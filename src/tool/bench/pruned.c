@@ -149,15 +149,20 @@ static clattn_status measure_parts(const struct bench *b, struct peak *peak, con
     const clattn_attention *a = &x->dense.problem;
     const double flops = clattn_problem_flops(a, (const void *const *)x->dense.arrays);
     result->visited = selection_visited(x);
-    measure_workload(b, x->ctx, peak, line, x->w, flops * result->visited, result);
+    if (x->s.extend)
+        measure_extended(b, peak, line, x, flops * result->visited, result);
+    else
+        measure_workload(b, x->ctx, peak, line, x->w, flops * result->visited, result);
     if (result->failed[0])
         return CLATTN_OK;
     clattn_status status = time_selection(b, x, result);
     if (status)
         return status;
-    const struct kept_mass mass = selection_kept_mass(x);
-    result->kept_mass = mass.mean;
-    result->kept_mass_least = mass.least;
+    if (!x->s.extend) { /* whose softmax is of other scores than the dense problem's */
+        const struct kept_mass mass = selection_kept_mass(x);
+        result->kept_mass = mass.mean;
+        result->kept_mass_least = mass.least;
+    }
     if (x->certified)
         result->certified = selection_certified(x);
     if (b->delta)

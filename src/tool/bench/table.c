@@ -148,8 +148,9 @@ static void print_pruned(const struct result *r)
         put_times(c[1], r->dense_times);
         printf(", dense %s ms by %s: %s", c[0], r->dense_engine, c[1]);
     }
-    printf("\n    %.2f%% of its pairs visited, kept mass %.4f, least head %.4f", 100 * r->visited,
-           r->kept_mass, r->kept_mass_least);
+    printf("\n    %.2f%% of its pairs visited", 100 * r->visited);
+    if (isfinite(r->kept_mass))
+        printf(", kept mass %.4f, least head %.4f", r->kept_mass, r->kept_mass_least);
     if (isfinite(r->certified))
         printf(", %.1f%% of the listed blocks certified", 100 * r->certified);
     printf("\n");

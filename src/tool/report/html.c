@@ -205,8 +205,10 @@ static void write_extra(FILE *to, const struct result *r)
             put_times(c[2], r->dense_times);
             fprintf(to, "dense %s ms: %s as long; ", c[1], c[2]);
         }
-        fprintf(to, "%.2f %% of its pairs visited, kept mass %.4f</div></td></tr>\n", r->visited * 100,
-                r->kept_mass);
+        fprintf(to, "%.2f %% of its pairs visited", r->visited * 100);
+        if (isfinite(r->kept_mass))
+            fprintf(to, ", kept mass %.4f", r->kept_mass);
+        fputs("</div></td></tr>\n", to);
     }
     if (r->peer[0]) {
         put_number(c[0], r->peer_seconds * 1e3, 3);
