@@ -50,7 +50,8 @@ static bool is_even(const struct clattn__expr *e, int node)
     case KIND_NEG: return is_even(e, a);
     case KIND_ADD:
     case KIND_SUB: return is_even(e, a) && is_even(e, b);
-    case KIND_MUL: return n->type == TYPE_FLOAT && !(grows(e, a) && grows(e, b)) && is_even(e, a) && is_even(e, b);
+    case KIND_MUL:
+        return n->type == TYPE_FLOAT && !(grows(e, a) && grows(e, b)) && is_even(e, a) && is_even(e, b);
     default: return false;
     }
 }
@@ -64,7 +65,8 @@ bool clattn__has_bias_step(const struct clattn__expr *e)
 /* By how much an even number grows: an expression in what does not. */
 static void emit_step(const struct emitter *m, int node)
 {
-    static const char *const between[KIND_COUNT] = {[KIND_ADD] = " + ", [KIND_SUB] = " - ", [KIND_MUL] = " * "};
+    static const char *const between[KIND_COUNT] = {
+        [KIND_ADD] = " + ", [KIND_SUB] = " - ", [KIND_MUL] = " * "};
     const struct node *n = &m->e->nodes[node];
     if (n->kind == KIND_INDEX) {
         clattn__text_add(m->out, "1.0f");
@@ -85,13 +87,14 @@ static void emit_step(const struct emitter *m, int node)
 
 void clattn__emit_bias(const struct emitter *m)
 {
-    static const char *const heads[] = {"bias_1", "bias_step_1"};
+    static const char *const names[] = {"bias_1", "bias_step_1"};
+    static const char head[] = "static inline float %s(const struct rule_env *e, int q, int h, int k) \\\n{ \\\n";
     const int bias = find_bias(m->e), n = bias < 0 ? 0 : 1 + clattn__has_bias_step(m->e);
+    const bool taken_away = n > 0 && m->e->nodes[m->e->root[CLATTN__SCORE]].kind == KIND_SUB;
     for (int i = 0; i < n; i++) {
-        clattn__text_add(m->out, "static inline float %s(const struct rule_env *e, int q, int h, int k) \\\n{ \\\n",
-                         heads[i]);
+        clattn__text_add(m->out, head, names[i]);
         clattn__emit_statements(m, bias);
-        clattn__text_add(m->out, "    return %s", m->e->nodes[m->e->root[CLATTN__SCORE]].kind == KIND_SUB ? "-" : "");
+        clattn__text_add(m->out, "    return %s", taken_away ? "-" : "");
         (i == 0 ? clattn__emit_name : emit_step)(m, bias);
         clattn__text_add(m->out, "; \\\n} \\\n");
     }

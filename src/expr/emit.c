@@ -467,7 +467,8 @@ clattn_status clattn__expr_kernel_text(const struct clattn__expr *expr, char *te
     clattn__text_add(&out, "#define RULES\n");
     for (int u = 0; u < CLATTN__USES; u++)
         clattn__text_add(&out, "#define %s %d\n", use_macros[u], expr->root[u] >= 0);
-    clattn__text_add(&out, "#define SCORE_BIAS %d\n#define BIAS_STEP %d\n", clattn__has_bias(expr), clattn__has_bias_step(expr));
+    clattn__text_add(&out, "#define SCORE_BIAS %d\n#define BIAS_STEP %d\n", clattn__has_bias(expr),
+                     clattn__has_bias_step(expr));
     clattn__text_add(&out, "#define MASK_LISTS %d\n", clattn__expr_rule_uses_list(expr, CLATTN__MASK));
     emit_params(&out, expr);
     emit_env_fields(&out, expr);

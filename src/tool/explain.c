@@ -289,7 +289,8 @@ static int explain_problem(const struct explain *e, const char *text)
     clattn_attention problem;
     clattn_select s;
     struct workload w;
-    if (read_selector(&problem, &s, text, &e->options) || (e->build_log && refuse_extended(&s, "explain --build-log")))
+    if (read_selector(&problem, &s, text, &e->options) ||
+        (e->build_log && refuse_extended(&s, "explain --build-log")))
         return EXIT_MISTAKE;
     clattn_status status = workload_make(&w, &problem, 0, WORKLOAD_NORMAL);
     if (status)

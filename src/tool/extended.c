@@ -98,7 +98,8 @@ clattn_status run_extended(const struct selection *x, clattn_context *ctx, long 
         clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), 0, &code);
     if (code != CL_SUCCESS)
         return CLATTN_OUT_OF_DEVICE_MEMORY;
-    status = open_extended_io(x, &io) == CL_SUCCESS ? run(x, queue, &io, times, e) : CLATTN_OUT_OF_DEVICE_MEMORY;
+    status = open_extended_io(x, &io) == CL_SUCCESS ? run(x, queue, &io, times, e)
+                                                    : CLATTN_OUT_OF_DEVICE_MEMORY;
     close_extended_io(&io);
     clReleaseCommandQueue(queue);
     x->w->extend = &e->reference;

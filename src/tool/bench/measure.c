@@ -456,7 +456,8 @@ void measure_extended(const struct bench *b, struct peak *peak, const struct ben
     if (!status)
         check_result(b, line, x->w, result);
     if (!status && !result->failed[0])
-        status = open_extended_io(x, &r.extended_io) == CL_SUCCESS ? open_queues(&r) : CLATTN_OUT_OF_DEVICE_MEMORY;
+        status = open_extended_io(x, &r.extended_io) == CL_SUCCESS ? open_queues(&r)
+                                                                   : CLATTN_OUT_OF_DEVICE_MEMORY;
     if (!status && !result->failed[0])
         status = measure(&r, peak, x->w, flops, b->seconds, result);
     if (status && !result->failed[0])

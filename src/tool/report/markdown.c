@@ -83,7 +83,8 @@ static void write_pruned(FILE *file, const struct result *r)
     put_number(select, r->select_seconds * 1e3, 3);
     put_number(dense, r->dense_seconds * 1e3, 3);
     put_times(times, r->dense_times);
-    fprintf(file, "| with selection %s ms; dense %s ms: %s; visited %.2f %%", select, dense, times, r->visited * 100);
+    fprintf(file, "| with selection %s ms; dense %s ms: %s; visited %.2f %%", select, dense, times,
+            r->visited * 100);
     if (isfinite(r->kept_mass))
         fprintf(file, ", kept mass %.4f", r->kept_mass);
     fputs(" | | | | | | | | | |\n", file);
