@@ -17,7 +17,7 @@ verify attn:f16:b2:h4/2:q33:k65:d64:causal-br:lse attn:f16:h8/2:q1:k500:d64:spli
 decode attn:f16:b2:h4/2:q7:k165:d64:causal-br:lse attn:bf16:b2:h2:q12:k170:d40/72:window16-causal-tl \
     attn:f32:b2:h2:q4:k70:d24/20:causal-br:packed:qtotal=6:ktotal=100 attn:f16:h4/1:q8:k1:d1/3:lse \
     attn:bf16:b3:h4/1:q3:k99:d64:keylens:causal-br:lse
-verify --score 'score - slope[h] * abs(q - k)' --array 'slope=f32[h]' --corner br attn:bf16:h4/2:q20:k90:d32
+verify --score 'score - slope[h] * (q - k)' --array 'slope=f32[h]' --corner br attn:bf16:h4/2:q20:k90:d32
 decode --mask 'doc[b,q] == doc[b,k]' --array 'doc=i32[b,k]' --corner tl attn:f16:b2:h2:q30:k64:d16
 # lists: heads of a group share them, and a tile that they cut or that lies in one; blocks of one key; blocks that no
 # tile's keys divide, a stretch's end inside a block
@@ -66,6 +66,8 @@ finds() {
 finds matrix-generic forward_matrix 's|rescale(o, &g);|;|' 'gave wrong numbers' attn:f16:h2:q40:k70:d64
 listed=attn:f16:h2:q70:k900:d32:causal-br:minmax=126:bk=3:sink=5:near=33
 finds matrix-generic forward_matrix 's|blocks - (of_last < size);|blocks;|' 'gave wrong numbers' $listed
+finds matrix-generic forward_matrix 's|- first), step, bias)|- first), 0.0f, bias)|' 'gave wrong numbers' --score 'score - 0.5 * (q - k)' \
+    --corner br attn:f16:h2:q20:k90:d32
 finds decode-generic forward_decode 's|rescale(o, &g);|;|' 'gave wrong numbers' attn:f16:h2:q4:k70:d64
 if is_long; then
     finds matrix-generic forward_matrix 's|has_block(&w->one, .*) : -1;|1 : -1;|' 'gave wrong numbers' $listed
