@@ -87,12 +87,12 @@ static void emit_step(const struct emitter *m, int node)
 
 void clattn__emit_bias(const struct emitter *m)
 {
-    static const char *const names[] = {"bias_1", "bias_step_1"};
-    static const char head[] = "static inline float %s(const struct rule_env *e, int q, int h, int k) \\\n{ \\\n";
+    static const char *const names[] = {"bias", "bias_step"};
     const int bias = find_bias(m->e), n = bias < 0 ? 0 : 1 + clattn__has_bias_step(m->e);
     const bool taken_away = n > 0 && m->e->nodes[m->e->root[CLATTN__SCORE]].kind == KIND_SUB;
     for (int i = 0; i < n; i++) {
-        clattn__text_add(m->out, head, names[i]);
+        clattn__emit_head(m, "float", names[i]);
+        clattn__text_add(m->out, ") \\\n{ \\\n");
         clattn__emit_statements(m, bias);
         clattn__text_add(m->out, "    return %s", taken_away ? "-" : "");
         (i == 0 ? clattn__emit_name : emit_step)(m, bias);

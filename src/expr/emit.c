@@ -428,13 +428,17 @@ static void emit_rows(struct clattn__text *out, const struct clattn__expr *e)
     clattn__text_add(out, "\n");
 }
 
-/* What a rule's function is called and takes, but for the score. */
-static const char *const heads[] = {
-    "%s_1(const struct rule_env *e, int q, int h, int k",
-    "%s_16(const struct rule_env *e, struct rule_rows *y, int16 q, int16 h, int k",
-    "%s_keys(const struct rule_env *e, int q, int h, int16 k",
-    "%s_class_of(const struct rule_env *e, struct irange xi_q, struct irange xi_h, struct irange xi_k",
-};
+void clattn__emit_head(const struct emitter *m, const char *type, const char *name)
+{
+    static const char *const heads[] = {
+        "%s_1(const struct rule_env *e, int q, int h, int k",
+        "%s_16(const struct rule_env *e, struct rule_rows *y, int16 q, int16 h, int k",
+        "%s_keys(const struct rule_env *e, int q, int h, int16 k",
+        "%s_class_of(const struct rule_env *e, struct irange xi_q, struct irange xi_h, struct irange xi_k",
+    };
+    clattn__text_add(m->out, "static inline %s ", type);
+    clattn__text_add(m->out, heads[m->family], name);
+}
 
 static void emit_functions(struct clattn__text *out, const struct clattn__expr *e, enum family family)
 {
@@ -445,10 +449,9 @@ static void emit_functions(struct clattn__text *out, const struct clattn__expr *
     for (int u = 0; u < CLATTN__USES; u++) {
         if (e->root[u] < 0 || (family == INTERVAL && u != CLATTN__MASK))
             continue;
-        bool lanes = family == QUERIES || family == KEYS;
-        clattn__text_add(out, "static inline %s ",
-                         (lanes ? lane_types : one_types)[u == CLATTN__MASK ? TYPE_BOOL : TYPE_FLOAT]);
-        clattn__text_add(out, heads[family], use_names[u]);
+        const bool lanes = family == QUERIES || family == KEYS;
+        const enum type type = u == CLATTN__MASK ? TYPE_BOOL : TYPE_FLOAT;
+        clattn__emit_head(&m, (lanes ? lane_types : one_types)[type], use_names[u]);
         const bool lists = family == INTERVAL && clattn__expr_rule_uses_list(e, CLATTN__MASK);
         clattn__text_add(out, "%s%s) \\\n{ \\\n", lists ? ", int xi_l" : "",
                          u == CLATTN__MASK ? "" : lanes ? ", float16 score" : ", float score");

@@ -19,6 +19,8 @@ struct emitter {
 /* ---- emit.c ---- */
 /* A node's value, once its statement is there. */
 void clattn__emit_name(const struct emitter *m, int node);
+/* The beginning of a function of the family: what a rule's is called and takes, but for the score. */
+void clattn__emit_head(const struct emitter *m, const char *type, const char *name);
 /* The statements that a node needs, its own included. */
 void clattn__emit_statements(const struct emitter *m, int node);
 

@@ -91,11 +91,11 @@ bool enough(int n, double gone, double seconds);
 /* How long timing a problem takes whose run takes so long. */
 double expect_measure(double run, double seconds);
 /* The parts of a line: its problem alone, checked and timed; why it has no result. */
+void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak,
+                      const struct bench_line *line, struct workload *w, double flops, struct result *result);
 /* The same of attention at positions of its own, over the lists of x. */
 void measure_extended(const struct bench *b, struct peak *peak, const struct bench_line *line,
                       const struct selection *x, double flops, struct result *result);
-void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak,
-                      const struct bench_line *line, struct workload *w, double flops, struct result *result);
 void refuse(struct result *result, const clattn_context *ctx, clattn_status status);
 /* pruned.c: w is of the problem without lists. */
 void measure_pruned(const struct bench *b, clattn_context *ctx, struct peak *peak,

@@ -102,8 +102,14 @@ static clattn_status open_run(struct device_run *r, const struct workload *w)
     return status ? status : open_queues(r);
 }
 
+static clattn_status open_extended(struct device_run *r, const struct selection *x)
+{
+    return open_extended_io(x, &r->extended_io) == CL_SUCCESS ? open_queues(r) : CLATTN_OUT_OF_DEVICE_MEMORY;
+}
+
 static void close_run(struct device_run *r)
 {
+    close_extended_io(&r->extended_io);
     for (int i = 0; i < r->n_mems; i++)
         clReleaseMemObject(r->mems[i]);
     if (r->queue)
@@ -421,6 +427,24 @@ static void take_tile(struct result *result, const clattn_plan *plan)
     PUT_TEXT(result->tile, colon + 2);
 }
 
+/* The rest of a line whose first run is done, with this status; x: the selection of an extended one, or NULL. */
+static void measure_run(const struct bench *b, struct peak *peak, const struct bench_line *line,
+                        const struct workload *w, const struct selection *x, double flops, struct device_run *r,
+                        clattn_status status, struct result *result)
+{
+    if (!status)
+        check_result(b, line, w, result);
+    if (!status && !result->failed[0])
+        status = x ? open_extended(r, x) : open_run(r, w);
+    if (!status && !result->failed[0] && r->cold_bytes)
+        status = open_cold(r, result->failed);
+    if (!status && !result->failed[0])
+        status = measure(r, peak, w, flops, b->seconds, result);
+    if (status && !result->failed[0])
+        refuse(result, r->ctx, status);
+    close_run(r);
+}
+
 void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *peak,
                       const struct bench_line *line, struct workload *w, double flops, struct result *result)
 {
@@ -432,17 +456,7 @@ void measure_workload(const struct bench *b, clattn_context *ctx, struct peak *p
         take_tile(result, r.plan);
         status = workload_run(w, r.plan, NULL);
     }
-    if (!status)
-        check_result(b, line, w, result);
-    if (!status && !result->failed[0])
-        status = open_run(&r, w);
-    if (!status && !result->failed[0] && r.cold_bytes)
-        status = open_cold(&r, result->failed);
-    if (!status && !result->failed[0])
-        status = measure(&r, peak, w, flops, b->seconds, result);
-    if (status && !result->failed[0])
-        refuse(result, ctx, status);
-    close_run(&r);
+    measure_run(b, peak, line, w, NULL, flops, &r, status, result);
 }
 
 void measure_extended(const struct bench *b, struct peak *peak, const struct bench_line *line,
@@ -453,17 +467,7 @@ void measure_extended(const struct bench *b, struct peak *peak, const struct ben
     clattn_status status = run_extended(x, x->ctx, 1, &e);
     r.extended = e.plan;
     PUT_TEXT(result->engine, "extend");
-    if (!status)
-        check_result(b, line, x->w, result);
-    if (!status && !result->failed[0])
-        status = open_extended_io(x, &r.extended_io) == CL_SUCCESS ? open_queues(&r)
-                                                                   : CLATTN_OUT_OF_DEVICE_MEMORY;
-    if (!status && !result->failed[0])
-        status = measure(&r, peak, x->w, flops, b->seconds, result);
-    if (status && !result->failed[0])
-        refuse(result, x->ctx, status);
-    close_extended_io(&r.extended_io);
-    close_run(&r);
+    measure_run(b, peak, line, x->w, x, flops, &r, status, result);
     close_extended(&e);
 }
 
