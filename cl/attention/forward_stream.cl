@@ -401,7 +401,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         struct progress t = {0, {0, 0}, {0, 0}, {0, 0}};
         const int consumer = of_warp((item - 128) / 128);
         TAKE_REGISTERS;
-        FOR_EACH_TILE { /* a loop that a tile in local memory ended would take addresses from the warps' registers */
+        FOR_EACH_TILE { /* if a tile in local memory ended it, addresses would leave the warps' registers */
 #if PACKED
             const struct place tile = find_place(&a, base + mine LENGTH_ARGS);
             if (tile.row0 >= tile.rows)

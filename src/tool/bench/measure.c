@@ -427,10 +427,10 @@ static void take_tile(struct result *result, const clattn_plan *plan)
     PUT_TEXT(result->tile, colon + 2);
 }
 
-/* The rest of a line whose first run is done, with this status; x: the selection of an extended one, or NULL. */
+/* The rest of a line after its first run, which gave this status; x: an extended one's selection, or NULL. */
 static void measure_run(const struct bench *b, struct peak *peak, const struct bench_line *line,
-                        const struct workload *w, const struct selection *x, double flops, struct device_run *r,
-                        clattn_status status, struct result *result)
+                        const struct workload *w, const struct selection *x, double flops,
+                        struct device_run *r, clattn_status status, struct result *result)
 {
     if (!status)
         check_result(b, line, w, result);
