@@ -5,11 +5,11 @@
  *
  *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
  *
- * A work-group of GROUP = 128 + 2 BQ items works on tiles of BQ rows: on one of the first n, one of the next
- * n, and so on, n groups in all.  Of the first 128 items PRODUCERS are the producer, and where there is a mask
- * as many for each consumer its planner, who finds the blocks; every further 128 are a consumer of 64 rows.
- * NT blocks of keys and as many of values are in local memory, and the producer goes on to the next tile while
- * consumers store this one.  A consumer's loop, where S and O are its fragments:
+ * A work-group of GROUP = 128 + 2 BQ items works on one tile of BQ rows after the other (plan.clh).  Of the
+ * first 128 items PRODUCERS are the producer, and where there is a mask as many the planner, who finds the
+ * blocks; every further 128 are a consumer of 64 rows.  NT blocks of keys and as many of values are in local
+ * memory, and the producer goes on to the next tile while consumers store this one.  A consumer's loop, where
+ * S and O are its fragments:
  *
  *     start S = Q K^T of the next block;  look what it is;  sum P;  start O += P V of this one;  wait for
  *     S;  weights;  wait for O;  P = weights
@@ -22,9 +22,11 @@
  *             barriers  queries there, queries read; for each place: keys there, keys read, values there,
  *                       values read; for each plan: there, read
  *             blocks  which block of keys is in which place
- *             plans   blocks that the producer may bring, as the planners found them
+ *             plans   tiles, and blocks that the producer may bring, as the planner found them
  *             places  this tile and the next, as the producer found them: consumers divide for none
- *     scratch: [group][3] maps of q, k and v, which the producer makes
+ *             care    how to take these two
+ *     scratch: a counter of tiles; from the next multiple of 128 bytes on [group][3] maps of q, k and v, which
+ *              the producer makes
  *
  * The products are a tile's; beside what fragments.clh wants it has load_queries, start_keys, start_values,
  * waits, pack_weights, sum_packed or SUM_COLUMNS, make_ones, any_special, VALUE_AT, QUERIES_STAY (they stay
@@ -85,7 +87,7 @@ static inline void add_packed(struct sums *totals, const uint *p)
 /* A block as a consumer takes it, with the class for its own rows. */
 struct taken {
     struct block own;
-    int run, partial, last, next; /* as in struct found, next for its own rows */
+    int run, last, next; /* as in struct found, next for its own rows */
 };
 
 static inline void await_keys_of(const struct shared *shared, const struct turn *t)
@@ -99,9 +101,9 @@ static inline struct taken look_at(const struct shared *shared, const struct tur
 #if MASK_RULE
     const int mine = item / 128 * 2;
     const struct taken taken = {
-        {b.key, b.n, of_warp(b.own >> mine & 3)}, b.run, b.partial, b.last, of_warp(b.next >> mine & 3)};
+        {b.key, b.n, of_warp(b.own >> mine & 3)}, b.run, b.last, of_warp(b.next >> mine & 3)};
 #else
-    const struct taken taken = {{b.key, b.n, 2}, 0, 0, b.last, 2};
+    const struct taken taken = {{b.key, b.n, 2}, 0, b.last, 2};
 #endif
     return taken;
 }
@@ -113,7 +115,6 @@ static inline void look_at_next(struct taken *b, const struct shared *shared, co
         b->run--;
         b->own.key += BK;
         b->own.class = 2;
-        b->partial = 0;
         b->next = 2;
     } else {
         *b = look_at(shared, t, item);
@@ -197,10 +198,14 @@ static inline void await_values(const struct consumer *c)
     wait_phase(c->shared->barriers.values + 8 * c->t->values.place, c->t->values.phase);
 }
 
+static inline uint values_of(const struct consumer *c)
+{
+    return c->shared->memory + VALUES_AT + c->t->values.place * VALUE_BYTES;
+}
+
 static inline void start_output(struct consumer *c)
 {
-    const uint memory = c->shared->memory;
-    start_values(c->o, c->p, memory + VALUES_AT + c->t->values.place * VALUE_BYTES, memory + ONES_AT);
+    start_values(c->o, c->p, values_of(c), c->shared->memory + ONES_AT);
 }
 
 static inline void finish_output(struct consumer *c)
@@ -228,20 +233,28 @@ static inline int weigh_and_check(struct consumer *c, float *sums)
 #endif
 }
 
-/* Weights of a tile's first block: no product runs beside. */
-static inline struct taken weigh_alone(struct consumer *c)
+/* Weights, packed, of a block's scores by their true maxima, which sums then follow. */
+static inline struct growth weigh_afresh(struct consumer *c, const struct block *own)
 {
     float sums[FRAG_ROWS];
-    const struct taken b = look_at(c->shared, &c->t->blocks, c->item);
-    start_keys(c->s, &c->queries, keys_of(c), c->item);
-    wait_all_keys(c->s);
-    tell_read(c->shared->barriers.keys_read, &c->t->blocks, c->item);
-    edit_block(c->s, &c->rows, c->env, &b.own, c->a->scale, c->item);
-    follow_maxima(c->s, &c->rows, c->unit);
+    edit_block(c->s, &c->rows, c->env, own, c->a->scale, c->item);
+    const struct growth g = follow_maxima(c->s, &c->rows, c->unit);
+    rescale_sums(&c->totals, &g);
     weigh_and_sum(c, sums);
     if (LSE)
         add_rows(c->totals.exact, sums);
     pack_weights(c->p, c->s);
+    return g;
+}
+
+/* Weights of a tile's first block: no product runs beside. */
+static inline struct taken weigh_alone(struct consumer *c)
+{
+    const struct taken b = look_at(c->shared, &c->t->blocks, c->item);
+    start_keys(c->s, &c->queries, keys_of(c), c->item);
+    wait_all_keys(c->s);
+    tell_read(c->shared->barriers.keys_read, &c->t->blocks, c->item);
+    weigh_afresh(c, &b.own);
     return b;
 }
 
@@ -280,23 +293,16 @@ static inline void weigh_beside_output(struct consumer *c, struct taken *b)
     pack_weights(c->p, c->s);
 }
 
-/* The blocks from this turn's on.  Returns whether a value was taken out of its block. */
-static inline int consume_blocks(struct consumer *c)
+/* The blocks from this turn's on. */
+static inline void consume_blocks(struct consumer *c)
 {
     struct progress *t = c->t;
-    int any_taken = 0;
 #if MASK_RULE
     t->values = t->blocks; /* this block's, while t->blocks is the next one's */
 #endif
     struct taken b = weigh_alone(c);
     advance(&t->blocks);
     for (;;) {
-#if MASK_RULE
-        if (b.partial) {
-            await_values(c);
-            any_taken |= take_out(c->shared, t->values.place, b.own.n, c->item);
-        }
-#endif
         if (b.last || (b.next == 0 && !find_seen(c->shared, &t->blocks, t->values.place, c->item)))
             break;
         await_keys_of(c->shared, &t->blocks);
@@ -313,17 +319,67 @@ static inline int consume_blocks(struct consumer *c)
     add_packed(&c->totals, c->p);
     finish_output(c);
     advance(&t->values);
+}
+
+#if MASK_RULE
+/* The same with a look at the values of PARTIAL blocks, step by step: each warp multiplies by itself.  Returns
+ * whether a value was taken out. */
+static inline int consume_with_care(struct consumer *c, const struct place *at)
+{
+    const struct span span = find_span(at, at->row0, min(BQ, at->rows - at->row0), c->a->pack);
+    struct progress *t = c->t;
+    int any_taken = 0, last;
+    do {
+        await_keys_of(c->shared, &t->blocks);
+        const struct taken b = look_at(c->shared, &t->blocks, c->item);
+        const int class = b.own.class ? class_of(c->env, &span, b.own.key, b.own.n) : 0; /* for all rows */
+        last = b.last;
+        t->values = t->blocks;
+        if (class == 0) {
+            give_back_unread(c->shared, &t->blocks, c->item);
+        } else {
+            multiply_keys(c->s, &c->queries, keys_of(c), c->item);
+            tell_read(c->shared->barriers.keys_read, &t->blocks, c->item);
+            const struct growth g = weigh_afresh(c, &b.own);
+            rescale(c->o, &g);
+            add_packed(&c->totals, c->p);
+            await_values(c);
+            if (class == 1)
+                any_taken |= take_out(c->shared, t->values.place, b.own.n, c->item);
+            multiply_values(c->o, c->p, values_of(c), c->item);
+            tell_read(c->shared->barriers.values_read, &t->values, c->item);
+            advance(&t->blocks);
+        }
+    } while (!last);
     return any_taken;
 }
 
+/* Whether a row of the warp's that sees something has numbers which are not finite: then values that it does
+ * not see may have made them so, by 0 x. */
+static inline int is_spoilt(const struct consumer *c, const struct place *at)
+{
+    int any = 0;
+    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
+        float x = 0.0f;
+        UNROLL for (int d = 0; d < FRAG_COLUMNS; d++)
+            x = MULTIPLY_ADD(c->o[O_AT(i, d)], 0.0f, x);
+        any |= x != 0.0f && c->totals.rounded[i] != 0.0f && at->row0 + frag_row(c->item, i) < at->rows;
+    }
+    return any_near(any);
+}
+#endif
+
 static inline void consume(const struct shared *shared, struct progress *t, const struct forward_args *a,
-                           __local const struct place *place, const struct rule_env *env,
+                           __local const struct place *place, int slot, const struct rule_env *env,
                            __global const STORED(T_Q) *q, __global const STORED(T_K) *k,
                            __global const STORED(T_V) *v, __global STORED(T_O) *out LSE_PARAM, int item)
 {
     struct place at = *place;
     struct consumer c;
+#if MASK_RULE
+    const int care = of_warp(shared->care[slot]);
     int any_taken = 0;
+#endif
     c.shared = shared;
     c.a = a;
     c.env = env;
@@ -331,12 +387,19 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
     c.item = item;
     c.unit = EDITED ? EDITED_UNIT : a->scale;
     begin_tile(&c, &at);
+#if MASK_RULE
+    if (care == CAREFUL)
+        any_taken = consume_with_care(&c, &at);
+    else if (find_seen(shared, &t->blocks, NT, item))
+        consume_blocks(&c);
+#else
     if (find_seen(shared, &t->blocks, NT, item)) {
-        any_taken = consume_blocks(&c);
-    } else if (!MASK_RULE) { /* find_seen has given it back */
+        consume_blocks(&c);
+    } else {
         give_back_unread(shared, &t->blocks, item);
         advance(&t->values);
     }
+#endif
     if (QUERIES_STAY && item % 32 == 0)
         arrive(shared->barriers.queries_read);
     at = *place; /* it was not in registers all the time */
@@ -346,18 +409,15 @@ static inline void consume(const struct shared *shared, struct progress *t, cons
 #endif
     UNROLL for (int i = 0; i < FRAG_ROWS; i++)
         c.totals.rounded[i] = SUM_COLUMNS ? c.o[O_AT(i, FRAG_COLUMNS)] : join_sum(c.totals.rounded[i]);
+#if MASK_RULE
+    if (care != CAREFUL && is_spoilt(&c, &at) && item % 32 == 0)
+        shared->care[slot] = AGAIN;
+#endif
     store_rows(out, c.o, c.totals.rounded, &at, a, item);
 #if LSE
     store_lse(lse, &c.rows, c.totals.exact, c.unit, &at, a, item);
 #endif
 }
-
-/* The tiles of this work-group, `base + mine` of each n: to and fro, so that those who have the heavier one
- * of n have the lighter one of the next n. */
-#define FOR_EACH_TILE                                                                                             \
-    for (uint base = 0, mine = (uint)get_group_id(0), n = (uint)get_num_groups(0), all = (uint)a.tiles; base < all;        \
-         base += n, mine = n - 1 - mine)                                                                          \
-        if (base + mine < all)
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD_PARAMS)
 {
@@ -366,54 +426,52 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     __local struct found blocks[NT] __attribute__((aligned(16)));
     __local struct plan plans[NT];
     __local struct place places[2];
-    __local int special[NT];
+    __local int special[NT], care[2];
     const int item = (int)get_local_id(0);
-    const struct shared shared = {shared_address(memory), memory, blocks, plans, places, special,
+    const struct shared shared = {shared_address(memory), memory, blocks, plans, places, special, care,
                                   name_barriers(shared_address((__local uchar *)barriers))};
     make_ones(memory + ONES_AT, item);
-    if (item == 0)
+    if (item == 0) {
         make_barriers(&shared.barriers);
+        care[0] = care[1] = CAREFUL;
+    }
     barrier(CLK_LOCAL_MEM_FENCE);
     if (item < 128) {
         const int role = of_warp(item / 32); /* 0 the producer, then the planners */
         GIVE_REGISTERS;
         if (role == 0) {
-            struct progress t = {1, {0, 1}, {0, 1}, {0, 0}};
             const struct maps maps = make_maps(&a, scratch, q, k, v, item);
-            FOR_EACH_TILE {
-                const struct place at = find_place(&a, base + mine LENGTH_ARGS);
-                if (at.row0 < at.rows)
-                    produce(&shared, &maps, &t, &a, &at, q, v, item COUNT_ARG);
-            }
+            struct blocks blocks = start_blocks(&a, scratch);
+            produce_tiles(&shared, &maps, &blocks, &a, q, v LENGTH_ARGS, item COUNT_ARG);
         }
 #if MASK_RULE
-        else if (role <= CONSUMERS) {
+        else if (role == 1) {
             struct turn t = {0, 1};
-            FOR_EACH_TILE {
-                const struct place at = find_place(&a, base + mine LENGTH_ARGS);
+            struct tiles tiles = start_tiles(&a, scratch);
+            for (uint number; (number = next_tile(&tiles, item % 32)) != NO_TILE;) {
+                const struct place at = find_place(&a, number LENGTH_ARGS);
                 RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
                 if (at.row0 < at.rows)
-                    plan(&shared, &t, &a, &at, &env, role - 1, item % 32);
+                    plan_tile(&shared, &t, &a, number, &at, &env, item % 32 COUNT_ARG);
             }
+            show_end(&shared, &t, item % 32);
         }
 #endif
     } else {
         struct progress t = {0, {0, 0}, {0, 0}, {0, 0}};
         const int consumer = of_warp((item - 128) / 128);
         TAKE_REGISTERS;
-        FOR_EACH_TILE { /* if a tile in local memory ended it, addresses would leave the warps' registers */
-#if PACKED
-            const struct place tile = find_place(&a, base + mine LENGTH_ARGS);
-            if (tile.row0 >= tile.rows)
-                continue;
-#endif
-            __local const struct place *at = places + t.queries;
-            wait_phase(shared.barriers.queries, t.queries);
-            t.queries ^= 1;
+        /* if a tile in local memory ended the loop, addresses would leave the warps' registers: after the end it
+         * is found again */
+        for (uint i = 0, most = most_tiles(&a) + (MASK_RULE ? 3 : 0); i < most; i++) {
+            const int slot = t.queries;
+            __local const struct place *at = places + slot;
+            wait_phase(shared.barriers.queries, slot);
+            t.queries ^= at->rows >= 0;
             RULE_ENV(env, at->batch, at->kv_head, at->q_len, at->k_len);
             if (at->row0 + 64 * consumer < at->rows)
-                consume(&shared, &t, &a, at, &env, q, k, v, o LSE_ARG, item - 128);
-            else
+                consume(&shared, &t, &a, at, slot, &env, q, k, v, o LSE_ARG, item - 128);
+            else if (at->rows >= 0)
                 pass_over(&shared, &t, item - 128);
         }
     }

@@ -3,7 +3,7 @@
  *
  *     table[a][b][r][c][0 and 1] = least and most of array[a][b][i][j] over rows i, columns j of block r, c
  *
- * One work-item a block, blocks in the table's order: dims[0] * dims[1] * ceil(dims[2] / rows) * ceil(dims[3]
+ * The first work-item also sets a counter of the kernel that comes after to 0.  One work-item a block, blocks in the table's order: dims[0] * dims[1] * ceil(dims[2] / rows) * ceil(dims[3]
  * / columns).  Floats are kept as their bits; a block that holds a NaN is -inf .. inf.  Readers: xi_itable
  * and others in rule_interval.clh.
  * -D parameters: ELEMENT clattn_type of the array (0 f32, 1 f16, 2 bf16, 3 i32, 4 i8, 5 bits: 32 a word from
@@ -122,6 +122,8 @@ tables(__global const STORED_ELEMENT *array, __global int *table, const struct t
     const long row_size = ELEMENT == 5 ? (width - 1) / 32 + 1 : width;
     __global int *to = table + a.at + 2 * block;
     struct bounds b = {LEAST, MOST, 0};
+    if (block == 0 && a.counter_at >= 0)
+        table[a.counter_at] = 0;
     if (matrix >= (long)a.dims[0] * a.dims[1])
         return;
     for (int i = row; i < row_end; i++)

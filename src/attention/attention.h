@@ -94,6 +94,7 @@ cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue q
 /* ---- chain.c: kernels one after the other ---- */
 struct clattn__chain {
     cl_command_queue queue;
+    bool in_order;             /* the queue's commands run one after the other anyway: none waits for another */
     struct clattn__wait first; /* what the first one waits for */
     cl_event last;             /* of the latest one */
 };
@@ -134,6 +135,8 @@ struct clattn__tables {
 /* Lay out the tables of a problem from int `first` of the workspace on, and tell the forward kernel. */
 void clattn__tables_fill(struct clattn__tables *tables, const struct clattn__problem *problem, int64_t first,
                          struct forward_args *args);
+/* Have them set the int `at' of the workspace to 0, if there are any. */
+void clattn__tables_counter(struct clattn__tables *tables, int64_t at);
 clattn_status clattn__tables_build(clattn_context *ctx, const struct clattn__problem *problem,
                                    struct clattn__tables *tables);
 void clattn__tables_free(struct clattn__tables *tables);

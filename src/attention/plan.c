@@ -86,12 +86,12 @@ static int64_t fill_split_args(struct forward_args *args, struct merge_args *mer
     return rows * (width + 1) * launch->splits;
 }
 
-/* What the groups need for themselves, from word `first` of the workspace on; kernels move it to the next
- * multiple of 128 bytes.  Returns how many words that is. */
+/* From word `first` of the workspace on a counter of tiles, and what the groups need for themselves, which
+ * kernels move to the next multiple of 128 bytes.  Returns how many words that is. */
 static int64_t fill_scratch(struct forward_args *args, const struct clattn__launch *launch, int64_t first)
 {
     args->scratch_at = first;
-    return launch->scratch ? launch->scratch * (int64_t)launch->groups + 128 / (int64_t)sizeof(cl_int) : 0;
+    return launch->scratch ? 1 + 128 / (int64_t)sizeof(cl_int) + launch->scratch * (int64_t)launch->groups : 0;
 }
 
 int64_t clattn__workspace_fill(struct forward_args *args, struct merge_args *merge,
@@ -102,6 +102,8 @@ int64_t clattn__workspace_fill(struct forward_args *args, struct merge_args *mer
     clattn__tables_fill(tables, problem, words, args);
     words += tables->ints;
     words += fill_scratch(args, launch, words);
+    if (launch->spec.COUNTED)
+        clattn__tables_counter(tables, args->scratch_at);
     return words * (int64_t)sizeof(cl_float);
 }
 
@@ -126,6 +128,15 @@ static bool is_aligned(clattn_attention a)
     return true;
 }
 
+/* Then the tables' kernel runs before the forward kernel. */
+static bool has_tables(const struct clattn__problem *problem)
+{
+    bool needed = false;
+    for (int i = 0; i < problem->a.n_arrays; i++)
+        needed |= clattn__expr_table(problem->rules, i).needed;
+    return needed;
+}
+
 void clattn__task_fill(struct clattn__task *task, const struct clattn__problem *problem)
 {
     const clattn_attention *a = &problem->a;
@@ -135,7 +146,7 @@ void clattn__task_fill(struct clattn__task *task, const struct clattn__problem *
         .type_v = a->type_v, .type_o = a->type_o, .scale = a->scale,
         .softmax = a->normaliser == CLATTN_SOFTMAX, .aligned = is_aligned(*a),
         .masked = clattn__expr_has(problem->rules, CLATTN__MASK),
-        .ragged = a->flags & (CLATTN_PACKED | CLATTN_KEY_LENGTHS),
+        .ragged = a->flags & (CLATTN_PACKED | CLATTN_KEY_LENGTHS), .uneven = has_tables(problem),
         .splits = a->splits,
         .packed_tokens = !(a->flags & CLATTN_PACKED) ? 0
                          : a->q_total > a->kv_total  ? a->q_total

@@ -21,6 +21,7 @@ static void fill_args(struct tables_args *args, const clattn_array *array, const
     }
     args->rows = table->rows;
     args->columns = table->columns;
+    args->counter_at = -1;
 }
 
 void clattn__tables_fill(struct clattn__tables *tables, const struct clattn__problem *problem, int64_t first,
@@ -49,6 +50,12 @@ static size_t group_items(const clattn_context *ctx)
 {
     const uint64_t most = ctx->facts.largest_group;
     return ctx->facts.type & CL_DEVICE_TYPE_CPU ? 1 : most < 64 ? (size_t)most : 64;
+}
+
+void clattn__tables_counter(struct clattn__tables *tables, int64_t at)
+{
+    if (tables->count)
+        tables->args[0].counter_at = at;
 }
 
 clattn_status clattn__tables_build(clattn_context *ctx, const struct clattn__problem *problem,
@@ -81,6 +88,7 @@ static cl_int launch_one(const clattn_context *ctx, const struct clattn__tables 
     cl_kernel kernel = tables->kernel[i].kernel;
     struct tables_args args = tables->args[i];
     args.at += shift;
+    args.counter_at += args.counter_at < 0 ? 0 : shift;
     struct clattn__setter s = {kernel, 0, CL_SUCCESS};
     clattn__set_buffer(&s, array);
     clattn__set_buffer(&s, workspace);

@@ -21,8 +21,8 @@
     X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)                                                                 \
     /* of the matrix engines: which tile, whether rows start at multiples of 16 bytes; NQ, MK, MD: sixteens of DIM, BK and DIM_V; */ \
     /* NT: blocks in local memory; of forward_matrix and forward_decode NQ: those of DIM that stay in registers, MK: of the keys of a */ \
-    /* piece, NT: teams */                                                                                   \
-    X(MATRIX) X(ALIGNED)                                                                                   \
+    /* piece, NT: teams; of forward_stream whether groups take tiles by a counter */                         \
+    X(MATRIX) X(ALIGNED) X(COUNTED)                                                                        \
     /* of the decode engine: whether copies go through the first-level cache; bytes of local memory that a group takes at least */ \
     X(CACHED) X(LOCAL)                                                                                        \
     /* of the blocked engine: NQ rows, MK keys, MD columns of an item, NT columns of a chunk; whether loops over registers are unrolled */ \
@@ -78,6 +78,7 @@ struct clattn__task {
     bool softmax;  /* the weights are a softmax's */
     bool masked;   /* rows may see fewer keys than there are */
     bool ragged;   /* batch entries have lengths of their own */
+    bool uneven;   /* arrays say what rows see: nobody knows beforehand which tiles are heavy */
     bool aligned;  /* rows of q, k, v and o start at multiples of 16 bytes, if their buffers do */
     int64_t packed_tokens; /* of queries or keys, whichever are more; 0: not packed */
     int32_t list_rows, list_heads, list_keys; /* lists say which keys: each of so many queries and heads,
@@ -105,9 +106,10 @@ struct clattn__launch {
     int32_t q_tiles;
     int32_t section;          /* forward_args.clh */
     size_t tiles;             /* in all: of rows, parts, head tiles and batch entries */
-    size_t groups;            /* work-groups of spec.GROUP items: one a tile, or n that take every n-th */
+    size_t groups;            /* work-groups of spec.GROUP items: one a tile, or n that take them in turn */
     bool in_turn;             /* the kernel can do the latter */
-    int64_t scratch;          /* 4-byte words of the workspace that a group needs for itself */
+    int64_t scratch;          /* 4-byte words of the workspace that a group needs for itself; then a counter of */
+                              /* tiles stands before them, which tables.cl sets to 0 if spec.COUNTED */
     clattn__rewrite *rewrite; /* of the forward kernel's program, or NULL */
     struct clattn__ptx_wish wish;
     struct clattn__setting setting; /* the value of every knob that this engine has for this task */

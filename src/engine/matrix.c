@@ -106,7 +106,8 @@ static double unevenness(const struct clattn__launch *launch, uint32_t pairs, ui
     return all > 0 ? most * n / all : 1;
 }
 
-/* Of how many head tiles a section is: as many as give the groups the most even work. */
+/* Of how many head tiles a section is: as many as give the groups the most even work; by a counter as many as
+ * may be, so that of all tiles those come last that see the fewest keys, where rows see keys up to their own. */
 static int32_t choose_section(const struct clattn__task *task, const struct clattn__launch *launch)
 {
     const int64_t head_bytes = task->kv_len * (task->dim + task->dim_v) * 2,
@@ -122,7 +123,9 @@ static int32_t choose_section(const struct clattn__task *task, const struct clat
              shared = 4 * section <= (int64_t)launch->groups * sharing;
         if (!held && !shared)
             break;
-        double factor = unevenness(launch, (uint32_t)pairs, (uint32_t)section) * (held ? 1 : NOT_HELD);
+        double factor = launch->spec.COUNTED
+                            ? 1.0 / (double)section
+                            : unevenness(launch, (uint32_t)pairs, (uint32_t)section) * (held ? 1 : NOT_HELD);
         if (factor < least - 0.005) {
             least = factor;
             best = section;
@@ -131,14 +134,15 @@ static int32_t choose_section(const struct clattn__task *task, const struct clat
     return (int32_t)best;
 }
 
-/* As many groups as multiprocessors take all tiles in turn.  Where batch entries' lengths differ, four times
- * as many, the next one as soon as one is done. */
+/* As many groups as multiprocessors take all tiles in turn, in an order of even work; where that is not known,
+ * by a counter.  Where batch entries' lengths differ, four times as many, the next one as soon as one is done. */
 static void take_turns(const clattn_device_facts *facts, const struct clattn__task *task,
                        struct clattn__launch *launch)
 {
     const size_t most = (size_t)facts->compute_units * (task->ragged ? 4 : 1);
     launch->in_turn = true;
     launch->groups = launch->tiles < most ? launch->tiles : most;
+    launch->spec.COUNTED = task->uneven && !task->ragged && launch->tiles > most;
     launch->section = task->masked && !task->ragged ? choose_section(task, launch) : 1;
     launch->scratch = 3 * MAP_WORDS; /* of queries, keys and values */
 }
