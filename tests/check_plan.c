@@ -5,7 +5,7 @@
  * Choosing is a pure function of facts and task, so a phone's GPU is tested on a build machine.  The geometry
  * is checked by brute force against the arithmetic of cl/common/forward.clh: every row of every head meets
  * every key once. */
-#include "engine/engine.h"
+#include "attention/attention.h"
 #include "door.clh"
 #include "tests/suite.h"
 
@@ -592,6 +592,53 @@ START_TEST(even_work)
 }
 END_TEST
 
+/* Of documents nobody knows beforehand which tiles are heavy: groups take them by a counter, which the tables'
+ * kernel sets to 0 and which stands between the tables and the groups' maps. */
+START_TEST(counted_tiles)
+{
+    static const struct {
+        const char *mask, *problem;
+        bool counted;
+    } cases[] = {{"k <= q & doc[b,q] == doc[b,k]", "attn:f16:b2:h16:q8192:k8192:d128", true},
+                 {"k <= q & doc[b,q] == doc[b,k]", "attn:f16:h8:q2048:k2048:d128", false}, /* a tile each */
+                 {"doc[b,q] == doc[b,k]", "attn:f16:b2:h32:q2048:k2048:d64:keylens", false},
+                 {"k <= q", "attn:f16:b2:h16:q8192:k8192:d128", false}};
+    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
+    for (int i = 0; i < n_devices; i++)
+        if (!strcmp(devices[i].file, "nvidia-h200.txt"))
+            facts = devices[i].facts;
+    facts.matrix_unit = CLATTN_MATRIX_WGMMA;
+    for (size_t i = 0; i < CLATTN__LEN(cases); i++) {
+        clattn_attention a = CLATTN_ATTENTION_INIT;
+        struct clattn__problem problem;
+        struct clattn__task task;
+        struct forward_args args;
+        struct merge_args merge_args;
+        struct clattn__tables tables;
+        char text[200];
+        ck_assert_int_eq(clattn_problem_parse(&a, cases[i].problem, text, sizeof text), CLATTN_OK);
+        a.pattern = clattn_mask(cases[i].mask, CLATTN_TOP_LEFT);
+        a.n_arrays = strstr(cases[i].mask, "doc") != NULL;
+        a.arrays[0] = (clattn_array){"doc", CLATTN_I32, 2, {a.batch, a.kv_len}};
+        ck_assert_int_eq(clattn__problem_resolve(&problem, &a, text, sizeof text), CLATTN_OK);
+        clattn__task_fill(&task, &problem);
+        const struct choice c = choose(&facts, &task, "", false);
+        const struct clattn__launch *l = &c.launch;
+        ck_assert(is_engine(c.engine, "matrix-wgmma") && task.uneven == (a.n_arrays > 0));
+        ck_assert_msg(l->spec.COUNTED == cases[i].counted, "%s", cases[i].problem);
+        clattn__forward_args_fill(&args, &problem, l);
+        const int64_t words = clattn__workspace_fill(&args, &merge_args, &tables, &problem, l) / 4;
+        ck_assert(words >= args.scratch_at + 1 + 32 + l->scratch * (int64_t)l->groups);
+        for (int t = 0; t < tables.count; t++) {
+            ck_assert(tables.args[t].counter_at == (cases[i].counted && t == 0 ? args.scratch_at : -1));
+            ck_assert(tables.args[t].at + 2 * (int64_t)tables.blocks[t] <= args.scratch_at);
+        }
+        ck_assert(!cases[i].counted || (tables.count > 0 && l->section >= 32)); /* all heads side by side */
+        clattn__problem_free(&problem);
+    }
+}
+END_TEST
+
 /* The blocked engines: a tile covers the head, its chunks and weights fit local memory, its items' numbers
  * their registers. */
 static void check_tile(const clattn_device_facts *facts, int64_t q_len, int32_t dim, const char *name,
@@ -1159,6 +1206,7 @@ int main(void)
     tcase_add_test(cases, matrix_units);
     tcase_add_test(cases, register_tiles);
     tcase_add_test(cases, even_work);
+    tcase_add_test(cases, counted_tiles);
     tcase_add_test(cases, decode);
     tcase_add_test(cases, lists);
     tcase_add_test(cases, forced_engine);

@@ -25,8 +25,8 @@
  *             plans   tiles, and blocks that the producer may bring, as the planner found them
  *             places  this tile and the next, as the producer found them: consumers divide for none
  *             care    how to take these two
- *     scratch: a counter of tiles; from the next multiple of 128 bytes on [group][3] maps of q, k and v, which
- *              the producer makes
+ *     scratch: a counter of tiles; from the next multiple of 128 bytes on [group][3] maps of q, k and v, made
+ *              by the producer
  *
  * The products are a tile's; beside what fragments.clh wants it has load_queries, start_keys, start_values,
  * waits, pack_weights, sum_packed or SUM_COLUMNS, make_ones, any_special, VALUE_AT, QUERIES_STAY (they stay
@@ -221,9 +221,9 @@ static inline void weigh_and_sum(struct consumer *c, float *sums)
     sum_weights(sums, c->s);
 }
 
-/* Where packed weights are summed decides over 6 to 8 %: the assembler puts these instructions before, among or
- * behind the exponentials, as the text around them is.  Measured on an H200 this was the better one of four texts
- * with a mask, the other one, sums before the product is started, without (doc/performance-nvidia.md). */
+/* Where packed weights are summed decides over 4 to 8 %: the assembler puts these instructions before, among
+ * or behind the exponentials, as the text around them is.  With a mask, on an H200, this was the best of four
+ * texts; without, sums before the product is started (doc/performance-nvidia.md). */
 #define SUMS_WITH_WEIGHTS (MASK_RULE && !EDITED && !LSE && !SUM_COLUMNS)
 
 /* Scores to weights, two and two, and the packed weights of the block before to its rows' sums. */
@@ -347,8 +347,8 @@ static inline void consume_blocks(struct consumer *c)
 }
 
 #if MASK_RULE
-/* The same with a look at the values of PARTIAL blocks, step by step: each warp multiplies by itself.  Returns
- * whether a value was taken out. */
+/* The same with a look at the values of PARTIAL blocks, step by step: each warp multiplies by itself.
+ * Returns whether a value was taken out. */
 static inline int consume_with_care(struct consumer *c, const struct place *at)
 {
     const struct span span = find_span(at, at->row0, min(BQ, at->rows - at->row0), c->a->pack);
@@ -357,7 +357,7 @@ static inline int consume_with_care(struct consumer *c, const struct place *at)
     do {
         await_keys_of(c->shared, &t->blocks);
         const struct taken b = look_at(c->shared, &t->blocks, c->item);
-        const int class = b.own.class ? class_of(c->env, &span, b.own.key, b.own.n) : 0; /* for all rows */
+        const int class = b.own.class ? class_of(c->env, &span, b.own.key, b.own.n) : 0; /* of the tile */
         last = b.last;
         t->values = t->blocks;
         if (class == 0) {
@@ -462,7 +462,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     if (item < 128) {
-        const int role = of_warp(item / 32); /* 0 the producer, then the planners */
+        const int role = of_warp(item / 32); /* 0 the producer, 1 the planner */
         GIVE_REGISTERS;
         if (role == 0) {
             const struct maps maps = make_maps(&a, scratch, q, k, v, item);
@@ -486,8 +486,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         struct progress t = {0, {0, 0}, {0, 0}, {0, 0}};
         const int consumer = of_warp((item - 128) / 128);
         TAKE_REGISTERS;
-        /* if a tile in local memory ended the loop, addresses would leave the warps' registers: after the end it
-         * is found again */
+        /* if a tile in local memory ended the loop, addresses would leave the warps' registers: after the end
+         * it is found again */
         for (uint i = 0, most = most_tiles(&a) + (MASK_RULE ? 3 : 0); i < most; i++) {
             const int slot = t.queries;
             __local const struct place *at = places + slot;

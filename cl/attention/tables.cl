@@ -3,9 +3,9 @@
  *
  *     table[a][b][r][c][0 and 1] = least and most of array[a][b][i][j] over rows i, columns j of block r, c
  *
- * The first work-item also sets a counter of the kernel that comes after to 0.  One work-item a block, blocks in the table's order: dims[0] * dims[1] * ceil(dims[2] / rows) * ceil(dims[3]
+ * One work-item a block, blocks in the table's order: dims[0] * dims[1] * ceil(dims[2] / rows) * ceil(dims[3]
  * / columns).  Floats are kept as their bits; a block that holds a NaN is -inf .. inf.  Readers: xi_itable
- * and others in rule_interval.clh.
+ * and others in rule_interval.clh.  The first one also sets the counter of tiles of the kernel that follows.
  * -D parameters: ELEMENT clattn_type of the array (0 f32, 1 f16, 2 bf16, 3 i32, 4 i8, 5 bits: 32 a word from
  * the lowest bit on, rows begin with a word); LANES 16, or 1 where wide vectors are slow; GROUP items of a
  * work-group.

@@ -91,7 +91,8 @@ static int64_t fill_split_args(struct forward_args *args, struct merge_args *mer
 static int64_t fill_scratch(struct forward_args *args, const struct clattn__launch *launch, int64_t first)
 {
     args->scratch_at = first;
-    return launch->scratch ? 1 + 128 / (int64_t)sizeof(cl_int) + launch->scratch * (int64_t)launch->groups : 0;
+    const int64_t words = 1 + 128 / (int64_t)sizeof(cl_int);
+    return launch->scratch ? words + launch->scratch * (int64_t)launch->groups : 0;
 }
 
 int64_t clattn__workspace_fill(struct forward_args *args, struct merge_args *merge,

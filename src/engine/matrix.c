@@ -106,8 +106,8 @@ static double unevenness(const struct clattn__launch *launch, uint32_t pairs, ui
     return all > 0 ? most * n / all : 1;
 }
 
-/* Of how many head tiles a section is: as many as give the groups the most even work; by a counter as many as
- * may be, so that of all tiles those come last that see the fewest keys, where rows see keys up to their own. */
+/* Of how many head tiles a section is: as many as give the groups the most even work.  By a counter as many
+ * as may be: where rows see keys up to their own, the tiles that come last then are those that see fewest. */
 static int32_t choose_section(const struct clattn__task *task, const struct clattn__launch *launch)
 {
     const int64_t head_bytes = task->kv_len * (task->dim + task->dim_v) * 2,
@@ -134,8 +134,9 @@ static int32_t choose_section(const struct clattn__task *task, const struct clat
     return (int32_t)best;
 }
 
-/* As many groups as multiprocessors take all tiles in turn, in an order of even work; where that is not known,
- * by a counter.  Where batch entries' lengths differ, four times as many, the next one as soon as one is done. */
+/* As many groups as multiprocessors take all tiles in turn, in an order of even work; where that is not
+ * known, by a counter.  Where batch entries' lengths differ, four times as many, the next one as soon as one
+ * is done. */
 static void take_turns(const clattn_device_facts *facts, const struct clattn__task *task,
                        struct clattn__launch *launch)
 {
