@@ -94,7 +94,6 @@ cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue q
 /* ---- chain.c: kernels one after the other ---- */
 struct clattn__chain {
     cl_command_queue queue;
-    bool in_order;             /* the queue's commands do not overtake each other: none waits for another */
     struct clattn__wait first; /* what the first one waits for */
     cl_event last;             /* of the latest one */
 };

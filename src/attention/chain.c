@@ -14,33 +14,15 @@ void clattn__chain_follow(struct clattn__chain *c, cl_event next)
 
 struct clattn__wait clattn__chain_wait(const struct clattn__chain *c)
 {
-    return !c->last     ? c->first
-           : c->in_order ? (struct clattn__wait){0, NULL}
-                         : (struct clattn__wait){1, &c->last};
-}
-
-/* Some drivers take microseconds for each event that a command waits for. */
-static cl_int ask_order(cl_command_queue queue, bool *in_order)
-{
-    cl_command_queue_properties properties = 0;
-    cl_int code = clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL);
-    *in_order = !(properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
-    return code;
-}
-
-/* Whether an event is of a queue. */
-static bool is_of(cl_event event, cl_command_queue queue)
-{
-    cl_command_queue of = NULL;
-    return clGetEventInfo(event, CL_EVENT_COMMAND_QUEUE, sizeof of, &of, NULL) == CL_SUCCESS && of == queue;
+    return c->last ? (struct clattn__wait){1, &c->last} : c->first;
 }
 
 /* Wait for the caller's events and for the last user of the plan's own workspace, as one list of two at
  * most. */
-static cl_int wait_with_busy(cl_event *busy, cl_command_queue queue, bool in_order, struct clattn__wait *wait,
+static cl_int wait_with_busy(cl_event *busy, cl_command_queue queue, struct clattn__wait *wait,
                              cl_event joined[2])
 {
-    if (!*busy || (in_order && is_of(*busy, queue)))
+    if (!*busy)
         return CL_SUCCESS;
     cl_int state = CL_COMPLETE;
     cl_int asked = clGetEventInfo(*busy, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
@@ -77,11 +59,8 @@ cl_int clattn__chain_enqueue(cl_event *busy, cl_command_queue queue, struct clat
                              cl_event *event, clattn__chain_body *body, void *cookie)
 {
     cl_event joined[2] = {NULL, NULL};
-    bool in_order;
-    cl_int code = ask_order(queue, &in_order);
-    if (code == CL_SUCCESS && busy)
-        code = wait_with_busy(busy, queue, in_order, &wait, joined);
-    struct clattn__chain c = {queue, in_order, wait, NULL};
+    cl_int code = busy ? wait_with_busy(busy, queue, &wait, joined) : CL_SUCCESS;
+    struct clattn__chain c = {queue, wait, NULL};
     if (code == CL_SUCCESS)
         code = body(&c, cookie);
     if (joined[0] && joined[0] != (busy ? *busy : NULL))
