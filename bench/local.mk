@@ -13,7 +13,11 @@ DATA_FILES = \
 	tests/data/bytelm/model.safetensors tests/data/bytelm/sample.txt tests/data/bytelm/README.md \
 	tests/data/bytelm/LICENSE-sample.txt
 
-EXTRA_DIST += bench/disassemble.sh bench/gpu.sh bench/registers.py bench/accuracy.py
+EXTRA_DIST += bench/disassemble.sh bench/gpu.sh bench/registers.py bench/accuracy.py bench/nvidia_offline.py
+# what that one asks: make bench/nvidia_text
+EXTRA_PROGRAMS += bench/nvidia_text
+bench_nvidia_text_LDADD = libclattn_core.la $(OPENCL_LIBS) -lm
+CLEANFILES += bench/nvidia_text$(EXEEXT)
 peersdir = $(pkgdatadir)/peers
 dist_peers_DATA = bench/peers/peers.py bench/peers/gpu_peers.py
 

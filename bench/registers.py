@@ -23,10 +23,11 @@ class Row(typing.NamedTuple):
 
 
 # The bounds are what was measured on an H200 with driver 580.159.04, 2026-11-26; of matrix-wgmma a little more, since its kernel was changed
-# after 0 to 24 bytes were.  A change that needs more has to say why.
+# after 0 to 24 bytes were.  A change that needs more has to say why: with three consumers (d 64) the producer and the planner have 32
+# registers each, and keep 120 bytes of what they know of a tile elsewhere, once a tile; the loops with products spill nothing.
 ROWS = [
     Row("attn:f16:h4:q512:k1024:d64", "matrix-wgmma", 32), Row("attn:bf16:h4:q512:k1024:d64", "matrix-wgmma", 32),
-    Row("attn:f16:h4:q512:k1024:d64:causal-br", "matrix-wgmma", 32), Row("attn:f16:h4:q100:k1024:d64", "matrix-wgmma", 32),
+    Row("attn:f16:h4:q512:k1024:d64:causal-br", "matrix-wgmma", 128), Row("attn:f16:h4:q100:k1024:d64", "matrix-wgmma", 32),
     Row("attn:f16:h4:q512:k1024:d128", "matrix-wgmma", 32), Row("attn:bf16:h4:q512:k1024:d128", "matrix-wgmma", 32),
     Row("attn:f16:h4:q512:k1024:d128:causal-br", "matrix-wgmma", 32), Row("attn:f16:h4:q16:k1024:d128", "matrix-wgmma", 32),
     Row("attn:f16:h4:q512:k1024:d64:lse", "matrix-wgmma"), Row("attn:f16:h4:q512:k1024:d128:lse", "matrix-wgmma"),

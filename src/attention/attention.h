@@ -195,6 +195,8 @@ struct clattn_plan {
     bool dead;
 };
 clattn_status clattn__plan_check(const clattn_plan *plan);
+/* The meaning fields of a launch's specialisation, from a resolved problem. */
+void clattn__meaning_fill(struct clattn__launch *launch, const clattn_attention *a);
 /* Arguments of a launch for a resolved problem. */
 void clattn__forward_args_fill(struct forward_args *args, const struct clattn__problem *problem,
                                const struct clattn__launch *launch);

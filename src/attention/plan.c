@@ -160,6 +160,23 @@ void clattn__task_fill(struct clattn__task *task, const struct clattn__problem *
     }
 }
 
+void clattn__meaning_fill(struct clattn__launch *launch, const clattn_attention *a)
+{
+    struct clattn__spec *spec = &launch->spec;
+    bool split = launch->splits > 1;
+    spec->T_Q = a->type_q;
+    spec->T_K = a->type_k;
+    spec->T_V = a->type_v;
+    spec->T_O = split ? CLATTN_F32 : a->type_o;
+    spec->DIM = (int32_t)a->dim;
+    spec->DIM_V = (int32_t)a->dim_v;
+    spec->LSE = split || a->flags & CLATTN_WANT_LSE;
+    spec->PACKED = !!(a->flags & CLATTN_PACKED);
+    spec->KEY_LENGTHS = !!(a->flags & CLATTN_KEY_LENGTHS);
+    spec->COUNT_TILES = !!(a->flags & CLATTN_COUNT_TILES);
+    spec->NORMALISER = a->normaliser;
+}
+
 static clattn_status choose(clattn_plan *plan, const struct clattn__attempt *attempt,
                             struct clattn__text *why)
 {
@@ -174,19 +191,7 @@ static clattn_status choose(clattn_plan *plan, const struct clattn__attempt *att
         return clattn__fail(plan->ctx, status, CL_SUCCESS, "%s", plan->why);
     if (plan->launch.tiles > UINT32_MAX)
         return clattn__fail(plan->ctx, CLATTN_SIZE_OVERFLOW, CL_SUCCESS, "%zu tiles", plan->launch.tiles);
-    struct clattn__spec *spec = &plan->launch.spec;
-    bool split = plan->launch.splits > 1;
-    spec->T_Q = a->type_q;
-    spec->T_K = a->type_k;
-    spec->T_V = a->type_v;
-    spec->T_O = split ? CLATTN_F32 : a->type_o;
-    spec->DIM = (int32_t)a->dim;
-    spec->DIM_V = (int32_t)a->dim_v;
-    spec->LSE = split || a->flags & CLATTN_WANT_LSE;
-    spec->PACKED = !!(a->flags & CLATTN_PACKED);
-    spec->KEY_LENGTHS = !!(a->flags & CLATTN_KEY_LENGTHS);
-    spec->COUNT_TILES = !!(a->flags & CLATTN_COUNT_TILES);
-    spec->NORMALISER = a->normaliser;
+    clattn__meaning_fill(&plan->launch, a);
     return CLATTN_OK;
 }
 
