@@ -7,7 +7,6 @@
  * The answer is a map from names to truth, of LLVM's own layout, which no header for C declares: if it is
  * another one day, the driver shows the whole CPU, and tests/check_cpus.sh says so.
  */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <link.h>
 #include <stdbool.h>

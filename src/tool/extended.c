@@ -83,19 +83,18 @@ static clattn_status run(const struct selection *x, cl_command_queue queue, cons
     return status;
 }
 
-clattn_status run_extended(const struct selection *x, clattn_context *ctx, long long times,
-                           struct extended *e)
+clattn_status run_extended(const struct selection *x, long long times, struct extended *e)
 {
     clattn_extend_io io;
     const double begin = now_seconds();
     *e = (struct extended){.reference = reference_of(x), .seconds = INFINITY};
-    clattn_status status = clattn_extend_plan_create(&e->plan, ctx, &x->s, &x->dense.problem);
+    clattn_status status = clattn_extend_plan_create(&e->plan, x->ctx, &x->s, &x->dense.problem);
     e->plan_seconds = now_seconds() - begin;
     if (status)
         return status;
     cl_int code;
     cl_command_queue queue =
-        clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), 0, &code);
+        clCreateCommandQueue(clattn_context_cl(x->ctx), clattn_context_device(x->ctx), 0, &code);
     if (code != CL_SUCCESS)
         return CLATTN_OUT_OF_DEVICE_MEMORY;
     status = open_extended_io(x, &io) == CL_SUCCESS ? run(x, queue, &io, times, e)

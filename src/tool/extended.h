@@ -12,8 +12,7 @@ struct extended {
 };
 /* Attention over the lists of x->w, `times' times; the result to its o and lse.  *e is to be closed, whatever
  * comes of it. */
-clattn_status run_extended(const struct selection *x, clattn_context *ctx, long long times,
-                           struct extended *e);
+clattn_status run_extended(const struct selection *x, long long times, struct extended *e);
 void close_extended(struct extended *e);
 
 /* Its buffers, for more runs; they are to be closed, whatever comes of it. */

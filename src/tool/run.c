@@ -129,7 +129,7 @@ static int run_positions(struct run_options *o, clattn_context *ctx, struct work
 {
     char text[4096];
     struct extended e;
-    clattn_status status = run_extended(&o->pruned, ctx, o->repeat, &e);
+    clattn_status status = run_extended(&o->pruned, o->repeat, &e);
     o->plan_seconds = e.plan_seconds;
     int code = status ? failed(ctx, status, "extend") : 0;
     if (!code) {

@@ -121,7 +121,7 @@ static void check_plan(struct sweep *s, struct workload *w, uint64_t seed, const
 static void check_extended(struct sweep *s, struct selection *x, uint64_t seed, const char *given)
 {
     struct extended e;
-    check_workload(s, x->w, run_extended(x, s->ctx, 1, &e), seed, given);
+    check_workload(s, x->w, run_extended(x, 1, &e), seed, given);
     close_extended(&e);
 }
 

@@ -464,7 +464,7 @@ void measure_extended(const struct bench *b, struct peak *peak, const struct ben
 {
     struct device_run r = {.ctx = x->ctx, .meter = b->meter};
     struct extended e;
-    clattn_status status = run_extended(x, x->ctx, 1, &e);
+    clattn_status status = run_extended(x, 1, &e);
     r.extended = e.plan;
     PUT_TEXT(result->engine, "extend");
     measure_run(b, peak, line, x->w, x, flops, &r, status, result);
