@@ -8,7 +8,7 @@ R2UR (addresses of wgmma not in registers of the warp), BSSY (branches taken for
 CLATTN_KERNEL_DIR); --keep DIR keeps the assembly and the machine code's listing.
 
 The driver's compiler is NVVM, as CUDA's libnvvm is.  clang gives it the kernel as IR, not optimised, written in the dialect of LLVM 7:
-from the same CUDA the same machine code came as from the driver, but for few instructions.  Needs clang 14 and its libclc (--libclc FILE, its
+from the same CUDA the same machine code came as from the driver, but for few instructions and their order in places.  Needs clang 14 and its libclc (--libclc FILE, its
 nvptx64--nvidiacl.bc; Debian: libclc-14, which leaves no room for a later one, so perhaps by `apt-get download' and `dpkg -x'), PoCL's
 opencl-c.h, CUDA 13's libnvvm and ptxas, nvdisasm (PyPI: nvidia-cuda-nvdisasm), and `make bench/nvidia_text' in the build folder.
 """
