@@ -29,7 +29,7 @@ SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/sele
 # tests/ref*.c is the double reference: `clattn verify' links it on purpose.
 WORKLOAD_SRCS = src/tool/parallel.c src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c \
 	tests/ref_rule.c tests/ref_extend.c tests/ref_select.c tests/ref_mass.c
-TOOL_SRCS = src/tool/main.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
+TOOL_SRCS = src/tool/main.c src/tool/say.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
 	src/tool/tensors.c src/tool/explain.c src/tool/names.c src/tool/select.c src/tool/select_report.c \
 	src/tool/selection.c src/tool/selection_check.c src/tool/list_files.c src/tool/delta.c src/tool/extended.c \
 	src/tool/bench/baseline.c src/tool/bench/bench.c src/tool/bench/compare.c src/tool/bench/files.c \
@@ -55,7 +55,7 @@ RUNTIME_CHECKS = tests/check_misuse tests/check_forward tests/check_properties t
 SCRIPT_CHECKS = tests/symbols.sh tests/headers.sh tests/check_run.sh tests/check_second.sh tests/check_tool.sh tests/check_bench.sh tests/check_tour.sh tests/check_quickstart.sh \
 	tests/check_sweep.sh tests/check_determinism.sh \
 	tests/check_oclgrind.sh tests/check_rusticl.sh tests/check_intel.sh tests/check_cpus.sh \
-	tests/check_matrix.sh tests/check_blocked.sh tests/check_bytelm.sh tests/consumer.sh
+	tests/check_matrix.sh tests/check_texts.sh tests/check_blocked.sh tests/check_bytelm.sh tests/consumer.sh
 
 # What users read and copy; the consumer test compiles and runs the examples, check_bytelm.sh the large one.
 MAN_PAGES = doc/clattn.1 doc/clattn-devices.1 doc/clattn-run.1 doc/clattn-verify.1 doc/clattn-bench.1 \

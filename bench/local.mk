@@ -14,10 +14,14 @@ DATA_FILES = \
 	tests/data/bytelm/LICENSE-sample.txt
 
 EXTRA_DIST += bench/disassemble.sh bench/gpu.sh bench/registers.py bench/accuracy.py bench/nvidia_offline.py
-# what that one asks: make bench/nvidia_text
-EXTRA_PROGRAMS += bench/nvidia_text
-bench_nvidia_text_LDADD = libclattn_core.la $(OPENCL_LIBS) -lm
-CLEANFILES += bench/nvidia_text$(EXEEXT)
+# For those who write kernels, made by make check: texts side by side; what nvidia_offline.py asks.
+check_PROGRAMS += bench/texts bench/nvidia_text
+BENCH_TOOL_SRCS = src/tool/say.c src/tool/options.c src/tool/tensors.c
+BENCH_LDADD = libworkload.la libclattn_core.la $(OPENCL_LIBS) -lm
+bench_texts_SOURCES = bench/texts.c $(BENCH_TOOL_SRCS)
+bench_texts_LDADD = $(BENCH_LDADD)
+bench_nvidia_text_SOURCES = bench/nvidia_text.c $(BENCH_TOOL_SRCS)
+bench_nvidia_text_LDADD = $(BENCH_LDADD)
 peersdir = $(pkgdatadir)/peers
 dist_peers_DATA = bench/peers/peers.py bench/peers/gpu_peers.py
 

@@ -3,9 +3,9 @@
 """nvidia_offline.py [--build build] [PROBLEM...] - what NVIDIA's compiler makes of a matrix engine's kernel, without a GPU.
 
 Registers and spills by ptxas; of the smallest loop with matrix products how many instructions it has, and of these what should be few:
-R2UR (addresses of wgmma not in registers of the warp), BSSY (branches taken for such where items part), LDL and STL (spills).  Options
---engine, --mask (corner top left), --score, --array NAME=TYPE[...]; --kernels DIR takes flattened texts from there (build/cl/flat, as
-CLATTN_KERNEL_DIR); --keep DIR keeps the assembly and the machine code's listing.
+R2UR (addresses of wgmma not in registers of the warp), BSSY (branches taken for such where items part), LDL and STL (spills).  Options as of
+`clattn explain': --engine, --mask, --corner, --score, --array, --scalar, --mechanism; --kernels DIR takes flattened texts from there
+(build/cl/flat, as CLATTN_KERNEL_DIR); --keep DIR keeps the assembly and the machine code's listing.
 
 The driver's compiler is NVVM, as CUDA's libnvvm is.  clang gives it the kernel as IR, not optimised, written in the dialect of LLVM 7:
 from the same CUDA the same machine code came as from the driver, but for few instructions and their order in places.  Needs clang 14 and its libclc (--libclc FILE, its
@@ -134,7 +134,7 @@ def smallest_loop(code, labels):
 
 def report(options, problem):
     helper = os.path.join(options.build, "bench", "nvidia_text")
-    text, _ = run([helper, "text", problem, options.engine, options.mask, options.score, *options.array])
+    text, _ = run([helper, *options.rules, problem])
     name, words, wish, rules = text.split("\n", 3)
     with open(os.path.join(options.kernels, f"{name}.cl")) as file:
         ir = compile_to_ir(rules + file.read(), words.split(), options.libclc)
@@ -164,10 +164,8 @@ def main():
     parser.add_argument("--build", default="build")
     parser.add_argument("--kernels")
     parser.add_argument("--libclc", default="/usr/lib/clc/nvptx64--nvidiacl.bc")
-    parser.add_argument("--engine", default="")
-    parser.add_argument("--mask", default="")
-    parser.add_argument("--score", default="")
-    parser.add_argument("--array", action="append", default=[])
+    for option in ("--engine", "--mask", "--corner", "--score", "--array", "--scalar", "--mechanism"):
+        parser.add_argument(option, dest="rules", action="append", type=lambda value, option=option: f"{option}={value}", default=[])
     parser.add_argument("--keep", default="nvidia-offline")
     parser.add_argument("problems", nargs="*", default=PROBLEMS)
     options = parser.parse_args()

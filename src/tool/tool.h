@@ -22,6 +22,7 @@ int command_select(int argc, char **argv);
 int command_rules(int argc, char **argv);
 int command_mechanisms(int argc, char **argv);
 
+/* ---- say.c ---- */
 /* One sentence on stderr, "clattn: ...", and EXIT_MISTAKE. */
 int mistake(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same for a failed call: the context's sentence if there is a context. */

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT
+ * texts.c - kernel texts side by side: a problem with those of several folders, in turn, in batches of a few
+ * milliseconds, so that what a noisy machine does it does to all of them.
+ *
+ *     texts [--device S] [--seconds S] [--keep DIR] [OPTIONS] --text FOLDER... PROBLEM...
+ *
+ * A FOLDER is what CLATTN_KERNEL_DIR takes, or "-": the texts built in.  OPTIONS as of `clattn bench': --engine,
+ * --mask, --score, --array ...  Prints a line for each: ms of an enqueue by the clock, the median and the
+ * quarters of the later two thirds of S seconds (0.2) for each text; how many times as fast as the first;
+ * whether the output's bits are the first's.  --keep leaves the forward programs' binaries in a folder, as
+ * PROBLEM-TEXT by number: of NVIDIA's driver that is assembly.  Exit status 2 if a text gave no plan. */
+#include "attention/attention.h"
+#include "tool/tool.h"
+#include "tool/workload.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST 16
+#define BATCHES 4096
+#define BATCH_SECONDS 0.004
+
+struct options {
+    const char *device, *keep, *folders[MOST];
+    int n_folders;
+    double seconds;
+    struct problem_options problem;
+};
+
+/* A text at work. */
+struct text {
+    const char *folder;
+    clattn_plan *plan;
+    int batch; /* enqueues */
+    bool same;
+    double seconds[BATCHES];
+};
+
+static cl_mem buffer(clattn_context *ctx, void *data, int64_t bytes)
+{
+    cl_int code;
+    return data && bytes > 0 ? clCreateBuffer(clattn_context_cl(ctx), CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR,
+                                              (size_t)bytes, data, &code)
+                             : NULL;
+}
+
+static void make_io(clattn_context *ctx, const struct workload *w, clattn_io *io)
+{
+    const clattn_attention *a = &w->problem;
+    *io = (clattn_io)CLATTN_IO_INIT;
+    io->q = buffer(ctx, w->q, w->q_count * workload_type_bytes(a->type_q));
+    io->k = buffer(ctx, w->k, w->k_count * workload_type_bytes(a->type_k));
+    io->v = buffer(ctx, w->v, w->v_count * workload_type_bytes(a->type_v));
+    io->o = buffer(ctx, w->o, w->o_count * workload_type_bytes(a->type_o));
+    io->lse = a->flags & CLATTN_WANT_LSE ? buffer(ctx, w->lse, w->lse_count * 4) : NULL;
+    io->q_offsets = buffer(ctx, w->q_offsets, (a->batch + 1) * 4);
+    io->k_offsets = buffer(ctx, w->k_offsets, (a->batch + 1) * 4);
+    io->key_lengths = buffer(ctx, w->key_lengths, a->batch * 4);
+    for (int i = 0; i < a->n_arrays; i++)
+        io->arrays[i] = buffer(ctx, w->arrays[i], workload_array_bytes(&a->arrays[i]));
+}
+
+static void free_io(clattn_io *io)
+{
+    cl_mem all[] = {io->q, io->k, io->v, io->o, io->lse, io->q_offsets, io->k_offsets, io->key_lengths};
+    for (size_t i = 0; i < CLATTN__LEN(all); i++)
+        if (all[i])
+            clReleaseMemObject(all[i]);
+    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
+        if (io->arrays[i])
+            clReleaseMemObject(io->arrays[i]);
+}
+
+/* Seconds of an enqueue, of n one after the other. */
+static double run(const struct text *t, cl_command_queue queue, const clattn_io *io, int n)
+{
+    const double begin = now_seconds();
+    for (int i = 0; i < n; i++)
+        clattn_enqueue_forward(t->plan, queue, io, 0, NULL, NULL);
+    clFinish(queue);
+    return (now_seconds() - begin) / n;
+}
+
+static void keep_binary(const struct text *t, int number, int problem, const char *folder)
+{
+    size_t size = 0;
+    char path[512];
+    clGetProgramInfo(t->plan->forward.program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL);
+    unsigned char *bytes = malloc(size + 1), *all[] = {bytes};
+    snprintf(path, sizeof path, "%s/%d-%d", folder, problem, number);
+    FILE *file = bytes && clGetProgramInfo(t->plan->forward.program, CL_PROGRAM_BINARIES, sizeof all, all, NULL) ==
+                              CL_SUCCESS
+                     ? fopen(path, "wb")
+                     : NULL;
+    if (file) {
+        fwrite(bytes, 1, size, file);
+        fclose(file);
+    }
+    free(bytes);
+}
+
+static int by_size(const void *x, const void *y)
+{
+    const double *a = x, *b = y;
+    return (*a > *b) - (*a < *b);
+}
+
+static void print_text(struct text *t, int batches, double first)
+{
+    double *late = t->seconds + batches / 3;
+    const int n = batches - batches / 3;
+    qsort(late, (size_t)n, sizeof *late, by_size);
+    printf("  %-24s %9.4f ms  %9.4f..%.4f  %6.3f times as fast  %s\n", t->folder, 1e3 * late[n / 2], 1e3 * late[n / 4],
+           1e3 * late[3 * n / 4], first > 0 ? first / late[n / 2] : 1, t->same ? "same bits" : "other bits");
+}
+
+static int measure(struct text *texts, int n, cl_command_queue queue, const clattn_io *io,
+                   const struct workload *w, double seconds)
+{
+    const size_t bytes = (size_t)(w->o_count * workload_type_bytes(w->problem.type_o));
+    char *first = malloc(bytes), *other = malloc(bytes);
+    if (!first || !other)
+        return mistake("no memory");
+    for (int i = 0; i < n; i++) {
+        run(&texts[i], queue, io, 1);
+        clEnqueueReadBuffer(queue, io->o, CL_TRUE, 0, bytes, i ? other : first, 0, NULL, NULL);
+        texts[i].same = i == 0 || !memcmp(first, other, bytes);
+        texts[i].batch = (int)(BATCH_SECONDS / run(&texts[i], queue, io, 3)) + 1;
+    }
+    int batches = 0;
+    for (double begin = now_seconds(); batches < BATCHES && (batches < 6 || now_seconds() - begin < seconds * n); batches++)
+        for (int i = 0; i < n; i++) {
+            struct text *t = &texts[(i + batches) % n];
+            t->seconds[batches] = run(t, queue, io, t->batch);
+        }
+    for (int i = 0; i < n; i++) {
+        print_text(&texts[i], batches, i ? texts[0].seconds[batches / 3 + (batches - batches / 3) / 2] : 0);
+        fflush(stdout);
+    }
+    free(first);
+    free(other);
+    return 0;
+}
+
+static int make_plans(struct text *texts, const struct options *o, clattn_context *ctx, const clattn_attention *a,
+                      int problem)
+{
+    int n = 0;
+    for (int i = 0; i < o->n_folders; i++) {
+        if (strcmp(o->folders[i], "-"))
+            setenv("CLATTN_KERNEL_DIR", o->folders[i], 1);
+        else
+            unsetenv("CLATTN_KERNEL_DIR");
+        texts[n] = (struct text){.folder = o->folders[i]};
+        if (clattn_plan_create(&texts[n].plan, ctx, a)) {
+            failed(ctx, CLATTN_OK, o->folders[i]);
+            continue;
+        }
+        if (o->keep)
+            keep_binary(&texts[n], i, problem, o->keep);
+        n++;
+    }
+    return n;
+}
+
+static int compare(const struct options *o, clattn_context *ctx, const char *problem, int number)
+{
+    static struct text texts[MOST];
+    clattn_attention a = CLATTN_ATTENTION_INIT;
+    struct workload w;
+    cl_int code;
+    if (read_problem(&a, problem, &o->problem))
+        return EXIT_MISTAKE;
+    const int n = make_plans(texts, o, ctx, &a, number);
+    clattn_status status = workload_make(&w, &a, 1, WORKLOAD_NORMAL);
+    if (status)
+        return failed(NULL, status, problem);
+    if (load_arrays(&o->problem, &w))
+        return EXIT_MISTAKE;
+    cl_command_queue queue = clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), 0, &code);
+    clattn_io io;
+    make_io(ctx, &w, &io);
+    printf("%s  %s\n", problem, n ? clattn_plan_engine(texts[0].plan) : "no plan");
+    int exit_status = n < o->n_folders ? EXIT_MISTAKE : 0;
+    if (n && code == CL_SUCCESS)
+        exit_status |= measure(texts, n, queue, &io, &w, o->seconds);
+    for (int i = 0; i < n; i++)
+        clattn_plan_destroy(texts[i].plan);
+    free_io(&io);
+    if (code == CL_SUCCESS)
+        clReleaseCommandQueue(queue);
+    workload_free(&w);
+    return exit_status;
+}
+
+static int take_options(int argc, char **argv, struct options *o)
+{
+    enum { DEVICE = 1, SECONDS, KEEP, TEXT };
+    static const struct option options[] = {PROBLEM_OPTIONS, {"device", required_argument, NULL, DEVICE},
+                                            {"seconds", required_argument, NULL, SECONDS},
+                                            {"keep", required_argument, NULL, KEEP},
+                                            {"text", required_argument, NULL, TEXT}, {NULL, 0, NULL, 0}};
+    for (int c; (c = next_option(argc, argv, options)) != -1;) {
+        if (c == DEVICE)
+            o->device = optarg;
+        else if (c == SECONDS && read_seconds("--seconds", optarg, &o->seconds))
+            return EXIT_MISTAKE;
+        else if (c == KEEP)
+            o->keep = optarg;
+        else if (c == TEXT && o->n_folders < MOST)
+            o->folders[o->n_folders++] = optarg;
+        else if (c == TEXT || c == '?' || c == OPTION_HELP)
+            return mistake("bench/texts.c says how; %d texts at most", MOST);
+        else if (c != SECONDS && take_problem_option(&o->problem, c))
+            return EXIT_MISTAKE;
+    }
+    if (!o->n_folders)
+        o->folders[o->n_folders++] = "-";
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {.device = "gpu", .seconds = 0.2};
+    clattn_context *ctx;
+    int exit_status = take_options(argc, argv, &o);
+    if (exit_status)
+        return exit_status;
+    clattn_status status = clattn_context_open(&ctx, o.device);
+    if (status)
+        return failed(NULL, status, o.device);
+    for (int i = optind; i < argc; i++)
+        exit_status |= compare(&o, ctx, argv[i], i - optind);
+    clattn_context_close(ctx);
+    return exit_status;
+}
