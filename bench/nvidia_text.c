@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * nvidia_text.c - for nvidia_offline.py: what the library gives to NVIDIA's compiler for an H200, and its edits.
+ * nvidia_text.c - for nvidia_offline.py: what the library gives to NVIDIA's compiler for an H200, and its
+ * edits.
  *
- *     nvidia_text [OPTIONS] PROBLEM       options as of `clattn explain': --engine, --mask, --score, --array ...
+ *     nvidia_text [OPTIONS] PROBLEM     as of `clattn explain': --engine, --mask, --score, --array ...
  *         the kernel's name; its options; what the editor is asked for, chip, items and bytes; the rules' text
  *     nvidia_text edit CHIP ITEMS BYTES
  *         assembly from the input, edited

@@ -4,11 +4,12 @@
  *
  *     texts [--device S] [--seconds S] [--keep DIR] [OPTIONS] --text FOLDER... PROBLEM...
  *
- * A FOLDER is what CLATTN_KERNEL_DIR takes, or "-": the texts built in.  OPTIONS as of `clattn bench': --engine,
- * --mask, --score, --array ...  Prints a line for each: ms of an enqueue by the clock, the median and the
- * quarters of the later two thirds of S seconds (0.2) for each text; how many times as fast as the first;
- * whether the output's bits are the first's.  --keep leaves the forward programs' binaries in a folder, as
- * PROBLEM-TEXT by number: of NVIDIA's driver that is assembly.  Exit status 2 if a text gave no plan. */
+ * A FOLDER is what CLATTN_KERNEL_DIR takes, or "-": the texts built in.  OPTIONS as of `clattn bench':
+ * --engine, --mask, --score, --array ...  Prints a line for each: ms of an enqueue by the clock, the median
+ * and the quarters of the later two thirds of S seconds (0.2) for each text; how many times as fast as the
+ * first; whether the output's bits are the first's; which engine serves, since one whose text is wrong is
+ * passed over.  --keep leaves the forward programs' binaries in a folder, as PROBLEM-TEXT by number: of
+ * NVIDIA's driver that is assembly.  Exit status 2 if a text gave no plan or its work failed. */
 #include "attention/attention.h"
 #include "tool/tool.h"
 #include "tool/workload.h"
@@ -72,14 +73,14 @@ static void free_io(clattn_io *io)
             clReleaseMemObject(io->arrays[i]);
 }
 
-/* Seconds of an enqueue, of n one after the other. */
+/* Seconds of an enqueue, of n one after the other; below 0 if one failed. */
 static double run(const struct text *t, cl_command_queue queue, const clattn_io *io, int n)
 {
     const double begin = now_seconds();
     for (int i = 0; i < n; i++)
-        clattn_enqueue_forward(t->plan, queue, io, 0, NULL, NULL);
-    clFinish(queue);
-    return (now_seconds() - begin) / n;
+        if (clattn_enqueue_forward(t->plan, queue, io, 0, NULL, NULL))
+            return -1;
+    return clFinish(queue) == CL_SUCCESS ? (now_seconds() - begin) / n : -1;
 }
 
 static void keep_binary(const struct text *t, int number, int problem, const char *folder)
@@ -89,13 +90,11 @@ static void keep_binary(const struct text *t, int number, int problem, const cha
     clGetProgramInfo(t->plan->forward.program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL);
     unsigned char *bytes = malloc(size + 1), *all[] = {bytes};
     snprintf(path, sizeof path, "%s/%d-%d", folder, problem, number);
-    FILE *file = bytes && clGetProgramInfo(t->plan->forward.program, CL_PROGRAM_BINARIES, sizeof all, all, NULL) ==
-                              CL_SUCCESS
-                     ? fopen(path, "wb")
-                     : NULL;
-    if (file) {
-        fwrite(bytes, 1, size, file);
-        fclose(file);
+    if (bytes && clGetProgramInfo(t->plan->forward.program, CL_PROGRAM_BINARIES, sizeof all, all, NULL) ==
+                     CL_SUCCESS) {
+        FILE *file = fopen(path, "wb");
+        if (!file || fwrite(bytes, 1, size, file) != size || close_written(file, path))
+            mistake("%s is not kept", path);
     }
     free(bytes);
 }
@@ -111,40 +110,62 @@ static void print_text(struct text *t, int batches, double first)
     double *late = t->seconds + batches / 3;
     const int n = batches - batches / 3;
     qsort(late, (size_t)n, sizeof *late, by_size);
-    printf("  %-24s %9.4f ms  %9.4f..%.4f  %6.3f times as fast  %s\n", t->folder, 1e3 * late[n / 2], 1e3 * late[n / 4],
-           1e3 * late[3 * n / 4], first > 0 ? first / late[n / 2] : 1, t->same ? "same bits" : "other bits");
+    printf("  %-24s %9.4f ms  %9.4f..%.4f  %6.3f times as fast  %s  %s\n", t->folder, 1e3 * late[n / 2],
+           1e3 * late[n / 4], 1e3 * late[3 * n / 4], first > 0 ? first / late[n / 2] : 1,
+           t->same ? "same bits" : "other bits", clattn_plan_engine(t->plan));
 }
 
-static int measure(struct text *texts, int n, cl_command_queue queue, const clattn_io *io,
-                   const struct workload *w, double seconds)
+/* The output's bits beside the first text's, and how many enqueues are a batch. */
+static bool begin_texts(struct text *texts, int n, cl_command_queue queue, const clattn_io *io, char *first,
+                        char *other, size_t bytes)
 {
-    const size_t bytes = (size_t)(w->o_count * workload_type_bytes(w->problem.type_o));
-    char *first = malloc(bytes), *other = malloc(bytes);
-    if (!first || !other)
-        return mistake("no memory");
     for (int i = 0; i < n; i++) {
-        run(&texts[i], queue, io, 1);
-        clEnqueueReadBuffer(queue, io->o, CL_TRUE, 0, bytes, i ? other : first, 0, NULL, NULL);
+        if (run(&texts[i], queue, io, 1) < 0 ||
+            clEnqueueReadBuffer(queue, io->o, CL_TRUE, 0, bytes, i ? other : first, 0, NULL, NULL) !=
+                CL_SUCCESS)
+            return false;
         texts[i].same = i == 0 || !memcmp(first, other, bytes);
         texts[i].batch = (int)(BATCH_SECONDS / run(&texts[i], queue, io, 3)) + 1;
     }
+    return true;
+}
+
+static void measure(struct text *texts, int n, cl_command_queue queue, const clattn_io *io, double seconds)
+{
+    const double begin = now_seconds();
     int batches = 0;
-    for (double begin = now_seconds(); batches < BATCHES && (batches < 6 || now_seconds() - begin < seconds * n); batches++)
+    for (; batches < BATCHES && (batches < 6 || now_seconds() - begin < seconds * n); batches++)
         for (int i = 0; i < n; i++) {
             struct text *t = &texts[(i + batches) % n];
             t->seconds[batches] = run(t, queue, io, t->batch);
         }
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         print_text(&texts[i], batches, i ? texts[0].seconds[batches / 3 + (batches - batches / 3) / 2] : 0);
-        fflush(stdout);
-    }
-    free(first);
-    free(other);
-    return 0;
+    fflush(stdout);
 }
 
-static int make_plans(struct text *texts, const struct options *o, clattn_context *ctx, const clattn_attention *a,
-                      int problem)
+static int run_texts(struct text *texts, int n, clattn_context *ctx, const struct workload *w, double seconds)
+{
+    const size_t bytes = (size_t)(w->o_count * workload_type_bytes(w->problem.type_o));
+    char *first = malloc(bytes), *other = malloc(bytes);
+    cl_int code;
+    clattn_io io;
+    cl_command_queue queue =
+        clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), 0, &code);
+    make_io(ctx, w, &io);
+    bool good = first && other && code == CL_SUCCESS && begin_texts(texts, n, queue, &io, first, other, bytes);
+    if (good)
+        measure(texts, n, queue, &io, seconds);
+    free_io(&io);
+    if (code == CL_SUCCESS)
+        clReleaseCommandQueue(queue);
+    free(first);
+    free(other);
+    return good ? 0 : failed(ctx, CLATTN_OPENCL_FAILED, "the first runs");
+}
+
+static int make_plans(struct text *texts, const struct options *o, clattn_context *ctx,
+                      const clattn_attention *a, int problem)
 {
     int n = 0;
     for (int i = 0; i < o->n_folders; i++) {
@@ -169,28 +190,22 @@ static int compare(const struct options *o, clattn_context *ctx, const char *pro
     static struct text texts[MOST];
     clattn_attention a = CLATTN_ATTENTION_INIT;
     struct workload w;
-    cl_int code;
     if (read_problem(&a, problem, &o->problem))
         return EXIT_MISTAKE;
     const int n = make_plans(texts, o, ctx, &a, number);
-    clattn_status status = workload_make(&w, &a, 1, WORKLOAD_NORMAL);
-    if (status)
-        return failed(NULL, status, problem);
-    if (load_arrays(&o->problem, &w))
-        return EXIT_MISTAKE;
-    cl_command_queue queue = clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), 0, &code);
-    clattn_io io;
-    make_io(ctx, &w, &io);
-    printf("%s  %s\n", problem, n ? clattn_plan_engine(texts[0].plan) : "no plan");
     int exit_status = n < o->n_folders ? EXIT_MISTAKE : 0;
-    if (n && code == CL_SUCCESS)
-        exit_status |= measure(texts, n, queue, &io, &w, o->seconds);
+    printf("%s\n", problem);
+    clattn_status status = workload_make(&w, &a, 1, WORKLOAD_NORMAL);
+    if (status) {
+        exit_status = failed(NULL, status, problem);
+    } else {
+        if (n > 0)
+            exit_status |= load_arrays(&o->problem, &w) ? EXIT_MISTAKE
+                                                        : run_texts(texts, n, ctx, &w, o->seconds);
+        workload_free(&w);
+    }
     for (int i = 0; i < n; i++)
         clattn_plan_destroy(texts[i].plan);
-    free_io(&io);
-    if (code == CL_SUCCESS)
-        clReleaseCommandQueue(queue);
-    workload_free(&w);
     return exit_status;
 }
 
