@@ -29,7 +29,7 @@ SELECT_SRCS = src/select/list.c src/select/check.c src/select/pattern.c src/sele
 # tests/ref*.c is the double reference: `clattn verify' links it on purpose.
 WORKLOAD_SRCS = src/tool/parallel.c src/tool/workload.c src/tool/workload_check.c src/tool/workload_random.c src/tool/npy.c tests/ref.c \
 	tests/ref_rule.c tests/ref_extend.c tests/ref_select.c tests/ref_mass.c
-TOOL_SRCS = src/tool/main.c src/tool/say.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
+TOOL_SRCS = src/tool/main.c src/tool/say.c src/tool/upload.c src/tool/options.c src/tool/devices.c src/tool/run.c src/tool/verify.c \
 	src/tool/tensors.c src/tool/explain.c src/tool/names.c src/tool/select.c src/tool/select_report.c \
 	src/tool/selection.c src/tool/selection_check.c src/tool/list_files.c src/tool/delta.c src/tool/extended.c \
 	src/tool/bench/baseline.c src/tool/bench/bench.c src/tool/bench/compare.c src/tool/bench/files.c \

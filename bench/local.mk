@@ -16,7 +16,7 @@ DATA_FILES = \
 EXTRA_DIST += bench/disassemble.sh bench/gpu.sh bench/registers.py bench/accuracy.py bench/nvidia_offline.py
 # For those who write kernels, made by make check: texts side by side; what nvidia_offline.py asks.
 check_PROGRAMS += bench/texts bench/nvidia_text
-BENCH_TOOL_SRCS = src/tool/say.c src/tool/options.c src/tool/tensors.c
+BENCH_TOOL_SRCS = src/tool/say.c src/tool/options.c src/tool/tensors.c src/tool/upload.c src/tool/bench/statistics.c
 BENCH_LDADD = libworkload.la libclattn_core.la $(OPENCL_LIBS) -lm
 bench_texts_SOURCES = bench/texts.c $(BENCH_TOOL_SRCS)
 bench_texts_LDADD = $(BENCH_LDADD)

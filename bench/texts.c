@@ -11,8 +11,9 @@
  * passed over.  --keep leaves the forward programs' binaries in a folder, as PROBLEM-TEXT by number: of
  * NVIDIA's driver that is assembly.  Exit status 2 if a text gave no plan or its work failed. */
 #include "attention/attention.h"
+#include "tool/bench/statistics.h"
 #include "tool/tool.h"
-#include "tool/workload.h"
+#include "tool/upload.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,41 +38,6 @@ struct text {
     bool same;
     double seconds[BATCHES];
 };
-
-static cl_mem buffer(clattn_context *ctx, void *data, int64_t bytes)
-{
-    cl_int code;
-    return data && bytes > 0 ? clCreateBuffer(clattn_context_cl(ctx), CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR,
-                                              (size_t)bytes, data, &code)
-                             : NULL;
-}
-
-static void make_io(clattn_context *ctx, const struct workload *w, clattn_io *io)
-{
-    const clattn_attention *a = &w->problem;
-    *io = (clattn_io)CLATTN_IO_INIT;
-    io->q = buffer(ctx, w->q, w->q_count * workload_type_bytes(a->type_q));
-    io->k = buffer(ctx, w->k, w->k_count * workload_type_bytes(a->type_k));
-    io->v = buffer(ctx, w->v, w->v_count * workload_type_bytes(a->type_v));
-    io->o = buffer(ctx, w->o, w->o_count * workload_type_bytes(a->type_o));
-    io->lse = a->flags & CLATTN_WANT_LSE ? buffer(ctx, w->lse, w->lse_count * 4) : NULL;
-    io->q_offsets = buffer(ctx, w->q_offsets, (a->batch + 1) * 4);
-    io->k_offsets = buffer(ctx, w->k_offsets, (a->batch + 1) * 4);
-    io->key_lengths = buffer(ctx, w->key_lengths, a->batch * 4);
-    for (int i = 0; i < a->n_arrays; i++)
-        io->arrays[i] = buffer(ctx, w->arrays[i], workload_array_bytes(&a->arrays[i]));
-}
-
-static void free_io(clattn_io *io)
-{
-    cl_mem all[] = {io->q, io->k, io->v, io->o, io->lse, io->q_offsets, io->k_offsets, io->key_lengths};
-    for (size_t i = 0; i < CLATTN__LEN(all); i++)
-        if (all[i])
-            clReleaseMemObject(all[i]);
-    for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
-        if (io->arrays[i])
-            clReleaseMemObject(io->arrays[i]);
-}
 
 /* Seconds of an enqueue, of n one after the other; below 0 if one failed. */
 static double run(const struct text *t, cl_command_queue queue, const clattn_io *io, int n)
@@ -99,19 +65,17 @@ static void keep_binary(const struct text *t, int number, int problem, const cha
     free(bytes);
 }
 
-static int by_size(const void *x, const void *y)
+/* Of the later two thirds of its batches. */
+static double late(struct text *t, int batches, double part)
 {
-    const double *a = x, *b = y;
-    return (*a > *b) - (*a < *b);
+    return quantile(t->seconds + batches / 3, batches - batches / 3, part);
 }
 
 static void print_text(struct text *t, int batches, double first)
 {
-    double *late = t->seconds + batches / 3;
-    const int n = batches - batches / 3;
-    qsort(late, (size_t)n, sizeof *late, by_size);
-    printf("  %-24s %9.4f ms  %9.4f..%.4f  %6.3f times as fast  %s  %s\n", t->folder, 1e3 * late[n / 2],
-           1e3 * late[n / 4], 1e3 * late[3 * n / 4], first > 0 ? first / late[n / 2] : 1,
+    const double median = late(t, batches, 0.5);
+    printf("  %-24s %9.4f ms  %9.4f..%.4f  %6.3f times as fast  %s  %s\n", t->folder, 1e3 * median,
+           1e3 * late(t, batches, 0.25), 1e3 * late(t, batches, 0.75), first / median,
            t->same ? "same bits" : "other bits", clattn_plan_engine(t->plan));
 }
 
@@ -140,7 +104,7 @@ static void measure(struct text *texts, int n, cl_command_queue queue, const cla
             t->seconds[batches] = run(t, queue, io, t->batch);
         }
     for (int i = 0; i < n; i++)
-        print_text(&texts[i], batches, i ? texts[0].seconds[batches / 3 + (batches - batches / 3) / 2] : 0);
+        print_text(&texts[i], batches, late(&texts[0], batches, 0.5));
     fflush(stdout);
 }
 
@@ -149,14 +113,15 @@ static int run_texts(struct text *texts, int n, clattn_context *ctx, const struc
     const size_t bytes = (size_t)(w->o_count * workload_type_bytes(w->problem.type_o));
     char *first = malloc(bytes), *other = malloc(bytes);
     cl_int code;
-    clattn_io io;
+    struct upload u;
     cl_command_queue queue =
         clCreateCommandQueue(clattn_context_cl(ctx), clattn_context_device(ctx), 0, &code);
-    make_io(ctx, w, &io);
-    bool good = first && other && code == CL_SUCCESS && begin_texts(texts, n, queue, &io, first, other, bytes);
+    clattn_status status = upload_workload(&u, ctx, w);
+    bool good = !status && first && other && code == CL_SUCCESS &&
+                begin_texts(texts, n, queue, &u.io, first, other, bytes);
     if (good)
-        measure(texts, n, queue, &io, seconds);
-    free_io(&io);
+        measure(texts, n, queue, &u.io, seconds);
+    upload_release(&u);
     if (code == CL_SUCCESS)
         clReleaseCommandQueue(queue);
     free(first);

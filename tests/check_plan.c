@@ -146,6 +146,15 @@ static void read_devices(void)
     ck_assert_int_ge(n_devices, 8);
 }
 
+static clattn_device_facts recorded_h200(void)
+{
+    const struct recorded *r = devices;
+    while (r < devices + n_devices && strcmp(r->file, "nvidia-h200.txt"))
+        r++;
+    ck_assert(r < devices + n_devices);
+    return r->facts;
+}
+
 /* ---- tasks ---- */
 
 static struct clattn__task plain_task(void)
@@ -554,10 +563,7 @@ START_TEST(even_work)
         int32_t dim;
     } shapes[] = {{1, 16, 16, 16384, 128}, {8, 16, 16, 2048, 128}, {1, 32, 32, 16384, 64},
                   {8, 32, 32, 2048, 64},   {4, 32, 8, 4096, 128},  {16, 16, 16, 4096, 256}};
-    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
-    for (int i = 0; i < n_devices; i++)
-        if (!strcmp(devices[i].file, "nvidia-h200.txt"))
-            facts = devices[i].facts;
+    clattn_device_facts facts = recorded_h200();
     facts.matrix_unit = CLATTN_MATRIX_WGMMA;
     for (size_t s = 0; s < CLATTN__LEN(shapes); s++) {
         struct clattn__task task = plain_task();
@@ -603,10 +609,7 @@ START_TEST(counted_tiles)
                  {"k <= q & doc[b,q] == doc[b,k]", "attn:f16:h8:q2048:k2048:d128", false}, /* a tile each */
                  {"doc[b,q] == doc[b,k]", "attn:f16:b2:h32:q2048:k2048:d64:keylens", false},
                  {"k <= q", "attn:f16:b2:h16:q8192:k8192:d128", false}};
-    clattn_device_facts facts = CLATTN_DEVICE_FACTS_INIT;
-    for (int i = 0; i < n_devices; i++)
-        if (!strcmp(devices[i].file, "nvidia-h200.txt"))
-            facts = devices[i].facts;
+    clattn_device_facts facts = recorded_h200();
     facts.matrix_unit = CLATTN_MATRIX_WGMMA;
     for (size_t i = 0; i < CLATTN__LEN(cases); i++) {
         clattn_attention a = CLATTN_ATTENTION_INIT;
@@ -688,10 +691,7 @@ START_TEST(register_tiles)
                     check_tile(&facts, lengths[n], dim, "blocked-large", &large);
                 }
             }
-    clattn_device_facts gpu = {0};
-    for (int i = 0; i < n_devices; i++)
-        if (!strcmp(devices[i].file, "nvidia-h200.txt"))
-            gpu = devices[i].facts;
+    clattn_device_facts gpu = recorded_h200();
     gpu.unit_local_bytes = 228 << 10;
     /* by itself only where all units have work */
     for (int64_t q_len = 1; q_len < 3000; q_len += q_len / 4 + 1) {
@@ -720,11 +720,8 @@ START_TEST(lists)
         {128, 2, 4096, "matrix-mma"},  {128, 64, 4096, "matrix-mma"},  {128, 128, 4096, "matrix-wgmma"},
         {64, 64, 4096, "matrix-mma"},  {64, 128, 4096, "matrix-wgmma"},
     };
-    const struct recorded *h200 = devices;
-    while (strcmp(h200->file, "nvidia-h200.txt"))
-        h200++;
     for (size_t i = 0; i < CLATTN__LEN(rows); i++) {
-        clattn_device_facts facts = h200->facts;
+        clattn_device_facts facts = recorded_h200();
         struct clattn__task task = plain_task();
         facts.matrix_unit = CLATTN_MATRIX_WGMMA;
         facts.unit_local_bytes = 228 << 10;
@@ -748,10 +745,7 @@ END_TEST
 
 START_TEST(decode)
 {
-    clattn_device_facts facts = {0};
-    for (int i = 0; i < n_devices; i++)
-        if (!strcmp(devices[i].file, "nvidia-h200.txt"))
-            facts = devices[i].facts;
+    clattn_device_facts facts = recorded_h200();
     ck_assert_int_eq(facts.compute_units, 132);
     for (int unit = CLATTN_MATRIX_NONE; unit <= CLATTN_MATRIX_WGMMA; unit++)
         for (int64_t q_len = 1; q_len <= 33; q_len += 4)

@@ -72,7 +72,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         const int role = of_warp(item / 32); /* 0 the producer, 1 the planner */
         GIVE_REGISTERS;
         if (role == 0) {
-            const struct maps maps = make_maps(&a, scratch, q, k, v, item);
+            const struct maps maps = make_maps(&a, scratch, q, k, v);
             struct blocks blocks = start_blocks(&a, scratch);
             produce_tiles(&shared, &maps, &blocks, &a, q, v LENGTH_ARGS, item COUNT_ARG);
         }

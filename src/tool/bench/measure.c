@@ -11,6 +11,7 @@
  * was written, so that nothing of a problem is in them. */
 #include "tool/bench/bench.h"
 #include "tool/extended.h"
+#include "tool/upload.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -32,38 +33,11 @@ struct device_run {
     clattn_extend_plan *extended; /* instead, with its buffers */
     clattn_extend_io extended_io;
     cl_command_queue queue, profiled; /* profiled: NULL where the device has no clock for us */
-    clattn_io io;
-    cl_mem mems[11 + CLATTN_MAX_ARRAYS];
-    int n_mems;
+    struct upload tensors;
     struct meter *meter;
     cl_mem cold; /* what is written before each run from memory, or NULL */
     size_t cold_bytes;
 };
-
-static cl_mem upload(struct device_run *r, const void *data, size_t bytes, clattn_status *status)
-{
-    cl_int code;
-    if (*status || bytes == 0 || !data)
-        return NULL;
-    cl_mem mem = clCreateBuffer(clattn_context_cl(r->ctx), CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, bytes,
-                                (void *)(uintptr_t)data, &code);
-    if (code != CL_SUCCESS) {
-        *status = CLATTN_OUT_OF_DEVICE_MEMORY;
-        return NULL;
-    }
-    return r->mems[r->n_mems++] = mem;
-}
-
-static size_t tensor_bytes(int64_t count, int32_t type)
-{
-    return (size_t)count * (size_t)workload_type_bytes(type);
-}
-
-static size_t list_bytes(const clattn_list *list)
-{
-    uint64_t bytes;
-    return clattn_list_bytes(list, &bytes) ? 0 : (size_t)bytes;
-}
 
 static clattn_status open_queues(struct device_run *r)
 {
@@ -78,27 +52,7 @@ static clattn_status open_queues(struct device_run *r)
 
 static clattn_status open_run(struct device_run *r, const struct workload *w)
 {
-    static const clattn_io init = CLATTN_IO_INIT;
-    static const uint32_t zero[4];
-    const clattn_attention *a = &w->problem;
-    clattn_status status = CLATTN_OK;
-    size_t lengths = (size_t)a->batch * sizeof(int32_t);
-    r->io = init;
-    r->io.q = upload(r, w->q, tensor_bytes(w->q_count, a->type_q), &status);
-    r->io.k = upload(r, w->k, tensor_bytes(w->k_count, a->type_k), &status);
-    r->io.v = upload(r, w->v, tensor_bytes(w->v_count, a->type_v), &status);
-    r->io.o = upload(r, w->o, tensor_bytes(w->o_count, a->type_o), &status);
-    if (a->flags & CLATTN_WANT_LSE)
-        r->io.lse = upload(r, w->lse, (size_t)w->lse_count * 4, &status);
-    r->io.q_offsets = upload(r, w->q_offsets, lengths + sizeof(int32_t), &status);
-    r->io.k_offsets = upload(r, w->k_offsets, lengths + sizeof(int32_t), &status);
-    r->io.key_lengths = upload(r, w->key_lengths, lengths, &status);
-    for (int i = 0; i < a->n_arrays; i++)
-        r->io.arrays[i] = upload(r, w->arrays[i], (size_t)workload_array_bytes(&a->arrays[i]), &status);
-    if (w->list)
-        r->io.list = upload(r, w->list, list_bytes(&a->list), &status);
-    if (a->flags & CLATTN_COUNT_TILES)
-        r->io.counters = upload(r, zero, sizeof zero, &status);
+    clattn_status status = upload_workload(&r->tensors, r->ctx, w);
     return status ? status : open_queues(r);
 }
 
@@ -110,8 +64,9 @@ static clattn_status open_extended(struct device_run *r, const struct selection 
 static void close_run(struct device_run *r)
 {
     close_extended_io(&r->extended_io);
-    for (int i = 0; i < r->n_mems; i++)
-        clReleaseMemObject(r->mems[i]);
+    upload_release(&r->tensors);
+    if (r->cold)
+        clReleaseMemObject(r->cold);
     if (r->queue)
         clReleaseCommandQueue(r->queue);
     if (r->profiled)
@@ -122,7 +77,7 @@ static void close_run(struct device_run *r)
 static clattn_status launch(struct device_run *r, cl_command_queue queue, cl_event *event)
 {
     return r->extended ? clattn_enqueue_extend(r->extended, queue, &r->extended_io, 0, NULL, event)
-                       : clattn_enqueue_forward(r->plan, queue, &r->io, 0, NULL, event);
+                       : clattn_enqueue_forward(r->plan, queue, &r->tensors.io, 0, NULL, event);
 }
 
 /* Seconds of one of n enqueues, each finished; 0 on failure.  A byte of the last result is read, because some
@@ -130,7 +85,7 @@ static clattn_status launch(struct device_run *r, cl_command_queue queue, cl_eve
 static double time_runs(struct device_run *r, int n)
 {
     char byte;
-    const cl_mem o = r->extended ? r->extended_io.o : r->io.o;
+    const cl_mem o = r->extended ? r->extended_io.o : r->tensors.io.o;
     double begin = now_seconds();
     for (int i = 0; i < n; i++)
         if (launch(r, r->queue, NULL) || clFinish(r->queue) != CL_SUCCESS)
@@ -198,7 +153,6 @@ static clattn_status open_cold(struct device_run *r, char why[512])
     r->cold = clCreateBuffer(clattn_context_cl(r->ctx), CL_MEM_READ_WRITE, r->cold_bytes, NULL, &code);
     if (code != CL_SUCCESS)
         return CLATTN_OUT_OF_DEVICE_MEMORY;
-    r->mems[r->n_mems++] = r->cold;
     return CLATTN_OK;
 }
 

@@ -6,6 +6,7 @@
  * of the two times counts, and their median is the answer.  What else the machine does, and how its clock
  * moves, meets both. */
 #include "tool/tune/tune.h"
+#include "tool/upload.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -30,9 +31,7 @@ struct worker {
     struct workload w;
     bool made;
     cl_command_queue queue;
-    clattn_io io;
-    cl_mem mems[8];
-    int n_mems;
+    struct upload tensors;
     struct runner own;
     char key[512];
 };
@@ -63,51 +62,10 @@ static void drop_problem(struct worker *k)
 {
     clattn_plan_destroy(k->own.plan);
     k->own.plan = NULL;
-    for (int i = 0; i < k->n_mems; i++)
-        clReleaseMemObject(k->mems[i]);
-    k->n_mems = 0;
+    upload_release(&k->tensors);
     if (k->made)
         workload_free(&k->w);
     k->made = false;
-}
-
-static cl_mem upload(struct worker *k, const void *data, size_t bytes, clattn_status *status)
-{
-    cl_int code;
-    if (*status || bytes == 0 || !data)
-        return NULL;
-    cl_mem mem = clCreateBuffer(clattn_context_cl(k->plain), CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, bytes,
-                                (void *)(uintptr_t)data, &code);
-    if (code != CL_SUCCESS) {
-        *status = CLATTN_OUT_OF_DEVICE_MEMORY;
-        return NULL;
-    }
-    return k->mems[k->n_mems++] = mem;
-}
-
-static size_t bytes_of(int64_t count, int32_t type)
-{
-    return (size_t)count * (size_t)workload_type_bytes(type);
-}
-
-static clattn_status upload_all(struct worker *k)
-{
-    static const clattn_io init = CLATTN_IO_INIT;
-    const struct workload *w = &k->w;
-    const clattn_attention *a = &w->problem;
-    const size_t lengths = (size_t)a->batch * sizeof(int32_t);
-    clattn_status status = CLATTN_OK;
-    k->io = init;
-    k->io.q = upload(k, w->q, bytes_of(w->q_count, a->type_q), &status);
-    k->io.k = upload(k, w->k, bytes_of(w->k_count, a->type_k), &status);
-    k->io.v = upload(k, w->v, bytes_of(w->v_count, a->type_v), &status);
-    k->io.o = upload(k, w->o, bytes_of(w->o_count, a->type_o), &status);
-    if (a->flags & CLATTN_WANT_LSE)
-        k->io.lse = upload(k, w->lse, (size_t)w->lse_count * 4, &status);
-    k->io.q_offsets = upload(k, w->q_offsets, lengths + sizeof(int32_t), &status);
-    k->io.k_offsets = upload(k, w->k_offsets, lengths + sizeof(int32_t), &status);
-    k->io.key_lengths = upload(k, w->key_lengths, lengths, &status);
-    return status;
 }
 
 /* ---- runs ---- */
@@ -116,7 +74,7 @@ static double time_runs(const struct worker *k, const clattn_plan *plan, int n)
 {
     const double begin = now_seconds();
     for (int i = 0; i < n; i++)
-        if (clattn_enqueue_forward((clattn_plan *)(uintptr_t)plan, k->queue, &k->io, 0, NULL, NULL) ||
+        if (clattn_enqueue_forward((clattn_plan *)(uintptr_t)plan, k->queue, &k->tensors.io, 0, NULL, NULL) ||
             clFinish(k->queue) != CL_SUCCESS)
             return 0;
     return (now_seconds() - begin) / n;
@@ -127,7 +85,7 @@ static clattn_status compare(struct worker *k, clattn_plan *plan, char *why, siz
 {
     struct verdict verdict;
     const clattn_attention *a = &k->w.problem;
-    memset(k->w.o, 0xff, bytes_of(k->w.o_count, a->type_o)); /* NaN in every storage */
+    memset(k->w.o, 0xff, (size_t)(k->w.o_count * workload_type_bytes(a->type_o))); /* NaN in every storage */
     clattn_status status = workload_run(&k->w, plan, NULL);
     if (status)
         return status;
@@ -200,7 +158,7 @@ static int take_problem(struct worker *k, const char *text)
         status = workload_make(&k->w, &k->problem, 1, WORKLOAD_NORMAL);
     k->made = !status;
     if (!status)
-        status = upload_all(k);
+        status = upload_workload(&k->tensors, k->plain, &k->w);
     if (status)
         return reply_failure(NULL, status);
     status = clattn_plan_create(&k->own.plan, k->plain, &k->problem);
