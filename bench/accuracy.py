@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""accuracy.py [--clattn build/clattn] [--device gpu] [--engines matrix-wgmma,matrix-mma,portable] - the error of every engine against double.
+"""accuracy.py [--clattn build/clattn] [--device gpu] [--engines matrix-wgmma,matrix-mma,matrix-tf32x3 ...] - the error of every engine against double.
 
 A cell is the largest error of o, and in brackets what part of its bound it is (doc/numerics.md), in the row where that part is largest.
 Exit status 1 if a bound is exceeded.
@@ -21,7 +21,8 @@ CASES = [
     ("scores to 1e4, d 64", "h4:q300:k700:d64:lse", LARGE), ("scores to 1e4, d 128, causal", "h4:q300:k700:d128:causal-br:lse", LARGE),
     ("100 rows that see nothing", "h4:q300:k200:d64:causal-br:lse", NORMAL), ("NaN where nothing is seen", "b3:h4:q300:k300:d64:causal-br:keylens:lse", POISON),
 ]
-STORAGES = ["f16", "bf16"]
+STORAGES = {"matrix-wgmma": ["f16", "bf16"], "matrix-mma": ["f16", "bf16"], "portable": ["f16", "bf16", "f32"], "matrix-tf32x3": ["f32"],
+            "blocked": ["f32"]}
 
 
 def verify(options, engine, storage, problem, seed):
@@ -39,9 +40,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clattn", default="build/clattn")
     parser.add_argument("--device", default="gpu")
-    parser.add_argument("--engines", default="matrix-wgmma,matrix-mma,portable")
+    parser.add_argument("--engines", default=",".join(STORAGES))
     options = parser.parse_args()
-    columns = [(engine, storage) for engine in options.engines.split(",") for storage in STORAGES]
+    columns = [(engine, storage) for engine in options.engines.split(",") for storage in STORAGES[engine]]
     with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count())) as pool:
         rows = [[pool.submit(verify, options, engine, storage, problem, seed) for engine, storage in columns] for _, problem, seed in CASES]
     print("| case | " + " | ".join(f"{engine}, {storage}" for engine, storage in columns) + " |")

@@ -178,8 +178,9 @@ nothing_quarantined() {
 }
 
 speed_of_engines() {
-    for engine in matrix-wgmma matrix-mma portable; do
-        for storage in f16 bf16; do
+    for engine in matrix-wgmma matrix-mma matrix-tf32x3 blocked portable; do
+        case $engine in matrix-tf32x3 | blocked) storages=f32 ;; *) storages="f16 bf16" ;; esac
+        for storage in $storages; do
             for d in 64 128; do
                 for causal in "" :causal-tl; do
                     [ $engine = portable ] && [ "$storage$d" != f16128 ] && continue
@@ -196,6 +197,7 @@ speed_of_engines() {
 verify_settings() {
     for setting in "matrix-wgmma depth=2" "matrix-wgmma rows=64" "matrix-wgmma rows=128 depth=2" "matrix-wgmma rows=192 splits=2" \
         "matrix-mma rows=64" "matrix-mma rows=128 keys=16" "matrix-mma keys=32 splits=4" "matrix-small keys=16" \
+        "matrix-tf32x3 keys=16" "matrix-tf32x3 keys=32 splits=4" \
         "matrix-decode keys=32" "matrix-decode keys=64 tiles=1 splits=8" "blocked rows=32 keys=64 chunk=8" \
         "blocked rows=64 keys=64 chunk=16 items=64" "portable rows=16 keys=64 items=128"; do
         printf 'clattn-tuning 1\ntune | * | * | * * * * | %s | 2026-01-01 gain=1.000\n' "$setting" > "$work/tuning"

@@ -66,7 +66,7 @@ def to_llvm_7(ir):
     ir = re.sub(r"\b(byval|sret)\(%?[\w.\"]+\)", r"\1", ir)
     ir = re.sub(r"= fneg(?: \w+)* (float|double) (\S+)", r"= fsub \1 -0.000000e+00, \2", ir)
     ir = re.sub(r"(atomicrmw .*?), align \d+", r"\1", ir)
-    ir = re.sub(r", !srcloc !\d+", "", ir).replace("nsw nuw", "nuw nsw")
+    ir = re.sub(r", !srcloc !\d+", "", ir).replace("nsw nuw", "nuw nsw").replace(" poison,", " undef,")
     ir = re.sub(r"attributes #(\d+) = \{(.*)\}", attributes, ir)
     lines = [re.sub(r" %\d+(?=[,)])", "", line) if line.startswith("define") else "; " + line if re.match(r"\d+:", line) else line
              for line in ir.split("\n")]

@@ -78,7 +78,8 @@ static const struct {
 };
 
 static const char *const engines[] = {"vector",       "portable",   "blocked-large", "blocked",
-                                      "matrix-wgmma", "matrix-mma", "matrix-generic"};
+                                      "matrix-wgmma", "matrix-mma", "matrix-small",  "matrix-tf32x3",
+                                      "matrix-decode", "matrix-generic"};
 
 START_TEST(no_words)
 {

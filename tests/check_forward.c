@@ -22,7 +22,7 @@
 
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 #define ROWS 48 /* compared of each problem */
-#define MAX_ENGINES 8
+#define MAX_ENGINES 12
 
 static clattn_context *ctx;
 static clattn_device_facts facts;

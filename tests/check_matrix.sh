@@ -68,11 +68,12 @@ listed=attn:f16:h2:q70:k900:d32:causal-br:minmax=126:bk=3:sink=5:near=33
 finds matrix-generic forward_matrix 's|blocks - (of_last < size);|blocks;|' 'gave wrong numbers' $listed
 finds matrix-generic forward_matrix 's|- first), step, bias)|- first), 0.0f, bias)|' 'gave wrong numbers' --score 'score - 0.5 * (q - k)' \
     --corner br attn:f16:h2:q20:k90:d32
+poisoned=attn:f16:h2:q40:k70:d64:window16-causal-tl
+finds matrix-generic forward_matrix 's|if (care > 0 && now.class == 1)|if (0)|' '0 passed, 1 failed' --seed 1 $poisoned
 finds decode-generic forward_decode 's|rescale(o, &g);|;|' 'gave wrong numbers' attn:f16:h2:q4:k70:d64
 if is_long; then
     finds matrix-generic forward_matrix 's|has_block(&w->one, .*) : -1;|1 : -1;|' 'gave wrong numbers' $listed
-    finds matrix-generic forward_matrix 's|b->known + j \* PIECE|b->known|' 'gave wrong numbers' --rows 70 $listed
-    finds matrix-generic forward_matrix 's|passed = !are_too_large(sums.rounded);|;|' '0 passed, 1 failed' --seed 3 attn:f16:h2:q40:k700:d64
+    finds matrix-generic forward_matrix 's/care == 0 ? LEAST_CARE : care + 1/MOST_CARE + 1/' '0 passed, 1 failed' --seed 1 $poisoned
     finds decode-generic forward_decode 's|t = 1; t < TEAMS; t++|t = 1; t < 1; t++|' 'gave wrong numbers' attn:f16:h2:q4:k70:d64
 fi
 echo "$verified problems"

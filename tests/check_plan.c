@@ -493,6 +493,54 @@ static void check_mma(const struct choice *c, const struct clattn__task *task, i
     ck_assert_int_eq(s->ALIGNED, task->dim % 8 == 0);
 }
 
+/* f32 by products of TF32: two groups share a unit's local memory, where it holds them. */
+static void check_tf32(const struct choice *c, const clattn_device_facts *facts, const struct clattn__task *task)
+{
+    const struct clattn__spec *s = &c->launch.spec;
+    const int64_t eights = (task->dim + 7) / 8, sixteens = (task->dim + 15) / 16;
+    const int64_t bytes = 4 * (2 * s->BK * (8 * eights + 8 + 16 * sixteens + 4) + s->BQ * (8 * eights + 8));
+    const int64_t more = 4 * (4 * s->BK * (8 * eights + 8 + 16 * sixteens + 4) + s->BQ * (8 * eights + 8));
+    const int64_t unit = (int64_t)facts->unit_local_bytes - 1024;
+    ck_assert(bytes + 64 <= unit && (s->BK == 64 || 2 * (more + 1024) > unit));
+    ck_assert(bytes > DOOR_BYTES ? c->launch.rewrite && c->launch.wish.local_bytes == bytes &&
+                                       c->launch.wish.group == 128 && !c->launch.wish.chip
+                                 : !c->launch.rewrite);
+    ck_assert(s->GROUP == 128 && s->BQ == 64 && s->BK == 16 * s->MK && s->MATRIX == CLATTN_MATRIX_MMA);
+    ck_assert(s->ALIGNED);
+}
+
+START_TEST(f32_units)
+{
+    clattn_device_facts facts = recorded_h200();
+    for (int32_t unit = CLATTN_MATRIX_NONE; unit <= CLATTN_MATRIX_WGMMA; unit++)
+        for (int64_t kib = 100; kib <= 228; kib += 64)
+            for (int32_t dim = 1; dim <= 300; dim++) {
+                struct clattn__task task = plain_task();
+                task.softmax = task.aligned = true;
+                task.scale = 0.125;
+                task.dim = task.dim_v = dim;
+                facts.matrix_unit = unit;
+                facts.unit_local_bytes = (uint64_t)kib << 10;
+                struct choice c = choose(&facts, &task, "", false);
+                const bool named = is_engine(c.engine, "matrix-tf32x3");
+                const int64_t key_pitch = (dim + 7) / 8 * 8 + 8, value_pitch = (dim + 15) / 16 * 16 + 4;
+                const int64_t least = 4 * (32 * (key_pitch + value_pitch) + 64 * key_pitch) + 64 + 1024;
+                const bool fits = dim <= 192 && dim % 4 == 0 && least <= kib << 10;
+                ck_assert_msg(named == (unit != CLATTN_MATRIX_NONE && fits), "d %d: %s", dim, c.why);
+                if (!named)
+                    continue;
+                check_tf32(&c, &facts, &task);
+                /* engines of 16 bits are not the best one that refuses */
+                ck_assert(choose(&facts, &task, "", true).engine == c.engine);
+                task.type_o = CLATTN_F16;
+                ck_assert(strncmp(choose(&facts, &task, "", false).engine->name, "matrix", 6));
+                task.type_o = CLATTN_F32;
+                task.softmax = false;
+                ck_assert(strncmp(choose(&facts, &task, "", false).engine->name, "matrix", 6));
+            }
+}
+END_TEST
+
 START_TEST(matrix_units)
 {
     int units = 0;
@@ -512,7 +560,7 @@ START_TEST(matrix_units)
                 ck_assert_msg(streams == is_engine(c.engine, "matrix-wgmma"), "%s, d %d: %s", devices[i].file,
                               dim, c.why);
                 if (streams) {
-                    int64_t panels = (dim + 63) / 64, ones = (dim + 15) / 16 == 4 ? 16 : 0;
+                    int64_t panels = (dim + 63) / 64, ones = (dim + 15) / 16 == 4 ? 16 : 1;
                     int64_t bytes = 128 * (panels * (s->BQ + 2 * s->NT * s->BK) + ones);
                     ck_assert(c.launch.wish.local_bytes == bytes && bytes + 1024 <= 232448 &&
                               c.launch.wish.group == s->GROUP);
@@ -985,14 +1033,15 @@ START_TEST(settings)
         for (int n = 0; n < 6 * RANDOM_TASKS; n++) {
             clattn_device_facts facts = devices[i].facts;
             struct clattn__task task = random_task(&state);
-            const size_t e = next_random(&state) % 8;
+            const size_t e = next_random(&state) % 9;
             const char *name = clattn__engines[e]->name;
             if (strstr(facts.platform, "NVIDIA")) {
                 facts.matrix_unit = CLATTN_MATRIX_WGMMA;
                 facts.unit_local_bytes = 228 << 10;
                 task.softmax = task.aligned = true;
                 task.scale = 0.125;
-                task.type_q = task.type_k = task.type_v = task.type_o = CLATTN_F16;
+                task.type_q = task.type_k = task.type_v = task.type_o =
+                    !strcmp(name, "matrix-tf32x3") ? CLATTN_F32 : CLATTN_F16;
                 task.dim = task.dim_v = (int32_t)PICK(&state, 32, 64, 128, 192, 256);
             }
             const struct choice built_in = choose(&facts, &task, name, false);
@@ -1024,7 +1073,7 @@ START_TEST(settings)
         }
     ck_assert_int_gt(taken, 2000);
     ck_assert_int_gt(refused, 2000);
-    for (int e = 0; e < 8; e++) /* some settings of each make another kernel; blocked-large has only parts */
+    for (int e = 0; e < 9; e++) /* some settings of each make another kernel; blocked-large has only parts */
         ck_assert_msg(tuned[e] > 20 || clattn__engines[e] == &clattn__engine_blocked_large, "%s: %d",
                       clattn__engines[e]->name, tuned[e]);
 }
@@ -1060,13 +1109,13 @@ static const struct {
     {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 16, 8192, 128, CLATTN_F16, "matrix-wgmma rows=64 depth=3 splits=16"},
     {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 1, 8192, 128, CLATTN_F16, "matrix-decode keys=16 tiles=2 splits=64"},
     {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 2048, 2048, 64, CLATTN_F16, "matrix-mma rows=128 keys=64 splits=1"},
-    {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 2048, 2048, 128, CLATTN_F16, "matrix-mma rows=128 keys=64 splits=1"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 2048, 2048, 128, CLATTN_F16, "matrix-mma rows=128 keys=32 splits=1"},
     {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 16, 8192, 128, CLATTN_F16, "matrix-mma rows=64 keys=64 splits=32"},
     {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 1, 8192, 128, CLATTN_F16, "matrix-decode keys=16 tiles=2 splits=64"},
-    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 2048, 2048, 64, CLATTN_F32, "blocked-large splits=1"},
-    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 2048, 2048, 128, CLATTN_F32, "blocked-large splits=1"},
-    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 16, 8192, 128, CLATTN_F32, "blocked rows=64 keys=128 chunk=8 items=128 splits=64"},
-    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 1, 8192, 128, CLATTN_F32, "blocked rows=32 keys=64 chunk=16 items=64 splits=64"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 2048, 2048, 64, CLATTN_F32, "matrix-tf32x3 keys=64 splits=1"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 2048, 2048, 128, CLATTN_F32, "matrix-tf32x3 keys=32 splits=1"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 16, 8192, 128, CLATTN_F32, "matrix-tf32x3 keys=32 splits=64"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 1, 8192, 128, CLATTN_F32, "matrix-tf32x3 keys=32 splits=64"},
     {"amd-rx580.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 64, CLATTN_F32, "blocked rows=64 keys=64 chunk=8 items=64 splits=1"},
     {"amd-rx580.txt", CLATTN_MATRIX_NONE, 0, 2048, 2048, 128, CLATTN_F32, "blocked rows=64 keys=64 chunk=8 items=128 splits=1"},
     {"amd-rx580.txt", CLATTN_MATRIX_NONE, 0, 16, 8192, 128, CLATTN_F32, "blocked rows=64 keys=64 chunk=8 items=128 splits=16"},
@@ -1198,6 +1247,7 @@ int main(void)
     tcase_add_test(cases, registers);
     tcase_add_test(cases, idle_units);
     tcase_add_test(cases, matrix_units);
+    tcase_add_test(cases, f32_units);
     tcase_add_test(cases, register_tiles);
     tcase_add_test(cases, even_work);
     tcase_add_test(cases, counted_tiles);

@@ -19,7 +19,7 @@
 
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 #define BAR (16 * 0x1p-24)
-#define MAX_ENGINES 8
+#define MAX_ENGINES 12
 
 static clattn_context *ctx;
 static const char *engines[MAX_ENGINES];

@@ -6,7 +6,7 @@
 #include <clattn.h>
 #include <stdbool.h>
 
-#define TRIAL_ENGINES 8
+#define TRIAL_ENGINES 12
 extern const char *trial_engines[TRIAL_ENGINES]; /* those that fit the device */
 extern int trial_n_engines;
 void trial_set_up(void); /* fixtures of a test case */

@@ -540,7 +540,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     UNROLL for (int i = 0; i < NQ; i++)
         l[i] = sum_row(weights, frag_row(item, i));
 #if LSE
-    store_lse(lse, &rows, l, 1.0f, &at, &a, item);
+    store_lse(lse, &rows, l, l, 1.0f, &at, &a, item);
 #endif
     UNROLL for (int i = 0; i < NQ; i++)
         l[i] = NORMALISER == 3 && l[i] != 0.0f ? 1.0f : l[i];

@@ -29,6 +29,8 @@
 #include "stage.clh"
 
 #if MATRIX == 1
+#include "quads.clh"
+#include "copies.clh"
 #include "tile_mma.clh"
 #else
 #include "tile_generic.clh"
@@ -44,8 +46,8 @@
 #define BLOCKS (2 * KEY_BLOCK + 2 * VALUE_BLOCK)
 #define BEFORE (KEY_BLOCK + BQ * KEY_PITCH)
 #define PLACE (BLOCKS > BEFORE ? BLOCKS : BEFORE) /* of a team */
-#define OUTPUTS (FRAG_ROWS * FRAG_COLUMNS)
-#define KEPT (OUTPUTS + 3 * FRAG_ROWS) /* an item's outputs; rows' sums of weights, rounded and not; maxima */
+#define OUTPUTS (FRAG_ROWS * (FRAG_COLUMNS + SUM_COLUMNS))
+#define KEPT (OUTPUTS + 2 * FRAG_ROWS) /* an item's outputs; rows' sums of weights, not rounded; maxima */
 #define PLACES_BYTES (TEAMS * PLACE * (T_K == 0 ? 4 : 2))
 #define BOX_BYTES (4 * (TEAMS - 1) * KEPT * TEAM)
 #define NEEDED (PLACES_BYTES > BOX_BYTES ? PLACES_BYTES : BOX_BYTES)
@@ -90,9 +92,8 @@ static inline void put_sums(__local float *box, const float *o, const struct sum
     UNROLL for (int i = 0; i < OUTPUTS; i++)
         box[i * TEAM] = o[i];
     UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
-        box[(OUTPUTS + i) * TEAM] = totals->rounded[i];
-        box[(OUTPUTS + FRAG_ROWS + i) * TEAM] = totals->exact[i];
-        box[(OUTPUTS + 2 * FRAG_ROWS + i) * TEAM] = rows->m[i];
+        box[(OUTPUTS + i) * TEAM] = totals->exact[i];
+        box[(OUTPUTS + FRAG_ROWS + i) * TEAM] = rows->m[i];
     }
 }
 
@@ -101,12 +102,11 @@ static inline void join_sums(float *o, struct sums *totals, struct rows *rows, _
                              float unit)
 {
     UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
-        const float other = box[(OUTPUTS + 2 * FRAG_ROWS + i) * TEAM], m = fmax(rows->m[i], other);
+        const float other = box[(OUTPUTS + FRAG_ROWS + i) * TEAM], m = fmax(rows->m[i], other);
         const float mine = weight((rows->m[i] - m) * unit), theirs = weight((other - m) * unit);
-        UNROLL for (int c = 0; c < FRAG_COLUMNS; c++)
+        UNROLL for (int c = 0; c < FRAG_COLUMNS + SUM_COLUMNS; c++)
             o[O_AT(i, c)] = mine * o[O_AT(i, c)] + theirs * box[O_AT(i, c) * TEAM];
-        totals->rounded[i] = mine * totals->rounded[i] + theirs * box[(OUTPUTS + i) * TEAM];
-        totals->exact[i] = mine * totals->exact[i] + theirs * box[(OUTPUTS + FRAG_ROWS + i) * TEAM];
+        totals->exact[i] = mine * totals->exact[i] + theirs * box[(OUTPUTS + i) * TEAM];
         rows->m[i] = m;
     }
 }
@@ -163,11 +163,15 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         STAGED_BUT_LAST;
         team_barrier(); /* these keys are there; the others' place is free */
         stage_block(keys + (turn ^ 1) * KEY_BLOCK, k + at.k0, a.k_at, &next, DIM, KEY_PITCH, item);
-        multiply_keys(s, &queries, keys + turn * KEY_BLOCK, item);
+        multiply_keys(s, &queries, keys + turn * KEY_BLOCK, 0, item);
         edit_block(s, &rows, &env, &b, a.scale, item);
         make_room(s, o_sums, &totals, &rows, unit);
-        const struct sums sums = take_weights(s, &rows, unit);
-        add_sums(&totals, &sums);
+        weigh(s, &rows, unit);
+#if LSE
+        float sums[FRAG_ROWS];
+        sum_weights(sums, s);
+        add_rows(totals.exact, sums);
+#endif
         STAGED_BUT_LAST;
         team_barrier(); /* these values are there; the others' place is free */
         stage_block(values + (turn ^ 1) * VALUE_BLOCK, v + at.v0, a.v_at, &next, DIM_V, VALUE_PITCH, item);
@@ -176,15 +180,18 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
             take_out(o_sums, s, values + turn * VALUE_BLOCK, v + at.v0, a.v_at[3], &rows, &env, &b, item);
 #endif
         pack_weights(p, s);
-        multiply_values(o_sums, p, values + turn * VALUE_BLOCK, item);
+        multiply_values(o_sums, p, values + turn * VALUE_BLOCK, 0, item);
         b = next;
     }
 
     join_teams(o_sums, &totals, &rows, (__local float *)memory, unit, team, item);
     if (team > 0)
         return;
-    store_rows(o, o_sums, totals.rounded, &at, &a, item);
+    float l[FRAG_ROWS];
+    UNROLL for (int i = 0; i < FRAG_ROWS; i++)
+        l[i] = row_sum(o_sums, i);
+    store_rows(o, o_sums, l, &at, &a, item);
 #if LSE
-    store_lse(lse, &rows, totals.exact, unit, &at, &a, item);
+    store_lse(lse, &rows, totals.exact, l, unit, &at, &a, item);
 #endif
 }

@@ -5,14 +5,19 @@
  *     S = Q K^T (a block of BK keys),  P = exp2(S - max),  O = alpha O + P V
  *
  * A work-group of GROUP items, one team, owns BQ rows.  Blocks of keys and values pass through local memory,
- * two of each.  A block is done in pieces of PIECE keys, and its weights are kept packed until the next turn
- * of the loop, so that there is always something to multiply while weights are taken:
+ * two of each: while one is worked on, the next is on its way.  There is one barrier a block, and where a block
+ * is seen by all rows no branch between the weights and the product with values, so that the assembler may mix
+ * them:
  *
- *     for each piece:  S = Q K^T of the next block;  O += P V of this one;  P = weights of S
+ *     S = Q K^T;  maxima;  P = weights of S;  O += P V
  *
- * These weights are relative to the maximum of the blocks before; only where their sum shows that it was too
- * small, the block is done again with care: scores of all its pieces, maxima, O rescaled, weights.  So are
- * blocks that are masked in part, and the first.
+ * O is rescaled only where the maximum of a row grew by more than 2^8 for its weights.
+ *
+ * Numbers that are not finite make NaN where they are not seen, by 0 x; with some tiles also where they are
+ * (MAY_NEED_CARE).  They are rare: so such numbers are looked for in the output when a tile ends, and rows that
+ * have any are done again, with the rest of their tile: with care 1 values of PARTIAL blocks are looked at
+ * before they are multiplied; what is left then, with care 2 by other products.  So a row's bits do not depend
+ * on numbers that it does not see.
  *
  *     local:  [2][BK][KEY_PITCH] keys, [2][BK][VALUE_PITCH] values; [BQ][KEY_PITCH] queries: after them, or
  *             in the values' place where the items keep them; if LISTS_KEYS the notes, of four blocks' keys
@@ -21,8 +26,7 @@
  * that says who holds what:
  *     ITEMS_OF_ROW                         items that share a row
  *     FRAG_ROWS, frag_row(item, i)         rows of an item; row number i of them in the group's tile
- *     PIECE                                keys of a piece
- *     FRAG_KEYS, frag_key(item, c)         keys of an item in each row; key number c of them in the piece
+ *     FRAG_KEYS, frag_key(item, c)         keys of an item in each row; key number c of them in the block
  *     FRAG_COLUMNS, frag_column(item, c)   the same for columns of the output
  *     S_AT(i, c), O_AT(i, c)               where an item keeps them in its arrays s and o
  *     struct queries, load_queries         an item's part of the queries; QUERIES_STAY: their place in local
@@ -31,11 +35,16 @@
  *     LOCAL_BYTES(wanted)                  what is declared, if so much local memory is wanted
  *     stage, STAGED                        start copying rows to local memory; all are there
  *     stage_rows, stage_keys               the same of neighbouring keys, of any
- *     multiply_keys(s, q, tile, item)      s = Q K^T
+ *     multiply_keys(s, q, tile, care, item)
+ *                                          s = Q K^T
  *     packed, PACKED_WEIGHTS,              weights as the next product takes them
  *     pack_weights(p, s), unpack_weights(s, p)
- *     sum_rounded(sums, s)                 what these sum to in each row, over all its items
- *     multiply_values(o, p, tile, item)    o += P V
+ *     multiply_values(o, p, tile, care, item)
+ *                                          o += P V, and weights as packed to the SUM_COLUMNS after o's columns
+ *     row_sum(o, i)                        what they sum to in row i, over all its items
+ *     MAY_NEED_CARE                        1: operands that are not finite may make NaN of what is not one, but
+ *                                          with care 2
+ *     CARELESS_COPY                        1: the loops without care are compiled by themselves
  *     UNROLL                               how loops over fragments are unrolled
  *     join_max, join_sum                   over the items of a row;  from_item(x, t): what item t of them has
  *     OWN_ROWS                             rows of the items that the hardware runs as one (a warp): the
@@ -45,12 +54,12 @@
  *     weight(x)                            2^x for x <= 8; above 16 it may be infinite
  *     any_special(tile, n, item)           whether of n keys' values some of an item's share are not finite
  *
- * -D parameters beside those of forward.clh: MATRIX which tile: 0 generic, 1 mma; GROUP, BQ, BK and more as
- * the tile says; ALIGNED 1: rows of q, k, v and o start at multiples of 16 bytes.
+ * -D parameters beside those of forward.clh: MATRIX which tile: 0 generic, 1 mma, of TF32 for f32; GROUP, BQ,
+ * BK and more as the tile says; ALIGNED 1: rows of q, k, v and o start at multiples of 16 bytes.
  * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the sum
  * of these; its log-sum-exp comes from the weights as they were.  A row's weights are relative to a maximum
- * that is too small by at most the LARGEST_SUM.  A masked pair has weight +0 exactly; where values of a
- * PARTIAL block are not finite, these count in the rows that see them, and 0 stands for them in the product.
+ * that is too small by at most 2^8.  A masked pair has weight +0 exactly; where values of a PARTIAL block are
+ * not finite, these count in the rows that see them, and 0 stands for them in the product.
  * Limits: a softmax, scale from 1e-10 to 1e6; q, k and v of one storage.
  */
 #define EDITED_UNIT LOG2E
@@ -63,7 +72,13 @@
 #include "stage.clh"
 
 #if MATRIX == 1
+#include "quads.clh"
+#include "copies.clh"
+#if T_K == 0
+#include "tile_tf32.clh"
+#else
 #include "tile_mma.clh"
+#endif
 #else
 #include "tile_generic.clh"
 #endif
@@ -72,7 +87,9 @@
 #include "runs_together.clh"
 #endif
 
-#define PIECES (BK / PIECE)
+#if PIECE != BK
+#error "forward_matrix.cl: MK is all of a block"
+#endif
 #define KEY_BLOCK (BK * KEY_PITCH)
 #define VALUE_BLOCK (BK * VALUE_PITCH)
 #define VALUES_AT (2 * KEY_BLOCK)
@@ -146,7 +163,7 @@ static inline struct work find_work(struct classes *c, const struct place *at, c
 }
 
 #define ASKED struct work
-#define ASK_WORK(number) find_work(&classes, &at, &env, item COUNT_ARG)
+#define ASK_WORK(number) find_work(&classes, at, env, item COUNT_ARG)
 #define ASKED_WORK(asked) (asked)
 #define STAGE_BLOCK(to, from, block, width, pitch) stage_rows(to, from, (block)->key, (block)->n, BK, width, pitch, item)
 #else
@@ -162,8 +179,11 @@ struct notes {
 #define DECLARE_NOTES                                                                                         \
     __local struct look look_[1];                                                                             \
     __local int counts_[8], keys_[4 * BK];                                                                    \
-    __local char known_[4 * BK];                                                                              \
-    const struct notes notes = {look_, counts_, counts_ + 4, keys_, known_};
+    __local char known_[4 * BK];
+#define NOTES                                                                                                 \
+    {                                                                                                         \
+        look_, counts_, counts_ + 4, keys_, known_                                                            \
+    }
 
 /* The next BK keys that the group's rows see are noted by the items that run as one, others for each
  * block. */
@@ -201,40 +221,32 @@ static inline struct work noted_work(const struct notes *notes, int slot, int ha
 }
 
 #define ASKED int
-#define ASK_WORK(number) note_work(&notes, &at, &env, a.pack, number, item)
-#define ASKED_WORK(slot) noted_work(&notes, slot, has_rows, item COUNT_ARG)
+#define ASK_WORK(number) note_work(&shared->notes, at, env, a->pack, number, item)
+#define ASKED_WORK(slot) noted_work(&shared->notes, slot, has_rows, item COUNT_ARG)
 #define STAGE_BLOCK(to, from, block, width, pitch) stage_keys(to, from, (block)->keys, (block)->n, BK, width, pitch, item)
 #endif
 
-static inline struct block piece_of(const struct block *b, int j)
-{
-    const struct block piece = {b->key + j * PIECE, b->n - j * PIECE, b->class
-#if LISTS_KEYS
-                                , b->keys + j * PIECE, b->known + j * PIECE
-#endif
-    };
-    return piece;
-}
+#define REPEATS (MASK_RULE || MAY_NEED_CARE)
+#define LEAST_CARE (MASK_RULE ? 1 : 2) /* of what is done again */
+#define MOST_CARE (MAY_NEED_CARE ? 2 : 1)
 
 #if MASK_RULE
 /* Values of a PARTIAL block that are not finite count in the rows that see them, and become 0 for the
  * product.  live: p has weights. */
-static inline void take_out(float *o, const packed p[PIECES][PACKED_WEIGHTS], int live,
-                            __local STORED(T_V) *values, __global const STORED(T_V) *source, long stride,
-                            __local int *found, const struct rows *rows, const struct rule_env *env,
-                            const struct block *b, int item)
+static inline void take_out(float *o, const packed *p, int live, __local STORED(T_V) *values,
+                            __global const STORED(T_V) *source, long stride, __local int *found,
+                            const struct rows *rows, const struct rule_env *env, const struct block *b,
+                            int item)
 {
     if (any_special(values, b->n, item))
         *found = 1;
     barrier(CLK_LOCAL_MEM_FENCE);
     if (*found) {
-        if (live)
-            UNROLL for (int j = 0; j < PIECES; j++) {
-                const struct block piece = piece_of(b, j);
-                float s[FRAG_ROWS * FRAG_KEYS];
-                unpack_weights(s, p[j]);
-                add_special(o, s, source, stride, rows, env, &piece, item);
-            }
+        if (live) {
+            float s[FRAG_ROWS * FRAG_KEYS];
+            unpack_weights(s, p);
+            add_special(o, s, source, stride, rows, env, b, item);
+        }
         barrier(CLK_LOCAL_MEM_FENCE);
         CLEAR_SPECIAL(values, b->n, item)
         *found = 0; /* all have read it before the barrier above */
@@ -243,152 +255,188 @@ static inline void take_out(float *o, const packed p[PIECES][PACKED_WEIGHTS], in
 }
 #endif
 
-/* Values of the block of weights p, while scores of the next one become its weights, all of which are
- * seen. */
-static inline struct sums pass_block(float *o, packed p[PIECES][PACKED_WEIGHTS],
-                                     __local const STORED(T_V) *values, const struct queries *queries,
-                                     __local const STORED(T_K) *keys, const struct rows *rows,
-                                     const struct rule_env *env, const struct block *next, float scale,
-                                     float unit, int item)
+/* Weights of a block, which the totals and o then follow. */
+static inline void weigh_block(float *o, packed *p, struct sums *totals, const struct queries *queries,
+                               __local const STORED(T_K) *keys, struct rows *rows,
+                               const struct rule_env *env, const struct block *b, float scale, float unit,
+                               int care, int item)
 {
-    struct sums all = {{0}, {0}};
-    ROLLED for (int j = 0; j < PIECES; j++) {
-        struct block piece = piece_of(next, j);
-        piece.n = PIECE;
-        piece.class = 2;
-        float s[FRAG_ROWS * FRAG_KEYS];
-        multiply_keys(s, queries, keys + j * PIECE * KEY_PITCH, item);
-        edit_block(s, rows, env, &piece, scale, item);
-        const struct sums sums = take_weights(s, rows, unit);
-        packed fresh[PACKED_WEIGHTS];
-        pack_weights(fresh, s);
-        multiply_values(o, p[0], values + j * PIECE * VALUE_PITCH, item);
-        add_sums(&all, &sums);
-        UNROLL for (int w = 0; w < PACKED_WEIGHTS; w++) {
-            UNROLL for (int i = 0; i + 1 < PIECES; i++)
-                p[i][w] = p[i + 1][w];
-            p[PIECES - 1][w] = fresh[w];
-        }
-    }
-    return all;
-}
-
-/* Weights of a block by its true maxima. */
-static inline void begin_block(float *o, packed p[PIECES][PACKED_WEIGHTS], struct sums *totals,
-                               const struct queries *queries, __local const STORED(T_K) *keys,
-                               struct rows *rows, const struct rule_env *env, const struct block *b,
-                               float scale, float unit, int item)
-{
-    float s[PIECES][FRAG_ROWS * FRAG_KEYS], top[FRAG_ROWS];
-    UNROLL for (int j = 0; j < PIECES; j++) {
-        const struct block piece = piece_of(b, j);
-        float of_piece[FRAG_ROWS];
-        multiply_keys(s[j], queries, keys + j * PIECE * KEY_PITCH, item);
-        edit_block(s[j], rows, env, &piece, scale, item);
-        find_tops(of_piece, s[j]);
-        UNROLL for (int i = 0; i < FRAG_ROWS; i++)
-            top[i] = j == 0 ? of_piece[i] : fmax(top[i], of_piece[i]);
-    }
-    const struct growth g = follow_tops(top, rows, unit);
+    float s[FRAG_ROWS * FRAG_KEYS];
+    multiply_keys(s, queries, keys, care, item);
+    edit_block(s, rows, env, b, scale, item);
+    const struct growth g = follow_maxima(s, rows, unit);
     rescale(o, &g);
     rescale_sums(totals, &g);
-    UNROLL for (int j = 0; j < PIECES; j++) {
-        const struct sums sums = take_weights(s[j], rows, unit);
-        add_sums(totals, &sums);
-        pack_weights(p[j], s[j]);
-    }
+    weigh(s, rows, unit);
+#if LSE
+    float sums[FRAG_ROWS];
+    sum_weights(sums, s);
+    add_rows(totals->exact, sums);
+#endif
+    pack_weights(p, s);
 }
 
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD_PARAMS)
-{
-    __local uchar memory[LOCAL_BYTES(MEMORY * sizeof(RAW(T_K)))] __attribute__((aligned(128)));
-#if MASK_RULE
-    __local int found; /* a value that is not finite */
+/* What the group's items share. */
+struct shared {
+    __local STORED(T_K) *keys; /* the whole place */
+    __local STORED(T_V) *values;
+    __local int *found; /* a number that is not finite; 0 but in between */
+#if REPEATS
+    __local uchar *spoilt; /* [BQ] rows of the output with numbers that are not finite */
 #endif
 #if LISTS_KEYS
-    DECLARE_NOTES
+    struct notes notes;
 #endif
-    const int item = (int)get_local_id(0);
-    __local STORED(T_K) *keys = (__local STORED(T_K) *)memory, *values = keys + VALUES_AT;
-    const struct place at = find_place(&a, (uint)get_group_id(0) LENGTH_ARGS);
-    if (at.row0 >= at.rows)
-        return;
-#if MASK_RULE
-    found = 0;
+};
+
+#if REPEATS
+/* Rows that are left as they are get a sum that no row has. */
+static inline void leave_sound_rows(float *l, const struct shared *shared, int item)
+{
+    UNROLL for (int i = 0; i < FRAG_ROWS; i++)
+        if (!shared->spoilt[frag_row(item, i)])
+            l[i] = -1.0f;
+}
+
+/* Note which of the rows just stored have numbers that are not finite, but for those that see nothing; returns
+ * whether there are any. */
+static inline int note_spoilt(const struct shared *shared, const float *o, const float *l, int item)
+{
+    barrier(CLK_LOCAL_MEM_FENCE); /* the notes before were read */
+    for (int r = item; r < BQ; r += GROUP)
+        shared->spoilt[r] = 0;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    UNROLL for (int i = 0; i < FRAG_ROWS; i++)
+        if (l[i] != 0.0f && !(l[i] < 0.0f) && has_special(o, i))
+            shared->spoilt[frag_row(item, i)] = *shared->found = 1;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const int any = *shared->found;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    *shared->found = 0;
+    return any;
+}
 #endif
-    RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
-    const float unit = EDITED ? EDITED_UNIT : a.scale;
+
+/* The group's rows against all blocks, and their output: with care, of rows that are spoilt.  Returns whether
+ * this has numbers that are not finite. */
+static inline int attend(const struct shared *shared, const struct forward_args *a, const struct place *at,
+                         const struct rule_env *env, __global const STORED(T_Q) *q,
+                         __global const STORED(T_K) *k, __global const STORED(T_V) *v,
+                         __global STORED(T_O) *o LSE_PARAM, const int care, int item COUNT_PARAM)
+{
+    const float unit = EDITED ? EDITED_UNIT : a->scale;
 #if LISTS_KEYS
     /* those that run as one with this item */
-    const int has_rows = item / LANES * OWN_ROWS % BQ < at.rows - at.row0;
+    const int has_rows = item / LANES * OWN_ROWS % BQ < at->rows - at->row0;
 #else
-    struct classes classes = begin_classes(&at, a.pack, item);
+    struct classes classes = begin_classes(at, a->pack, item);
 #endif
     struct rows rows;
     struct queries queries;
     struct source from_k, from_v;
     struct sums totals = {{0}, {0}};
-    float o_sums[FRAG_ROWS * FRAG_COLUMNS];
-    packed p[PIECES][PACKED_WEIGHTS]; /* weights of `now`, if live */
-    int live = 0;
-    find_rows(&rows, &at, a.pack, item);
-    open_source(&from_k, k + at.k0, a.k_at, KEY_PITCH, item);
-    open_source(&from_v, v + at.v0, a.v_at, VALUE_PITCH, item);
-    UNROLL for (int i = 0; i < FRAG_ROWS * FRAG_COLUMNS; i++)
+    float o_sums[FRAG_ROWS * (FRAG_COLUMNS + SUM_COLUMNS)], l[FRAG_ROWS];
+    packed p[PACKED_WEIGHTS];
+    find_rows(&rows, at, a->pack, item);
+    open_source(&from_k, k + at->k0, a->k_at, KEY_PITCH, item);
+    open_source(&from_v, v + at->v0, a->v_at, VALUE_PITCH, item);
+    UNROLL for (int i = 0; i < FRAG_ROWS * (FRAG_COLUMNS + SUM_COLUMNS); i++)
         o_sums[i] = 0.0f;
 
-    stage(keys + QUERIES_AT, q + at.q0, a.q_at, a.pack, at.row0, min(BQ, at.rows - at.row0), BQ, DIM,
-          KEY_PITCH, item);
-    const ASKED first = ASK_WORK(0);
+    stage(shared->keys + QUERIES_AT, q + at->q0, a->q_at, a->pack, at->row0, min(BQ, at->rows - at->row0), BQ,
+          DIM, KEY_PITCH, item);
+    ASKED asked = ASK_WORK(0);
 #if LISTS_KEYS
     barrier(CLK_LOCAL_MEM_FENCE); /* its keys are noted */
 #endif
-    struct work now = {{0, 0, 0}, 0}, next = ASKED_WORK(first);
-    if (next.own.n > 0)
-        STAGE_BLOCK(keys, &from_k, &next.own, DIM, KEY_PITCH);
+    struct work now = ASKED_WORK(asked);
+    if (now.own.n > 0)
+        STAGE_BLOCK(shared->keys, &from_k, &now.own, DIM, KEY_PITCH);
     STAGED;
     barrier(CLK_LOCAL_MEM_FENCE);
-    load_queries(&queries, keys + QUERIES_AT, item);
-    for (int number = 1, turn = 0;; number++, turn ^= 1) {
-        __local STORED(T_K) *const keys_next = keys + turn * KEY_BLOCK;
-        __local STORED(T_V) *const values_now = values + (turn ^ 1) * VALUE_BLOCK;
-        const ASKED asked = ASK_WORK(number);
+    load_queries(&queries, shared->keys + QUERIES_AT, item);
+    if (QUERIES_STAY)
+        barrier(CLK_LOCAL_MEM_FENCE); /* their place is free */
+    if (now.own.n > 0)
+        STAGE_BLOCK(shared->values, &from_v, &now.own, DIM_V, VALUE_PITCH);
+    for (int number = 1, turn = 0; now.own.n > 0; number++, turn ^= 1) {
+        __local STORED(T_V) *const values = shared->values + turn * VALUE_BLOCK;
+        asked = ASK_WORK(number);
         STAGED;
-        barrier(CLK_LOCAL_MEM_FENCE); /* the next keys and this block's values are there; others were read */
-        const struct work later = ASKED_WORK(asked);
-        if (later.own.n > 0)
-            STAGE_BLOCK(keys + (turn ^ 1) * KEY_BLOCK, &from_k, &later.own, DIM, KEY_PITCH);
-        if (next.own.n > 0)
-            STAGE_BLOCK(values + turn * VALUE_BLOCK, &from_v, &next.own, DIM_V, VALUE_PITCH);
-#if MASK_RULE
-        if (now.class == 1)
-            take_out(o_sums, p, live, values_now, v + at.v0, a.v_at[3], &found, &rows, &env, &now.own, item);
-#endif
-        int passed = live && next.own.class == 2 && next.own.n == BK;
-        if (passed) {
-            const struct sums sums = pass_block(o_sums, p, values_now, &queries, keys_next, &rows, &env,
-                                                &next.own, a.scale, unit, item);
-            passed = !are_too_large(sums.rounded);
-            if (passed)
-                add_sums(&totals, &sums);
-        } else if (live) {
-            UNROLL for (int j = 0; j < PIECES; j++)
-                multiply_values(o_sums, p[j], values_now + j * PIECE * VALUE_PITCH, item);
+        barrier(CLK_LOCAL_MEM_FENCE); /* this block is there; the one before was read */
+        const struct work next = ASKED_WORK(asked);
+        if (next.own.n > 0) {
+            STAGE_BLOCK(shared->keys + (turn ^ 1) * KEY_BLOCK, &from_k, &next.own, DIM, KEY_PITCH);
+            STAGE_BLOCK(shared->values + (turn ^ 1) * VALUE_BLOCK, &from_v, &next.own, DIM_V, VALUE_PITCH);
         }
-        live = next.own.class != 0;
-        if (live && !passed)
-            begin_block(o_sums, p, &totals, &queries, keys_next, &rows, &env, &next.own, a.scale, unit, item);
-        if (next.own.n == 0)
-            break;
+        if (now.own.class != 0)
+            weigh_block(o_sums, p, &totals, &queries, shared->keys + turn * KEY_BLOCK, &rows, env, &now.own,
+                        a->scale, unit, care, item);
+#if MASK_RULE
+        if (care > 0 && now.class == 1)
+            take_out(o_sums, p, now.own.class != 0, values, v + at->v0, a->v_at[3], shared->found, &rows, env,
+                     &now.own, item);
+#endif
+        if (now.own.class != 0)
+            multiply_values(o_sums, p, values, care, item);
         now = next;
-        next = later;
     }
+    UNROLL for (int i = 0; i < FRAG_ROWS; i++)
+        l[i] = row_sum(o_sums, i);
+#if REPEATS
+    if (care)
+        leave_sound_rows(l, shared, item);
+#endif
 #if STORES_WIDE
-    store_wide(o, o_sums, totals.rounded, keys, &at, &a, item);
+    store_wide(o, o_sums, l, shared->keys, at, a, item);
 #else
-    store_rows(o, o_sums, totals.rounded, &at, &a, item);
+    store_rows(o, o_sums, l, at, a, item);
 #endif
 #if LSE
-    store_lse(lse, &rows, totals.exact, unit, &at, &a, item);
+    store_lse(lse, &rows, totals.exact, l, unit, at, a, item);
+#endif
+#if REPEATS
+    return note_spoilt(shared, o_sums, l, item);
+#else
+    return 0;
+#endif
+}
+
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD_PARAMS)
+{
+    __local uchar memory[LOCAL_BYTES(MEMORY * sizeof(RAW(T_K)))] __attribute__((aligned(128)));
+    __local int found;
+#if REPEATS
+    __local uchar spoilt[BQ];
+#endif
+#if LISTS_KEYS
+    DECLARE_NOTES
+#endif
+    const int item = (int)get_local_id(0);
+    __local STORED(T_K) *const places = (__local STORED(T_K) *)memory;
+    const struct shared shared = {places, places + VALUES_AT, &found
+#if REPEATS
+                                  , spoilt
+#endif
+#if LISTS_KEYS
+                                  , NOTES
+#endif
+    };
+    const struct place at = find_place(&a, (uint)get_group_id(0) LENGTH_ARGS);
+    if (at.row0 >= at.rows)
+        return;
+    found = 0;
+    RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
+#if REPEATS && CARELESS_COPY
+    int care = LEAST_CARE;
+    if (attend(&shared, &a, &at, &env, q, k, v, o LSE_ARG, 0, item COUNT_ARG))
+        while (care <= MOST_CARE && attend(&shared, &a, &at, &env, q, k, v, o LSE_ARG, care, item COUNT_ARG))
+            care++;
+#elif REPEATS
+    int care = 0;
+    while (care <= MOST_CARE && attend(&shared, &a, &at, &env, q, k, v, o LSE_ARG, care, item COUNT_ARG))
+        care = care == 0 ? LEAST_CARE : care + 1;
+#else
+    attend(&shared, &a, &at, &env, q, k, v, o LSE_ARG, 0, item COUNT_ARG);
 #endif
 }

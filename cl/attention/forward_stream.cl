@@ -29,8 +29,8 @@
  *              by the producer
  *
  * The products are a tile's; beside what fragments.clh wants it has load_queries, start_keys, start_values,
- * waits, multiply_keys and multiply_values (the same products at once, by a warp), pack_weights, sum_packed
- * or SUM_COLUMNS, make_ones, any_special, VALUE_AT, QUERIES_STAY (they stay in local memory until the tile is
+ * waits, multiply_keys and multiply_values (the same products at once, by a warp), pack_weights,
+ * sum_packed or SUM_COLUMNS, make_ones, any_special, VALUE_AT, QUERIES_STAY (they stay in local memory until the tile is
  * done), and what stream.clh, plan.clh and produce.clh want.  What consumers do is in consume.clh.
  *
  * -D parameters beside those of forward.clh: MATRIX 2; NT places for blocks; GROUP, BQ, BK and more as the

@@ -5,8 +5,9 @@
 #include <string.h>
 
 const struct clattn__engine *const clattn__engines[] = {
-    &clattn__engine_vector,        &clattn__engine_decode,  &clattn__engine_wgmma,    &clattn__engine_mma,     &clattn__engine_mma_small,
-    &clattn__engine_blocked_large, &clattn__engine_blocked, &clattn__engine_portable, &clattn__engine_generic, &clattn__engine_decode_generic,
+    &clattn__engine_vector,        &clattn__engine_decode,         &clattn__engine_wgmma,   &clattn__engine_mma,
+    &clattn__engine_mma_small,     &clattn__engine_tf32,           &clattn__engine_blocked_large,
+    &clattn__engine_blocked,       &clattn__engine_portable,       &clattn__engine_generic, &clattn__engine_decode_generic,
     NULL,
 };
 
@@ -72,7 +73,9 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
             *engine = clattn__engines[i];
             return CLATTN_OK;
         }
-        if (strict && suits && !by_name && !clattn__engines[i]->few_rows)
+        const bool for_others = clattn__engines[i]->few_rows ||
+                                (clattn__engines[i]->of_16_bits && task->type_k == CLATTN_F32);
+        if (strict && suits && !by_name && !for_others)
             return CLATTN_ENGINE_REFUSED; /* the best engine of the device does not take the task */
     }
     return !by_name ? CLATTN_NO_ENGINE : found ? CLATTN_ENGINE_REFUSED : CLATTN_BAD_ENGINE;

@@ -119,6 +119,7 @@ struct clattn__engine {
     const char *name;
     bool by_name; /* never chosen unless it is named */
     bool few_rows; /* for them alone: where it refuses, the next engine is the device's best */
+    bool of_16_bits; /* for f16 and bf16 alone: likewise, for f32 */
     bool may_fail; /* a driver may refuse it or compile it to something else: then the next engine serves */
     int32_t test_blocks; /* whole blocks of keys in the self-test: more than are under way at once; 0: one */
     bool (*fits)(const clattn_device_facts *facts, char *reason, size_t size);
@@ -128,7 +129,7 @@ struct clattn__engine {
 };
 
 extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector, clattn__engine_decode,
-    clattn__engine_wgmma, clattn__engine_mma, clattn__engine_mma_small, clattn__engine_blocked_large,
+    clattn__engine_wgmma, clattn__engine_mma, clattn__engine_mma_small, clattn__engine_tf32, clattn__engine_blocked_large,
     clattn__engine_blocked, clattn__engine_generic, clattn__engine_decode_generic;
 extern const struct clattn__engine *const clattn__engines[]; /* best first; ends with NULL */
 size_t clattn__engine_number(const struct clattn__engine *engine); /* its place there */

@@ -40,8 +40,18 @@ static void finish(const struct clattn__task *task, int64_t wanted, struct clatt
 {
     struct clattn__spec *spec = &launch->spec;
     launch->kernel_text = "forward_matrix";
-    spec->NQ = spec->MK = spec->MD = spec->NT = spec->DOT = 1;
+    spec->NQ = spec->MD = spec->NT = spec->DOT = 1;
+    spec->MK = (spec->BK + 15) / 16;
     clattn__launch_geometry(task, packed_heads(task, spec->BQ), spec->BK, wanted, launch);
+}
+
+static const char *refuse_weights(const struct clattn__task *task)
+{
+    if (!task->softmax)
+        return "its tile takes the weights of a softmax";
+    if (!(task->scale > 1e-10 && task->scale < 1e6))
+        return "its tile takes scales from 1e-10 to 1e6";
+    return NULL;
 }
 
 const char *clattn__matrix_refusal(const struct clattn__task *task)
@@ -50,11 +60,7 @@ const char *clattn__matrix_refusal(const struct clattn__task *task)
     if ((type != CLATTN_F16 && type != CLATTN_BF16) || task->type_k != type || task->type_v != type ||
         task->type_o != type)
         return "its tile takes f16 or bf16 throughout";
-    if (!task->softmax)
-        return "its tile takes the weights of a softmax";
-    if (!(task->scale > 1e-10 && task->scale < 1e6))
-        return "its tile takes scales from 1e-10 to 1e6";
-    return NULL;
+    return refuse_weights(task);
 }
 
 bool clattn__matrix_is_aligned(const struct clattn__task *task)
@@ -148,12 +154,12 @@ static void take_turns(const clattn_device_facts *facts, const struct clattn__ta
     launch->scratch = 3 * MAP_WORDS; /* of queries, keys and values */
 }
 
-/* Bytes of local memory: panels of 64 columns of queries, and of NT blocks of keys and values; one of 16 rows
- * of ones beside values that fill one panel. */
+/* Bytes of local memory: panels of 64 columns of queries, and of NT blocks of keys and values; 16 rows of
+ * ones beside values that fill one panel, else one. */
 static int64_t wgmma_bytes(const struct clattn__spec *spec, const struct clattn__task *task)
 {
     int64_t panels = clattn__ceil_div(task->dim, 64), panels_v = clattn__ceil_div(task->dim_v, 64);
-    int64_t ones = clattn__ceil_div(task->dim_v, 16) == 4 ? 16 : 0;
+    int64_t ones = clattn__ceil_div(task->dim_v, 16) == 4 ? 16 : 1;
     return 128 * (spec->BQ * panels + spec->NT * spec->BK * (panels + panels_v) + ones);
 }
 
@@ -224,7 +230,8 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
 }
 
 const struct clattn__engine clattn__engine_wgmma = {
-    .name = "matrix-wgmma", .may_fail = true, .test_blocks = 7, .fits = wgmma_fits, .launch = wgmma_launch,
+    .name = "matrix-wgmma", .of_16_bits = true, .may_fail = true, .test_blocks = 7, .fits = wgmma_fits,
+    .launch = wgmma_launch,
 };
 
 /* ---- mma: within a compute unit's local memory through the editor of assembly, or what OpenCL grants ----
@@ -250,15 +257,22 @@ static int64_t mma_bytes(const struct clattn__task *task, const struct clattn__s
     return 2 * (inputs > output ? inputs : output);
 }
 
-/* Blocks of as many keys as fit bytes, or of those set, if they do; all: with what is beside them. */
+/* Blocks of as many keys as fit registers and bytes, or of those set, if they do; all: with what is beside
+ * them. */
 static bool choose_mma_keys(const struct clattn__task *task, struct clattn__spec *spec, int64_t bytes,
                             bool all)
 {
+    static const int32_t keys[] = {64, 48, 32, 16};
     const int32_t set = CLATTN__KNOB(&task->setting, keys);
-    for (spec->BK = widest(task) <= 192 ? 64 : 32; spec->BK >= 16; spec->BK /= 2)
-        if ((set == 0 || set == spec->BK) &&
+    /* with 32 rows a warp and more than 96 columns, measured: 48 where a mask wants registers too, else 32 */
+    const int32_t wide = task->masked ? 48 : 32;
+    const int32_t most = widest(task) > 192 ? 32 : spec->BQ == 128 && widest(task) > 96 ? wide : 64;
+    for (size_t i = 0; i < CLATTN__LEN(keys); i++) {
+        spec->BK = keys[i];
+        if ((set ? set == keys[i] : keys[i] <= most) &&
             mma_bytes(task, spec) + (all ? shared_bytes(task, spec) : 0) <= bytes)
             return true;
+    }
     return false;
 }
 
@@ -289,7 +303,6 @@ static void finish_mma(const clattn_device_facts *facts, const struct clattn__ta
     spec->ALIGNED = clattn__matrix_is_aligned(task);
     finish(task, 2 * (int64_t)facts->compute_units, launch);
     spec->NQ = queries;
-    spec->MK = spec->BK < 32 ? 1 : 2;
     spec->GROUP = 128;
     CLATTN__KNOB(&launch->setting, rows) = spec->BQ;
     CLATTN__KNOB(&launch->setting, keys) = spec->BK;
@@ -300,6 +313,15 @@ static bool mma_fits(const clattn_device_facts *facts, char *reason, size_t size
     bool fits = facts->matrix_unit >= CLATTN_MATRIX_MMA && facts->has_compiler;
     snprintf(reason, size, "%s", fits ? "a GPU with mma.sync" : "no matrix unit that clattn knows");
     return fits;
+}
+
+/* Local memory beyond what OpenCL grants. */
+static void ask_for_memory(struct clattn__launch *launch, int64_t bytes)
+{
+    if (bytes > DOOR_BYTES) {
+        launch->rewrite = clattn__ptx_edit;
+        launch->wish = (struct clattn__ptx_wish){.group = launch->spec.GROUP, .local_bytes = (int32_t)bytes};
+    }
 }
 
 static bool mma_launch(const clattn_device_facts *facts, const struct clattn__task *task,
@@ -318,16 +340,13 @@ static bool mma_launch(const clattn_device_facts *facts, const struct clattn__ta
     if (why)
         return refuse(why, reason, size);
     finish_mma(facts, task, launch);
-    const int64_t wanted = mma_bytes(task, spec);
-    if (wanted > DOOR_BYTES) {
-        launch->rewrite = clattn__ptx_edit;
-        launch->wish = (struct clattn__ptx_wish){.group = spec->GROUP, .local_bytes = (int32_t)wanted};
-    }
+    ask_for_memory(launch, mma_bytes(task, spec));
     return true;
 }
 
 const struct clattn__engine clattn__engine_mma = {
-    .name = "matrix-mma", .may_fail = true, .test_blocks = 7, .fits = mma_fits, .launch = mma_launch,
+    .name = "matrix-mma", .of_16_bits = true, .may_fail = true, .test_blocks = 7, .fits = mma_fits,
+    .launch = mma_launch,
 };
 
 static bool mma_small_launch(const clattn_device_facts *facts, const struct clattn__task *task,
@@ -346,7 +365,67 @@ static bool mma_small_launch(const clattn_device_facts *facts, const struct clat
 }
 
 const struct clattn__engine clattn__engine_mma_small = {
-    .name = "matrix-small", .may_fail = true, .test_blocks = 7, .fits = mma_fits, .launch = mma_small_launch,
+    .name = "matrix-small", .of_16_bits = true, .may_fail = true, .test_blocks = 7, .fits = mma_fits,
+    .launch = mma_small_launch,
+};
+
+/* ---- mma, f32: three products of TF32 for one ---- */
+#define TF32_ROWS 64
+
+static const char *tf32_refusal(const struct clattn__task *task)
+{
+    return task->type_q != CLATTN_F32 || task->type_k != CLATTN_F32 || task->type_v != CLATTN_F32 ||
+                   task->type_o != CLATTN_F32
+               ? "its tile takes f32 throughout"
+               : refuse_weights(task);
+}
+
+/* Blocks of keys and values, two of each, beside queries; or the output. */
+static int64_t tf32_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
+{
+    int64_t key_pitch = 8 * clattn__ceil_div(task->dim, 8) + 8, value_pitch = 16 * sixteens(task->dim_v) + 4;
+    int64_t inputs = 2 * spec->BK * (key_pitch + value_pitch) + spec->BQ * key_pitch;
+    int64_t output = spec->BQ * value_pitch;
+    return 4 * (inputs > output ? inputs : output);
+}
+
+/* Blocks of as many keys as let `groups' share a unit's local memory, or of those set. */
+static bool choose_tf32_keys(const clattn_device_facts *facts, const struct clattn__task *task,
+                             struct clattn__spec *spec, int groups)
+{
+    const int64_t bytes = (int64_t)facts->unit_local_bytes / groups - RESERVED;
+    const int32_t set = CLATTN__KNOB(&task->setting, keys);
+    for (spec->BK = 64; spec->BK >= 16; spec->BK /= 2)
+        if ((set == 0 || set == spec->BK) && tf32_bytes(task, spec) + shared_bytes(task, spec) <= bytes)
+            return true;
+    return false;
+}
+
+static bool tf32_launch(const clattn_device_facts *facts, const struct clattn__task *task,
+                        struct clattn__launch *launch, char *reason, size_t size)
+{
+    struct clattn__spec *spec = &launch->spec;
+    const char *why = tf32_refusal(task);
+    spec->BQ = TF32_ROWS;
+    if (!why && widest(task) > 192)
+        why = "head sizes above 192 do not fit the registers";
+    if (!why && !(task->aligned && task->dim % 4 == 0 && task->dim_v % 4 == 0) && !task->named)
+        why = "rows that do not begin at multiples of 16 bytes take it longer than multiply-adds do";
+    if (!why && !choose_tf32_keys(facts, task, spec, 2) && !choose_tf32_keys(facts, task, spec, 1))
+        why = "no tile fits the local memory of a compute unit";
+    if (why)
+        return refuse(why, reason, size);
+    spec->MATRIX = CLATTN_MATRIX_MMA;
+    spec->ALIGNED = task->aligned && task->dim % 4 == 0 && task->dim_v % 4 == 0;
+    finish(task, 4 * (int64_t)facts->compute_units, launch);
+    spec->GROUP = 128;
+    CLATTN__KNOB(&launch->setting, keys) = spec->BK;
+    ask_for_memory(launch, tf32_bytes(task, spec));
+    return true;
+}
+
+const struct clattn__engine clattn__engine_tf32 = {
+    .name = "matrix-tf32x3", .may_fail = true, .test_blocks = 7, .fits = mma_fits, .launch = tf32_launch,
 };
 
 /* ---- generic: the same loop nest, chosen by name alone ---- */
