@@ -226,9 +226,9 @@ static inline struct work noted_work(const struct notes *notes, int slot, int ha
 #define STAGE_BLOCK(to, from, block, width, pitch) stage_keys(to, from, (block)->keys, (block)->n, BK, width, pitch, item)
 #endif
 
-#define REPEATS (MASK_RULE || MAY_NEED_CARE)
 #define LEAST_CARE (MASK_RULE ? 1 : 2) /* of what is done again */
-#define MOST_CARE (MAY_NEED_CARE ? 2 : 1)
+#define MOST_CARE (MAY_NEED_CARE ? 2 : MASK_RULE)
+#define REPEATS (MOST_CARE > 0)
 
 #if MASK_RULE
 /* Values of a PARTIAL block that are not finite count in the rows that see them, and become 0 for the
@@ -427,16 +427,14 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
         return;
     found = 0;
     RULE_ENV(env, at.batch, at.kv_head, at.q_len, at.k_len);
-#if REPEATS && CARELESS_COPY
+#if CARELESS_COPY
     int care = LEAST_CARE;
     if (attend(&shared, &a, &at, &env, q, k, v, o LSE_ARG, 0, item COUNT_ARG))
         while (care <= MOST_CARE && attend(&shared, &a, &at, &env, q, k, v, o LSE_ARG, care, item COUNT_ARG))
             care++;
-#elif REPEATS
+#else
     int care = 0;
     while (care <= MOST_CARE && attend(&shared, &a, &at, &env, q, k, v, o LSE_ARG, care, item COUNT_ARG))
         care = care == 0 ? LEAST_CARE : care + 1;
-#else
-    attend(&shared, &a, &at, &env, q, k, v, o LSE_ARG, 0, item COUNT_ARG);
 #endif
 }

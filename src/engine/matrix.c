@@ -65,7 +65,8 @@ const char *clattn__matrix_refusal(const struct clattn__task *task)
 
 bool clattn__matrix_is_aligned(const struct clattn__task *task)
 {
-    return task->aligned && task->dim % 8 == 0 && task->dim_v % 8 == 0;
+    const int32_t chunk = 16 / clattn__type_bytes(task->type_k);
+    return task->aligned && task->dim % chunk == 0 && task->dim_v % chunk == 0;
 }
 
 static bool refuse(const char *why, char *reason, size_t size)
@@ -257,23 +258,30 @@ static int64_t mma_bytes(const struct clattn__task *task, const struct clattn__s
     return 2 * (inputs > output ? inputs : output);
 }
 
-/* Blocks of as many keys as fit registers and bytes, or of those set, if they do; all: with what is beside
- * them. */
-static bool choose_mma_keys(const struct clattn__task *task, struct clattn__spec *spec, int64_t bytes,
-                            bool all)
+/* Blocks of the most keys of a list, which falls and ends with 0, up to `most', whose tile fits bytes; or of
+ * those set, if it does.  beside: with what is beside the tile. */
+static bool choose_keys(const struct clattn__task *task, struct clattn__spec *spec, const int32_t *keys,
+                        int32_t most, int64_t (*tile_bytes)(const struct clattn__task *, const struct clattn__spec *),
+                        int64_t bytes, bool beside)
 {
-    static const int32_t keys[] = {64, 48, 32, 16};
     const int32_t set = CLATTN__KNOB(&task->setting, keys);
-    /* with 32 rows a warp and more than 96 columns, measured: 48 where a mask wants registers too, else 32 */
-    const int32_t wide = task->masked ? 48 : 32;
-    const int32_t most = widest(task) > 192 ? 32 : spec->BQ == 128 && widest(task) > 96 ? wide : 64;
-    for (size_t i = 0; i < CLATTN__LEN(keys); i++) {
-        spec->BK = keys[i];
-        if ((set ? set == keys[i] : keys[i] <= most) &&
-            mma_bytes(task, spec) + (all ? shared_bytes(task, spec) : 0) <= bytes)
+    for (; *keys; keys++) {
+        spec->BK = *keys;
+        if ((set ? set == *keys : *keys <= most) &&
+            tile_bytes(task, spec) + (beside ? shared_bytes(task, spec) : 0) <= bytes)
             return true;
     }
     return false;
+}
+
+static bool choose_mma_keys(const struct clattn__task *task, struct clattn__spec *spec, int64_t bytes,
+                            bool beside)
+{
+    static const int32_t keys[] = {64, 48, 32, 16, 0};
+    /* with 32 rows a warp and more than 96 columns, measured: 48 where a mask wants registers too, else 32 */
+    const int32_t wide = task->masked ? 48 : 32;
+    const int32_t most = widest(task) > 192 ? 32 : spec->BQ == 128 && widest(task) > 96 ? wide : 64;
+    return choose_keys(task, spec, keys, most, mma_bytes, bytes, beside);
 }
 
 /* 32 rows a warp where its registers hold their output, queries too where they leave room; with lists, whose
@@ -393,12 +401,9 @@ static int64_t tf32_bytes(const struct clattn__task *task, const struct clattn__
 static bool choose_tf32_keys(const clattn_device_facts *facts, const struct clattn__task *task,
                              struct clattn__spec *spec, int groups)
 {
+    static const int32_t keys[] = {64, 32, 16, 0};
     const int64_t bytes = (int64_t)facts->unit_local_bytes / groups - RESERVED;
-    const int32_t set = CLATTN__KNOB(&task->setting, keys);
-    for (spec->BK = 64; spec->BK >= 16; spec->BK /= 2)
-        if ((set == 0 || set == spec->BK) && tf32_bytes(task, spec) + shared_bytes(task, spec) <= bytes)
-            return true;
-    return false;
+    return choose_keys(task, spec, keys, keys[0], tf32_bytes, bytes, true);
 }
 
 static bool tf32_launch(const clattn_device_facts *facts, const struct clattn__task *task,
@@ -406,17 +411,18 @@ static bool tf32_launch(const clattn_device_facts *facts, const struct clattn__t
 {
     struct clattn__spec *spec = &launch->spec;
     const char *why = tf32_refusal(task);
+    const bool aligned = clattn__matrix_is_aligned(task);
     spec->BQ = TF32_ROWS;
     if (!why && widest(task) > 192)
         why = "head sizes above 192 do not fit the registers";
-    if (!why && !(task->aligned && task->dim % 4 == 0 && task->dim_v % 4 == 0) && !task->named)
+    if (!why && !aligned && !task->named)
         why = "rows that do not begin at multiples of 16 bytes take it longer than multiply-adds do";
     if (!why && !choose_tf32_keys(facts, task, spec, 2) && !choose_tf32_keys(facts, task, spec, 1))
         why = "no tile fits the local memory of a compute unit";
     if (why)
         return refuse(why, reason, size);
     spec->MATRIX = CLATTN_MATRIX_MMA;
-    spec->ALIGNED = task->aligned && task->dim % 4 == 0 && task->dim_v % 4 == 0;
+    spec->ALIGNED = aligned;
     finish(task, 4 * (int64_t)facts->compute_units, launch);
     spec->GROUP = 128;
     CLATTN__KNOB(&launch->setting, keys) = spec->BK;
