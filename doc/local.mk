@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 dist_man_MANS += $(MAN_PAGES)
-dist_doc_DATA = README.md NEWS doc/tour.md doc/numerics.md doc/performance.md doc/performance-nvidia.md doc/mechanisms.md \
+dist_doc_DATA = README.md NEWS doc/tour.md doc/numerics.md doc/performance.md doc/performance-nvidia.md doc/performance-nvidia-trials.md doc/mechanisms.md \
 	doc/testing.md doc/tuning.md doc/selection.md doc/pruning.md doc/pruning.svg doc/pruning.tsv doc/pruning.gp
 exampledir = $(docdir)/examples
 dist_example_DATA = $(EXAMPLES)

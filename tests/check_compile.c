@@ -74,6 +74,7 @@ static const struct {
      "relu(score) * sigmoid(score) + log(2.0) - floor(log2(3.0))", CLATTN_NO_NORMALISER},
     {"attn:f16:h2:q100:k300:d64", "", "", "", CLATTN_SOFTMAX},
     {"attn:bf16:h2:q300:k300:d128:lse", "causal & (listed | around(9))", "", "", CLATTN_SOFTMAX},
+    {"attn:f16:h4/2:q3:k300:d64:lse:splits=2", "j[q, k] > 0 & k <= q", "soft_cap(30) + r[h] * 0.5", "", CLATTN_SOFTMAX},
     {"attn:f16:h4/2:q20:k300:d40:lse:keylens:splits=2", "j[q, k] > 0 & listed", "soft_cap(30) + r[h] * 0.5", "", CLATTN_SOFTMAX},
 };
 

@@ -322,11 +322,16 @@ static const char *kernel_text(void)
     return NULL;
 }
 
-static cl_kernel build_tables(int element, int lanes)
+/* `share' items a block, or one that reads by `lanes'. */
+struct variant {
+    int share, lanes;
+};
+
+static cl_kernel build_tables(int element, const struct variant *v)
 {
-    char options[80];
-    snprintf(options, sizeof options, "-cl-std=CL1.2 -DELEMENT=%d -DLANES=%d -DGROUP=%d", element, lanes,
-             (int)GROUP);
+    char options[100];
+    snprintf(options, sizeof options, "-cl-std=CL1.2 -DELEMENT=%d -DLANES=%d -DGROUP=%d -DSHARE=%d", element,
+             v->lanes, (int)GROUP, v->share);
     return on_device_build("tables", kernel_text(), options);
 }
 
@@ -341,14 +346,14 @@ static int table_blocks(const struct tables_args *a)
 }
 
 /* Behind the table an int that the kernel may be asked to set to 0. */
-static void run_tables(cl_kernel kernel, int element, const struct tables_args *a, int32_t *table)
+static void run_tables(cl_kernel kernel, int share, int element, const struct tables_args *a, int32_t *table)
 {
     size_t blocks = (size_t)table_blocks(a), size = (blocks * 2 + 1) * sizeof *table;
     cl_mem from = on_device_buffer(&store[element], sizeof store[0]), to = on_device_buffer(table, size);
     on_device_argument(kernel, 0, sizeof from, &from);
     on_device_argument(kernel, 1, sizeof to, &to);
     on_device_argument(kernel, 2, sizeof *a, a);
-    on_device_run(kernel, (blocks / GROUP + 2) * GROUP, GROUP); /* surplus items do nothing */
+    on_device_run(kernel, (blocks * (size_t)share / GROUP + 2) * GROUP, GROUP); /* surplus items do nothing */
     on_device_read(to, table, size);
     clReleaseMemObject(from);
     clReleaseMemObject(to);
@@ -445,14 +450,16 @@ START_TEST(tables_agree_with_the_host)
     static int32_t table[2 * 3 * 3 * 12 * 90 + 1];
     on_device_open();
     seed = 3;
-    for (int variant = 0; variant < TYPES * (on.wide ? 2 : 1); variant++) {
-        const int element = variant % TYPES;
-        cl_kernel kernel = build_tables(element, variant < TYPES ? 1 : 16);
+    static const struct variant variants[] = {{1, 1}, {4, 1}, {GROUP, 1}, {1, 16}};
+    for (int number = 0; number < TYPES * (on.wide ? 4 : 3); number++) {
+        const struct variant *variant = &variants[number / TYPES];
+        const int element = number % TYPES;
+        cl_kernel kernel = build_tables(element, variant);
         for (int i = 0; i < TABLES; i++) {
             const struct tables_args a = random_shape();
             fill(element, a.dims[0] * a.dims[1] * a.dims[2] * a.dims[3]);
             memset(table, 0x55, sizeof table);
-            run_tables(kernel, element, &a, table);
+            run_tables(kernel, variant->share, element, &a, table);
             check_table(element, &a, table);
             ck_assert_int_eq(table[2 * table_blocks(&a)], a.counter_at < 0 ? 0x55555555 : 0);
             for (int j = 0; j < 8; j++)

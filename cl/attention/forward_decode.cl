@@ -20,8 +20,24 @@
  * least, by which the host limits how many groups run at a time.  Maxima follow before weights are taken.  A
  * row's sums of each team are relative to maxima of their own; they are joined in the order of teams, as
  * merge.cl joins parts.
+ * JOINS: 1, 2: parts of the keys are joined here, too (join.clh); o and lse are the parts' then.
  */
 #define EDITED_UNIT LOG2E
+#define I64 long
+#define I32 int
+#include "merge_args.clh"
+#if JOINS > 1
+#define JOINED_LSE_PARAM , __global float *joined_lse
+#define JOINED_LSE_ARG , joined_lse
+#else
+#define JOINED_LSE_PARAM
+#define JOINED_LSE_ARG
+#endif
+#if JOINS
+#define SCRATCH_PARAM                                                                              \
+    , const struct merge_args joined, __global STORED(T_JOINED) *joined_o JOINED_LSE_PARAM,        \
+        __global volatile uint *arrivals
+#endif
 #if MATRIX == 1
 #include "native.clh"
 #endif
@@ -37,6 +53,9 @@
 #endif
 #define BLOCK_STEP (TEAMS * BK) /* teams take blocks by turns */
 #include "fragments.clh"
+#if JOINS
+#include "join.clh"
+#endif
 
 #if PIECE != BK || !QUERIES_STAY
 #error "forward_decode.cl: MK is all of a block, NQ all of the queries' columns"
@@ -185,13 +204,18 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     }
 
     join_teams(o_sums, &totals, &rows, (__local float *)memory, unit, team, item);
-    if (team > 0)
-        return;
-    float l[FRAG_ROWS];
-    UNROLL for (int i = 0; i < FRAG_ROWS; i++)
-        l[i] = row_sum(o_sums, i);
-    store_rows(o, o_sums, l, &at, &a, item);
+    if (team == 0) {
+        float l[FRAG_ROWS];
+        UNROLL for (int i = 0; i < FRAG_ROWS; i++)
+            l[i] = row_sum(o_sums, i);
+        store_rows(o, o_sums, l, &at, &a, item);
 #if LSE
-    store_lse(lse, &rows, totals.exact, l, unit, &at, &a, item);
+        store_lse(lse, &rows, totals.exact, l, unit, &at, &a, item);
+#endif
+    }
+#if JOINS
+    __local int last;
+    if (is_last(arrivals, &at, &a, &last, (int)get_local_id(0)))
+        join_parts((__local float *)memory, o, lse, &at, &a, &joined, joined_o JOINED_LSE_ARG, (int)get_local_id(0));
 #endif
 }

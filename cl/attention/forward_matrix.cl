@@ -19,8 +19,9 @@
  * before they are multiplied; what is left then, with care 2 by other products.  So a row's bits do not depend
  * on numbers that it does not see.
  *
- *     local:  [2][BK][KEY_PITCH] keys, [2][BK][VALUE_PITCH] values; [BQ][KEY_PITCH] queries: after them, or
- *             in the values' place where the items keep them; if LISTS_KEYS the notes, of four blocks' keys
+ *     local:  twice [BK][KEY_PITCH] keys and [BK][VALUE_PITCH] values; [BQ][KEY_PITCH] queries: after them, or
+ *             in the second ones' place where the items keep them; if LISTS_KEYS the notes, of four blocks'
+ *             keys.  In the end [BQ][VALUE_PITCH] output in the same place, and a byte for each row
  *
  * This file is the loop nest: blocks, masks, maxima, sums.  The products are a tile's, a file of cl/engine
  * that says who holds what:
@@ -31,7 +32,7 @@
  *     S_AT(i, c), O_AT(i, c)               where an item keeps them in its arrays s and o
  *     struct queries, load_queries         an item's part of the queries; QUERIES_STAY: their place in local
  *                                          memory is free then
- *     KEY_PITCH, VALUE_PITCH               elements from a row to the next in local memory
+ *     KEY_PITCH, VALUE_PITCH               elements from a row to the next in local memory (stage.clh)
  *     LOCAL_BYTES(wanted)                  what is declared, if so much local memory is wanted
  *     stage, STAGED                        start copying rows to local memory; all are there
  *     stage_rows, stage_keys               the same of neighbouring keys, of any
@@ -92,12 +93,12 @@
 #endif
 #define KEY_BLOCK (BK * KEY_PITCH)
 #define VALUE_BLOCK (BK * VALUE_PITCH)
-#define VALUES_AT (2 * KEY_BLOCK)
-#define BLOCKS_END (VALUES_AT + 2 * VALUE_BLOCK)
-#define QUERIES_AT (QUERIES_STAY ? VALUES_AT : BLOCKS_END)
+#define PLACE (KEY_BLOCK + VALUE_BLOCK) /* of a block: keys, then values */
+#define QUERIES_AT (QUERIES_STAY ? PLACE : 2 * PLACE)
 #define QUERIES_END (QUERIES_AT + BQ * KEY_PITCH)
-#define INPUTS_END (QUERIES_END > BLOCKS_END ? QUERIES_END : BLOCKS_END)
-#define MEMORY (INPUTS_END > BQ * VALUE_PITCH ? INPUTS_END : BQ * VALUE_PITCH)
+#define INPUTS_END (QUERIES_END > 2 * PLACE ? QUERIES_END : 2 * PLACE)
+#define OUTPUT_END (BQ * (VALUE_PITCH + 1))
+#define MEMORY (INPUTS_END > OUTPUT_END ? INPUTS_END : OUTPUT_END)
 
 /* A block as the items that run as one see it: `own.class` is of their rows, `class` of the group's. */
 struct work {
@@ -278,8 +279,7 @@ static inline void weigh_block(float *o, packed *p, struct sums *totals, const s
 
 /* What the group's items share. */
 struct shared {
-    __local STORED(T_K) *keys; /* the whole place */
-    __local STORED(T_V) *values;
+    __local STORED(T_K) *places; /* of keys and values, by turns; then of queries */
     __local int *found; /* a number that is not finite; 0 but in between */
 #if REPEATS
     __local uchar *spoilt; /* [BQ] rows of the output with numbers that are not finite */
@@ -302,18 +302,24 @@ static inline void leave_sound_rows(float *l, const struct shared *shared, int i
  * whether there are any. */
 static inline int note_spoilt(const struct shared *shared, const float *o, const float *l, int item)
 {
-    barrier(CLK_LOCAL_MEM_FENCE); /* the notes before were read */
+    int is_spoilt[FRAG_ROWS];
+    UNROLL for (int i = 0; i < FRAG_ROWS; i++) {
+        is_spoilt[i] = l[i] != 0.0f && !(l[i] < 0.0f) && has_special(o, i);
+        if (is_spoilt[i])
+            *shared->found = 1;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE); /* and the notes before were read */
+    if (!*shared->found)
+        return 0;
     for (int r = item; r < BQ; r += GROUP)
         shared->spoilt[r] = 0;
     barrier(CLK_LOCAL_MEM_FENCE);
     UNROLL for (int i = 0; i < FRAG_ROWS; i++)
-        if (l[i] != 0.0f && !(l[i] < 0.0f) && has_special(o, i))
-            shared->spoilt[frag_row(item, i)] = *shared->found = 1;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    const int any = *shared->found;
-    barrier(CLK_LOCAL_MEM_FENCE);
+        if (is_spoilt[i])
+            shared->spoilt[frag_row(item, i)] = 1;
     *shared->found = 0;
-    return any;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return 1;
 }
 #endif
 
@@ -336,14 +342,13 @@ static inline int attend(const struct shared *shared, const struct forward_args 
     struct source from_k, from_v;
     struct sums totals = {{0}, {0}};
     float o_sums[FRAG_ROWS * (FRAG_COLUMNS + SUM_COLUMNS)], l[FRAG_ROWS];
-    packed p[PACKED_WEIGHTS];
     find_rows(&rows, at, a->pack, item);
     open_source(&from_k, k + at->k0, a->k_at, KEY_PITCH, item);
     open_source(&from_v, v + at->v0, a->v_at, VALUE_PITCH, item);
     UNROLL for (int i = 0; i < FRAG_ROWS * (FRAG_COLUMNS + SUM_COLUMNS); i++)
         o_sums[i] = 0.0f;
 
-    stage(shared->keys + QUERIES_AT, q + at->q0, a->q_at, a->pack, at->row0, min(BQ, at->rows - at->row0), BQ,
+    stage(shared->places + QUERIES_AT, q + at->q0, a->q_at, a->pack, at->row0, min(BQ, at->rows - at->row0), BQ,
           DIM, KEY_PITCH, item);
     ASKED asked = ASK_WORK(0);
 #if LISTS_KEYS
@@ -351,27 +356,28 @@ static inline int attend(const struct shared *shared, const struct forward_args 
 #endif
     struct work now = ASKED_WORK(asked);
     if (now.own.n > 0)
-        STAGE_BLOCK(shared->keys, &from_k, &now.own, DIM, KEY_PITCH);
-    STAGED;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    load_queries(&queries, shared->keys + QUERIES_AT, item);
-    if (QUERIES_STAY)
-        barrier(CLK_LOCAL_MEM_FENCE); /* their place is free */
+        STAGE_BLOCK(shared->places, &from_k, &now.own, DIM, KEY_PITCH);
+    LOT_ENDS;
     if (now.own.n > 0)
-        STAGE_BLOCK(shared->values, &from_v, &now.own, DIM_V, VALUE_PITCH);
+        STAGE_BLOCK(shared->places + KEY_BLOCK, &from_v, &now.own, DIM_V, VALUE_PITCH);
+    LOT_ENDS;
+    STAGED_BUT_LAST;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    load_queries(&queries, shared->places + QUERIES_AT, item);
     for (int number = 1, turn = 0; now.own.n > 0; number++, turn ^= 1) {
-        __local STORED(T_V) *const values = shared->values + turn * VALUE_BLOCK;
+        __local STORED(T_K) *const keys = shared->places + turn * PLACE, *const values = keys + KEY_BLOCK;
         asked = ASK_WORK(number);
         STAGED;
-        barrier(CLK_LOCAL_MEM_FENCE); /* this block is there; the one before was read */
+        barrier(CLK_LOCAL_MEM_FENCE); /* this block is there; the one before was read, or the queries */
         const struct work next = ASKED_WORK(asked);
         if (next.own.n > 0) {
-            STAGE_BLOCK(shared->keys + (turn ^ 1) * KEY_BLOCK, &from_k, &next.own, DIM, KEY_PITCH);
-            STAGE_BLOCK(shared->values + (turn ^ 1) * VALUE_BLOCK, &from_v, &next.own, DIM_V, VALUE_PITCH);
+            __local STORED(T_K) *const other = shared->places + (turn ^ 1) * PLACE;
+            STAGE_BLOCK(other, &from_k, &next.own, DIM, KEY_PITCH);
+            STAGE_BLOCK(other + KEY_BLOCK, &from_v, &next.own, DIM_V, VALUE_PITCH);
         }
+        packed p[PACKED_WEIGHTS];
         if (now.own.class != 0)
-            weigh_block(o_sums, p, &totals, &queries, shared->keys + turn * KEY_BLOCK, &rows, env, &now.own,
-                        a->scale, unit, care, item);
+            weigh_block(o_sums, p, &totals, &queries, keys, &rows, env, &now.own, a->scale, unit, care, item);
 #if MASK_RULE
         if (care > 0 && now.class == 1)
             take_out(o_sums, p, now.own.class != 0, values, v + at->v0, a->v_at[3], shared->found, &rows, env,
@@ -388,7 +394,7 @@ static inline int attend(const struct shared *shared, const struct forward_args 
         leave_sound_rows(l, shared, item);
 #endif
 #if STORES_WIDE
-    store_wide(o, o_sums, l, shared->keys, at, a, item);
+    store_wide(o, o_sums, l, shared->places, at, a, item);
 #else
     store_rows(o, o_sums, l, at, a, item);
 #endif
@@ -414,7 +420,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
 #endif
     const int item = (int)get_local_id(0);
     __local STORED(T_K) *const places = (__local STORED(T_K) *)memory;
-    const struct shared shared = {places, places + VALUES_AT, &found
+    const struct shared shared = {places, &found
 #if REPEATS
                                   , spoilt
 #endif

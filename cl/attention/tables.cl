@@ -3,15 +3,16 @@
  *
  *     table[a][b][r][c][0 and 1] = least and most of array[a][b][i][j] over rows i, columns j of block r, c
  *
- * One work-item a block, blocks in the table's order: dims[0] * dims[1] * ceil(dims[2] / rows) * ceil(dims[3]
- * / columns).  Floats are kept as their bits; a block that holds a NaN is -inf .. inf.  Readers: xi_itable
- * and others in rule_interval.clh.  The first one also sets the counter of tiles of the kernel that follows.
+ * SHARE work-items a block, each every SHARE-th of a row's elements (words of bits), so that neighbours read
+ * neighbours; blocks in the table's order: dims[0] * dims[1] * ceil(dims[2] / rows) * ceil(dims[3] / columns).
+ * Floats are kept as their bits; a block that holds a NaN is -inf .. inf.  Readers: xi_itable and others in
+ * rule_interval.clh.  The first item also sets the counter of tiles of the kernel that follows.
  * -D parameters: ELEMENT clattn_type of the array (0 f32, 1 f16, 2 bf16, 3 i32, 4 i8, 5 bits: 32 a word from
  * the lowest bit on, rows begin with a word); LANES 16, or 1 where wide vectors are slow; GROUP items of a
- * work-group.
+ * work-group, a multiple of SHARE; SHARE a power of two, with LANES 16 just 1.
  */
-#if !defined(ELEMENT) || !defined(LANES) || !defined(GROUP)
-#error "tables.cl: ELEMENT, LANES, GROUP must be defined"
+#if !defined(ELEMENT) || !defined(LANES) || !defined(GROUP) || !defined(SHARE)
+#error "tables.cl: ELEMENT, LANES, GROUP, SHARE must be defined"
 #endif
 #include "storage.clh"
 #define I64 long
@@ -52,11 +53,11 @@ struct bounds {
 };
 
 #if ELEMENT == 5
-/* Bits from..to-1 of a row: words whole, but for the first and the last. */
-static inline void look(struct bounds *b, __global const uint *row, int from, int to)
+/* Bits from..to-1 of a row: words whole, but for the first and the last.  Of the words those of item `mine`. */
+static inline void look(struct bounds *b, __global const uint *row, int from, int to, int mine)
 {
     uint any_0 = 0u, any_1 = 0u;
-    for (int w = from >> 5; w <= (to - 1) >> 5; w++) {
+    for (int w = (from >> 5) + mine; w <= (to - 1) >> 5; w += SHARE) {
         uint mask = 0xffffffffu;
         mask = from > 32 * w ? mask << (from - 32 * w) : mask;
         mask = to - 32 * w < 32 ? mask & ~(0xffffffffu << (to - 32 * w)) : mask;
@@ -76,11 +77,12 @@ static inline void look_1(struct bounds *b, NUMBER x)
     b->hi = x > b->hi ? x : b->hi;
 }
 
-static inline void look(struct bounds *b, __global const STORED_ELEMENT *row, int from, int to)
+/* Elements from..to-1 of a row, of these item `mine`'s. */
+static inline void look(struct bounds *b, __global const STORED_ELEMENT *row, int from, int to, int mine)
 {
-    int i = from;
+    int i = from + mine;
 #if LANES == 16
-    if (to - from >= 16) {
+    if (to - i >= 16) {
         NUMBER16 lo = READ16(row, i), hi = lo;
 #if ELEMENT <= 2
         int16 nan = isnan(lo);
@@ -105,8 +107,27 @@ static inline void look(struct bounds *b, __global const STORED_ELEMENT *row, in
 #endif
     }
 #endif
-    for (; i < to; i++)
+    for (; i < to; i += SHARE)
         look_1(b, READ1(row, i));
+}
+#endif
+
+#if SHARE > 1
+/* What the items of a block found, for the first of them. */
+static inline struct bounds join(struct bounds b, __local struct bounds *found, int item, int mine)
+{
+    found[item] = b;
+    for (int far = SHARE / 2; far > 0; far /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (mine < far) {
+            const struct bounds other = found[item + far];
+            b.lo = other.lo < b.lo ? other.lo : b.lo;
+            b.hi = other.hi > b.hi ? other.hi : b.hi;
+            b.has_nan |= other.has_nan;
+            found[item] = b;
+        }
+    }
+    return b;
 }
 #endif
 
@@ -115,19 +136,25 @@ tables(__global const STORED_ELEMENT *array, __global int *table, const struct t
 {
     const int height = a.dims[2], width = a.dims[3];
     const int across = (width - 1) / a.columns + 1, down = (height - 1) / a.rows + 1;
-    const long block = (long)get_global_id(0), matrix = block / ((long)across * down);
+    const int item = (int)get_local_id(0), mine = item % SHARE;
+    const long block = (long)get_global_id(0) / SHARE, matrix = block / ((long)across * down);
+    const int there = matrix < (long)a.dims[0] * a.dims[1];
     const int in_matrix = (int)(block - matrix * across * down);
     const int row = in_matrix / across * a.rows, column = in_matrix % across * a.columns;
     const int row_end = row + min(a.rows, height - row), column_end = column + min(a.columns, width - column);
     const long row_size = ELEMENT == 5 ? (width - 1) / 32 + 1 : width;
     __global int *to = table + a.at + 2 * block;
     struct bounds b = {LEAST, MOST, 0};
-    if (block == 0 && a.counter_at >= 0)
+    if (block == 0 && mine == 0 && a.counter_at >= 0)
         table[a.counter_at] = 0;
-    if (matrix >= (long)a.dims[0] * a.dims[1])
+    for (int i = row; there && i < row_end; i++)
+        look(&b, array + (matrix * height + i) * row_size, column, column_end, mine);
+#if SHARE > 1
+    __local struct bounds found[GROUP];
+    b = join(b, found, item, mine);
+#endif
+    if (!there || mine != 0)
         return;
-    for (int i = row; i < row_end; i++)
-        look(&b, array + (matrix * height + i) * row_size, column, column_end);
 #if ELEMENT <= 2
     b.lo = b.has_nan ? -INFINITY : b.lo;
     b.hi = b.has_nan ? INFINITY : b.hi;

@@ -85,6 +85,9 @@ struct clattn__forward_run {
     cl_mem arrays[CLATTN_MAX_ARRAYS];
     cl_mem tables; /* the buffer of args->table_at */
     cl_mem scratch; /* of args->scratch_at */
+    /* if spec.JOINS: where the joined results go, and how many parts of each tile are done: 0 before and after */
+    const struct merge_args *merge_args;
+    cl_mem joined_o, joined_lse, arrivals;
 };
 struct clattn_plan;
 cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue queue,
@@ -177,7 +180,7 @@ struct clattn_plan {
     struct clattn__launch launch;
     struct forward_args args;
     struct merge_args merge_args;
-    struct clattn__kernel forward, merge; /* merge: when launch.splits > 1 */
+    struct clattn__kernel forward, merge; /* merge: when launch.splits > 1, unless spec.JOINS */
     struct clattn__merge_spec merge_spec;
     struct clattn__tables tables;
     int64_t workspace_bytes; /* the parts' o and lse, the tables, the groups' scratch; all of 4-byte words */
@@ -191,7 +194,8 @@ struct clattn_plan {
     struct clattn__setting tuned_setting; /* which says this */
     pthread_mutex_t lock; /* guards the kernels' arguments and all that follows */
     cl_mem workspace;     /* the plan's own, NULL with CLATTN_CALLER_WORKSPACE */
-    cl_event busy;        /* the last work that uses it */
+    cl_mem arrivals;      /* of struct clattn__forward_run, if spec.JOINS */
+    cl_event busy;        /* the last work that uses them */
     bool dead;
 };
 clattn_status clattn__plan_check(const clattn_plan *plan);
@@ -205,6 +209,8 @@ void clattn__forward_args_fill(struct forward_args *args, const struct clattn__p
 int64_t clattn__workspace_fill(struct forward_args *args, struct merge_args *merge,
                                struct clattn__tables *tables, const struct clattn__problem *problem,
                                const struct clattn__launch *launch);
+/* What a launch with spec.JOINS counts in, all 0. */
+cl_mem clattn__make_arrivals(clattn_context *ctx, const struct clattn__launch *launch, cl_int *code);
 /* Move a run's place in the workspace by words. */
 void clattn__shift_workspace(struct forward_args *args, struct merge_args *merge, int64_t words);
 

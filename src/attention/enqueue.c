@@ -155,6 +155,12 @@ static cl_int enqueue_kernels(struct clattn__chain *c, void *cookie)
         clattn__shift_workspace(&args, &merge_args, k->shift);
         run.o = run.lse = k->workspace;
     }
+    if (plan->launch.spec.JOINS) {
+        run.merge_args = &merge_args;
+        run.joined_o = k->io->o;
+        run.joined_lse = k->io->lse;
+        run.arrivals = plan->arrivals;
+    }
     args.scratch_at += k->shift;
     run.scratch = k->workspace;
     run.args = &args;
@@ -162,7 +168,7 @@ static cl_int enqueue_kernels(struct clattn__chain *c, void *cookie)
     if (code == CL_SUCCESS)
         code = clattn__launch_forward(plan, c->queue, &run, clattn__chain_wait(c), &next);
     clattn__chain_follow(c, next);
-    if (code != CL_SUCCESS || !split)
+    if (code != CL_SUCCESS || !split || plan->launch.spec.JOINS)
         return code;
     struct clattn__merge_run merge = {&merge_args, run.o, run.o, k->io->o, k->io->lse, k->io->q_offsets};
     next = NULL;

@@ -62,6 +62,13 @@ cl_int clattn__launch_forward(const struct clattn_plan *plan, cl_command_queue q
         clattn__set_buffer(&s, run->tables);
     if (plan->launch.scratch)
         clattn__set_buffer(&s, run->scratch);
+    if (spec->JOINS) {
+        clattn__set(&s, sizeof *run->merge_args, run->merge_args);
+        clattn__set_buffer(&s, run->joined_o);
+        if (spec->JOINS > 1)
+            clattn__set_buffer(&s, run->joined_lse);
+        clattn__set_buffer(&s, run->arrivals);
+    }
     if (s.code != CL_SUCCESS)
         return s.code;
     size_t local = (size_t)spec->GROUP, global = run->groups * local;

@@ -175,6 +175,10 @@ void clattn__meaning_fill(struct clattn__launch *launch, const clattn_attention 
     spec->KEY_LENGTHS = !!(a->flags & CLATTN_KEY_LENGTHS);
     spec->COUNT_TILES = !!(a->flags & CLATTN_COUNT_TILES);
     spec->NORMALISER = a->normaliser;
+    /* of its own workspace nobody else counts arrivals */
+    if (split && launch->can_join && !(a->flags & CLATTN_CALLER_WORKSPACE))
+        spec->JOINS = a->flags & CLATTN_WANT_LSE ? 2 : 1;
+    spec->T_JOINED = a->type_o;
 }
 
 static clattn_status choose(clattn_plan *plan, const struct clattn__attempt *attempt,
@@ -264,6 +268,19 @@ static clattn_status build_merge(clattn_plan *plan)
     return clattn__merge_build(plan->ctx, &plan->merge_spec, &plan->merge);
 }
 
+cl_mem clattn__make_arrivals(clattn_context *ctx, const struct clattn__launch *launch, cl_int *code)
+{
+    /* one more than tiles, of which there may be none */
+    const size_t bytes = (launch->tiles / (size_t)launch->splits + 1) * sizeof(cl_uint);
+    void *zeros = calloc(1, bytes);
+    cl_mem made = NULL;
+    *code = CL_OUT_OF_HOST_MEMORY;
+    if (zeros)
+        made = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, bytes, zeros, code);
+    free(zeros);
+    return *code == CL_SUCCESS ? made : NULL;
+}
+
 /* Lay out the workspace, and make it unless every enqueue brings one. */
 static clattn_status make_workspace(clattn_plan *plan)
 {
@@ -272,11 +289,12 @@ static clattn_status make_workspace(clattn_plan *plan)
     if (plan->problem.a.flags & CLATTN_CALLER_WORKSPACE || plan->workspace_bytes == 0)
         return CLATTN_OK;
     cl_int code;
-    plan->workspace =
-        clCreateBuffer(plan->ctx->cl, CL_MEM_READ_WRITE, (size_t)plan->workspace_bytes, NULL, &code);
+    cl_mem made = clCreateBuffer(plan->ctx->cl, CL_MEM_READ_WRITE, (size_t)plan->workspace_bytes, NULL, &code);
+    plan->workspace = code == CL_SUCCESS ? made : NULL;
+    if (code == CL_SUCCESS && plan->launch.spec.JOINS)
+        plan->arrivals = clattn__make_arrivals(plan->ctx, &plan->launch, &code);
     if (code == CL_SUCCESS)
         return CLATTN_OK;
-    plan->workspace = NULL;
     return clattn__fail_cl(plan->ctx, "clCreateBuffer for the workspace", code);
 }
 
@@ -335,7 +353,7 @@ static clattn_status prepare(clattn_plan *plan, const clattn_attention *a,
     status = make_workspace(plan);
     if (!status)
         status = build_forward(plan);
-    if (!status && plan->launch.splits > 1)
+    if (!status && plan->launch.splits > 1 && !plan->launch.spec.JOINS)
         status = build_merge(plan);
     if (!status)
         status = clattn__tables_build(plan->ctx, &plan->problem, &plan->tables);
@@ -419,6 +437,8 @@ void clattn_plan_destroy(clattn_plan *plan)
         clReleaseEvent(plan->busy);
     if (plan->workspace)
         clReleaseMemObject(plan->workspace);
+    if (plan->arrivals)
+        clReleaseMemObject(plan->arrivals);
     clattn__kernel_free(&plan->forward);
     clattn__kernel_free(&plan->merge);
     clattn__tables_free(&plan->tables);
@@ -472,12 +492,14 @@ clattn_status clattn_plan_explain(const clattn_plan *plan, char *text, size_t si
                      plan->engine->name, (int)launch->spec.BQ, (int)launch->spec.BK, (int)launch->spec.GROUP);
     clattn__text_add(&out, "launch     %zu groups, %zu tiles; %d query heads a tile; keys in %d part%s\n",
                      launch->groups, launch->tiles, (int)launch->pack, (int)launch->splits,
-                     launch->splits > 1 ? "s, merged in a fixed order" : "");
+                     launch->splits == 1       ? ""
+                     : launch->spec.JOINS ? "s, joined by the last one's group in a fixed order"
+                                          : "s, merged in a fixed order");
     clattn__text_add(&out, "workspace  %lld bytes", (long long)plan->workspace_bytes);
     clattn__text_add(&out, plan->tables.count ? ", %d table%s of minima and maxima\n" : "\n",
                      plan->tables.count, plan->tables.count > 1 ? "s" : "");
     clattn__text_add(&out, "kernels    %s%s%s, options ", launch->kernel_text,
-                     launch->splits > 1 ? ", merge" : "", plan->tables.count ? ", tables" : "");
+                     launch->splits > 1 && !launch->spec.JOINS ? ", merge" : "", plan->tables.count ? ", tables" : "");
     char options[OPTIONS_SIZE];
     struct clattn__text spec = clattn__text_into(options, sizeof options);
     clattn__spec_options(&launch->spec, &spec);

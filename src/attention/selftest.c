@@ -34,7 +34,7 @@ struct tiny {
     int32_t *list;
     struct clattn__lists lists; /* for the host */
     cl_mem array_mem[CLATTN_MAX_ARRAYS];
-    cl_mem q_offsets, k_offsets, key_lengths, counters, list_mem, workspace;
+    cl_mem q_offsets, k_offsets, key_lengths, counters, list_mem, workspace, arrivals;
     cl_command_queue queue;
 };
 
@@ -234,6 +234,8 @@ static cl_int make_buffers(const clattn_plan *plan, struct tiny *t)
         t->list_mem = buffer(plan, (size_t)clattn__list_bytes(a), t->list, &code);
     if (t->workspace_bytes)
         t->workspace = buffer(plan, (size_t)t->workspace_bytes, NULL, &code);
+    if (code == CL_SUCCESS && t->launch.spec.JOINS)
+        t->arrivals = clattn__make_arrivals(plan->ctx, &t->launch, &code);
     if (code == CL_SUCCESS) {
         cl_command_queue queue = clCreateCommandQueue(plan->ctx->cl, plan->ctx->device, 0, &code);
         t->queue = code == CL_SUCCESS ? queue : NULL;
@@ -247,7 +249,8 @@ static cl_int launch_tiny(const clattn_plan *plan, struct tiny *t)
         .problem = &t->problem, .args = &t->args, .groups = t->launch.groups, .q = t->mem[CLATTN__Q],
         .k = t->mem[CLATTN__K], .v = t->mem[CLATTN__V], .o = t->mem[CLATTN__O], .lse = t->mem[CLATTN__LSE],
         .q_offsets = t->q_offsets, .k_offsets = t->k_offsets, .key_lengths = t->key_lengths,
-        .counters = t->counters, .list = t->list_mem,
+        .counters = t->counters, .list = t->list_mem, .merge_args = &t->merge_args,
+        .joined_o = t->mem[CLATTN__O], .joined_lse = t->mem[CLATTN__LSE], .arrivals = t->arrivals,
     };
     memcpy(run.arrays, t->array_mem, sizeof run.arrays);
     bool split = t->launch.splits > 1;
@@ -264,7 +267,7 @@ static cl_int launch_tiny(const clattn_plan *plan, struct tiny *t)
                                       split ? &parts : NULL);
     if (ready)
         clReleaseEvent(ready);
-    if (code == CL_SUCCESS && split) {
+    if (code == CL_SUCCESS && split && !t->launch.spec.JOINS) {
         struct clattn__merge_run merge = {&t->merge_args, t->workspace, t->workspace, t->mem[CLATTN__O],
                                           t->mem[CLATTN__LSE], t->q_offsets};
         code = clattn__launch_merge(&plan->ctx->facts, plan->merge.kernel, &plan->merge_spec, t->queue,
@@ -399,7 +402,8 @@ static clattn_status compare(clattn_plan *plan, struct tiny *t)
 
 static void release_tiny(struct tiny *t)
 {
-    cl_mem others[] = {t->q_offsets, t->k_offsets, t->key_lengths, t->counters, t->list_mem, t->workspace};
+    cl_mem others[] = {t->q_offsets, t->k_offsets, t->key_lengths, t->counters, t->list_mem,
+                       t->workspace, t->arrivals};
     for (size_t i = 0; i < CLATTN__LEN(others); i++)
         if (others[i])
             clReleaseMemObject(others[i]);

@@ -44,12 +44,17 @@ void clattn__tables_fill(struct clattn__tables *tables, const struct clattn__pro
     }
 }
 
-/* Work-items of a group, as the kernel says too.  Where none are said PoCL chooses another size for each number
- * of blocks, and compiles the kernel for it, in an enqueue. */
+/* Work-items that share a block, and those of a group, as the kernel says too.  Where none are said PoCL chooses
+ * another size for each number of blocks, and compiles the kernel for it, in an enqueue. */
+static size_t items_of_block(const clattn_context *ctx)
+{
+    return ctx->facts.type & CL_DEVICE_TYPE_CPU || ctx->facts.largest_group < 32 ? 1 : 32;
+}
+
 static size_t group_items(const clattn_context *ctx)
 {
-    const uint64_t most = ctx->facts.largest_group;
-    return ctx->facts.type & CL_DEVICE_TYPE_CPU ? 1 : most < 64 ? (size_t)most : 64;
+    const size_t share = items_of_block(ctx);
+    return share > 1 && ctx->facts.largest_group >= 2 * share ? 2 * share : share;
 }
 
 void clattn__tables_counter(struct clattn__tables *tables, int64_t at)
@@ -63,11 +68,12 @@ clattn_status clattn__tables_build(clattn_context *ctx, const struct clattn__pro
 {
     clattn_status status = CLATTN_OK;
     for (int i = 0; !status && i < tables->count; i++) {
-        char options[80];
+        char options[100];
+        const size_t share = items_of_block(ctx);
         struct clattn__text text = clattn__text_into(options, sizeof options);
-        clattn__text_add(&text, "-DELEMENT=%d -DLANES=%d -DGROUP=%d",
-                         (int)problem->a.arrays[tables->array[i]].type, ctx->facts.slow_wide_vectors ? 1 : 16,
-                         (int)group_items(ctx));
+        clattn__text_add(&text, "-DELEMENT=%d -DLANES=%d -DGROUP=%d -DSHARE=%d",
+                         (int)problem->a.arrays[tables->array[i]].type,
+                         share > 1 || ctx->facts.slow_wide_vectors ? 1 : 16, (int)group_items(ctx), (int)share);
         const struct clattn__program_request request = {.name = "tables", .options = options,
                                                         .kernel = "tables"};
         status = clattn__kernel_build(ctx, &request, &tables->kernel[i]);
@@ -96,7 +102,8 @@ static cl_int launch_one(const clattn_context *ctx, const struct clattn__tables 
     if (s.code != CL_SUCCESS)
         return s.code;
     /* items past the last block leave at once */
-    const size_t local = group_items(ctx), global = (tables->blocks[i] + local - 1) / local * local;
+    const size_t local = group_items(ctx), items = tables->blocks[i] * items_of_block(ctx),
+                 global = (items + local - 1) / local * local;
     return clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &global, &local, wait.count,
                                   wait.count ? wait.events : NULL, event);
 }

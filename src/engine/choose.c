@@ -33,7 +33,7 @@ static bool try_engine(const struct clattn__engine *engine, const clattn_device_
                        struct clattn__text *why)
 {
     char reason[160] = "";
-    memset(&launch->setting, 0, sizeof launch->setting);
+    memset(launch, 0, sizeof *launch); /* of an engine that was tried before nothing stays */
     *suits_device = engine->fits(facts, reason, sizeof reason);
     bool taken = *suits_device && engine->launch(facts, task, launch, reason, sizeof reason);
     clattn__text_add(why, "%s %s: %s\n", taken ? "takes" : "refuses", engine->name, reason);

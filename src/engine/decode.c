@@ -5,7 +5,6 @@
 
 #include <stdio.h>
 
-#define GAP 8 /* elements between rows in local memory, against conflicts of banks */
 #define MOST_ROWS 32
 #define REGISTERS 255 /* of an item: 12 for sixteen columns of sixteen rows, one for two of their keys */
 #define AT_A_TIME 4            /* groups on a unit: so many have registers, and enough bytes on their way */
@@ -50,6 +49,15 @@ static int64_t choose_splits(int64_t groups, int64_t grains, int64_t most)
     return best;
 }
 
+/* A group joins a tile's parts, whose sums of that size it reads by itself, before a kernel after this one would
+ * begin. */
+#define JOIN_BYTES (16 << 10)
+
+static bool can_join(const struct clattn__task *task, int32_t splits)
+{
+    return splits > 1 && rows_of(task) * splits * task->dim_v * (int64_t)sizeof(float) <= JOIN_BYTES;
+}
+
 /* teams: of a group */
 static void finish(const clattn_device_facts *facts, const struct clattn__task *task, int32_t teams,
                    struct clattn__launch *launch)
@@ -67,6 +75,7 @@ static void finish(const clattn_device_facts *facts, const struct clattn__task *
     launch->spec.GROUP = teams * clattn__team_of(launch->spec.MATRIX)->items;
     launch->spec.MD = launch->spec.DOT = 1;
     clattn__launch_geometry(&cut, group, grain, 1, launch);
+    launch->can_join = can_join(task, launch->splits);
     CLATTN__KNOB(&launch->setting, keys) = launch->spec.BK;
     CLATTN__KNOB(&launch->setting, tiles) = teams;
 }
@@ -106,7 +115,7 @@ static bool decode_launch(const clattn_device_facts *facts, const struct clattn_
     struct clattn__spec *spec = &launch->spec;
     const int64_t steps = clattn__ceil_div(task->dim, 16), steps_v = clattn__ceil_div(task->dim_v, 16),
                   widest = steps > steps_v ? steps : steps_v;
-    const int64_t key_pitch = 16 * steps + GAP, value_pitch = 16 * steps_v + GAP;
+    const int64_t key_pitch = clattn__row_pitch(task->dim), value_pitch = clattn__row_pitch(task->dim_v);
     int32_t teams = 2;
     const char *why = why_not(task);
     if (why)
@@ -164,12 +173,16 @@ static bool generic_launch(const clattn_device_facts *facts, const struct clattn
     spec->BQ = rows_of(task) <= 16 ? 16 : 32;
     spec->BK = 32;
     const int64_t joined = (teams - 1) * spec->BQ * (int64_t)(task->dim_v + 3) * 4;
-    const int64_t blocks = memory(spec, teams, task->dim + GAP, task->dim_v + GAP) * bytes;
+    const int64_t blocks =
+        memory(spec, teams, clattn__row_pitch(task->dim), clattn__row_pitch(task->dim_v)) * bytes;
     if (!why && (blocks > joined ? blocks : joined) > (int64_t)facts->local_bytes)
         why = "no tile fits its local memory";
     if (why)
         return refuse(why, reason, size);
     finish(facts, task, teams, launch);
+    /* its fence orders what other groups see on CPUs alone; and PoCL 3.1 compiles a mask's rare code, with barriers
+     * behind it, to something else (rusticl and Oclgrind do not) */
+    launch->can_join = launch->can_join && facts->type & CL_DEVICE_TYPE_CPU && !task->masked;
     return true;
 }
 

@@ -21,10 +21,11 @@
     X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)                                                                 \
     /* of the matrix engines: which tile, whether rows start at multiples of 16 bytes; NQ, MK, MD: sixteens of DIM, BK and DIM_V; */ \
     /* NT: blocks in local memory; of forward_matrix and forward_decode NQ: those of DIM that stay in registers, MK: of the keys of a */ \
-    /* piece, NT: teams; of forward_stream whether groups take tiles by a counter */                         \
-    X(MATRIX) X(ALIGNED) X(COUNTED)                                                                        \
-    /* of the decode engine: whether copies go through the first-level cache; bytes of local memory that a group takes at least */ \
-    X(CACHED) X(LOCAL)                                                                                        \
+    /* piece, NT: teams; of forward_stream whether groups take tiles by a counter, and blocks from a tile's last to its first */ \
+    X(MATRIX) X(ALIGNED) X(COUNTED) X(BACKWARD)                                                                        \
+    /* of the decode engine: whether copies go through the first-level cache; bytes of local memory that a group takes at least; */ \
+    /* what of a tile's parts its last group joins: 0 nothing, 1 o, 2 also lse; and to what type */         \
+    X(CACHED) X(LOCAL) X(JOINS) X(T_JOINED)                                                                                        \
     /* of the blocked engine: NQ rows, MK keys, MD columns of an item, NT columns of a chunk; whether loops over registers are unrolled */ \
     X(UNROLLED)
 
@@ -108,6 +109,7 @@ struct clattn__launch {
     size_t tiles;             /* in all: of rows, parts, head tiles and batch entries */
     size_t groups;            /* work-groups of spec.GROUP items: one a tile, or n that take them in turn */
     bool in_turn;             /* the kernel can do the latter */
+    bool can_join;            /* the kernel can join a tile's parts by itself: spec.JOINS */
     int64_t scratch;          /* 4-byte words of the workspace that a group needs for itself; then a counter of */
                               /* tiles stands before them, which tables.cl sets to 0 if spec.COUNTED */
     clattn__rewrite *rewrite; /* of the forward kernel's program, or NULL */
@@ -201,12 +203,13 @@ bool clattn__matrix_is_aligned(const struct clattn__task *task);           /* ro
 struct clattn__team {
     int32_t matrix;       /* MATRIX of kernels: which tile */
     int32_t items;        /* that run as one */
-    int32_t columns;      /* rows in local memory have whole numbers of so many */
     const char *name;     /* in names of engines */
     const char *products; /* for people */
 };
 /* the plain one where there is none; static */
 const struct clattn__team *clattn__team_of(int32_t matrix_unit);
+/* elements from a row to the next in local memory, of tiles of 16-bit products and of the plain one */
+int64_t clattn__row_pitch(int64_t dim);
 
 /* ---- traps.c: what is known about drivers; the only place of the library that knows vendors' names ---- */
 bool clattn__driver_hides_fma(const clattn_device_facts *facts); /* of a CPU */

@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdio.h>
 
-#define GAP 8 /* elements between rows in local memory, against conflicts of banks */
 
 /* Bytes of local memory beside the blocks: with lists the notes of four blocks' keys (forward_matrix.cl). */
 static int64_t shared_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
@@ -222,6 +221,9 @@ static bool wgmma_launch(const clattn_device_facts *facts, const struct clattn__
     CLATTN__KNOB(&launch->setting, rows) = spec->BQ;
     CLATTN__KNOB(&launch->setting, depth) = spec->NT;
     take_turns(facts, task, launch);
+    /* measured: to 9 % faster with windows and documents; with other head sizes slower */
+    spec->BACKWARD = task->masked && task->list_rows == 0 && spec->BQ == 128 && widest(task) > 64 &&
+                     widest(task) <= 128;
     launch->kernel_text = "forward_stream";
     launch->rewrite = clattn__ptx_edit;
     launch->wish = (struct clattn__ptx_wish){
@@ -244,17 +246,16 @@ static int32_t sixteens(int32_t dim)
     return (int32_t)clattn__ceil_div(dim, 16);
 }
 
-/* Blocks of keys and values, two of each; queries beside them, or in the values' place if they stay in
- * registers; then the output. */
+/* Blocks of keys and values, two of each; queries beside them, or in the second ones' place if they stay in
+ * registers; then the output, and a byte a row. */
 static int64_t mma_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
 {
-    int64_t key_pitch = 16 * sixteens(task->dim) + GAP, value_pitch = 16 * sixteens(task->dim_v) + GAP;
-    int64_t keys = 2 * spec->BK * key_pitch, values = 2 * spec->BK * value_pitch,
-            queries = spec->BQ * key_pitch;
-    int64_t inputs = keys + (spec->NQ < sixteens(task->dim) ? values + queries
-                             : values > queries             ? values
-                                                            : queries);
-    int64_t output = spec->BQ * value_pitch;
+    const int64_t key_pitch = clattn__row_pitch(task->dim), value_pitch = clattn__row_pitch(task->dim_v);
+    const int64_t place = spec->BK * (key_pitch + value_pitch), queries = spec->BQ * key_pitch,
+                  output = spec->BQ * (value_pitch + 1);
+    const int64_t inputs = place + (spec->NQ < sixteens(task->dim) ? place + queries
+                                    : place > queries              ? place
+                                                                   : queries);
     return 2 * (inputs > output ? inputs : output);
 }
 
@@ -278,10 +279,7 @@ static bool choose_mma_keys(const struct clattn__task *task, struct clattn__spec
                             bool beside)
 {
     static const int32_t keys[] = {64, 48, 32, 16, 0};
-    /* with 32 rows a warp and more than 96 columns, measured: 48 where a mask wants registers too, else 32 */
-    const int32_t wide = task->masked ? 48 : 32;
-    const int32_t most = widest(task) > 192 ? 32 : spec->BQ == 128 && widest(task) > 96 ? wide : 64;
-    return choose_keys(task, spec, keys, most, mma_bytes, bytes, beside);
+    return choose_keys(task, spec, keys, widest(task) > 192 ? 32 : 64, mma_bytes, bytes, beside);
 }
 
 /* 32 rows a warp where its registers hold their output, queries too where they leave room; with lists, whose
@@ -292,7 +290,8 @@ static void choose_mma_rows(const struct clattn__task *task, struct clattn__spec
     spec->BQ = many && widest(task) <= 128 ? 128 : 64;
     if (CLATTN__KNOB(&task->setting, rows) && widest(task) <= 128)
         spec->BQ = CLATTN__KNOB(&task->setting, rows);
-    spec->NQ = spec->BQ == 128 && widest(task) > 80 ? 0 : sixteens(task->dim);
+    const int32_t some = widest(task) <= 96 && !task->masked ? 3 : 0; /* of d 96 a half: 1 to 3 % on an H100 */
+    spec->NQ = spec->BQ == 128 && widest(task) > 80 ? some : sixteens(task->dim);
 }
 
 /* Whether rows are set that the registers do not hold. */
@@ -393,7 +392,7 @@ static int64_t tf32_bytes(const struct clattn__task *task, const struct clattn__
 {
     int64_t key_pitch = 8 * clattn__ceil_div(task->dim, 8) + 8, value_pitch = 16 * sixteens(task->dim_v) + 4;
     int64_t inputs = 2 * spec->BK * (key_pitch + value_pitch) + spec->BQ * key_pitch;
-    int64_t output = spec->BQ * value_pitch;
+    int64_t output = spec->BQ * (value_pitch + 1);
     return 4 * (inputs > output ? inputs : output);
 }
 
@@ -456,9 +455,10 @@ const char *clattn__matrix_plain_refusal(const struct clattn__task *task)
 
 static int64_t generic_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
 {
-    int64_t keys = 2 * spec->BK * (task->dim + GAP), queries = spec->BQ * (task->dim + GAP);
-    int64_t values = 2 * spec->BK * (task->dim_v + GAP), output = spec->BQ * (task->dim_v + GAP);
-    int64_t inputs = keys + (values > queries ? values : queries);
+    const int64_t key_pitch = clattn__row_pitch(task->dim), value_pitch = clattn__row_pitch(task->dim_v);
+    const int64_t place = spec->BK * (key_pitch + value_pitch), queries = spec->BQ * key_pitch,
+                  output = spec->BQ * (value_pitch + 1);
+    const int64_t inputs = place + (place > queries ? place : queries);
     return (task->type_k == CLATTN_F32 ? 4 : 2) * (inputs > output ? inputs : output);
 }
 

@@ -3,7 +3,6 @@
  * (cl/select/products.clh), and of what shape. */
 #include "select/select.h"
 
-#define GAP 8            /* elements between rows in local memory, against conflicts of banks */
 #define SPARE 1024       /* bytes of local memory that drivers keep, or fill up */
 #define QUERY_STEPS 8    /* sixteens of columns of 16 keys, 4 registers of an item each: the rest has room */
 
@@ -13,17 +12,11 @@ static const struct {
     int32_t teams, keys;
 } trials[] = {{4, 32}, {4, 16}, {2, 16}, {1, 16}};
 
-static int64_t pitch(const struct clattn__select_tile *t, int64_t dim)
-{
-    const int32_t columns = clattn__team_of(t->matrix)->columns;
-    return columns * clattn__ceil_div(dim, columns) + GAP;
-}
-
 /* Bytes of local memory of a group beside a tree's nodes: rows and keys; notes, what order.clh shares,
  * searches. */
 static int64_t tile_bytes(const struct clattn__select_tile *t, int32_t method, int64_t dim)
 {
-    const int64_t elements = (t->rows + (int64_t)t->teams * t->keys) * pitch(t, dim),
+    const int64_t elements = (t->rows + (int64_t)t->teams * t->keys) * clattn__row_pitch(dim),
                   notes = 2 * (int64_t)t->teams * t->keys;
     const int64_t words = method == CLATTN_STAGED ? (int64_t)t->teams * t->keys * 5 / 2 : t->items + 3;
     return 2 * elements + 4 * (notes + words) + SPARE;
