@@ -180,7 +180,7 @@ struct clattn_plan {
     struct clattn__launch launch;
     struct forward_args args;
     struct merge_args merge_args;
-    struct clattn__kernel forward, merge; /* merge: when launch.splits > 1, unless spec.JOINS */
+    struct clattn__kernel forward, merge; /* merge: if it follows */
     struct clattn__merge_spec merge_spec;
     struct clattn__tables tables;
     int64_t workspace_bytes; /* the parts' o and lse, the tables, the groups' scratch; all of 4-byte words */
@@ -209,6 +209,7 @@ void clattn__forward_args_fill(struct forward_args *args, const struct clattn__p
 int64_t clattn__workspace_fill(struct forward_args *args, struct merge_args *merge,
                                struct clattn__tables *tables, const struct clattn__problem *problem,
                                const struct clattn__launch *launch);
+bool clattn__merges_after(const struct clattn__launch *launch); /* whether the merge kernel follows */
 /* What a launch with spec.JOINS counts in, all 0. */
 cl_mem clattn__make_arrivals(clattn_context *ctx, const struct clattn__launch *launch, cl_int *code);
 /* Move a run's place in the workspace by words. */

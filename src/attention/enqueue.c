@@ -168,7 +168,7 @@ static cl_int enqueue_kernels(struct clattn__chain *c, void *cookie)
     if (code == CL_SUCCESS)
         code = clattn__launch_forward(plan, c->queue, &run, clattn__chain_wait(c), &next);
     clattn__chain_follow(c, next);
-    if (code != CL_SUCCESS || !split || plan->launch.spec.JOINS)
+    if (code != CL_SUCCESS || !clattn__merges_after(&plan->launch))
         return code;
     struct clattn__merge_run merge = {&merge_args, run.o, run.o, k->io->o, k->io->lse, k->io->q_offsets};
     next = NULL;

@@ -268,6 +268,11 @@ static clattn_status build_merge(clattn_plan *plan)
     return clattn__merge_build(plan->ctx, &plan->merge_spec, &plan->merge);
 }
 
+bool clattn__merges_after(const struct clattn__launch *launch)
+{
+    return launch->splits > 1 && !launch->spec.JOINS;
+}
+
 cl_mem clattn__make_arrivals(clattn_context *ctx, const struct clattn__launch *launch, cl_int *code)
 {
     /* one more than tiles, of which there may be none */
@@ -353,7 +358,7 @@ static clattn_status prepare(clattn_plan *plan, const clattn_attention *a,
     status = make_workspace(plan);
     if (!status)
         status = build_forward(plan);
-    if (!status && plan->launch.splits > 1 && !plan->launch.spec.JOINS)
+    if (!status && clattn__merges_after(&plan->launch))
         status = build_merge(plan);
     if (!status)
         status = clattn__tables_build(plan->ctx, &plan->problem, &plan->tables);
@@ -492,14 +497,14 @@ clattn_status clattn_plan_explain(const clattn_plan *plan, char *text, size_t si
                      plan->engine->name, (int)launch->spec.BQ, (int)launch->spec.BK, (int)launch->spec.GROUP);
     clattn__text_add(&out, "launch     %zu groups, %zu tiles; %d query heads a tile; keys in %d part%s\n",
                      launch->groups, launch->tiles, (int)launch->pack, (int)launch->splits,
-                     launch->splits == 1       ? ""
-                     : launch->spec.JOINS ? "s, joined by the last one's group in a fixed order"
-                                          : "s, merged in a fixed order");
+                     launch->splits == 1            ? ""
+                     : clattn__merges_after(launch) ? "s, merged in a fixed order"
+                                                    : "s, joined by the last one's group in a fixed order");
     clattn__text_add(&out, "workspace  %lld bytes", (long long)plan->workspace_bytes);
     clattn__text_add(&out, plan->tables.count ? ", %d table%s of minima and maxima\n" : "\n",
                      plan->tables.count, plan->tables.count > 1 ? "s" : "");
     clattn__text_add(&out, "kernels    %s%s%s, options ", launch->kernel_text,
-                     launch->splits > 1 && !launch->spec.JOINS ? ", merge" : "", plan->tables.count ? ", tables" : "");
+                     clattn__merges_after(launch) ? ", merge" : "", plan->tables.count ? ", tables" : "");
     char options[OPTIONS_SIZE];
     struct clattn__text spec = clattn__text_into(options, sizeof options);
     clattn__spec_options(&launch->spec, &spec);

@@ -267,7 +267,7 @@ static cl_int launch_tiny(const clattn_plan *plan, struct tiny *t)
                                       split ? &parts : NULL);
     if (ready)
         clReleaseEvent(ready);
-    if (code == CL_SUCCESS && split && !t->launch.spec.JOINS) {
+    if (code == CL_SUCCESS && clattn__merges_after(&t->launch)) {
         struct clattn__merge_run merge = {&t->merge_args, t->workspace, t->workspace, t->mem[CLATTN__O],
                                           t->mem[CLATTN__LSE], t->q_offsets};
         code = clattn__launch_merge(&plan->ctx->facts, plan->merge.kernel, &plan->merge_spec, t->queue,

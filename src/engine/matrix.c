@@ -7,6 +7,15 @@
 #include <math.h>
 #include <stdio.h>
 
+/* Elements of a tile's local memory (forward_matrix.cl): keys and values of two blocks; queries beside them, or in the
+ * second ones' place if they stay in registers; then the output, and as many for its notes as it has rows. */
+static int64_t tile_elements(const struct clattn__spec *spec, int64_t key_pitch, int64_t value_pitch, bool stay)
+{
+    const int64_t place = spec->BK * (key_pitch + value_pitch), queries = spec->BQ * key_pitch,
+                  output = spec->BQ * (value_pitch + 1);
+    const int64_t inputs = place + (!stay ? place + queries : place > queries ? place : queries);
+    return inputs > output ? inputs : output;
+}
 
 /* Bytes of local memory beside the blocks: with lists the notes of four blocks' keys (forward_matrix.cl). */
 static int64_t shared_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
@@ -246,17 +255,10 @@ static int32_t sixteens(int32_t dim)
     return (int32_t)clattn__ceil_div(dim, 16);
 }
 
-/* Blocks of keys and values, two of each; queries beside them, or in the second ones' place if they stay in
- * registers; then the output, and a byte a row. */
 static int64_t mma_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
 {
-    const int64_t key_pitch = clattn__row_pitch(task->dim), value_pitch = clattn__row_pitch(task->dim_v);
-    const int64_t place = spec->BK * (key_pitch + value_pitch), queries = spec->BQ * key_pitch,
-                  output = spec->BQ * (value_pitch + 1);
-    const int64_t inputs = place + (spec->NQ < sixteens(task->dim) ? place + queries
-                                    : place > queries              ? place
-                                                                   : queries);
-    return 2 * (inputs > output ? inputs : output);
+    return 2 * tile_elements(spec, clattn__row_pitch(task->dim), clattn__row_pitch(task->dim_v),
+                             spec->NQ >= sixteens(task->dim));
 }
 
 /* Blocks of the most keys of a list, which falls and ends with 0, up to `most', whose tile fits bytes; or of
@@ -387,13 +389,10 @@ static const char *tf32_refusal(const struct clattn__task *task)
                : refuse_weights(task);
 }
 
-/* Blocks of keys and values, two of each, beside queries; or the output. */
 static int64_t tf32_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
 {
-    int64_t key_pitch = 8 * clattn__ceil_div(task->dim, 8) + 8, value_pitch = 16 * sixteens(task->dim_v) + 4;
-    int64_t inputs = 2 * spec->BK * (key_pitch + value_pitch) + spec->BQ * key_pitch;
-    int64_t output = spec->BQ * (value_pitch + 1);
-    return 4 * (inputs > output ? inputs : output);
+    return 4 * tile_elements(spec, 8 * clattn__ceil_div(task->dim, 8) + 8, clattn__row_pitch(task->dim_v) + 4,
+                             false);
 }
 
 /* Blocks of as many keys as let `groups' share a unit's local memory, or of those set. */
@@ -455,11 +454,8 @@ const char *clattn__matrix_plain_refusal(const struct clattn__task *task)
 
 static int64_t generic_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
 {
-    const int64_t key_pitch = clattn__row_pitch(task->dim), value_pitch = clattn__row_pitch(task->dim_v);
-    const int64_t place = spec->BK * (key_pitch + value_pitch), queries = spec->BQ * key_pitch,
-                  output = spec->BQ * (value_pitch + 1);
-    const int64_t inputs = place + (place > queries ? place : queries);
-    return (task->type_k == CLATTN_F32 ? 4 : 2) * (inputs > output ? inputs : output);
+    return (task->type_k == CLATTN_F32 ? 4 : 2) *
+           tile_elements(spec, clattn__row_pitch(task->dim), clattn__row_pitch(task->dim_v), true);
 }
 
 static bool generic_launch(const clattn_device_facts *facts, const struct clattn__task *task,
