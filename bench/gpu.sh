@@ -198,7 +198,7 @@ verify_settings() {
     for setting in "matrix-wgmma depth=2" "matrix-wgmma rows=64" "matrix-wgmma rows=128 depth=2" "matrix-wgmma rows=192 splits=2" \
         "matrix-mma rows=64" "matrix-mma rows=128 keys=16" "matrix-mma keys=32 splits=4" "matrix-small keys=16" \
         "matrix-tf32x3 keys=16" "matrix-tf32x3 keys=32 splits=4" \
-        "matrix-decode keys=32" "matrix-decode keys=64 tiles=1 splits=8" "blocked rows=32 keys=64 chunk=8" \
+        "matrix-decode keys=32" "matrix-decode keys=64 tiles=1 splits=8" "matrix-decode tiles=4" "decode-small tiles=1" "blocked rows=32 keys=64 chunk=8" \
         "blocked rows=64 keys=64 chunk=16 items=64" "portable rows=16 keys=64 items=128"; do
         printf 'clattn-tuning 1\ntune | * | * | * * * * | %s | 2026-01-01 gain=1.000\n' "$setting" > "$work/tuning"
         echo "$setting: $(CLATTN_TUNING=$work/tuning "$clattn" verify --device gpu --problems 8 --rows 100 --seed 1 attn:f16:h6/2:q300:k700:d64:causal-br:lse \

@@ -301,7 +301,8 @@ static bool is_operator(const char *word, size_t length)
         return true;
     for (size_t skip = 4; skip <= 5; skip++)
         if (length > skip &&
-            (!strncmp(word, "far_", skip) || !strncmp(word, "run_", skip) || !strncmp(word, "line_", skip)) &&
+            (!strncmp(word, "far_", skip) || !strncmp(word, "run_", skip) || !strncmp(word, "line_", skip) ||
+             !strncmp(word, "key_", skip)) &&
             is_one_of(word + skip, length - skip, elements))
             return true;
     static const char *const of_lists[] = {"listed_keys", "find_lists", NULL};
@@ -327,7 +328,7 @@ static bool is_ours(const char *word, size_t length)
         "RULE_FUNCTIONS_16", "RULE_FUNCTIONS_KEYS", "RULE_FUNCTIONS_CLASS", "const", "struct",
         "rule_numbers", "rule_n", "__global", "float", "half", "ushort", "int", "char", "uint",
         "rule_tables", "e", "y", "a", "n", "as_float", "table_at", "first", "lists", "listed", "list_args",
-        "rule_lists", "rule_list", "find_lists", "MASK_LISTS", "bottom_right", "INT_MIN", "INT_MAX",
+        "rule_lists", "rule_list", "find_lists", "MASK_LISTS", "MASK_TABLES", "bottom_right", "INT_MIN", "INT_MAX",
         "INFINITY", "int16", "float16", "irange", "frange", "static", "inline", "return", "mask_1",
         "mask_16", "mask_keys", "mask_class_of", "score_1", "bias_1", "bias_step_1", "score_16", "score_keys", "weight_1",
         "weight_16", "weight_keys", "rule_env", "rule_rows", "q", "k", "b", "h", "g", "q_len", "k_len",

@@ -348,7 +348,7 @@ static int table_blocks(const struct tables_args *a)
 /* Behind the table an int that the kernel may be asked to set to 0. */
 static void run_tables(cl_kernel kernel, int share, int element, const struct tables_args *a, int32_t *table)
 {
-    size_t blocks = (size_t)table_blocks(a), size = (blocks * 2 + 1) * sizeof *table;
+    size_t blocks = (size_t)table_blocks(a), size = (blocks * 2 + 2) * sizeof *table;
     cl_mem from = on_device_buffer(&store[element], sizeof store[0]), to = on_device_buffer(table, size);
     on_device_argument(kernel, 0, sizeof from, &from);
     on_device_argument(kernel, 1, sizeof to, &to);
@@ -364,7 +364,7 @@ static struct tables_args random_shape(void)
     struct tables_args a = {.dims = {pick(1, 3), pick(1, 3), pick(1, 12), pick(1, 90)},
                             .rows = pick(0, 2) ? pick(1, 20) : 16,
                             .columns = pick(0, 2) ? pick(1, 70) : 64};
-    a.counter_at = pick(0, 1) ? 2 * table_blocks(&a) : -1;
+    a.counters_at = pick(0, 1) ? 2 * table_blocks(&a) : -1;
     return a;
 }
 
@@ -447,7 +447,7 @@ static void check_lookup(int element, const struct tables_args *a, const int32_t
 
 START_TEST(tables_agree_with_the_host)
 {
-    static int32_t table[2 * 3 * 3 * 12 * 90 + 1];
+    static int32_t table[2 * 3 * 3 * 12 * 90 + 2];
     on_device_open();
     seed = 3;
     static const struct variant variants[] = {{1, 1}, {4, 1}, {GROUP, 1}, {1, 16}};
@@ -461,7 +461,8 @@ START_TEST(tables_agree_with_the_host)
             memset(table, 0x55, sizeof table);
             run_tables(kernel, variant->share, element, &a, table);
             check_table(element, &a, table);
-            ck_assert_int_eq(table[2 * table_blocks(&a)], a.counter_at < 0 ? 0x55555555 : 0);
+            for (int j = 0; j < 2; j++)
+                ck_assert_int_eq(table[2 * table_blocks(&a) + j], a.counters_at < 0 ? 0x55555555 : 0);
             for (int j = 0; j < 8; j++)
                 check_lookup(element, &a, table);
         }

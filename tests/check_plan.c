@@ -656,6 +656,63 @@ START_TEST(matrix_units)
 }
 END_TEST
 
+/* How long groups of causal tiles take, of which the device runs `most' at a time, the next one as soon as one is done,
+ * beside their mean; a tile takes as long as it has blocks of keys, and two more. */
+static double unevenness(const struct clattn__launch *l, size_t pairs, size_t most)
+{
+    double until[1024] = {0}, all = 0, last = 0;
+    const size_t tiles = (size_t)l->q_tiles, section = (size_t)l->section;
+    ck_assert(most <= CLATTN__LEN(until) && l->splits == 1);
+    for (size_t number = 0; number < l->tiles; number++) {
+        const size_t first = number / (tiles * section) * section,
+                     width = pairs - first < section ? pairs - first : section;
+        const size_t tile = tiles - 1 - (number - first * tiles) / width % tiles;
+        const double cost = (double)(tile + 1) * l->spec.BQ / l->spec.BK + 2;
+        size_t free = 0;
+        for (size_t i = 1; i < most; i++)
+            free = until[i] < until[free] ? i : free;
+        until[free] += cost;
+        all += cost;
+        last = until[free] > last ? until[free] : last;
+    }
+    return last * (double)most / all;
+}
+
+/* Where the device hands out groups, heavy tiles of the heads that its cache holds come first. */
+START_TEST(heavy_tiles_first)
+{
+    static const struct {
+        int64_t batch, heads, kv_heads, length;
+        int32_t dim;
+    } shapes[] = {{8, 8, 8, 2048, 256}, {8, 16, 16, 2048, 96}, {8, 32, 32, 2048, 64}, {4, 32, 8, 4096, 128}};
+    clattn_device_facts facts = recorded_h200();
+    facts.matrix_unit = CLATTN_MATRIX_MMA;
+    facts.unit_local_bytes = 228 << 10;
+    for (size_t s = 0; s < CLATTN__LEN(shapes); s++) {
+        struct clattn__task task = plain_task();
+        task.softmax = task.aligned = task.masked = true;
+        task.scale = 0.125;
+        task.type_q = task.type_k = task.type_v = task.type_o = CLATTN_F16;
+        task.dim = task.dim_v = shapes[s].dim;
+        task.batch = shapes[s].batch;
+        task.heads = shapes[s].heads;
+        task.kv_heads = shapes[s].kv_heads;
+        task.q_len = task.kv_len = shapes[s].length;
+        struct choice c = choose(&facts, &task, "matrix-mma", false);
+        ck_assert(is_engine(c.engine, "matrix-mma"));
+        const size_t pairs = (size_t)(task.batch * task.heads), most = 2 * (size_t)facts.compute_units;
+        const int64_t held = (int64_t)c.launch.section * task.kv_len * 4 * task.dim * task.kv_heads / task.heads;
+        const double now = unevenness(&c.launch, pairs, most);
+        ck_assert_msg(held <= CLATTN__HELD_BYTES && now < 1.06, "shape %d, sections of %d: %.3f", (int)s,
+                      (int)c.launch.section, now);
+        c.launch.section = 1; /* as before: the heaviest tile of the last head begins last */
+        ck_assert_msg(unevenness(&c.launch, pairs, most) > now, "shape %d", (int)s);
+        task.masked = false;
+        ck_assert_int_eq(choose(&facts, &task, "matrix-mma", false).launch.section, 1);
+    }
+}
+END_TEST
+
 /* Causal tiles of a head differ, and every group has its fixed ones: none may have much more to do than the
  * mean. */
 START_TEST(even_work)
@@ -701,7 +758,7 @@ START_TEST(even_work)
 END_TEST
 
 /* Of documents nobody knows beforehand which tiles are heavy: groups take them by a counter, which the tables'
- * kernel sets to 0 and which stands between the tables and the groups' maps. */
+ * kernel sets to 0, as the last group does, and which stands between the tables and the groups' maps. */
 START_TEST(counted_tiles)
 {
     static const struct {
@@ -735,7 +792,7 @@ START_TEST(counted_tiles)
         const int64_t words = clattn__workspace_fill(&args, &merge_args, &tables, &problem, l) / 4;
         ck_assert(words >= args.scratch_at + 1 + 32 + l->scratch * (int64_t)l->groups);
         for (int t = 0; t < tables.count; t++) {
-            ck_assert(tables.args[t].counter_at == (cases[i].counted && t == 0 ? args.scratch_at : -1));
+            ck_assert(tables.args[t].counters_at == (cases[i].counted && t == 0 ? args.scratch_at : -1));
             ck_assert(tables.args[t].at + 2 * (int64_t)tables.blocks[t] <= args.scratch_at);
         }
         ck_assert(!cases[i].counted || (tables.count > 0 && l->section >= 32)); /* all heads side by side */
@@ -870,11 +927,14 @@ START_TEST(decode)
                         continue;
                     const struct clattn__spec *s = &c.launch.spec;
                     int64_t pitch = (dim + 15) / 16 * 16, place = 4 * s->BK * pitch,
-                            before = (s->BK + s->BQ) * pitch;
+                            before = (2 * s->BK + s->BQ) * pitch;
+                    const bool large = s->NT > 2; /* through the editor of assembly */
+                    ck_assert((large ? c.launch.rewrite && unit == CLATTN_MATRIX_WGMMA && c.launch.wish.local_bytes == s->LOCAL
+                                     : !c.launch.rewrite));
                     ck_assert(s->GROUP / 32 * (place > before ? place : before) * 2 <=
-                              (int64_t)facts.local_bytes);
-                    ck_assert(s->LOCAL <= (int64_t)facts.local_bytes &&
-                              (s->LOCAL > 0) == (unit == CLATTN_MATRIX_WGMMA));
+                              (large ? (int64_t)s->LOCAL : (int64_t)facts.local_bytes));
+                    /* eight teams fill a unit */
+                    ck_assert(s->LOCAL * (8 / (large ? s->NT : 2)) == (unit == CLATTN_MATRIX_WGMMA ? 180 << 10 : 0));
                     ck_assert(s->NQ == (dim + 15) / 16 && s->BK == 16 * s->MK && s->GROUP == 32 * s->NT);
                     ck_assert(s->BQ >= rows && c.launch.pack == group && c.launch.q_tiles == 1);
                     ck_assert(s->BQ / 16 * (dim + 15) / 16 * 12 + s->BQ / 16 * s->BK / 2 < 255);
@@ -892,10 +952,14 @@ START_TEST(decode)
         task.heads = task.kv_heads = heads;
         task.kv_len = 32768;
         struct choice c = choose(&facts, &task, "", false);
-        int64_t most = (int64_t)facts.compute_units * 4, groups = (int64_t)c.launch.groups;
+        int64_t most = (int64_t)facts.compute_units * 8 / c.launch.spec.NT, groups = (int64_t)c.launch.groups;
         int64_t rounds = (groups + most - 1) / most;
         ck_assert_msg(is_engine(c.engine, "matrix-decode") && 10 * groups >= 8 * rounds * most,
                       "%d heads: %d groups, %d at a time", (int)heads, (int)groups, (int)most);
+        task.failed = 1u << clattn__engine_number(&clattn__engine_decode); /* no editor: what OpenCL grants */
+        c = choose(&facts, &task, "", false);
+        ck_assert(is_engine(c.engine, "decode-small") && !c.launch.rewrite && c.launch.spec.NT <= 2);
+        task.failed = 0;
         task.q_len = 100; /* its refusal is none of the best engine's */
         ck_assert(is_engine(choose(&facts, &task, "", true).engine, "matrix-wgmma"));
     }
@@ -1161,7 +1225,7 @@ static const struct {
     {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 2048, 2048, 64, CLATTN_F16, "matrix-wgmma rows=192 depth=3 splits=1"},
     {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 2048, 2048, 128, CLATTN_F16, "matrix-wgmma rows=128 depth=3 splits=1"},
     {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 16, 8192, 128, CLATTN_F16, "matrix-wgmma rows=64 depth=3 splits=16"},
-    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 1, 8192, 128, CLATTN_F16, "matrix-decode keys=16 tiles=2 splits=64"},
+    {"nvidia-h200.txt", CLATTN_MATRIX_WGMMA, 228, 1, 8192, 128, CLATTN_F16, "matrix-decode keys=16 tiles=8 splits=16"},
     {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 2048, 2048, 64, CLATTN_F16, "matrix-mma rows=128 keys=64 splits=1"},
     {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 2048, 2048, 128, CLATTN_F16, "matrix-mma rows=128 keys=64 splits=1"},
     {"nvidia-h200.txt", CLATTN_MATRIX_MMA, 164, 16, 8192, 128, CLATTN_F16, "matrix-mma rows=64 keys=64 splits=32"},
@@ -1305,6 +1369,7 @@ int main(void)
     tcase_add_test(cases, f32_units);
     tcase_add_test(cases, register_tiles);
     tcase_add_test(cases, even_work);
+    tcase_add_test(cases, heavy_tiles_first);
     tcase_add_test(cases, counted_tiles);
     tcase_add_test(cases, decode);
     tcase_add_test(cases, lists);

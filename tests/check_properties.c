@@ -51,6 +51,7 @@ struct tensors {
     clattn_attention a;
     size_t q_count, k_count, v_count, o_count, rows;
     float *q, *k, *v, *o, *lse;
+    const int32_t *array; /* the problem's, if it has one */
     uint32_t counters[4];
 };
 
@@ -132,6 +133,7 @@ static void run_with(struct tensors *t, clattn_plan *plan)
     io.v = t->v;
     io.o = t->o;
     io.lse = t->lse;
+    io.arrays[0] = t->array;
     io.counters = t->a.flags & CLATTN_COUNT_TILES ? t->counters : NULL;
     ck_assert_int_eq(clattn_run_forward(plan, &io), CLATTN_OK);
 }
@@ -724,6 +726,49 @@ START_TEST(nothing_visible_visits_nothing)
 }
 END_TEST
 
+/* What was made of arrays that stay serves until the caller says that they changed. */
+START_TEST(arrays_that_stay)
+{
+    enum { LENGTH = 1024 };
+    static int32_t apart[LENGTH], alike[LENGTH]; /* four documents, one */
+    for (int i = 0; i < LENGTH; i++)
+        apart[i] = i / (LENGTH / 4);
+    for (int e = 0; e < n_engines; e++) {
+        struct tensors t = make(engines[e], "attn:f32:q%d:k%d:d16:count:splits=1", LENGTH, LENGTH);
+        t.a.n_arrays = 1;
+        t.a.arrays[0] = (clattn_array){"doc", CLATTN_I32, 1, {LENGTH}};
+        t.a.pattern = clattn_mask("doc[q] == doc[k]", CLATTN_NO_CORNER);
+        t.array = apart;
+        run(&t);
+        const uint32_t empty = t.counters[EMPTY];
+        float *o_apart = copy_of(t.o, t.o_count);
+        t.array = alike;
+        run(&t);
+        float *o_alike = copy_of(t.o, t.o_count);
+        ck_assert(empty > 0 && t.counters[EMPTY] == 0 && !same_bits(o_alike, o_apart, t.o_count));
+
+        t.a.flags |= CLATTN_ARRAYS_STAY;
+        clattn_plan *plan = plan_of(&t);
+        for (int round = 0; round < 4; round++) { /* twice each, and once before the plan is told */
+            t.array = round < 2 ? apart : alike;
+            if (round == 2) {
+                run_with(&t, plan);
+                ck_assert_msg(t.counters[EMPTY] == empty, "%s: tables were made again", engines[e]);
+                ck_assert_int_eq(clattn_plan_arrays_changed(plan), CLATTN_OK);
+            }
+            run_with(&t, plan);
+            ck_assert_msg(same_bits(t.o, round < 2 ? o_apart : o_alike, t.o_count) &&
+                              t.counters[EMPTY] == (round < 2 ? empty : 0),
+                          "%s, round %d: %u empty", engines[e], round, t.counters[EMPTY]);
+        }
+        clattn_plan_destroy(plan);
+        free(o_apart);
+        free(o_alike);
+        drop(&t);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("properties");
@@ -747,6 +792,7 @@ int main(void)
     tcase_add_test(tiles, counted_tiles);
     tcase_add_test(tiles, empty_tiles_are_not_read);
     tcase_add_test(tiles, nothing_visible_visits_nothing);
+    tcase_add_test(tiles, arrays_that_stay);
     for (size_t i = 0; i < LEN(cases); i++) {
         tcase_add_unchecked_fixture(cases[i], set_up, tear_down);
         suite_add_tcase(suite, cases[i]);

@@ -36,6 +36,7 @@
     X(type_v_unknown, a->type_v = 77, BAD_TYPE, "type_v is 77")                                              \
     X(type_o_unknown, a->type_o = 3, BAD_TYPE, "type_o is 3")                                                \
     X(flag_unknown, a->flags = 0x80000000u, BAD_FLAGS, "flags is 0x80000000")                                \
+    X(arrays_stay_elsewhere, a->flags = CLATTN_ARRAYS_STAY | CLATTN_CALLER_WORKSPACE, BAD_FLAGS, "own")      \
     X(reserved_not_zero, a->reserved = 1, BAD_FLAGS, "reserved is 1")                                        \
     X(q_stride_negative, a->q.token = -2, BAD_STRIDE, "q.token is -2")                                       \
     X(k_stride_negative, a->k.head = -100, BAD_STRIDE, "k.head is -100")                                     \
@@ -262,6 +263,7 @@
     X(explain_short, clattn_plan_explain(plain, sentence, 20), BUFFER_TOO_SHORT, CONTEXT, "20 bytes")        \
     X(workspace_null_plan, clattn_workspace_size(NULL, &(uint64_t){0}), NULL_ARGUMENT, NOWHERE, "")          \
     X(workspace_null_answer, clattn_workspace_size(plain, NULL), NULL_ARGUMENT, CONTEXT, "bytes")            \
+    X(arrays_changed_null_plan, clattn_plan_arrays_changed(NULL), NULL_ARGUMENT, NOWHERE, "")                \
     X(enqueue_null_plan, clattn_enqueue_forward(NULL, queue, NULL, 0, NULL, NULL), NULL_ARGUMENT, NOWHERE,   \
       "")                                                                                                    \
     X(run_null_plan, clattn_run_forward(NULL, NULL), NULL_ARGUMENT, NOWHERE, "")                             \

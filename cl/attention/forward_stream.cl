@@ -25,13 +25,13 @@
  *             plans   tiles, and blocks that the producer may bring, as the planner found them
  *             places  this tile and the next, as the producer found them: consumers divide for none
  *             care    how to take these two
- *     scratch: a counter of tiles; from the next multiple of 128 bytes on [group][3] maps of q, k and v, made
+ *     scratch: two counters; from the next multiple of 128 bytes on [group][3] maps of q, k and v, made
  *              by the producer
  *
  * The products are a tile's; beside what fragments.clh wants it has load_queries, start_keys, start_values,
  * waits, multiply_keys and multiply_values (the same products at once, by a warp), pack_weights,
  * sum_packed or SUM_COLUMNS, make_ones, any_special, VALUE_AT, QUERIES_STAY (they stay in local memory until the tile is
- * done), and what stream.clh, plan.clh and produce.clh want.  What consumers do is in consume.clh.
+ * done), CLASS_PARTS and CLASS_OF_PART (blocks.clh), and what stream.clh, plan.clh and produce.clh want.  What consumers do is in consume.clh.
  *
  * -D parameters beside those of forward.clh: MATRIX 2; NT places for blocks; GROUP, BQ, BK and more as the
  * tile says; ALIGNED 1: rows start at multiples of 16 bytes.

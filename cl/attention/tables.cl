@@ -6,7 +6,7 @@
  * SHARE work-items a block, each every SHARE-th of a row's elements (words of bits), so that neighbours read
  * neighbours; blocks in the table's order: dims[0] * dims[1] * ceil(dims[2] / rows) * ceil(dims[3] / columns).
  * Floats are kept as their bits; a block that holds a NaN is -inf .. inf.  Readers: xi_itable and others in
- * rule_interval.clh.  The first item also sets the counter of tiles of the kernel that follows.
+ * rule_interval.clh.  The first item also sets the counters of the kernel that follows.
  * -D parameters: ELEMENT clattn_type of the array (0 f32, 1 f16, 2 bf16, 3 i32, 4 i8, 5 bits: 32 a word from
  * the lowest bit on, rows begin with a word); LANES 16, or 1 where wide vectors are slow; GROUP items of a
  * work-group, a multiple of SHARE; SHARE a power of two, with LANES 16 just 1.
@@ -145,8 +145,8 @@ tables(__global const STORED_ELEMENT *array, __global int *table, const struct t
     const long row_size = ELEMENT == 5 ? (width - 1) / 32 + 1 : width;
     __global int *to = table + a.at + 2 * block;
     struct bounds b = {LEAST, MOST, 0};
-    if (block == 0 && mine == 0 && a.counter_at >= 0)
-        table[a.counter_at] = 0;
+    if (block == 0 && mine == 0 && a.counters_at >= 0)
+        table[a.counters_at] = table[a.counters_at + 1] = 0;
     for (int i = row; there && i < row_end; i++)
         look(&b, array + (matrix * height + i) * row_size, column, column_end, mine);
 #if SHARE > 1

@@ -75,6 +75,7 @@ typedef struct clattn_array {
 #define CLATTN_STRICT 0x10u          /* refuse to fall back to another engine than the best fitting one */
 #define CLATTN_COUNT_TILES 0x20u     /* count visited tiles into io.counters (for tests and reports)    */
 #define CLATTN_NO_SELF_TEST 0x40u    /* skip the comparison, not the launch, inside clattn_plan_create  */
+#define CLATTN_ARRAYS_STAY 0x80u     /* arrays hold in all enqueues the same: clattn_plan_arrays_changed */
 
 /* A problem.  Start from CLATTN_ATTENTION_INIT; fields are only ever added at the end. */
 typedef struct clattn_attention {
@@ -173,6 +174,12 @@ CLATTN_API void clattn_plan_destroy(clattn_plan *plan);
 CLATTN_API clattn_status clattn_plan_explain(const clattn_plan *plan, char *text, size_t size);
 /* Return the name of the plan's engine; static; NULL for a NULL plan. */
 CLATTN_API const char *clattn_plan_engine(const clattn_plan *plan);
+/* With CLATTN_ARRAYS_STAY, say that the arrays of the next enqueue hold something else.  A mask tells by tables of
+ * its arrays' minima and maxima which blocks it hides or shows whole; without the flag every enqueue makes
+ * them, a kernel for each array, with it only the first one and the first one after this call.  Arrays that
+ * change without it give wrong numbers, no wild address.  Layers that share a mask thus make tables once a
+ * step.  No OpenCL call; may be called while work runs.  The flag wants a workspace of the plan's own. */
+CLATTN_API clattn_status clattn_plan_arrays_changed(clattn_plan *plan);
 /* Return in *bytes the workspace that an enqueue needs, 0 for none. */
 CLATTN_API clattn_status clattn_workspace_size(const clattn_plan *plan, uint64_t *bytes);
 

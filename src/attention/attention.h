@@ -138,7 +138,7 @@ struct clattn__tables {
 void clattn__tables_fill(struct clattn__tables *tables, const struct clattn__problem *problem, int64_t first,
                          struct forward_args *args);
 /* Have them set the int `at' of the workspace to 0, if there are any. */
-void clattn__tables_counter(struct clattn__tables *tables, int64_t at);
+void clattn__tables_counters(struct clattn__tables *tables, int64_t at);
 clattn_status clattn__tables_build(clattn_context *ctx, const struct clattn__problem *problem,
                                    struct clattn__tables *tables);
 void clattn__tables_free(struct clattn__tables *tables);
@@ -196,6 +196,7 @@ struct clattn_plan {
     cl_mem workspace;     /* the plan's own, NULL with CLATTN_CALLER_WORKSPACE */
     cl_mem arrivals;      /* of struct clattn__forward_run, if spec.JOINS */
     cl_event busy;        /* the last work that uses them */
+    bool has_tables;      /* of arrays that stay the workspace holds the tables */
     bool dead;
 };
 clattn_status clattn__plan_check(const clattn_plan *plan);

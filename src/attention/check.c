@@ -11,7 +11,7 @@
 #define MAX_DIM 576
 #define KNOWN_FLAGS                                                                                       \
     (CLATTN_WANT_LSE | CLATTN_PACKED | CLATTN_KEY_LENGTHS | CLATTN_CALLER_WORKSPACE | CLATTN_STRICT |      \
-     CLATTN_COUNT_TILES | CLATTN_NO_SELF_TEST)
+     CLATTN_COUNT_TILES | CLATTN_NO_SELF_TEST | CLATTN_ARRAYS_STAY)
 
 /* Where a failed check puts its details. */
 struct details {
@@ -91,6 +91,8 @@ static clattn_status check_flags(const clattn_attention *a, struct details d)
     if (a->flags & ~KNOWN_FLAGS || a->reserved)
         return refuse(d, CLATTN_BAD_FLAGS, "flags is 0x%x, reserved is %d", (unsigned)a->flags,
                       (int)a->reserved);
+    if (a->flags & CLATTN_ARRAYS_STAY && a->flags & CLATTN_CALLER_WORKSPACE)
+        return refuse(d, CLATTN_BAD_FLAGS, "CLATTN_ARRAYS_STAY wants a workspace of the plan's own");
     if (!isfinite(a->scale))
         return refuse(d, CLATTN_BAD_SCALE, "scale is not finite; CLATTN_DEFAULT_SCALE means 1 / sqrt(dim)");
     for (int t = CLATTN__Q; t < CLATTN__LSE; t++)

@@ -126,7 +126,7 @@ static struct clattn__forward_run make_run(const clattn_plan *plan, const clattn
 
 /* What an enqueue of a plan with a workspace puts into the queue. */
 struct kernels {
-    const clattn_plan *plan;
+    clattn_plan *plan;
     const clattn_io *io;
     cl_mem workspace;
     int64_t shift; /* words before this enqueue's part of it */
@@ -136,7 +136,7 @@ struct kernels {
 static cl_int enqueue_kernels(struct clattn__chain *c, void *cookie)
 {
     const struct kernels *k = cookie;
-    const clattn_plan *plan = k->plan;
+    clattn_plan *plan = k->plan;
     bool split = plan->launch.splits > 1;
     cl_event next = NULL;
     struct forward_args args = plan->args;
@@ -144,9 +144,11 @@ static cl_int enqueue_kernels(struct clattn__chain *c, void *cookie)
     struct clattn__forward_run run = make_run(plan, k->io);
     cl_int code = CL_SUCCESS;
     if (plan->tables.count) {
-        code = clattn__launch_tables(plan->ctx, &plan->tables, c->queue, k->io->arrays, k->workspace,
-                                     k->shift, c->first, &next);
+        if (!plan->has_tables)
+            code = clattn__launch_tables(plan->ctx, &plan->tables, c->queue, k->io->arrays, k->workspace,
+                                         k->shift, c->first, &next);
         clattn__chain_follow(c, next);
+        plan->has_tables = code == CL_SUCCESS && plan->problem.a.flags & CLATTN_ARRAYS_STAY;
         run.tables = k->workspace;
         for (int i = 0; i < CLATTN_MAX_ARRAYS; i++)
             args.table_at[i] += k->shift;
@@ -222,4 +224,15 @@ clattn_status clattn_enqueue_forward(clattn_plan *plan, cl_command_queue queue, 
     if (dead)
         return clattn__fail(ctx, CLATTN_PLAN_DEAD, CL_SUCCESS, "%s", "");
     return code == CL_SUCCESS ? CLATTN_OK : clattn__fail_cl(ctx, "enqueueing the kernels", code);
+}
+
+clattn_status clattn_plan_arrays_changed(clattn_plan *plan)
+{
+    const clattn_status status = clattn__plan_check(plan);
+    if (status)
+        return status;
+    pthread_mutex_lock(&plan->lock);
+    plan->has_tables = false;
+    pthread_mutex_unlock(&plan->lock);
+    return CLATTN_OK;
 }

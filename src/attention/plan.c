@@ -86,12 +86,12 @@ static int64_t fill_split_args(struct forward_args *args, struct merge_args *mer
     return rows * (width + 1) * launch->splits;
 }
 
-/* From word `first` of the workspace on a counter of tiles, and what the groups need for themselves, which
+/* From word `first` of the workspace on two counters, and what the groups need for themselves, which
  * kernels move to the next multiple of 128 bytes.  Returns how many words that is. */
 static int64_t fill_scratch(struct forward_args *args, const struct clattn__launch *launch, int64_t first)
 {
     args->scratch_at = first;
-    const int64_t words = 1 + 128 / (int64_t)sizeof(cl_int);
+    const int64_t words = 2 + 128 / (int64_t)sizeof(cl_int);
     return launch->scratch ? words + launch->scratch * (int64_t)launch->groups : 0;
 }
 
@@ -104,7 +104,7 @@ int64_t clattn__workspace_fill(struct forward_args *args, struct merge_args *mer
     words += tables->ints;
     words += fill_scratch(args, launch, words);
     if (launch->spec.COUNTED)
-        clattn__tables_counter(tables, args->scratch_at);
+        clattn__tables_counters(tables, args->scratch_at);
     return words * (int64_t)sizeof(cl_float);
 }
 

@@ -226,7 +226,7 @@ static bool read_option(const char **at, clattn_attention *a, struct reader *r)
         const char *word;
         uint32_t flag;
     } flags[] = {{"lse", CLATTN_WANT_LSE}, {"packed", CLATTN_PACKED}, {"keylens", CLATTN_KEY_LENGTHS},
-                 {"strict", CLATTN_STRICT}, {"count", CLATTN_COUNT_TILES}};
+                 {"strict", CLATTN_STRICT}, {"count", CLATTN_COUNT_TILES}, {"stay", CLATTN_ARRAYS_STAY}};
     for (size_t i = 0; i < CLATTN__LEN(flags); i++)
         if (read_word(at, flags[i].word)) {
             a->flags |= flags[i].flag;
@@ -394,6 +394,8 @@ static void print_options(struct clattn__text *out, const clattn_attention *a)
         clattn__text_add(out, ":strict");
     if (a->flags & CLATTN_COUNT_TILES)
         clattn__text_add(out, ":count");
+    if (a->flags & CLATTN_ARRAYS_STAY)
+        clattn__text_add(out, ":stay");
     if (a->splits)
         clattn__text_add(out, ":splits=%lld", (long long)a->splits);
     if (a->engine[0])

@@ -21,7 +21,7 @@ static void fill_args(struct tables_args *args, const clattn_array *array, const
     }
     args->rows = table->rows;
     args->columns = table->columns;
-    args->counter_at = -1;
+    args->counters_at = -1;
 }
 
 void clattn__tables_fill(struct clattn__tables *tables, const struct clattn__problem *problem, int64_t first,
@@ -57,10 +57,10 @@ static size_t group_items(const clattn_context *ctx)
     return share > 1 && ctx->facts.largest_group >= 2 * share ? 2 * share : share;
 }
 
-void clattn__tables_counter(struct clattn__tables *tables, int64_t at)
+void clattn__tables_counters(struct clattn__tables *tables, int64_t at)
 {
     if (tables->count)
-        tables->args[0].counter_at = at;
+        tables->args[0].counters_at = at;
 }
 
 clattn_status clattn__tables_build(clattn_context *ctx, const struct clattn__problem *problem,
@@ -94,7 +94,7 @@ static cl_int launch_one(const clattn_context *ctx, const struct clattn__tables 
     cl_kernel kernel = tables->kernel[i].kernel;
     struct tables_args args = tables->args[i];
     args.at += shift;
-    args.counter_at += args.counter_at < 0 ? 0 : shift;
+    args.counters_at += args.counters_at < 0 ? 0 : shift;
     struct clattn__setter s = {kernel, 0, CL_SUCCESS};
     clattn__set_buffer(&s, array);
     clattn__set_buffer(&s, workspace);

@@ -66,6 +66,8 @@ static void finish(const clattn_device_facts *facts, const struct clattn__task *
     spec->UNROLLED = (facts->type & CL_DEVICE_TYPE_GPU) != 0; /* elsewhere it would only cost compile time */
     spec->ALIGNED = task->aligned && task->dim % 4 == 0 && task->dim_v % 4 == 0;
     clattn__launch_geometry(task, pack, spec->BK, 4 * (int64_t)facts->compute_units, launch);
+    if (facts->type & CL_DEVICE_TYPE_GPU)
+        clattn__launch_sections(task, launch);
 }
 
 /* Query heads share keys while a tile holds them all. */

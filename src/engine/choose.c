@@ -5,9 +5,9 @@
 #include <string.h>
 
 const struct clattn__engine *const clattn__engines[] = {
-    &clattn__engine_vector,        &clattn__engine_decode,         &clattn__engine_wgmma,   &clattn__engine_mma,
-    &clattn__engine_mma_small,     &clattn__engine_tf32,           &clattn__engine_blocked_large,
-    &clattn__engine_blocked,       &clattn__engine_portable,       &clattn__engine_generic, &clattn__engine_decode_generic,
+    &clattn__engine_vector,   &clattn__engine_decode,        &clattn__engine_decode_small,   &clattn__engine_wgmma,
+    &clattn__engine_mma,      &clattn__engine_mma_small,     &clattn__engine_tf32,           &clattn__engine_blocked_large,
+    &clattn__engine_blocked,  &clattn__engine_portable,      &clattn__engine_generic,        &clattn__engine_decode_generic,
     NULL,
 };
 

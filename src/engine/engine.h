@@ -110,8 +110,8 @@ struct clattn__launch {
     size_t groups;            /* work-groups of spec.GROUP items: one a tile, or n that take them in turn */
     bool in_turn;             /* the kernel can do the latter */
     bool can_join;            /* the kernel can join a tile's parts by itself: spec.JOINS */
-    int64_t scratch;          /* 4-byte words of the workspace that a group needs for itself; then a counter of */
-                              /* tiles stands before them, which tables.cl sets to 0 if spec.COUNTED */
+    int64_t scratch;          /* 4-byte words of the workspace that a group needs for itself; then two counters */
+                              /* stand before them, which tables.cl sets to 0 if spec.COUNTED */
     clattn__rewrite *rewrite; /* of the forward kernel's program, or NULL */
     struct clattn__ptx_wish wish;
     struct clattn__setting setting; /* the value of every knob that this engine has for this task */
@@ -131,8 +131,9 @@ struct clattn__engine {
 };
 
 extern const struct clattn__engine clattn__engine_portable, clattn__engine_vector, clattn__engine_decode,
-    clattn__engine_wgmma, clattn__engine_mma, clattn__engine_mma_small, clattn__engine_tf32, clattn__engine_blocked_large,
-    clattn__engine_blocked, clattn__engine_generic, clattn__engine_decode_generic;
+    clattn__engine_decode_small, clattn__engine_wgmma, clattn__engine_mma, clattn__engine_mma_small,
+    clattn__engine_tf32, clattn__engine_blocked_large, clattn__engine_blocked, clattn__engine_generic,
+    clattn__engine_decode_generic;
 extern const struct clattn__engine *const clattn__engines[]; /* best first; ends with NULL */
 size_t clattn__engine_number(const struct clattn__engine *engine); /* its place there */
 
@@ -150,6 +151,12 @@ clattn_status clattn__engine_choose(const clattn_device_facts *facts, const stru
  * there are about so many. */
 void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int32_t grain,
                              int64_t wanted_groups, struct clattn__launch *launch);
+
+/* Of a launch whose groups the device takes as others end, where a mask makes some heavier: let the heavy ones of as
+ * many heads come first as a GPU's second-level cache holds, so that light ones are left for the end.  Of a
+ * section of one head the heaviest would begin last. */
+#define CLATTN__HELD_BYTES (32 << 20) /* of keys and values, while their tiles run */
+void clattn__launch_sections(const struct clattn__task *task, struct clattn__launch *launch);
 
 /* ---- tuning.c: lines of tuning ---- */
 /* A class of problems, or a pattern of classes, where a field is CLATTN__ANY. */

@@ -41,3 +41,16 @@ void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int3
     launch->tiles = launch->groups = (size_t)(groups * splits);
     CLATTN__KNOB(&launch->setting, splits) = launch->splits;
 }
+
+void clattn__launch_sections(const struct clattn__task *task, struct clattn__launch *launch)
+{
+    const int64_t sharing = task->heads / task->kv_heads / launch->pack; /* head tiles of a key head */
+    const int64_t heads = task->batch * (task->heads / launch->pack);
+    const int64_t bytes = task->kv_len * (task->dim * clattn__type_bytes(task->type_k) +
+                                          task->dim_v * clattn__type_bytes(task->type_v));
+    int64_t most = bytes > 0 ? CLATTN__HELD_BYTES * sharing / bytes : 1;
+    if (!task->masked || heads == 0)
+        return;
+    most = most < 1 ? 1 : most > INT32_MAX ? INT32_MAX : most;
+    launch->section = (int32_t)clattn__ceil_div(heads, clattn__ceil_div(heads, most)); /* all about as wide */
+}

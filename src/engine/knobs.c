@@ -60,8 +60,11 @@ static const struct {
     {"matrix-wgmma", SET(depth), {2, 3}},
     {"matrix-wgmma", SET(splits), {1, 2, 4, 8}},
     {"matrix-decode", SET(keys), {16, 32, 64}},
-    {"matrix-decode", SET(tiles), {1, 2}},
+    {"matrix-decode", SET(tiles), {1, 2, 4, 8}},
     {"matrix-decode", SET(splits), {1, 2, 4, 8, 16, 32, 64, 128}},
+    {"decode-small", SET(keys), {16, 32, 64}},
+    {"decode-small", SET(tiles), {1, 2}},
+    {"decode-small", SET(splits), {1, 2, 4, 8, 16, 32, 64, 128}},
 };
 
 const int32_t *clattn__knob_values(const char *engine, enum clattn__knob knob, int *count)

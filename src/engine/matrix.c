@@ -51,6 +51,7 @@ static void finish(const struct clattn__task *task, int64_t wanted, struct clatt
     spec->NQ = spec->MD = spec->NT = spec->DOT = 1;
     spec->MK = (spec->BK + 15) / 16;
     clattn__launch_geometry(task, packed_heads(task, spec->BQ), spec->BK, wanted, launch);
+    clattn__launch_sections(task, launch);
 }
 
 static const char *refuse_weights(const struct clattn__task *task)
@@ -93,7 +94,6 @@ static bool wgmma_fits(const clattn_device_facts *facts, char *reason, size_t si
 
 #define WGMMA_LOCAL_BYTES (226 << 10) /* of 227 KiB that a group may have; barriers want some */
 #define MAP_WORDS 32                  /* of a tensor map: cl/engine/tensor_map.clh */
-#define HELD_BYTES (32 << 20)         /* of keys and values in the second-level cache while their tiles run */
 #define MOST_GROUPS 512               /* whose work is added up */
 #define MOST_TILES 8192
 #define ENDS 2           /* blocks that a tile's beginning and end cost */
@@ -134,7 +134,7 @@ static int32_t choose_section(const struct clattn__task *task, const struct clat
         return 1;
     for (int64_t section = 1; section <= pairs;
          section = 2 * section > pairs && section < pairs ? pairs : 2 * section) {
-        bool held = section * head_bytes <= HELD_BYTES * sharing,
+        bool held = section * head_bytes <= CLATTN__HELD_BYTES * sharing,
              shared = 4 * section <= (int64_t)launch->groups * sharing;
         if (!held && !shared)
             break;
@@ -292,7 +292,7 @@ static void choose_mma_rows(const struct clattn__task *task, struct clattn__spec
     spec->BQ = many && widest(task) <= 128 ? 128 : 64;
     if (CLATTN__KNOB(&task->setting, rows) && widest(task) <= 128)
         spec->BQ = CLATTN__KNOB(&task->setting, rows);
-    const int32_t some = widest(task) <= 96 && !task->masked ? 3 : 0; /* of d 96 a half: 1 to 3 % on an H100 */
+    const int32_t some = widest(task) <= 96 && !task->masked ? 2 : 0; /* of d 96 a third: 4 % */
     spec->NQ = spec->BQ == 128 && widest(task) > 80 ? some : sixteens(task->dim);
 }
 

@@ -217,11 +217,23 @@ static void emit_lookup(const struct emitter *m, const struct node *n)
     clattn__text_add(m->out, ", %s)", widest(array->type));
 }
 
+/* Whether an array's last index is the key, which is never below 0. */
+static bool is_by_key(const struct emitter *m, const struct node *n)
+{
+    const struct node *last = &m->e->nodes[n->args[n->n_args - 1]];
+    return m->family == ONE && last->kind == KIND_INDEX && last->depends == DEPENDS_K &&
+           m->e->arrays[n->value].type != CLATTN_BITS;
+}
+
 static void emit_element(const struct emitter *m, const struct node *n)
 {
     const clattn_array *array = &m->e->arrays[n->value];
     bool run = m->family == QUERIES && is_run(m->e, n), line = m->family == KEYS && lies_along_keys(m->e, n);
-    const char *how = run ? "run_" : line ? "line_" : is_far(array) ? "far_" : "";
+    const char *how = run               ? "run_"
+                      : line            ? "line_"
+                      : is_far(array)   ? "far_"
+                      : is_by_key(m, n) ? "key_"
+                                        : "";
     clattn__text_add(m->out, "%s_%s%s(e->a%d", prefixes[m->family], how, element_words[array->type],
                      (int)n->value);
     emit_dims(m, n->value);
@@ -462,6 +474,14 @@ static void emit_functions(struct clattn__text *out, const struct clattn__expr *
     clattn__text_add(out, "\n");
 }
 
+static int count_tables(const struct clattn__expr *e)
+{
+    int count = 0;
+    for (int i = 0; i < e->n_arrays; i++)
+        count += clattn__expr_table(e, i).needed;
+    return count;
+}
+
 clattn_status clattn__expr_kernel_text(const struct clattn__expr *expr, char *text, size_t size)
 {
     if (!expr || !text || size == 0)
@@ -472,7 +492,8 @@ clattn_status clattn__expr_kernel_text(const struct clattn__expr *expr, char *te
         clattn__text_add(&out, "#define %s %d\n", use_macros[u], expr->root[u] >= 0);
     clattn__text_add(&out, "#define SCORE_BIAS %d\n#define BIAS_STEP %d\n", clattn__has_bias(expr),
                      clattn__has_bias_step(expr));
-    clattn__text_add(&out, "#define MASK_LISTS %d\n", clattn__expr_rule_uses_list(expr, CLATTN__MASK));
+    clattn__text_add(&out, "#define MASK_LISTS %d\n#define MASK_TABLES %d\n",
+                     clattn__expr_rule_uses_list(expr, CLATTN__MASK), count_tables(expr));
     emit_params(&out, expr);
     emit_env_fields(&out, expr);
     emit_env_fill(&out, expr);
