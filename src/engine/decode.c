@@ -2,7 +2,6 @@
  * decode.c - the engines for few rows against many keys (forward_decode.cl): as a row of the table by
  * mma.sync, and with the plain tile, to test the loop. */
 #include "engine/engine.h"
-#include "door.clh"
 
 #include <stdio.h>
 
@@ -52,10 +51,16 @@ static int64_t choose_splits(int64_t groups, int64_t grains, int64_t most)
     return best;
 }
 
+/* Of how many teams a group takes the room: one alone as much as two. */
+static int32_t room_of(int32_t teams)
+{
+    return teams > USUAL_TEAMS ? teams : USUAL_TEAMS;
+}
+
 /* Groups of so many teams that run at a time. */
 static int64_t at_a_time(const clattn_device_facts *facts, int32_t teams)
 {
-    return (int64_t)facts->compute_units * AT_A_TIME / (teams > USUAL_TEAMS ? teams : USUAL_TEAMS);
+    return (int64_t)facts->compute_units * AT_A_TIME / room_of(teams);
 }
 
 static int64_t parts_of(const clattn_device_facts *facts, const struct clattn__task *task,
@@ -148,9 +153,7 @@ static int32_t choose_teams(const clattn_device_facts *facts, const struct clatt
 /* Bytes of local memory that a group takes at least: so only as many run at a time as should. */
 static int32_t least_local(const clattn_device_facts *facts, int32_t teams)
 {
-    return facts->matrix_unit == CLATTN_MATRIX_WGMMA
-               ? HOPPER_SHARE * (teams > USUAL_TEAMS ? teams : USUAL_TEAMS)
-               : 0;
+    return facts->matrix_unit == CLATTN_MATRIX_WGMMA ? HOPPER_SHARE * room_of(teams) : 0;
 }
 
 static bool mma_launch(const clattn_device_facts *facts, const struct clattn__task *task,
@@ -180,10 +183,7 @@ static bool mma_launch(const clattn_device_facts *facts, const struct clattn__ta
         return refuse("no tile fits its local memory", reason, size);
     spec->LOCAL = least_local(facts, teams);
     finish(facts, task, teams, launch);
-    if (large) {
-        launch->rewrite = clattn__ptx_edit;
-        launch->wish = (struct clattn__ptx_wish){.group = spec->GROUP, .local_bytes = spec->LOCAL};
-    }
+    clattn__launch_memory(launch, spec->LOCAL);
     return true;
 }
 

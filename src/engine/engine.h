@@ -157,6 +157,8 @@ void clattn__launch_geometry(const struct clattn__task *task, int32_t pack, int3
  * section of one head the heaviest would begin last. */
 #define CLATTN__HELD_BYTES (32 << 20) /* of keys and values, while their tiles run */
 void clattn__launch_sections(const struct clattn__task *task, struct clattn__launch *launch);
+/* Have the editor of assembly make a kernel's local memory of so many bytes, where that is beyond the door. */
+void clattn__launch_memory(struct clattn__launch *launch, int64_t bytes);
 
 /* ---- tuning.c: lines of tuning ---- */
 /* A class of problems, or a pattern of classes, where a field is CLATTN__ANY. */

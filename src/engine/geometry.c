@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * geometry.c - from a tile's shape to a launch: how many tiles, and into how many parts the keys are cut. */
 #include "engine/engine.h"
+#include "door.clh"
 
 #define FEW_QUERIES 16
 
@@ -53,4 +54,12 @@ void clattn__launch_sections(const struct clattn__task *task, struct clattn__lau
         return;
     most = most < 1 ? 1 : most > INT32_MAX ? INT32_MAX : most;
     launch->section = (int32_t)clattn__ceil_div(heads, clattn__ceil_div(heads, most)); /* all about as wide */
+}
+
+void clattn__launch_memory(struct clattn__launch *launch, int64_t bytes)
+{
+    if (bytes > DOOR_BYTES) {
+        launch->rewrite = clattn__ptx_edit;
+        launch->wish = (struct clattn__ptx_wish){.group = launch->spec.GROUP, .local_bytes = (int32_t)bytes};
+    }
 }

@@ -324,15 +324,6 @@ static bool mma_fits(const clattn_device_facts *facts, char *reason, size_t size
     return fits;
 }
 
-/* Local memory beyond what OpenCL grants. */
-static void ask_for_memory(struct clattn__launch *launch, int64_t bytes)
-{
-    if (bytes > DOOR_BYTES) {
-        launch->rewrite = clattn__ptx_edit;
-        launch->wish = (struct clattn__ptx_wish){.group = launch->spec.GROUP, .local_bytes = (int32_t)bytes};
-    }
-}
-
 static bool mma_launch(const clattn_device_facts *facts, const struct clattn__task *task,
                        struct clattn__launch *launch, char *reason, size_t size)
 {
@@ -349,7 +340,7 @@ static bool mma_launch(const clattn_device_facts *facts, const struct clattn__ta
     if (why)
         return refuse(why, reason, size);
     finish_mma(facts, task, launch);
-    ask_for_memory(launch, mma_bytes(task, spec));
+    clattn__launch_memory(launch, mma_bytes(task, spec));
     return true;
 }
 
@@ -424,7 +415,7 @@ static bool tf32_launch(const clattn_device_facts *facts, const struct clattn__t
     finish(task, 4 * (int64_t)facts->compute_units, launch);
     spec->GROUP = 128;
     CLATTN__KNOB(&launch->setting, keys) = spec->BK;
-    ask_for_memory(launch, tf32_bytes(task, spec));
+    clattn__launch_memory(launch, tf32_bytes(task, spec));
     return true;
 }
 
