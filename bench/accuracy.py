@@ -16,10 +16,13 @@ NORMAL, POISON, LARGE = 0, 1, 3  # what the seeds of `clattn verify' fill tensor
 CASES = [
     ("d 64", "b2:h4/2:q300:k700:d64:lse", NORMAL), ("d 128", "b2:h4/2:q300:k700:d128:lse", NORMAL),
     ("d 64, causal", "h4:q500:k500:d64:causal-br:lse", NORMAL), ("d 128, causal", "h4:q500:k500:d128:causal-br:lse", NORMAL),
+    ("d 256", "b2:h4/2:q300:k700:d256:lse", NORMAL), ("d 192, causal", "h4:q500:k500:d192:causal-br:lse", NORMAL),
     ("d 72 / 40", "h4:q300:k300:d72/40", NORMAL), ("one query, 4000 keys", "b2:h8/2:q1:k4000:d128:lse", NORMAL),
     ("16384 keys", "h2:q64:k16384:d128", NORMAL),
     ("scores to 1e4, d 64", "h4:q300:k700:d64:lse", LARGE), ("scores to 1e4, d 128, causal", "h4:q300:k700:d128:causal-br:lse", LARGE),
+    ("scores to 1e4, d 256, causal", "h4:q300:k700:d256:causal-br:lse", LARGE),
     ("100 rows that see nothing", "h4:q300:k200:d64:causal-br:lse", NORMAL), ("NaN where nothing is seen", "b3:h4:q300:k300:d64:causal-br:keylens:lse", POISON),
+    ("the same, d 256", "b3:h4:q300:k300:d256:causal-br:keylens:lse", POISON),
 ]
 STORAGES = {"matrix-wgmma": ["f16", "bf16"], "matrix-mma": ["f16", "bf16"], "portable": ["f16", "bf16", "f32"], "matrix-tf32x3": ["f32"],
             "blocked": ["f32"]}

@@ -37,7 +37,7 @@ ROWS = [
     Row("attn:f16:h4:q512:k1024:d128", "matrix-wgmma", rules=("--mechanism", "alibi")),
     Row("attn:f16:h4:q512:k1024:d128", "matrix-wgmma", rules=("--mechanism", "soft_cap")),
     Row("attn:f16:b8:h16:q512:k1024:d64", "matrix-mma", 0), Row("attn:f16:b8:h16:q512:k1024:d128", "matrix-mma", 32),
-    Row("attn:f16:b8:h16:q512:k1024:d96", "matrix-mma", 0), Row("attn:f16:b8:h16:q512:k1024:d256", "matrix-mma", 32),
+    Row("attn:f16:b8:h16:q512:k1024:d96", "matrix-mma", 0), Row("attn:f16:b8:h16:q512:k1024:d192", "matrix-mma", 0), Row("attn:f16:b8:h16:q512:k1024:d256", "matrix-mma", 32),
     Row("attn:bf16:b8:h16:q512:k1024:d128", "matrix-mma", 32), Row("attn:f16:h4:q16:k1024:d128", "matrix-mma", 0),
     Row("attn:f32:h4:q512:k1024:d64", "matrix-tf32x3", 0), Row("attn:f32:h4:q512:k1024:d128", "matrix-tf32x3", 64),
 ]

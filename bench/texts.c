@@ -129,15 +129,26 @@ static int run_texts(struct text *texts, int n, clattn_context *ctx, const struc
     return good ? 0 : failed(ctx, CLATTN_OPENCL_FAILED, "the first runs");
 }
 
+/* Plans to come take their texts from a folder; whether it is one. */
+static bool use_texts(const char *folder)
+{
+    if (!strcmp(folder, "-"))
+        return unsetenv("CLATTN_KERNEL_DIR") == 0;
+    char *path = realpath(folder, NULL); /* a relative one would not be taken */
+    const bool good = path && setenv("CLATTN_KERNEL_DIR", path, 1) == 0;
+    free(path);
+    return good;
+}
+
 static int make_plans(struct text *texts, const struct options *o, clattn_context *ctx,
                       const clattn_attention *a, int problem)
 {
     int n = 0;
     for (int i = 0; i < o->n_folders; i++) {
-        if (strcmp(o->folders[i], "-"))
-            setenv("CLATTN_KERNEL_DIR", o->folders[i], 1);
-        else
-            unsetenv("CLATTN_KERNEL_DIR");
+        if (!use_texts(o->folders[i])) {
+            mistake("%s is no folder", o->folders[i]);
+            continue;
+        }
         texts[n] = (struct text){.folder = o->folders[i]};
         if (clattn_plan_create(&texts[n].plan, ctx, a)) {
             failed(ctx, CLATTN_OK, o->folders[i]);

@@ -477,18 +477,24 @@ static bool is_engine(const struct clattn__engine *engine, const char *name)
 static void check_mma(const struct choice *c, const struct clattn__task *task, int64_t most)
 {
     const struct clattn__spec *s = &c->launch.spec;
-    int64_t steps = (task->dim + 15) / 16, pitch = 16 * steps, blocks = 4 * s->BK * pitch,
-            queries = s->BQ * pitch;
+    const bool pairs = s->GROUP == 256; /* of warps, which share 32 rows */
+    int64_t steps = (task->dim + 15) / 16, pitch = 16 * steps, queries = s->BQ * pitch;
+    int64_t steps_v = pairs ? (steps + 1) / 2 * 2 : steps, blocks = 2 * s->BK * (pitch + 16 * steps_v); /* dim_v = dim */
     int64_t bytes =
         2 * s->NT *
-        (s->NQ < steps ? blocks + queries : blocks / 2 + (blocks / 2 > queries ? blocks / 2 : queries)); /* dim_v = dim */
+        (s->NQ < steps ? blocks + queries : blocks / 2 + (blocks / 2 > queries ? blocks / 2 : queries));
+    if (pairs) /* weights of each row and key, 32 bytes a row, 8 barriers */
+        bytes += s->BQ * (2 * s->BK + 32) + 64;
+    ck_assert(!pairs || (s->BQ == 128 && s->BK == 64 && s->NQ == 0));
+    const int64_t of_pairs = 2 * (128 * 16 * (steps + (steps + 1) / 2 * 2) + 128 * pitch + 128 * 80) + 64;
+    ck_assert_int_eq(pairs, task->dim > 128 && task->q_len > 96 && of_pairs + 64 + 1024 <= most);
     ck_assert_int_ge(bytes, 2 * s->NT * (queries + s->BQ)); /* the output's place */
     ck_assert_int_le(bytes + 1024, most);
     ck_assert(bytes > DOOR_BYTES ? c->launch.rewrite && c->launch.wish.local_bytes == bytes &&
                                        c->launch.wish.group == s->GROUP
                                  : !c->launch.rewrite);
-    ck_assert(s->GROUP == 128 * s->NT && (s->BQ == 64 || s->BQ == 128));
-    ck_assert(s->BQ / 64 * (8 * steps + 4 * s->NQ + s->BK / 4 + 8 * s->MK) < 240 &&
+    ck_assert((s->GROUP == 128 * s->NT || pairs) && (s->BQ == 64 || s->BQ == 128));
+    ck_assert(s->BQ / 64 * (8 * steps + 4 * s->NQ + s->BK / 4 + 8 * s->MK) / (pairs ? 2 : 1) < 240 &&
               s->BK % (16 * s->MK) == 0);
     ck_assert_int_eq(s->ALIGNED, task->dim % 8 == 0);
 }
@@ -592,6 +598,39 @@ START_TEST(one_engine_after_another)
         }
     }
     ck_assert_int_ge(engines, 10);
+}
+END_TEST
+
+/* Inputs leave a GPU's second-level cache first where each is read once, all are more than it holds, and the output
+ * alone is less. */
+START_TEST(read_once)
+{
+    static const struct {
+        int64_t batch, kv_heads, q_len, kv_len;
+        bool ragged, once;
+    } cases[] = {
+        {64, 16, 128, 128, false, true},  {32, 16, 128, 128, false, false},  {128, 16, 128, 128, false, false},
+        {64, 16, 128, 1000, false, true}, {64, 16, 256, 128, false, false},  {64, 4, 128, 128, false, false},
+        {64, 16, 128, 128, true, false},  {1, 16, 100, 65536, false, false},
+    };
+    clattn_device_facts facts = recorded_h200();
+    facts.matrix_unit = CLATTN_MATRIX_WGMMA;
+    for (size_t i = 0; i < CLATTN__LEN(cases); i++) {
+        struct clattn__task task = plain_task();
+        task.softmax = task.aligned = true;
+        task.scale = 0.125;
+        task.type_q = task.type_k = task.type_v = task.type_o = CLATTN_F16;
+        task.dim = task.dim_v = 64;
+        task.heads = 16;
+        task.batch = cases[i].batch;
+        task.kv_heads = cases[i].kv_heads;
+        task.q_len = cases[i].q_len;
+        task.kv_len = cases[i].kv_len;
+        task.ragged = cases[i].ragged;
+        const struct choice c = choose(&facts, &task, "matrix-wgmma", false);
+        ck_assert_int_eq(c.status, CLATTN_OK);
+        ck_assert_msg(c.launch.spec.READ_ONCE == cases[i].once, "case %d", (int)i);
+    }
 }
 END_TEST
 
@@ -1365,6 +1404,7 @@ int main(void)
     tcase_add_test(cases, registers);
     tcase_add_test(cases, idle_units);
     tcase_add_test(cases, one_engine_after_another);
+    tcase_add_test(cases, read_once);
     tcase_add_test(cases, matrix_units);
     tcase_add_test(cases, f32_units);
     tcase_add_test(cases, register_tiles);

@@ -95,7 +95,7 @@ static inline void take_out(float *o, const float *s, __local STORED(T_V) *value
 {
     if (!any_near(any_special(values, b->n, item)))
         return;
-    add_special(o, s, source, stride, rows, env, b, item);
+    add_special(o, s, source, stride, rows, env, b, item, item);
     team_barrier();
     CLEAR_SPECIAL(values, b->n, item)
     team_barrier();

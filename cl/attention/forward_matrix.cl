@@ -48,9 +48,15 @@
  *     CARELESS_COPY                        1: the loops without care are compiled by themselves
  *     UNROLL                               how loops over fragments are unrolled
  *     join_max, join_sum                   over the items of a row;  from_item(x, t): what item t of them has
- *     OWN_ROWS                             rows of the items that the hardware runs as one (a warp): the
- *                                          group's BQ, in their order
+ *     OWN_ROWS, own_row(item)              rows of the items that the hardware runs as one (a warp); the first
+ *                                          of them in the group's tile
  *     any_near(x)                          whether any of these items says so
+ *     WARPS_OF_ROWS 2                      two of their groups have the same rows, each half of the keys of s:
+ *     JOIN_ROWS(join, x, rows)             a number of each row is joined over both
+ *     OFFER_WEIGHTS(p, rows)               the other group may take them;  any_near is of both
+ *     MULTIPLY_OTHERS(o, p, v, rows, item) o += P V with its weights, which p has then
+ *     BOX_ROW                              elements of local memory that this takes for each row
+ *     PIPED                                the groups that run as one do not wait for all at a barrier (pipeline.clh)
  *     LANES, ballot(x)                     how many they are; a bit from each
  *     weight(x)                            2^x for x <= 8; above 16 it may be infinite
  *     any_special(tile, n, item)           whether of n keys' values some of an item's share are not finite
@@ -73,6 +79,7 @@
 #include "stage.clh"
 
 #if MATRIX == 1
+#define WARPS_OF_ROWS (GROUP / 128)
 #include "quads.clh"
 #include "copies.clh"
 #if T_K == 0
@@ -84,6 +91,24 @@
 #include "tile_generic.clh"
 #endif
 #include "fragments.clh"
+#ifndef OFFER_WEIGHTS
+#define OFFER_WEIGHTS(p, rows)
+#define MULTIPLY_OTHERS(o, p, values, rows, item)
+#define BOX_ROW 0
+#endif
+#if PIPED
+#define BEGIN_COPIES(part, n) begin_copies(&pipeline, part, n)
+#define COPIES_BEGUN(part, n) copies_begun(&pipeline, part, n)
+#define AWAIT_BLOCK(part, n) await_block(&pipeline, part, n)
+#define TELL_READ(part, n) tell_read(&pipeline, part, n, item)
+#else /* the group waits for all copies, then at a barrier */
+#define PIPED 0
+#define PIPELINE_BYTES 0
+#define BEGIN_COPIES(part, n)
+#define COPIES_BEGUN(part, n)
+#define AWAIT_BLOCK(part, n)
+#define TELL_READ(part, n)
+#endif
 #if LISTS_KEYS
 #include "runs_together.clh"
 #endif
@@ -96,7 +121,9 @@
 #define PLACE (KEY_BLOCK + VALUE_BLOCK) /* of a block: keys, then values */
 #define QUERIES_AT (QUERIES_STAY ? PLACE : 2 * PLACE)
 #define QUERIES_END (QUERIES_AT + BQ * KEY_PITCH)
-#define INPUTS_END (QUERIES_END > 2 * PLACE ? QUERIES_END : 2 * PLACE)
+#define BOXES_END (QUERIES_END + BQ * BOX_ROW)
+#define PIPELINE_END (BOXES_END + PIPELINE_BYTES / 2)
+#define INPUTS_END (PIPELINE_END > 2 * PLACE ? PIPELINE_END : 2 * PLACE)
 #define OUTPUT_END (BQ * (VALUE_PITCH + 1))
 #define MEMORY (INPUTS_END > OUTPUT_END ? INPUTS_END : OUTPUT_END)
 
@@ -120,10 +147,10 @@ struct classes {
 static inline struct classes begin_classes(const struct place *at, int pack, int item)
 {
     struct classes c;
-    const int own_row = item / LANES * OWN_ROWS % BQ, rows = min(BQ, at->rows - at->row0);
-    c.has_rows = own_row < rows;
+    const int own = own_row(item), rows = min(BQ, at->rows - at->row0);
+    c.has_rows = own < rows;
     c.span = find_span(at, at->row0, rows, pack);
-    c.own_span = find_span(at, at->row0 + own_row, max(1, min(OWN_ROWS, rows - own_row)), pack);
+    c.own_span = find_span(at, at->row0 + own, max(1, min(OWN_ROWS, rows - own)), pack);
     c.key = at->key0;
     c.some = 0;
     return c;
@@ -227,6 +254,17 @@ static inline struct work noted_work(const struct notes *notes, int slot, int ha
 #define STAGE_BLOCK(to, from, block, width, pitch) stage_keys(to, from, (block)->keys, (block)->n, BK, width, pitch, item)
 #endif
 
+#if PIPED
+/* Start copying the values of block number n, once those in their place have been read.  A macro: as a function
+ * it moves the code around it. */
+#define COPY_VALUES(to, block, n)                                  \
+    {                                                              \
+        BEGIN_COPIES(PIPELINE_VALUES, n);                          \
+        STAGE_BLOCK(to, &from_v, block, DIM_V, VALUE_PITCH);       \
+        COPIES_BEGUN(PIPELINE_VALUES, n);                          \
+    }
+#endif
+
 #define LEAST_CARE (MASK_RULE ? 1 : 2) /* of what is done again */
 #define MOST_CARE (MAY_NEED_CARE ? 2 : MASK_RULE)
 #define REPEATS (MOST_CARE > 0)
@@ -246,7 +284,13 @@ static inline void take_out(float *o, const packed *p, int live, __local STORED(
         if (live) {
             float s[FRAG_ROWS * FRAG_KEYS];
             unpack_weights(s, p);
-            add_special(o, s, source, stride, rows, env, b, item);
+            add_special(o, s, source, stride, rows, env, b, item, item);
+#if WARPS_OF_ROWS == 2
+            packed others[PACKED_WEIGHTS];
+            read_weights(others, &rows->box);
+            unpack_weights(s, others);
+            add_special(o, s, source, stride, rows, env, b, item ^ 32, item);
+#endif
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         CLEAR_SPECIAL(values, b->n, item)
@@ -256,14 +300,11 @@ static inline void take_out(float *o, const packed *p, int live, __local STORED(
 }
 #endif
 
-/* Weights of a block, which the totals and o then follow. */
-static inline void weigh_block(float *o, packed *p, struct sums *totals, const struct queries *queries,
-                               __local const STORED(T_K) *keys, struct rows *rows,
+/* Weights of a block by its products s, which the totals and o then follow. */
+static inline void weigh_block(float *o, packed *p, float *s, struct sums *totals, struct rows *rows,
                                const struct rule_env *env, const struct block *b, float scale, float unit,
-                               int care, int item)
+                               int item)
 {
-    float s[FRAG_ROWS * FRAG_KEYS];
-    multiply_keys(s, queries, keys, care, item);
     edit_block(s, rows, env, b, scale, item);
     const struct growth g = follow_maxima(s, rows, unit);
     rescale(o, &g);
@@ -275,6 +316,7 @@ static inline void weigh_block(float *o, packed *p, struct sums *totals, const s
     add_rows(totals->exact, sums);
 #endif
     pack_weights(p, s);
+    OFFER_WEIGHTS(p, rows)
 }
 
 /* What the group's items share. */
@@ -333,7 +375,7 @@ static inline int attend(const struct shared *shared, const struct forward_args 
     const float unit = EDITED ? EDITED_UNIT : a->scale;
 #if LISTS_KEYS
     /* those that run as one with this item */
-    const int has_rows = item / LANES * OWN_ROWS % BQ < at->rows - at->row0;
+    const int has_rows = own_row(item) < at->rows - at->row0;
 #else
     struct classes classes = begin_classes(at, a->pack, item);
 #endif
@@ -341,8 +383,15 @@ static inline int attend(const struct shared *shared, const struct forward_args 
     struct queries queries;
     struct source from_k, from_v;
     struct sums totals = {{0}, {0}};
-    float o_sums[FRAG_ROWS * (FRAG_COLUMNS + SUM_COLUMNS)], l[FRAG_ROWS];
+    float s[FRAG_ROWS * FRAG_KEYS], o_sums[FRAG_ROWS * (FRAG_COLUMNS + SUM_COLUMNS)], l[FRAG_ROWS];
     find_rows(&rows, at, a->pack, item);
+#if WARPS_OF_ROWS == 2
+    rows.box = open_box(shared->places + QUERIES_END, item);
+#endif
+#if PIPED
+    const struct pipeline pipeline = open_pipeline(shared->places + BOXES_END, care, item);
+    barrier(CLK_LOCAL_MEM_FENCE);
+#endif
     open_source(&from_k, k + at->k0, a->k_at, KEY_PITCH, item);
     open_source(&from_v, v + at->v0, a->v_at, VALUE_PITCH, item);
     UNROLL for (int i = 0; i < FRAG_ROWS * (FRAG_COLUMNS + SUM_COLUMNS); i++)
@@ -357,34 +406,57 @@ static inline int attend(const struct shared *shared, const struct forward_args 
     struct work now = ASKED_WORK(asked);
     if (now.own.n > 0)
         STAGE_BLOCK(shared->places, &from_k, &now.own, DIM, KEY_PITCH);
+    COPIES_BEGUN(PIPELINE_KEYS, 0);
     LOT_ENDS;
     if (now.own.n > 0)
         STAGE_BLOCK(shared->places + KEY_BLOCK, &from_v, &now.own, DIM_V, VALUE_PITCH);
+    COPIES_BEGUN(PIPELINE_VALUES, 0);
     LOT_ENDS;
     STAGED_BUT_LAST;
     barrier(CLK_LOCAL_MEM_FENCE);
     load_queries(&queries, shared->places + QUERIES_AT, item);
     for (int number = 1, turn = 0; now.own.n > 0; number++, turn ^= 1) {
         __local STORED(T_K) *const keys = shared->places + turn * PLACE, *const values = keys + KEY_BLOCK;
+        __local STORED(T_K) *const other = shared->places + (turn ^ 1) * PLACE;
+        packed p[PACKED_WEIGHTS];
         asked = ASK_WORK(number);
+#if !PIPED
         STAGED;
         barrier(CLK_LOCAL_MEM_FENCE); /* this block is there; the one before was read, or the queries */
+#endif
         const struct work next = ASKED_WORK(asked);
         if (next.own.n > 0) {
-            __local STORED(T_K) *const other = shared->places + (turn ^ 1) * PLACE;
+            BEGIN_COPIES(PIPELINE_KEYS, number);
             STAGE_BLOCK(other, &from_k, &next.own, DIM, KEY_PITCH);
-            STAGE_BLOCK(other + KEY_BLOCK, &from_v, &next.own, DIM_V, VALUE_PITCH);
+            COPIES_BEGUN(PIPELINE_KEYS, number);
+            if (!PIPED)
+                STAGE_BLOCK(other + KEY_BLOCK, &from_v, &next.own, DIM_V, VALUE_PITCH);
         }
-        packed p[PACKED_WEIGHTS];
+        AWAIT_BLOCK(PIPELINE_KEYS, number - 1);
         if (now.own.class != 0)
-            weigh_block(o_sums, p, &totals, &queries, keys, &rows, env, &now.own, a->scale, unit, care, item);
+            multiply_keys(s, &queries, keys, care, item);
+        TELL_READ(PIPELINE_KEYS, number - 1);
+#if PIPED && !MASK_RULE
+        if (next.own.n > 0)
+            COPY_VALUES(other + KEY_BLOCK, &next.own, number)
+#endif
+        if (now.own.class != 0)
+            weigh_block(o_sums, p, s, &totals, &rows, env, &now.own, a->scale, unit, item);
+#if PIPED && MASK_RULE /* earlier, addresses and what masks want would be spilled */
+        if (next.own.n > 0)
+            COPY_VALUES(other + KEY_BLOCK, &next.own, number)
+#endif
+        AWAIT_BLOCK(PIPELINE_VALUES, number - 1);
 #if MASK_RULE
         if (care > 0 && now.class == 1)
             take_out(o_sums, p, now.own.class != 0, values, v + at->v0, a->v_at[3], shared->found, &rows, env,
                      &now.own, item);
 #endif
-        if (now.own.class != 0)
+        if (now.own.class != 0) {
             multiply_values(o_sums, p, values, care, item);
+            MULTIPLY_OTHERS(o_sums, p, values, &rows, item)
+        }
+        TELL_READ(PIPELINE_VALUES, number - 1);
         now = next;
     }
     UNROLL for (int i = 0; i < FRAG_ROWS; i++)
@@ -393,13 +465,13 @@ static inline int attend(const struct shared *shared, const struct forward_args 
     if (care)
         leave_sound_rows(l, shared, item);
 #endif
+#if LSE
+    store_lse(lse, &rows, totals.exact, l, unit, at, a, item);
+#endif
 #if STORES_WIDE
     store_wide(o, o_sums, l, shared->places, at, a, item);
 #else
     store_rows(o, o_sums, l, at, a, item);
-#endif
-#if LSE
-    store_lse(lse, &rows, totals.exact, l, unit, at, a, item);
 #endif
 #if REPEATS
     return note_spoilt(shared, o_sums, l, item);

@@ -34,7 +34,7 @@
  * done), CLASS_PARTS and CLASS_OF_PART (blocks.clh), and what stream.clh, plan.clh and produce.clh want.  What consumers do is in consume.clh.
  *
  * -D parameters beside those of forward.clh: MATRIX 2; NT places for blocks; GROUP, BQ, BK and more as the
- * tile says; ALIGNED 1: rows start at multiples of 16 bytes.
+ * tile says; ALIGNED 1: rows start at multiples of 16 bytes; READ_ONCE: tensor_map.clh.
  * Numerics: scores and sums f32; weights are rounded to the values' storage, and a row is divided by the
  * sum of these.  A row's weights are relative to a maximum that is too small by at most the LARGEST_SUM;
  * masked pairs and values that are not finite as in forward_matrix.cl.
@@ -92,6 +92,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void forward(FORWARD
     } else {
         struct progress t = {0, {0, 0}, {0, 0}, {0, 0}};
         const int consumer = of_warp((item - 128) / 128);
+        const struct place first = find_place(&a, (uint)get_group_id(0) LENGTH_ARGS);
+        ask_for_first_tile(&a, &first, q, k, v, item - 128);
         TAKE_REGISTERS;
         /* if a tile in local memory ended the loop, addresses would leave the warps' registers: after the end
          * it is found again */

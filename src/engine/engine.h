@@ -21,8 +21,9 @@
     X(NQ) X(MK) X(MD) X(NT) X(DOT) X(AHEAD)                                                                 \
     /* of the matrix engines: which tile, whether rows start at multiples of 16 bytes; NQ, MK, MD: sixteens of DIM, BK and DIM_V; */ \
     /* NT: blocks in local memory; of forward_matrix and forward_decode NQ: those of DIM that stay in registers, MK: of the keys of a */ \
-    /* piece, NT: teams; of forward_stream whether groups take tiles by a counter, and blocks from a tile's last to its first */ \
-    X(MATRIX) X(ALIGNED) X(COUNTED) X(BACKWARD)                                                                        \
+    /* piece, NT: teams; of forward_stream whether groups take tiles by a counter, blocks from a tile's last to its first, and whether what */ \
+    /* is read is read once and leaves the second-level cache first */                                      \
+    X(MATRIX) X(ALIGNED) X(COUNTED) X(BACKWARD) X(READ_ONCE)                                                 \
     /* of the decode engine: whether copies go through the first-level cache; bytes of local memory that a group takes at least; */ \
     /* what of a tile's parts its last group joins: 0 nothing, 1 o, 2 also lse; and to what type */         \
     X(CACHED) X(LOCAL) X(JOINS) X(T_JOINED)                                                                                        \
