@@ -33,7 +33,7 @@ TOOL_SRCS = src/tool/main.c src/tool/say.c src/tool/upload.c src/tool/options.c 
 	src/tool/tensors.c src/tool/explain.c src/tool/names.c src/tool/select.c src/tool/select_report.c \
 	src/tool/selection.c src/tool/selection_check.c src/tool/list_files.c src/tool/delta.c src/tool/extended.c \
 	src/tool/bench/baseline.c src/tool/bench/bench.c src/tool/bench/compare.c src/tool/bench/files.c \
-	src/tool/bench/isolate.c src/tool/bench/measure.c src/tool/bench/meter.c src/tool/bench/peak.c \
+	src/tool/bench/isolate.c src/tool/bench/measure.c src/tool/bench/meter.c src/engine/nvml.c src/tool/bench/peak.c \
 	src/tool/bench/peers.c src/tool/bench/presets.c src/tool/bench/pruned.c src/tool/bench/reproduce.c \
 	src/tool/bench/statistics.c src/tool/bench/stored.c src/tool/bench/table.c src/tool/bench/worker.c \
 	src/tool/report/columns.c src/tool/report/csv.c src/tool/report/html.c src/tool/report/json.c \

@@ -2,7 +2,7 @@
 noinst_HEADERS += src/core/core.h src/expr/expr.h src/expr/tree.h src/expr/reader.h src/engine/engine.h \
 	src/attention/attention.h src/select/select.h src/select/extend.h src/select/host.h src/tool/parallel.h src/tool/workload.h src/tool/npy.h src/tool/tool.h \
 	src/tool/bench/bench.h src/tool/report/report.h src/tool/bench/statistics.h src/tool/report/svg.h \
-	src/tool/report/plots.h src/tool/bench/meter.h src/tool/bench/peers.h src/tool/selection.h src/tool/select_report.h \
+	src/tool/report/plots.h src/tool/bench/meter.h src/engine/meter.h src/tool/bench/peers.h src/tool/selection.h src/tool/select_report.h \
 	src/tool/delta.h src/tool/extended.h src/tool/upload.h src/tool/tune/tune.h
 
 AM_CPPFLAGS += -DSYSCONFDIR='"$(sysconfdir)"'

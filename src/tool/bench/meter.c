@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * meter.c - energy and clock: of a CPU by Linux' files (RAPL's counters, cpufreq), of an NVIDIA GPU by its
- * management library, which is opened if it is there. */
+ * meter.c - energy and clock: of a CPU by Linux' files (RAPL's counters, cpufreq), of others by their vendor's
+ * library. */
 #include "tool/bench/meter.h"
+#include "engine/meter.h"
 
 #include <dirent.h>
-#include <dlfcn.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,17 +14,8 @@
 #define MOST_PACKAGES 16
 #define MOST_CPUS     512
 
-/* CL_DEVICE_PCI_BUS_ID_NV and the two behind it: cl_nv_device_attribute_query */
-#define PCI_BUS_NV    0x4008
-#define PCI_SLOT_NV   0x4009
-#define PCI_DOMAIN_NV 0x400A
-#define CLOCK_SM      1 /* NVML_CLOCK_SM */
-
-struct nvml {
-    void *library, *device;
-    int (*energy)(void *device, unsigned long long *millijoules);
-    int (*clock)(void *device, int which, unsigned *mhz);
-};
+/* Vendors' own libraries. */
+static const struct clattn__meter_source *const sources[] = {&clattn__nvml};
 
 struct meter {
     bool is_cpu;
@@ -34,7 +25,8 @@ struct meter {
         double range, before,
             wrapped; /* microjoules: the counter's end, its last value, what its turns add */
     } packages[MOST_PACKAGES];
-    struct nvml nvml;
+    const struct clattn__meter_source *source; /* or NULL */
+    void *handle;                              /* of the source's */
 };
 
 /* ---- files ---- */
@@ -106,43 +98,14 @@ static double cpu_mhz(void)
     return n ? sum / n * 1e-3 : NAN;
 }
 
-/* ---- NVML ---- */
-/* The library's functions, as pointers that ISO C does not let dlsym give. */
-static bool find(struct nvml *n, const char *name, void *function)
-{
-    void *symbol = dlsym(n->library, name);
-    memcpy(function, &symbol, sizeof symbol);
-    return symbol;
-}
-
-static bool pci_address(cl_device_id device, char address[32])
-{
-    cl_uint bus, slot, domain = 0;
-    if (clGetDeviceInfo(device, PCI_BUS_NV, sizeof bus, &bus, NULL) != CL_SUCCESS ||
-        clGetDeviceInfo(device, PCI_SLOT_NV, sizeof slot, &slot, NULL) != CL_SUCCESS)
-        return false;
-    if (clGetDeviceInfo(device, PCI_DOMAIN_NV, sizeof domain, &domain, NULL) != CL_SUCCESS)
-        domain = 0;
-    snprintf(address, 32, "%08x:%02x:%02x.0", domain, bus, slot);
-    return true;
-}
-
-static void open_nvml(struct nvml *n, cl_device_id device)
-{
-    int (*init)(void), (*by_address)(const char *, void **);
-    char address[32];
-    n->library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (n->library && pci_address(device, address) && find(n, "nvmlInit_v2", &init) &&
-        find(n, "nvmlDeviceGetHandleByPciBusId_v2", &by_address) &&
-        find(n, "nvmlDeviceGetTotalEnergyConsumption", &n->energy) &&
-        find(n, "nvmlDeviceGetClockInfo", &n->clock) && init() == 0 && by_address(address, &n->device) == 0)
-        return;
-    if (n->library)
-        dlclose(n->library);
-    n->library = NULL;
-}
-
 /* ---- the meter ---- */
+static void find_source(struct meter *m, cl_device_id device, const clattn_device_facts *facts)
+{
+    for (size_t i = 0; i < sizeof sources / sizeof *sources && !m->source; i++)
+        if ((m->handle = sources[i]->open(device, facts)))
+            m->source = sources[i];
+}
+
 struct meter *meter_open(cl_device_id device, const clattn_device_facts *facts, const char *folder)
 {
     struct meter *m = calloc(1, sizeof *m);
@@ -151,24 +114,23 @@ struct meter *meter_open(cl_device_id device, const clattn_device_facts *facts, 
     m->is_cpu = facts->type & CL_DEVICE_TYPE_CPU;
     if (m->is_cpu)
         find_packages(m, folder);
-    else if (strstr(facts->platform, "NVIDIA"))
-        open_nvml(&m->nvml, device);
+    else
+        find_source(m, device, facts);
     return m;
 }
 
 void meter_close(struct meter *m)
 {
-    if (m && m->nvml.library)
-        dlclose(m->nvml.library);
+    if (m && m->source)
+        m->source->close(m->handle);
     free(m);
 }
 
 double meter_joules(struct meter *m)
 {
-    unsigned long long millijoules;
     double sum = 0;
-    if (m && m->nvml.library)
-        return m->nvml.energy(m->nvml.device, &millijoules) == 0 ? (double)millijoules * 1e-3 : NAN;
+    if (m && m->source)
+        return m->source->joules(m->handle);
     if (!m || m->n_packages == 0)
         return NAN;
     for (int i = 0; i < m->n_packages; i++)
@@ -178,8 +140,7 @@ double meter_joules(struct meter *m)
 
 double meter_mhz(struct meter *m)
 {
-    unsigned mhz;
-    if (m && m->nvml.library)
-        return m->nvml.clock(m->nvml.device, CLOCK_SM, &mhz) == 0 ? mhz : NAN;
+    if (m && m->source)
+        return m->source->mhz(m->handle);
     return m && m->is_cpu ? cpu_mhz() : NAN;
 }
