@@ -193,7 +193,8 @@ static inline struct work find_work(struct classes *c, const struct place *at, c
 #define ASKED struct work
 #define ASK_WORK(number) find_work(&classes, at, env, item COUNT_ARG)
 #define ASKED_WORK(asked) (asked)
-#define STAGE_BLOCK(to, from, block, width, pitch) stage_rows(to, from, (block)->key, (block)->n, BK, width, pitch, item)
+#define STAGE_BLOCK(to, from, block, width, pitch) \
+    stage_rows(to, from, (block)->key, (block)->n, BK, width, pitch, item)
 #else
 /* Where the walk over the group's keys is, and the keys of four blocks: while one is noted, some items may
  * still be at the three before.  Arrays, not one struct in local memory: of that LLVM makes several
@@ -251,7 +252,8 @@ static inline struct work noted_work(const struct notes *notes, int slot, int ha
 #define ASKED int
 #define ASK_WORK(number) note_work(&shared->notes, at, env, a->pack, number, item)
 #define ASKED_WORK(slot) noted_work(&shared->notes, slot, has_rows, item COUNT_ARG)
-#define STAGE_BLOCK(to, from, block, width, pitch) stage_keys(to, from, (block)->keys, (block)->n, BK, width, pitch, item)
+#define STAGE_BLOCK(to, from, block, width, pitch) \
+    stage_keys(to, from, (block)->keys, (block)->n, BK, width, pitch, item)
 #endif
 
 #if PIPED

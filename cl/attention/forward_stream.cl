@@ -30,8 +30,9 @@
  *
  * The products are a tile's; beside what fragments.clh wants it has load_queries, start_keys, start_values,
  * waits, multiply_keys and multiply_values (the same products at once, by a warp), pack_weights,
- * sum_packed or SUM_COLUMNS, make_ones, any_special, VALUE_AT, QUERIES_STAY (they stay in local memory until the tile is
- * done), CLASS_PARTS and CLASS_OF_PART (blocks.clh), and what stream.clh, plan.clh and produce.clh want.  What consumers do is in consume.clh.
+ * sum_packed or SUM_COLUMNS, make_ones, any_special, VALUE_AT, QUERIES_STAY (they stay in local memory until
+ * the tile is done), CLASS_PARTS and CLASS_OF_PART (blocks.clh), and what stream.clh, plan.clh and produce.clh
+ * want.  What consumers do is in consume.clh.
  *
  * -D parameters beside those of forward.clh: MATRIX 2; NT places for blocks; GROUP, BQ, BK and more as the
  * tile says; ALIGNED 1: rows start at multiples of 16 bytes; READ_ONCE: tensor_map.clh.
