@@ -343,7 +343,7 @@ static bool choose_pairs(const struct clattn__task *task, struct clattn__spec *s
 static const char *refuse_rows(const struct clattn__task *task, const struct clattn__spec *spec)
 {
     const int32_t set = CLATTN__KNOB(&task->setting, rows);
-    return set && set != spec->BQ ? "tiles of 128 rows are for head sizes to 128, or want more local memory" : NULL;
+    return set && set != spec->BQ ? "above head size 128 tiles of 128 rows are of 64 keys, and want local memory for these" : NULL;
 }
 
 static void finish_mma(const clattn_device_facts *facts, const struct clattn__task *task,

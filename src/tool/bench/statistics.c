@@ -22,7 +22,9 @@ static int compare_doubles(const void *a, const void *b)
 double quantile(double *values, int n, double at)
 {
     qsort(values, (size_t)n, sizeof *values, compare_doubles);
-    return values[(int)(at * (n - 1) + 0.5)];
+    const double place = at * (n - 1);
+    const int below = (int)place, above = below + 1 < n ? below + 1 : below;
+    return values[below] + (place - below) * (values[above] - values[below]);
 }
 
 /* How many of n values are below the median is binomial with p = 1/2, whatever the distribution: the k-th

@@ -4,7 +4,8 @@
 #ifndef STATISTICS_H
 #define STATISTICS_H
 
-double quantile(double *values, int n, double at); /* sorts them */
+/* So much of n values, one or more, lies below it; sorts them. */
+double quantile(double *values, int n, double at);
 
 /* Of n > 0 times in the order in which they were taken. */
 struct summary {

@@ -5,6 +5,7 @@
  * A candidate runs beside the library's own choice, in turn, on the same buffers: of each round the quotient
  * of the two times counts, and their median is the answer.  What else the machine does, and how its clock
  * moves, meets both. */
+#include "tool/bench/statistics.h"
 #include "tool/tune/tune.h"
 #include "tool/upload.h"
 
@@ -109,21 +110,6 @@ static int runs_of(const struct runner *r)
     return r->once < ROUND_SECONDS ? (int)(ROUND_SECONDS / r->once) + 1 : 1;
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* So much of n values lies below it; sorts them. */
-static double quantile_of(double *values, int n, double part)
-{
-    qsort(values, (size_t)n, sizeof *values, compare_doubles);
-    const double at = part * (n - 1);
-    const int below = (int)at, above = below + 1 < n ? below + 1 : below;
-    return values[below] + (at - below) * (values[above] - values[below]);
-}
-
 /* Both in turn, in either order. */
 static int race(struct worker *k, const struct runner *r, int rounds)
 {
@@ -139,8 +125,8 @@ static int race(struct worker *k, const struct runner *r, int rounds)
         times[n] = ours / theirs;
         seconds[n++] = theirs;
     }
-    return reply("ok", "%.5f %.9f %.5f", quantile_of(times, n, 0.5), quantile_of(seconds, n, 0.5),
-                 quantile_of(times, n, 0.25));
+    return reply("ok", "%.5f %.9f %.5f", quantile(times, n, 0.5), quantile(seconds, n, 0.5),
+                 quantile(times, n, 0.25));
 }
 
 /* ---- commands ---- */
