@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Kernel texts: .cl files flattened into C arrays, and the table of them; flattened copies to read, install and override.
-CL_HDRS = cl/common/blocks.clh cl/common/consume.clh cl/common/exp2.clh cl/common/forward.clh cl/common/forward_args.clh cl/common/fragments.clh cl/common/gather.clh cl/common/join.clh \
+CL_HDRS = cl/common/blocks.clh cl/common/carry.clh cl/common/consume.clh cl/common/exp2.clh cl/common/forward.clh cl/common/forward_args.clh cl/common/fragments.clh cl/common/gather.clh cl/common/join.clh \
 	cl/common/list_args.clh cl/common/list_search.clh cl/common/merge_args.clh cl/common/multiply_add.clh cl/common/plan.clh cl/common/produce.clh \
 	cl/common/row_offset.clh cl/common/rule.clh cl/common/rule_interval.clh cl/common/rule_list.clh cl/common/rule_pairs.clh cl/common/runs.clh cl/common/runs_together.clh cl/common/storage.clh \
 	cl/common/stream.clh \
