@@ -53,9 +53,12 @@
  *     any_near(x)                          whether any of these items says so
  *     WARPS_OF_ROWS 2                      two of their groups have the same rows, each half of the keys of s:
  *     JOIN_ROWS(join, x, rows)             a number of each row is joined over both
- *     OFFER_WEIGHTS(p, rows)               the other group may take them;  any_near is of both
+ *     ANY_OF_ROWS(x, rows)                 whether any item of both says so
+ *     OFFER_WEIGHTS(p, rows)               the other group may take them
+ *     read_weights(p, box)                 they were all offered before a barrier of the group: the other's
  *     MULTIPLY_OTHERS(o, p, v, rows, item) o += P V with its weights, which p has then
- *     BOX_ROW                              elements of local memory that this takes for each row
+ *     struct box, open_box(at, item)       where that goes on, in the rows;  BOX_ROW  elements of local memory
+ *                                          that it takes for each of the group's rows
  *     PIPED                                the groups that run as one do not wait for all at a barrier (pipeline.clh)
  *     LANES, ballot(x)                     how many they are; a bit from each
  *     weight(x)                            2^x for x <= 8; above 16 it may be infinite
@@ -88,6 +91,7 @@
 #include "tile_mma.clh"
 #endif
 #else
+#define WARPS_OF_ROWS (2 * GROUP / BQ)
 #include "tile_generic.clh"
 #endif
 #include "fragments.clh"
@@ -121,9 +125,9 @@
 #define PLACE (KEY_BLOCK + VALUE_BLOCK) /* of a block: keys, then values */
 #define QUERIES_AT (QUERIES_STAY ? PLACE : 2 * PLACE)
 #define QUERIES_END (QUERIES_AT + BQ * KEY_PITCH)
-#define BOXES_END (QUERIES_END + BQ * BOX_ROW)
-#define PIPELINE_END (BOXES_END + PIPELINE_BYTES / 2)
-#define INPUTS_END (PIPELINE_END > 2 * PLACE ? PIPELINE_END : 2 * PLACE)
+#define BOXES_AT (QUERIES_END > 2 * PLACE ? QUERIES_END : 2 * PLACE)
+#define PIPELINE_AT (BOXES_AT + BQ * BOX_ROW)
+#define INPUTS_END (PIPELINE_AT + PIPELINE_BYTES / 2)
 #define OUTPUT_END (BQ * (VALUE_PITCH + 1))
 #define MEMORY (INPUTS_END > OUTPUT_END ? INPUTS_END : OUTPUT_END)
 
@@ -291,7 +295,7 @@ static inline void take_out(float *o, const packed *p, int live, __local STORED(
             packed others[PACKED_WEIGHTS];
             read_weights(others, &rows->box);
             unpack_weights(s, others);
-            add_special(o, s, source, stride, rows, env, b, item ^ 32, item);
+            add_special(o, s, source, stride, rows, env, b, item ^ LANES, item);
 #endif
         }
         barrier(CLK_LOCAL_MEM_FENCE);
@@ -388,10 +392,10 @@ static inline int attend(const struct shared *shared, const struct forward_args 
     float s[FRAG_ROWS * FRAG_KEYS], o_sums[FRAG_ROWS * (FRAG_COLUMNS + SUM_COLUMNS)], l[FRAG_ROWS];
     find_rows(&rows, at, a->pack, item);
 #if WARPS_OF_ROWS == 2
-    rows.box = open_box(shared->places + QUERIES_END, item);
+    rows.box = open_box(shared->places + BOXES_AT, item);
 #endif
 #if PIPED
-    const struct pipeline pipeline = open_pipeline(shared->places + BOXES_END, care, item);
+    const struct pipeline pipeline = open_pipeline(shared->places + PIPELINE_AT, care, item);
     barrier(CLK_LOCAL_MEM_FENCE);
 #endif
     open_source(&from_k, k + at->k0, a->k_at, KEY_PITCH, item);

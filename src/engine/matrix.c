@@ -467,6 +467,8 @@ const struct clattn__engine clattn__engine_tf32 = {
 };
 
 /* ---- generic: the same loop nest, chosen by name alone ---- */
+#define PAIRED_ABOVE 64 /* columns, so that what matrix-mma does above 128 is tested as well */
+
 static bool generic_fits(const clattn_device_facts *facts, char *reason, size_t size)
 {
     bool fits = facts->has_compiler;
@@ -486,10 +488,12 @@ const char *clattn__matrix_plain_refusal(const struct clattn__task *task)
                     : NULL;
 }
 
+/* Pairs of items, which there are as many of as rows, exchange weights, a number of each of two rows, and one more. */
 static int64_t generic_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
 {
-    return (task->type_k == CLATTN_F32 ? 4 : 2) *
-           tile_elements(spec, clattn__row_pitch(task->dim), clattn__row_pitch(task->dim_v), true);
+    const int64_t boxes = spec->GROUP == spec->BQ ? 4 * spec->GROUP * (spec->BK + 3) : 0;
+    return boxes + (task->type_k == CLATTN_F32 ? 4 : 2) *
+                       tile_elements(spec, clattn__row_pitch(task->dim), clattn__row_pitch(task->dim_v), true);
 }
 
 static bool generic_launch(const clattn_device_facts *facts, const struct clattn__task *task,
@@ -498,8 +502,9 @@ static bool generic_launch(const clattn_device_facts *facts, const struct clattn
     struct clattn__spec *spec = &launch->spec;
     const char *why = clattn__matrix_plain_refusal(task);
     spec->MATRIX = CLATTN_MATRIX_NONE;
-    spec->GROUP = facts->largest_group < 8 ? 1 : 8;
-    spec->BQ = 2 * spec->GROUP;
+    const bool pairs = widest(task) > PAIRED_ABOVE && facts->largest_group >= 16;
+    spec->GROUP = pairs ? 16 : facts->largest_group < 8 ? 1 : 8;
+    spec->BQ = pairs ? 16 : 2 * spec->GROUP;
     for (spec->BK = 32;
          spec->BK > 8 && generic_bytes(task, spec) + shared_bytes(task, spec) > (int64_t)facts->local_bytes;)
         spec->BK /= 2;
