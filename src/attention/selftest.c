@@ -5,8 +5,9 @@
  * inside clattn_plan_create.  The tiny problem has the plan's specialisation (types, head sizes, flags,
  * rules, tile) and lengths one past a tile; engines whose blocks are on their way side by side get more
  * blocks than that, and a key in the middle whose scores are far above those before it, so that sums have to
- * be rescaled.  Its values are multiples of 1/8 from -1 to 1 (of that key from -8 to 8), exact in every
- * storage; its arrays have dimensions of 8 at most, since indices are clamped. */
+ * be rescaled.  A softmax's log-sum-exp is compared as well, if it is asked for.  Values are multiples of 1/8
+ * from -1 to 1 (of that key from -8 to 8), exact in every storage; arrays have dimensions of 8 at most, since
+ * indices are clamped. */
 #include "attention/attention.h"
 
 #include <math.h>
@@ -278,10 +279,10 @@ static cl_int launch_tiny(const clattn_plan *plan, struct tiny *t)
     cl_int finished = clFinish(t->queue);
     if (code == CL_SUCCESS)
         code = finished;
-    size_t bytes = (size_t)(t->problem.extents[CLATTN__O] * clattn__type_bytes(t->problem.a.type_o));
-    if (code == CL_SUCCESS)
-        code = clEnqueueReadBuffer(t->queue, t->mem[CLATTN__O], CL_TRUE, 0, bytes, t->tensor[CLATTN__O], 0,
-                                   NULL, NULL);
+    for (int i = CLATTN__O; code == CL_SUCCESS && i < CLATTN__TENSORS; i++) {
+        size_t bytes = (size_t)(t->problem.extents[i] * clattn__type_bytes(clattn__tensor_type(&t->problem.a, i)));
+        code = clEnqueueReadBuffer(t->queue, t->mem[i], CL_TRUE, 0, bytes, t->tensor[i], 0, NULL, NULL);
+    }
     return code;
 }
 
@@ -296,6 +297,7 @@ struct pairs {
     double *weight; /* scores, then weights; NaN: hidden */
     double slack;   /* what f32 may move a score by, before rules */
     double moved;   /* what that moves the edited scores by at most (softmax), or the weights by in sum */
+    double lse;     /* log-sum-exp of the scores (softmax) */
 };
 
 static double edited(const struct tiny *t, struct clattn__expr_point *at, double score)
@@ -332,9 +334,9 @@ static void score_pair(const struct tiny *t, int64_t head, int64_t row, int64_t 
 }
 
 /* Scores of a row to weights, hidden ones to 0; returns what the output is divided by. */
-static double normalise(const struct tiny *t, double *weights, int64_t k_len)
+static double normalise(const struct tiny *t, struct pairs *pairs, int64_t k_len)
 {
-    double largest = -INFINITY, sum = 0;
+    double *weights = pairs->weight, largest = -INFINITY, sum = 0;
     int32_t normaliser = t->problem.a.normaliser;
     for (int64_t k = 0; k < k_len; k++)
         largest = fmax(largest, weights[k]); /* NaN is left out */
@@ -345,7 +347,20 @@ static double normalise(const struct tiny *t, double *weights, int64_t k_len)
         weights[k] = hidden ? 0 : weights[k];
         sum += normaliser <= CLATTN_L1 ? weights[k] : !hidden;
     }
+    pairs->lse = largest + log(sum);
     return normaliser == CLATTN_NO_NORMALISER && sum > 0 ? 1 : sum;
+}
+
+/* The same of a row's log-sum-exp, if it is asked for: it moves by what its scores do, and by the rounding of k_len
+ * weights' sum. */
+static double compare_lse(const struct tiny *t, const struct pairs *pairs, int64_t row, int64_t k_len)
+{
+    const clattn_attention *a = &t->problem.a;
+    const double lse = pairs->lse, allowed = pairs->moved + (double)(32 + k_len) * 0x1p-24 * (1 + fabs(lse));
+    if (!(a->flags & CLATTN_WANT_LSE) || a->normaliser != CLATTN_SOFTMAX || isnan(lse))
+        return 0;
+    const double got = load(CLATTN_F32, t->tensor[CLATTN__LSE], row);
+    return isfinite(lse) ? fabs(got - lse) / allowed : got == lse ? 0 : INFINITY;
 }
 
 /* One row in double; weights needs kv_len elements.  Returns the largest difference from what the device
@@ -357,10 +372,10 @@ static double compare_row(const struct tiny *t, int64_t head, int64_t row, doubl
     const clattn_attention *a = &t->problem.a;
     int64_t k_len = a->flags & CLATTN_KEY_LENGTHS ? t->lengths[0] : a->kv_len,
             first = (head * a->q_len + row);
-    struct pairs pairs = {weights, 32 * 0x1p-24 * (1 + fabs(a->scale) * (double)a->dim), 0};
+    struct pairs pairs = {weights, 32 * 0x1p-24 * (1 + fabs(a->scale) * (double)a->dim), 0, 0};
     for (int64_t k = 0; k < k_len; k++)
         score_pair(t, head, row, k, k_len, &pairs);
-    double sum = normalise(t, weights, k_len), worst = 0;
+    double sum = normalise(t, &pairs, k_len), worst = 0;
     double allowed = a->normaliser == CLATTN_SOFTMAX ? 2 * pairs.moved
                      : sum != 0                      ? 2 * pairs.moved / fabs(sum)
                                                      : 0;
@@ -374,7 +389,8 @@ static double compare_row(const struct tiny *t, int64_t head, int64_t row, doubl
         double part = fabs(o - got) / (unit[a->type_o] * fmax(1, fabs(o)) + allowed + 16 * 0x1p-24);
         worst = part <= worst ? worst : part; /* a NaN stays */
     }
-    return worst;
+    double part = compare_lse(t, &pairs, first, k_len);
+    return part <= worst ? worst : part;
 }
 
 static clattn_status compare(clattn_plan *plan, struct tiny *t)
