@@ -20,8 +20,9 @@
  * on numbers that it does not see.
  *
  *     local:  twice [BK][KEY_PITCH] keys and [BK][VALUE_PITCH] values; [BQ][KEY_PITCH] queries: after them, or
- *             in the second ones' place where the items keep them; if LISTS_KEYS the notes, of four blocks'
- *             keys.  In the end [BQ][VALUE_PITCH] output in the same place, and a byte for each row
+ *             in the second ones' place where the items keep them; BOX_ROW elements for each row, and barriers,
+ *             if there are any; if LISTS_KEYS the notes, of four blocks' keys.  In the end [BQ][VALUE_PITCH]
+ *             output in the same place, and a byte for each row
  *
  * This file is the loop nest: blocks, masks, maxima, sums.  The products are a tile's, a file of cl/engine
  * that says who holds what:
@@ -51,7 +52,7 @@
  *     OWN_ROWS, own_row(item)              rows of the items that the hardware runs as one (a warp); the first
  *                                          of them in the group's tile
  *     any_near(x)                          whether any of these items says so
- *     WARPS_OF_ROWS 2                      two of their groups have the same rows, each half of the keys of s:
+ *     WARPS_OF_ROWS 2                      (by GROUP) two of their groups have the same rows, each half of s's keys:
  *     JOIN_ROWS(join, x, rows)             a number of each row is joined over both
  *     ANY_OF_ROWS(x, rows)                 whether any item of both says so
  *     OFFER_WEIGHTS(p, rows)               the other group may take them
