@@ -488,7 +488,8 @@ const char *clattn__matrix_plain_refusal(const struct clattn__task *task)
                     : NULL;
 }
 
-/* Pairs of items, which there are as many of as rows, exchange weights, a number of each of two rows, and one more. */
+/* With pairs there are as many items as rows; each offers half of a block's weights of two rows, a number of each,
+ * and one more. */
 static int64_t generic_bytes(const struct clattn__task *task, const struct clattn__spec *spec)
 {
     const int64_t boxes = spec->GROUP == spec->BQ ? 4 * spec->GROUP * (spec->BK + 3) : 0;
