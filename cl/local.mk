@@ -4,7 +4,7 @@ CL_HDRS = cl/common/blocks.clh cl/common/carry.clh cl/common/consume.clh cl/comm
 	cl/common/list_args.clh cl/common/list_search.clh cl/common/merge_args.clh cl/common/multiply_add.clh cl/common/plan.clh cl/common/produce.clh \
 	cl/common/row_offset.clh cl/common/rule.clh cl/common/rule_interval.clh cl/common/rule_list.clh cl/common/rule_pairs.clh cl/common/runs.clh cl/common/runs_together.clh cl/common/storage.clh \
 	cl/common/stream.clh \
-	cl/common/tables_args.clh cl/common/transpose.clh cl/common/vector_scores.clh cl/common/work.clh cl/engine/copies.clh cl/engine/door.clh cl/engine/dot_x86.clh cl/engine/fetch_ahead.clh cl/engine/halves.clh cl/engine/native.clh cl/engine/pairs.clh cl/engine/pipeline.clh cl/engine/quads.clh cl/engine/stage.clh cl/engine/tensor_map.clh \
+	cl/common/tables_args.clh cl/common/transpose.clh cl/common/vector_scores.clh cl/common/work.clh cl/engine/copies.clh cl/engine/door.clh cl/engine/dot_x86.clh cl/engine/fetch_ahead.clh cl/engine/halves.clh cl/engine/mbarrier.clh cl/engine/native.clh cl/engine/pairs.clh cl/engine/pipeline.clh cl/engine/quads.clh cl/engine/stage.clh cl/engine/tensor_map.clh \
 	cl/select/budget.clh cl/select/candidates.clh cl/select/chunks.clh cl/select/delta_args.clh cl/select/emit_list.clh cl/select/extend_args.clh \
 	cl/select/mean.clh cl/select/measure.clh cl/select/order.clh cl/select/products.clh cl/select/rope.clh cl/select/rows.clh \
 	cl/select/scores.clh cl/select/select.clh cl/select/select_args.clh \
