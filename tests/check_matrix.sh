@@ -73,7 +73,7 @@ finds matrix-generic forward_matrix 's|- first), step, bias)|- first), 0.0f, bia
 poisoned=attn:f16:h2:q40:k70:d64:window16-causal-tl
 finds matrix-generic forward_matrix 's|if (care > 0 && now.class == 1)|if (0)|' '0 passed, 1 failed' --seed 1 $poisoned
 finds decode-generic forward_decode 's|rescale(o, &g);|;|' 'gave wrong numbers' attn:f16:h2:q4:k70:d64
-finds matrix-generic forward_matrix 's|OFFER_WEIGHTS(p, rows)$|;|' 'gave wrong numbers' attn:f16:h2:q20:k40:d72
+finds matrix-generic forward_matrix 's|offer_weights(p, &rows->box);|;|' 'gave wrong numbers' attn:f16:h2:q20:k40:d72
 finds matrix-generic forward_matrix 's|JOIN_ROWS(SUM_OF, sums, rows)|;|' 'gave wrong numbers' attn:f16:h2:q20:k40:d72:lse
 if is_long; then
     finds matrix-generic forward_matrix 's|JOIN_ROWS(fmax, m, rows)|;|' 'gave wrong numbers' attn:f16:h2:q20:k40:d72

@@ -53,13 +53,14 @@
  *                                          of them in the group's tile
  *     any_near(x)                          whether any of these items says so
  *     WARPS_OF_ROWS 2                      (by GROUP) two of their groups have the same rows, each half of s's keys:
- *     JOIN_ROWS(join, x, rows)             a number of each row is joined over both
- *     ANY_OF_ROWS(x, rows)                 whether any item of both says so
- *     OFFER_WEIGHTS(p, rows)               the other group may take them
- *     read_weights(p, box)                 they were all offered before a barrier of the group: the other's
- *     MULTIPLY_OTHERS(o, p, v, rows, item) o += P V with its weights, which p has then
- *     struct box, open_box(at, item)       where that goes on, in the rows;  BOX_ROW  elements of local memory
+ *     struct box, open_box(at, item)       where they exchange, in the rows;  BOX_ROW  elements of local memory
  *                                          that it takes for each of the group's rows
+ *     exchange_rows(others, x, box)        numbers of an item's rows, and what the other group has
+ *     any_of_pair(x, box)                  whether any item of both says so
+ *     offer_weights(p, box)                the other group may take them
+ *     read_weights(p, box)                 they were all offered before a barrier of the group: the other's
+ *     multiply_others(o, p, tile, box, item)
+ *                                          o += P V with the other's weights, which p has then
  *     PIPED                                the groups that run as one do not wait for all at a barrier (pipeline.clh)
  *     LANES, ballot(x)                     how many they are; a bit from each
  *     weight(x)                            2^x for x <= 8; above 16 it may be infinite
@@ -96,9 +97,7 @@
 #include "tile_generic.clh"
 #endif
 #include "fragments.clh"
-#ifndef OFFER_WEIGHTS
-#define OFFER_WEIGHTS(p, rows)
-#define MULTIPLY_OTHERS(o, p, values, rows, item)
+#if WARPS_OF_ROWS != 2
 #define BOX_ROW 0
 #endif
 #if PIPED
@@ -196,7 +195,9 @@ static inline void weigh_block(float *o, packed *p, float *s, struct sums *total
     add_rows(totals->exact, sums);
 #endif
     pack_weights(p, s);
-    OFFER_WEIGHTS(p, rows)
+#if WARPS_OF_ROWS == 2
+    offer_weights(p, &rows->box);
+#endif
 }
 
 /* What the group's items share. */
@@ -334,7 +335,9 @@ static inline int attend(const struct shared *shared, const struct forward_args 
 #endif
         if (now.own.class != 0) {
             multiply_values(o_sums, p, values, care, item);
-            MULTIPLY_OTHERS(o_sums, p, values, &rows, item)
+#if WARPS_OF_ROWS == 2
+            multiply_others(o_sums, p, values, &rows.box, item);
+#endif
         }
         TELL_READ(PIPELINE_VALUES, number - 1);
         now = next;
